@@ -1,0 +1,88 @@
+"""What a feature and a report are: data about pure functions, so that one corridor can run them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import polars as pl
+
+from dispatchkit.kernel.change import Change
+
+Frames = Mapping[str, pl.DataFrame]
+P = TypeVar("P", contravariant=True)
+Q = TypeVar("Q")
+
+
+class Travel(Protocol):
+    """Travel times between points; rows are sources, columns targets, in seconds (-1: unreachable) and metres."""
+
+    name: str
+
+    def matrix(
+        self, sources: Sequence[tuple[float, float]], targets: Sequence[tuple[float, float]], vehicle: str
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Return (seconds, metres) from every (lat, lon) source to every target for a vehicle."""
+        ...
+
+
+class Decide(Protocol[P]):
+    """A policy: frames in, changes out. No clock, no I/O, no randomness without a seed."""
+
+    def __call__(self, frames: Frames, params: P, now: datetime, travel: Travel) -> list[Change]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something a person or a system did: `name` (accept, decline, reassign, ...) with its arguments."""
+
+    name: str
+    actor: str
+    delivery_id: int | None = None
+    driver_id: int | None = None
+    offer_id: int | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an act came to: a result code (semantics, section 3) and the changes, none if refused or a replay."""
+
+    code: str
+    changes: tuple[Change, ...] = ()
+    refused: bool = False
+
+
+class Respond(Protocol[P]):
+    """A policy where a person acts: the locked rows of one delivery or driver in, an Answer out."""
+
+    def __call__(self, frames: Frames, event: Event, params: P, now: datetime) -> Answer: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature(Generic[Q]):
+    """One room of live work. `sql` holds the named queries; `reads` says which of them `decide` gets as frames.
+
+    flag: the rollout switch that governs its changes. events: act names answered by `respond`.
+    """
+
+    name: str
+    flag: str
+    sql: Path
+    reads: tuple[str, ...]
+    params: type[Q]
+    decide: Decide[Q]
+    respond: Respond[Q] | None = None
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One way of looking back: the marts it reads and the function that measures them."""
+
+    name: str
+    marts: tuple[str, ...]
+    measure: Callable[..., Any]

@@ -1,0 +1,79 @@
+"""The state machines of live work, as data. The database holds the same lists; a test keeps them equal."""
+
+from __future__ import annotations
+
+from dispatchkit.kernel.machine import BIRTH, Machine, machine
+
+_TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
+_TO_DOOR = ("PICKED_UP", "EN_ROUTE_DROPOFF", "ARRIVED_DROPOFF")
+_CHAIN = (*_TO_PICKUP, *_TO_DOOR, "DELIVERED")
+
+
+def _delivery() -> Machine:
+    moves: dict[str, set[str]] = {
+        BIRTH: {"CREATED"},
+        "CREATED": {"SCHEDULED", "UNASSIGNED", "CANCELLED"},
+        "SCHEDULED": {"UNASSIGNED", "CANCELLED"},
+        "UNASSIGNED": {"OFFERING", "ASSIGNED", "PICKED_UP", "CANCELLED", "UNFULFILLED"},
+        "OFFERING": {"UNASSIGNED", "ASSIGNED", "PICKED_UP", "CANCELLED", "UNFULFILLED"},
+        "RESCUE": {"PICKED_UP", "RETURNING", "FAILED"},
+        "RETURNING": {"RETURNED", "FAILED"},
+    }
+    for i, state in enumerate(_CHAIN[:-1]):
+        moves[state] = set(_CHAIN[i + 1 :])  # forward skips; a live act may not skip PICKED_UP
+        moves[state] |= {"UNASSIGNED", "CANCELLED"} if state in _TO_PICKUP else {"RESCUE", "RETURNING", "FAILED"}
+    return Machine("deliveries", {was: frozenset(to) for was, to in moves.items()})
+
+
+DELIVERY = _delivery()
+CUSTODY = frozenset(_TO_DOOR)
+ACTIVE = frozenset(_TO_PICKUP) | CUSTODY | {"RESCUE", "RETURNING"}
+OPEN = frozenset({"UNASSIGNED", "OFFERING"})
+WITH_DRIVER = ACTIVE | {"DELIVERED", "RETURNED", "FAILED"}
+
+OFFER = machine("driver_offers", {BIRTH: "PENDING", "PENDING": "ACCEPTED DECLINED EXPIRED REVOKED UNDELIVERABLE"})
+
+DUTY = machine(
+    "drivers",
+    {
+        BIRTH: "OFF_DUTY ON_DUTY",
+        "OFF_DUTY": "ON_DUTY SUSPENDED",
+        "ON_DUTY": "ON_BREAK BREAK_PENDING OFF_DUTY ENDING_SHIFT FORCED_OFF SUSPENDED",
+        "BREAK_PENDING": "ON_BREAK ON_DUTY OFF_DUTY ENDING_SHIFT SUSPENDED",
+        "ON_BREAK": "ON_DUTY OFF_DUTY SUSPENDED",
+        "ENDING_SHIFT": "OFF_DUTY ON_DUTY FORCED_OFF SUSPENDED",
+        "FORCED_OFF": "ON_DUTY OFF_DUTY SUSPENDED",
+        "SUSPENDED": "OFF_DUTY",
+    },
+)
+
+EPISODE = machine("unassigned_orders", {BIRTH: "OPEN", "OPEN": "ASSIGNED CANCELLED UNFULFILLED CUSTODY"})
+
+CASE = machine(
+    "reassignment_cases",
+    {
+        BIRTH: "SUSPECTED GRACE CONFIRMED",
+        "SUSPECTED": "GRACE CLEARED CONFIRMED ABORTED",
+        "GRACE": "CLEARED CONFIRMED ABORTED",
+        "CONFIRMED": "RELEASED ABORTED",
+        "RELEASED": "REOFFERING ABORTED",
+        "REOFFERING": "REASSIGNED EXHAUSTED ABORTED",
+        "REASSIGNED": "SUCCEEDED RELAPSED EXHAUSTED ABORTED",
+    },
+)
+CASE_OPEN = CASE.states - CASE.terminal
+
+ROUTE = machine("route_optimization_data", {BIRTH: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"})
+
+MACHINES = (DELIVERY, OFFER, DUTY, EPISODE, CASE, ROUTE)
+DECLINE_REASONS = {  # countable in a driver's score?
+    "TOO_FAR": True,
+    "LOW_PAY": True,
+    "MERCHANT_WAIT": True,
+    "OTHER": True,
+    "UNSAFE_AREA": False,
+    "VEHICLE_UNSUITABLE": False,
+    "ENDING_SHIFT": False,
+    "ALREADY_STACKED": False,
+    "CASH_LIMIT": False,
+}
