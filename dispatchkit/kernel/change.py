@@ -45,7 +45,7 @@ class Change:
     unit: int | None = None  # what a rollout percentage counts (a driver, a delivery); root id if None
 
     def decision_id(self, sweep: str) -> bytes:
-        """Return SHA-256 over (sweep, entity, id, version, event, after): the same decision has the same id on any retry."""
+        """Return SHA-256 over (sweep, entity, id, version, event, after): a decision keeps its id on any retry."""
         words = [sweep, self.entity, self.id, self.version, self.event, canonical(self.after)]
         return sha256(canonical(words).encode()).digest()
 

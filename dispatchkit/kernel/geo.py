@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import polars as pl
 
@@ -45,7 +46,7 @@ def contains(ring: Ring, lat: float, lon: float) -> bool:
     Even-odd ray casting. Where two zones share a border both contain it, and the lowest id wins.
     """
     inside = False
-    for (x1, y1), (x2, y2) in zip(ring, ring[1:], strict=False):
+    for (x1, y1), (x2, y2) in pairwise(ring):
         cross = (x2 - x1) * (lat - y1) - (y2 - y1) * (lon - x1)
         if cross == 0 and min(x1, x2) <= lon <= max(x1, x2) and min(y1, y2) <= lat <= max(y1, y2):
             return True
@@ -62,7 +63,7 @@ def ring_fault(ring: Ring) -> str | None:
         return "ring is not closed"
     if not all(is_point(lat, lon) for lon, lat in ring):
         return "a corner is not a coordinate (longitude comes first)"
-    sides = list(zip(ring, ring[1:], strict=False))
+    sides = list(pairwise(ring))
     for i, a in enumerate(sides):
         for j, b in enumerate(sides[i + 1 :], i + 1):
             neighbours = j == i + 1 or (i == 0 and j == len(sides) - 1)

@@ -1,7 +1,8 @@
 """The tables that live work writes and exports carry: columns, types, ranges and vocabularies, said once.
 
-Every border uses these contracts: `data extract` and `data sample` write them, `data load` and `data import` check them.
-`metadata={"ref": TABLE}` marks a foreign key; `"kind": "cents" | "lat" | "lon"` a unit; `"class": "position"` what ages out.
+Every border uses these contracts: `data extract` and `data sample` write them, `data load` and `data import` check
+them. `metadata={"ref": TABLE}` marks a foreign key; `"kind": "cents" | "lat" | "lon"` a unit; `"class": "position"`
+what ages out.
 Times are UTC microseconds, money whole cents, distances metres, durations seconds.
 """
 
