@@ -20,7 +20,10 @@ Q = TypeVar("Q")
 class Travel(Protocol):
     """Travel times between points; rows are sources, columns targets, in seconds (-1: unreachable) and metres."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return what results call this engine."""
+        ...
 
     def matrix(
         self, sources: Sequence[tuple[float, float]], targets: Sequence[tuple[float, float]], vehicle: str
