@@ -1,0 +1,101 @@
+"""How results reach people and programs: data on stdout, messages on stderr, JSON when asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dispatchkit.config import Settings
+
+
+@dataclass(kw_only=True)
+class Call:
+    """The options given before the command; every command finds them with `call(ctx)`."""
+
+    config: tuple[Path, ...] = ()
+    db: str = "embedded"
+    data: Path = Path("data")
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    refused: list[str] = field(default_factory=list)  # reasons for exit 3 once the command is through
+
+    def settings(self) -> Settings:
+        """Return the settings of this run. Raises BadConfig."""
+        from dispatchkit.flows.catalog import settings
+
+        return settings(self.config)
+
+
+def call(ctx: typer.Context) -> Call:
+    """Return the options given before the command."""
+    found = ctx.find_root().obj
+    assert isinstance(found, Call)
+    return found
+
+
+def document(value: Any) -> None:
+    """Print one JSON document: sorted keys, so that equal results are equal bytes."""
+    print(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
+    """Print rows as a table on a terminal and as tab-separated lines when piped."""
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for line in [list(columns), *cells]:
+            print("\t".join(line))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for i, name in enumerate(columns):
+        numeric = bool(cells) and all(row[i].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells)
+        out.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        out.add_row(*row)
+    Console(highlight=False, markup=False).print(out)
+
+
+def line(text: str) -> None:
+    """Print one line of data."""
+    print(text)
+
+
+def note(ctx: typer.Context, text: str) -> None:
+    """Print a message for people on stderr, unless quiet."""
+    if not call(ctx).quiet:
+        print(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    print(f"dispatchkit: warning: {text}", file=sys.stderr)
+
+
+def refuse(ctx: typer.Context, text: str) -> None:
+    """Remember that something was refused: the command finishes, says so in one line, and exits 3."""
+    call(ctx).refused.append(text)
+
+
+@contextmanager
+def working(ctx: typer.Context, what: str) -> Iterator[None]:
+    """Show a spinner on a terminal while something takes its time."""
+    if call(ctx).quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -1,0 +1,161 @@
+"""Settings: defaults in each Params class, then the TOML files in their order. An unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import time, timedelta
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from dispatchkit.kernel.change import canonical
+from dispatchkit.kernel.errors import BadConfig, InputMissing
+from dispatchkit.kernel.flags import Flag
+
+PROJECT_FILES = (Path("configs/default.toml"), Path("configs/flags.toml"))
+MAX_BYTES, MAX_DEPTH = 1_000_000, 32
+_SPAN = re.compile(r"(\d+)\s*(s|min|h|d)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """Where the operation runs: its time zone and the hour at which a service day begins."""
+
+    timezone: str = "UTC"
+    day_starts_at: time = time(4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """How the database is reached and how long anything may wait for it."""
+
+    lock_timeout: timedelta = timedelta(seconds=2)
+    statement_timeout: timedelta = timedelta(seconds=30)
+    batch: int = 500
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every parameter of a run. `params(table, Class)` gives one feature's table as its frozen Params."""
+
+    tables: Mapping[str, Any] = field(default_factory=dict)
+
+    def params(self, table: str, cls: type[T]) -> T:
+        """Return the Params of one TOML table, defaults filled in. Raises BadConfig naming file table and key."""
+        return build(cls, self.tables.get(table, {}), table)
+
+    @cached_property
+    def market(self) -> Market:
+        return self.params("market", Market)
+
+    @cached_property
+    def database(self) -> Database:
+        return self.params("database", Database)
+
+    def flag(self, name: str) -> Flag:
+        """Return a rollout flag; one that no file mentions is fully on."""
+        given = self.tables.get("flags", {}).get(name, {})
+        return build(Flag, {"name": name, **given}, f"flags.{name}")
+
+    @property
+    def sha256(self) -> str:
+        """Return the fingerprint of everything the files said."""
+        return sha256(canonical(_textual(self.tables)).encode()).hexdigest()
+
+
+def load(files: Sequence[Path] = (), *, known: Iterable[str] = (), flags: Iterable[str] = ()) -> Settings:
+    """Return Settings from the project files (where present) and then `files`; later ones win key by key.
+
+    known: the table names that features bring; flags: the flag names. Raises InputMissing for a file that is named but
+    absent, BadConfig for anything that is not a known key with a fitting value.
+    """
+    merged: dict[str, Any] = {}
+    for path in (*(p for p in PROJECT_FILES if p.is_file()), *files):
+        _merge(merged, _read(path))
+    _only(merged, {"market", "database", "flags", *known}, "table", "the configuration")
+    _only(merged.get("flags", {}), set(flags), "flag", "[flags]")
+    return Settings(merged)
+
+
+def build(cls: type[T], given: Any, where: str) -> T:
+    """Return a frozen dataclass from a TOML table, each value checked against its field's type."""
+    if not isinstance(given, Mapping):
+        raise BadConfig(f"[{where}] must be a table")
+    types = get_type_hints(cls)
+    _only(given, {f.name for f in dataclasses.fields(cls)}, "key", f"[{where}]")  # type: ignore[arg-type]
+    return cls(**{key: _value(types[key], value, f"{where}.{key}") for key, value in given.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadConfig(f"{where} is {value}; expected a finite number")
+    if kind is timedelta:
+        match = _SPAN.fullmatch(value) if isinstance(value, str) else None
+        if not match:
+            raise BadConfig(f"{where} is {value!r}; expected a span such as '30s', '5min', '2h' or '7d'")
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if kind is float and type(value) is int:
+        return float(value)
+    origin = getattr(kind, "__origin__", None)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(kind.__args__[0], item, where) for item in value)
+    if origin in (dict, Mapping) or str(origin).endswith("Mapping"):
+        if not isinstance(value, Mapping):
+            raise BadConfig(f"{where} must be a table")
+        return {key: _value(kind.__args__[1], item, f"{where}.{key}") for key, item in value.items()}
+    plain = kind if isinstance(kind, type) else object
+    if type(value) is not plain and plain is not object:
+        raise BadConfig(f"{where} is {value!r}; expected {plain.__name__}")
+    return value
+
+
+def _only(given: Mapping[str, Any], allowed: set[str], what: str, where: str) -> None:
+    for key in given:
+        if key not in allowed:
+            close = difflib.get_close_matches(key, sorted(allowed), n=1)
+            hint = f", did you mean `{close[0]}`" if close else f"; known: {', '.join(sorted(allowed)) or 'none'}"
+            raise BadConfig(f"unknown {what} `{key}` in {where}{hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputMissing(f"no such configuration file: {path}")
+    if path.stat().st_size > MAX_BYTES:
+        raise BadConfig(f"{path}: larger than {MAX_BYTES:,} bytes")
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise BadConfig(f"{path}: not TOML: {str(fault).splitlines()[0]}") from None
+    if _depth(content) > MAX_DEPTH:
+        raise BadConfig(f"{path}: nested deeper than {MAX_DEPTH}")
+    return content
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _textual(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _textual(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_textual(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)
