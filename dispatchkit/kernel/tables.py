@@ -70,8 +70,8 @@ class Merchants(dy.Schema):
     id = _id()
     label = dy.String(min_length=1, max_length=200)
     zone_id = _ref("delivery_zones", nullable=True)
-    lat = _lat()
-    lon = _lon()
+    lat = _lat(nullable=True)  # not every source says where its merchants are
+    lon = _lon(nullable=True)
     prep_s = _count(nullable=True)
 
 
