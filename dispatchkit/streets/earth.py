@@ -10,11 +10,15 @@ import numpy.typing as npt
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.geo import EARTH_M
 
+SCALE = 10_000_000  # OSM keeps degrees as whole numbers of 1e-7 (about a centimetre); so do we, exactly
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Degrees = Floats | np.float64
 Points = Sequence[tuple[float, float]]  # (lat, lon)
 
 
-def distance_m(lat1: Floats, lon1: Floats, lat2: Floats, lon2: Floats) -> Floats:
+def distance_m(lat1: Degrees, lon1: Degrees, lat2: Degrees, lon2: Degrees) -> Floats:
     """Return great-circle distances in metres, broadcast over arrays: `kernel.geo.haversine_m` on numpy."""
     p1, p2 = np.radians(lat1), np.radians(lat2)
     h = np.sin((p2 - p1) / 2) ** 2 + np.cos(p1) * np.cos(p2) * np.sin(np.radians(lon2 - lon1) / 2) ** 2
