@@ -1,0 +1,1 @@
+"""Live work, decided by pure functions: frames in, changes out."""

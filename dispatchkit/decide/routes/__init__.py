@@ -1,0 +1,1 @@
+"""Multi-stop plans: which stop next, for every driver with work."""

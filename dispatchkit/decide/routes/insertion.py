@@ -1,0 +1,100 @@
+"""A quick answer that always comes: cheapest insertion, one job at a time, and the reason for each job left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dispatchkit.decide.routes.problem import Plan, Problem, Route, schedule
+
+
+def insert_all(problem: Problem) -> Plan:
+    """Return routes built by putting each job where it costs least; what fits nowhere is listed with its reason.
+
+    Order: the job in motion, what is on board, then by due time and job; ties by vehicle and position.
+    """
+    jobs = tasks_by_job(problem)
+    orders: list[tuple[int, ...]] = [() for _ in problem.vehicles]
+    costs = [0] * len(orders)
+    unplanned = []
+    for job in sorted(jobs, key=lambda job: _urgency(problem, jobs[job])):
+        best = min(_places(problem, jobs[job], orders, costs), default=None)
+        if best is None:
+            problem, reason = _let_go(problem, jobs[job]), why_not(problem, jobs[job])
+            unplanned.append((job, reason))
+            continue
+        _, vehicle, cost, order = best
+        orders[vehicle], costs[vehicle] = order, cost
+    routes = tuple(
+        Route(vehicle=v, visits=found[0])
+        for v, order in enumerate(orders)
+        if order and (found := schedule(problem, v, order))
+    )
+    return Plan(routes=routes, unplanned=tuple(sorted(unplanned)), cost=sum(costs), engine="insertion")
+
+
+def tasks_by_job(problem: Problem) -> dict[int, tuple[int, ...]]:
+    """Return the tasks of each job, the pickup before its drop-off; jobs by id."""
+    jobs: dict[int, list[int]] = {}
+    for index, task in enumerate(problem.tasks):
+        jobs.setdefault(task.job, []).append(index)
+    return {job: tuple(sorted(jobs[job], key=lambda i: problem.tasks[i].after is not None)) for job in sorted(jobs)}
+
+
+def why_not(problem: Problem, tasks: tuple[int, ...]) -> str:
+    """Return why a job is in no route: what stops it even alone, or that it does not fit beside the others."""
+    lax = replace(problem, tasks=tuple(replace(t, latest=None, due=None) for t in problem.tasks))
+    roomy = replace(lax, vehicles=tuple(replace(v, capacity=sum(abs(t.load) for t in lax.tasks)) for v in lax.vehicles))
+    endless = replace(lax, vehicles=tuple(replace(v, end_by=None) for v in lax.vehicles))
+    for looser, reason in (
+        (problem, "does not fit beside the other jobs"),
+        (lax, "its time window cannot be kept"),
+        (endless, "the shift ends too early"),
+        (roomy, "there is no room on board"),
+    ):
+        cars = [replace(v, first=None, load=v.load) for v in looser.vehicles]
+        alone = replace(looser, vehicles=tuple(cars))
+        if any(schedule(alone, v, tasks) for v in range(len(cars))):
+            return reason
+    return "there is no way to or between its stops"
+
+
+def _urgency(problem: Problem, tasks: tuple[int, ...]) -> tuple[bool, bool, float, int]:
+    in_motion = any(v.first in tasks for v in problem.vehicles)
+    last = problem.tasks[tasks[-1]]
+    due = last.due if last.due is not None else last.latest
+    return not in_motion, len(tasks) > 1, float("inf") if due is None else due, last.job
+
+
+def _places(
+    problem: Problem, tasks: tuple[int, ...], orders: list[tuple[int, ...]], costs: list[int]
+) -> Iterator[tuple[int, int, int, tuple[int, ...]]]:
+    """Yield (added cost, vehicle, cost of its route, its order) for every place where a job can go."""
+    seen_empty: set[tuple[object, ...]] = set()
+    for vehicle, order in enumerate(orders):
+        if not order:  # empty vehicles that are alike need one try
+            car = problem.vehicles[vehicle]
+            alike = (car.start, car.at, car.capacity, car.load, car.first, car.end, car.end_by)
+            if alike in seen_empty:
+                continue
+            seen_empty.add(alike)
+        for candidate in _insertions(order, tasks):
+            found = schedule(problem, vehicle, candidate)
+            if found:
+                yield found[1] - costs[vehicle], vehicle, found[1], candidate
+
+
+def _insertions(order: tuple[int, ...], tasks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    for i in range(len(order) + 1):
+        begun = (*order[:i], tasks[0])
+        if len(tasks) == 1:
+            yield (*begun, *order[i:])
+            continue
+        for j in range(i, len(order) + 1):
+            yield (*begun, *order[i:j], tasks[1], *order[j:])
+
+
+def _let_go(problem: Problem, tasks: tuple[int, ...]) -> Problem:
+    """Return the problem without the demand that a stop which cannot be made comes first."""
+    cars = tuple(replace(v, first=None) if v.first in tasks else v for v in problem.vehicles)
+    return replace(problem, vehicles=cars)

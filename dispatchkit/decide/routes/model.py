@@ -1,0 +1,89 @@
+"""Words of the routes feature: its parameters and the contracts of what it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dataframely as dy
+
+from dispatchkit.decide.routes.exact import MAX_TASKS
+from dispatchkit.decide.routes.problem import Weights
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """How stops are ordered. Costs are in weighted seconds: `*_weight` says what one second of its kind costs."""
+
+    late_weight: int = 10  # a second past the promise, at the door
+    finish_weight: int = 1  # a second until the driver is free again
+    travel_weight: int = 1  # a second on the road
+    pickup_service: timedelta = timedelta(minutes=2)
+    dropoff_service: timedelta = timedelta(minutes=2)
+    exact_up_to: int = 6  # deliveries
+    solutions: int = 500  # how many solutions OR-Tools may look at
+    seed: int = 0
+    min_gain: timedelta = timedelta(seconds=30)  # a known order is kept unless a new one saves this much
+    eta_tolerance: timedelta = timedelta(minutes=2)  # smaller shifts of every ETA are not worth a new plan
+
+    def __post_init__(self) -> None:
+        for name in ("late_weight", "finish_weight", "travel_weight"):
+            if getattr(self, name) < 0:
+                raise BadConfig(f"routes.{name} is {getattr(self, name)}; a weight is 0 or more")
+        if self.late_weight < self.finish_weight:
+            raise BadConfig(
+                f"routes.late_weight ({self.late_weight}) is below routes.finish_weight ({self.finish_weight}): "
+                "being late would cost less than being busy; raise the first or lower the second"
+            )
+        if not 0 <= 2 * self.exact_up_to <= MAX_TASKS:
+            raise BadConfig(f"routes.exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}")
+        if self.solutions < 1:
+            raise BadConfig(f"routes.solutions is {self.solutions}; OR-Tools must look at one at least")
+        for name in ("pickup_service", "dropoff_service", "min_gain", "eta_tolerance"):
+            if getattr(self, name) < timedelta(0):
+                raise BadConfig(f"routes.{name} is below zero")
+
+    @property
+    def weights(self) -> Weights:
+        """Return the weights as an engine reads them."""
+        return Weights(late=self.late_weight, finish=self.finish_weight, travel=self.travel_weight)
+
+
+class Held(dy.Schema):
+    """An active delivery with its driver, its two places and its two times."""
+
+    id = Deliveries.id
+    driver_id = dy.Int64(min=1)
+    state = Deliveries.state
+    version = Deliveries.version
+    arrived_pickup_at = Deliveries.arrived_pickup_at
+    picked_up_at = Deliveries.picked_up_at
+    ready_at = Orders.ready_at
+    promised_at = Orders.promised_at
+    pickup_lat = Merchants.lat
+    pickup_lon = Merchants.lon
+    dropoff_lat = Orders.dropoff_lat
+    dropoff_lon = Orders.dropoff_lon
+
+
+class Carriers(dy.Schema):
+    """A driver who holds at least one active delivery."""
+
+    id = Drivers.id
+    vehicle = Drivers.vehicle
+    max_stack = Drivers.max_stack
+
+
+class Pings(dy.Schema):
+    """The last ping of such a driver, if it is recent."""
+
+    driver_id = dy.Int64(primary_key=True, min=1)
+    id = dy.Int64(min=1)
+    at = Locations.at
+    lat = Locations.lat
+    lon = Locations.lon
+
+
+READS: dict[str, type[dy.Schema]] = {"held": Held, "carriers": Carriers, "pings": Pings, "plans": Routes}
