@@ -1,0 +1,80 @@
+"""What time alone does: deliveries become due, offers run out, rounds end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from dispatchkit.decide.offers.model import Job, Offer, Params, Sought
+from dispatchkit.kernel.chance import key
+from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.kernel.group import Group, Values
+
+
+def begin_search(group: Group, delivery: Sought, now: datetime) -> None:
+    """Move a delivery to where its dispatch time puts it; once due, its first episode opens.
+
+    The episode counts from when the search was due, not from when a late sweep noticed.
+    """
+    if delivery.state not in ("CREATED", "SCHEDULED"):
+        return
+    if now < delivery.dispatch_at:
+        if delivery.state == "CREATED":
+            group.change("delivery", delivery, "delivery_scheduled", "DISPATCH_AHEAD", {"state": "SCHEDULED"})
+        return
+    group.change("delivery", delivery, "delivery_dispatchable", "DISPATCH_DUE", {"state": "UNASSIGNED"})
+    group.born(
+        "episode",
+        key("episode", delivery.id, delivery.episode),
+        "episode_opened",
+        "DISPATCH_DUE",
+        {
+            "delivery_id": delivery.id,
+            "episode": delivery.episode,
+            "state": "OPEN",
+            "opened_at": search_began(delivery),
+            "closed_at": None,
+            "level": 0,
+        },
+    )
+
+
+def search_began(delivery: Sought) -> datetime:
+    """Return since when a delivery has been due."""
+    return max(delivery.dispatch_at, delivery.created_at)
+
+
+def expire(
+    group: Group,
+    delivery: Sought,
+    offers: Sequence[Offer],
+    drivers: Mapping[int, Driver],
+    params: Params,
+    now: datetime,
+) -> list[int]:
+    """Close the offers whose hard deadline is reached, end the round if none is left; return the silent drivers.
+
+    A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
+    reached the phone: a lost connection is nobody's fault.
+    """
+    pending = [offer for offer in offers if offer.state == "PENDING"]
+    overdue = [offer for offer in pending if now >= offer.hard_deadline]
+    for offer in overdue:
+        after: Values = {"state": "EXPIRED", "responded_at": now}
+        payload = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": offer.driver_id}
+        group.change("offer", offer, "offer_expired", "HARD_DEADLINE_REACHED", after, payload=payload)
+        if driver := drivers.get(offer.driver_id):
+            rest: Values = {
+                "timeouts": driver.timeouts + (offer.delivered_at is not None),
+                "cooldown_until": now + params.cooldown_expire,
+            }
+            group.change("driver", driver, "driver_cooled_down", "OFFER_EXPIRED", rest)
+    if delivery.state == "OFFERING" and len(overdue) == len(pending):
+        end_round(group, delivery)
+    return [offer.driver_id for offer in overdue]
+
+
+def end_round(group: Group, delivery: Sought | Job) -> None:
+    """Put a delivery whose round ended unaccepted back to UNASSIGNED, one attempt richer."""
+    after: Values = {"state": "UNASSIGNED", "attempt": delivery.attempt + 1}
+    group.change("delivery", delivery, "delivery_unassigned", "ROUND_OVER", after)

@@ -1,0 +1,52 @@
+-- name: deliveries
+-- Deliveries that may need a driver now, with pickup and drop-off.
+SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.created_at, d.dispatch_at, d.version,
+       o.ready_at, o.merchant_id, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon
+FROM deliveries AS d
+JOIN orders AS o ON o.id = d.order_id
+JOIN merchants AS m ON m.id = o.merchant_id
+WHERE d.state IN ('CREATED', 'UNASSIGNED', 'OFFERING') OR (d.state = 'SCHEDULED' AND d.dispatch_at <= :now)
+ORDER BY d.id
+
+-- name: offers
+-- Every offer so far for a delivery that is open: who is asked now, and who has been.
+SELECT id, delivery_id, driver_id, episode, attempt, state, cause, payload_sha256, sent_at, expires_at, hard_deadline,
+       delivered_at, responded_at, late, version
+FROM driver_offers
+WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
+ORDER BY id
+
+-- name: episodes
+-- Since when each open delivery has been seeking a driver.
+SELECT id, delivery_id, episode, opened_at
+FROM unassigned_orders
+WHERE state = 'OPEN'
+ORDER BY id
+
+-- name: drivers
+-- Drivers on duty.
+SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+FROM drivers
+WHERE duty = 'ON_DUTY'
+ORDER BY id
+
+-- name: pings
+-- The last position of each driver, if it is recent.
+SELECT DISTINCT ON (driver_id) driver_id, at, id, lat, lon
+FROM driver_locations
+WHERE at >= :recent AND at <= :now
+ORDER BY driver_id, at DESC, id DESC
+
+-- name: held
+-- Deliveries that occupy a driver's slot.
+SELECT id, driver_id
+FROM deliveries
+WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')
+ORDER BY id
+
+-- name: released
+-- Drivers from whom an open delivery was taken: they are not asked about it again.
+SELECT id, delivery_id, driver_id
+FROM reassignment_cases
+WHERE released_at IS NOT NULL AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
+ORDER BY id

@@ -1,0 +1,159 @@
+"""Who may be asked now, and how soon they could be at a pickup: the driver's side of every assignment.
+
+`Dispatch` holds the parameters that offers, reassignment and assignment share; each feature's Params inherit them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.feature import Travel
+from dispatchkit.kernel.geo import haversine_expr
+
+Point = tuple[float, float]  # lat, lon
+SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dispatch:
+    """How many deliveries a driver may hold and how old a ping may be."""
+
+    max_stack: int = 2  # at most this many, and at most the driver's own max_stack
+    stack_detour: timedelta = timedelta(minutes=6)  # added to the way to a pickup for each delivery already held
+    fresh: timedelta = timedelta(seconds=60)
+    aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
+    stale: timedelta = timedelta(seconds=600)  # older still: lost
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_stack <= 3:
+            raise BadConfig(f"max_stack is {self.max_stack}; a driver has slots 1 to 3")
+        if self.stack_detour < timedelta():
+            raise BadConfig("stack_detour is below zero")
+        if not timedelta() < self.fresh <= self.aging <= self.stale:
+            raise BadConfig(f"fresh {self.fresh}, aging {self.aging} and stale {self.stale} must not fall")
+
+    def freshness(self, pinged_at: datetime | None, now: datetime) -> str:
+        """Return FRESH, AGING, STALE or LOST by the age of the last ping."""
+        if pinged_at is None or now - pinged_at > self.stale:
+            return "LOST"
+        age = now - pinged_at
+        return "FRESH" if age <= self.fresh else "AGING" if age <= self.aging else "STALE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """A driver's row, as far as dispatching needs it."""
+
+    id: int
+    vehicle: str
+    duty: str
+    shift_end: datetime | None
+    max_stack: int
+    timeouts: int
+    cooldown_until: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Where a driver was last seen."""
+
+    driver_id: int
+    at: datetime
+    lat: float
+    lon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """A dispatchable driver: where, and holding how many deliveries."""
+
+    driver: Driver
+    at: Point
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """One free driver's way to one pickup. `cost_s` is the way plus a detour for each delivery already held."""
+
+    driver: Driver
+    seconds: int
+    cost_s: int
+    air_m: int
+
+
+def unfit(driver: Driver, ping: Ping | None, held: int, pending: bool, params: Dispatch, now: datetime) -> str | None:
+    """Return the first rule that keeps a driver from being asked at `now`, or None (semantics 2.3)."""
+    if driver.duty != "ON_DUTY":
+        return "NOT_ON_DUTY"
+    if pending:
+        return "OFFER_PENDING"
+    if held >= min(driver.max_stack, params.max_stack):
+        return "STACK_FULL"
+    if params.freshness(ping.at if ping else None, now) not in ("FRESH", "AGING"):
+        return "NO_RECENT_PING"
+    if driver.cooldown_until is not None and now < driver.cooldown_until:
+        return "COOLDOWN"
+    return None
+
+
+def free_drivers(
+    drivers: Iterable[Driver],
+    pings: Mapping[int, Ping],
+    held: Mapping[int, int],
+    pending: frozenset[int],
+    params: Dispatch,
+    now: datetime,
+) -> tuple[list[Free], dict[str, int]]:
+    """Return the dispatchable drivers by id, and how many each rule kept out."""
+    free: list[Free] = []
+    kept_out: dict[str, int] = {}
+    for driver in sorted(drivers, key=lambda d: d.id):
+        ping, n = pings.get(driver.id), held.get(driver.id, 0)
+        rule = unfit(driver, ping, n, driver.id in pending, params, now)
+        if rule is None and ping is not None:
+            free.append(Free(driver, (ping.lat, ping.lon), n))
+        elif rule is not None:
+            kept_out[rule] = kept_out.get(rule, 0) + 1
+    return free, dict(sorted(kept_out.items()))
+
+
+def approaches(
+    free: Sequence[Free], pickups: Mapping[int, Point], within_m: int, params: Dispatch, travel: Travel
+) -> dict[int, list[Approach]]:
+    """Return for each pickup the free drivers within `within_m` of it by air, soonest first, ties by driver id.
+
+    Travel is asked once for each kind of vehicle. Drivers who cannot get there at all are left out.
+    """
+    found: dict[int, list[Approach]] = {key: [] for key in pickups}
+    near = _near(free, pickups, within_m)
+    for vehicle in sorted({free[i].driver.vehicle for i, _, _ in near}):
+        pairs = [pair for pair in near if free[pair[0]].driver.vehicle == vehicle]
+        sources, targets = sorted({i for i, _, _ in pairs}), sorted({key for _, key, _ in pairs})
+        seconds, _ = travel.matrix([free[i].at for i in sources], [pickups[key] for key in targets], vehicle)
+        row, column = {i: n for n, i in enumerate(sources)}, {key: n for n, key in enumerate(targets)}
+        for i, key, air_m in pairs:
+            way = seconds[row[i]][column[key]]
+            if way >= 0:
+                cost = way + free[i].held * int(params.stack_detour.total_seconds())
+                found[key].append(Approach(free[i].driver, way, cost, air_m))
+    return {key: sorted(ways, key=lambda a: (a.cost_s, a.driver.id)) for key, ways in found.items()}
+
+
+def _near(free: Sequence[Free], pickups: Mapping[int, Point], within_m: int) -> list[tuple[int, int, int]]:
+    """Return (position in `free`, pickup key, metres by air) of every pair close enough."""
+    if not free or not pickups:
+        return []
+    sources = pl.DataFrame({"i": range(len(free)), "lat": [f.at[0] for f in free], "lon": [f.at[1] for f in free]})
+    targets = pl.DataFrame(
+        {"key": list(pickups), "to_lat": [p[0] for p in pickups.values()], "to_lon": [p[1] for p in pickups.values()]}
+    )
+    air = haversine_expr("lat", "lon", "to_lat", "to_lon").round().cast(pl.Int64).alias("air_m")
+    pairs = sources.join(targets, how="cross").select("i", "key", air).filter(pl.col("air_m") <= within_m)
+    return list(pairs.sort("key", "i").iter_rows())

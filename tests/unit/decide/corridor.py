@@ -1,0 +1,100 @@
+"""The corridor in small, on frames: read by SQL, decide, apply. For tests of policies; the real one is in `flows`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.feature import Event, Feature, Frames
+from dispatchkit.kernel.group import STATE
+from dispatchkit.kernel.machine import BIRTH
+from dispatchkit.kernel.sql import bind, parse
+from dispatchkit.kernel.states import ACTIVE, CASE_OPEN
+from dispatchkit.kernel.tables import ENTITIES, TABLES
+from tests.builders import Tables
+
+
+def gather(
+    feature: Feature[Any], contracts: Mapping[str, type[dy.Schema]], tables: Tables, now: datetime
+) -> dict[str, pl.DataFrame]:
+    """Return a feature's reads over `tables`, each checked against its contract."""
+    queries = parse(feature.sql.read_text())
+    args = {"now": now, "recent": now - timedelta(minutes=20)}
+    context = pl.SQLContext(tables, eager=True)
+    frames = {name: context.execute(bind(queries[name], args)) for name in feature.reads}
+    return {name: pl.DataFrame(contracts[name].validate(frame)) for name, frame in frames.items()}
+
+
+def locked(tables: Tables, event: Event) -> Frames:
+    """Return the rows that an act on one delivery locks."""
+    offers = tables["driver_offers"].filter(pl.col("id") == (event.offer_id or -1))
+    delivery_id = event.delivery_id or (offers["delivery_id"][0] if offers.height else -1)
+    delivery = tables["deliveries"].filter(pl.col("id") == delivery_id)
+    people = [event.driver_id, event.args.get("to"), *delivery["driver_id"]]
+    drivers = tables["drivers"].filter(pl.col("id").is_in([p for p in people if p]))
+    of_delivery = pl.col("delivery_id") == delivery_id
+    return {
+        "delivery": delivery,
+        "order": tables["orders"].filter(pl.col("id").is_in(delivery["order_id"].implode())),
+        "offers": tables["driver_offers"].filter(of_delivery),
+        "episode": tables["unassigned_orders"].filter(of_delivery & (pl.col("state") == "OPEN")),
+        "case": tables["reassignment_cases"].filter(of_delivery & pl.col("state").is_in(sorted(CASE_OPEN))),
+        "drivers": drivers,
+        "held": tables["deliveries"].filter(
+            pl.col("driver_id").is_in(drivers["id"].implode()) & pl.col("state").is_in(sorted(ACTIVE))
+        ),
+        "pending": tables["driver_offers"].filter(
+            (pl.col("driver_id") == (event.driver_id or -1)) & (pl.col("state") == "PENDING")
+        ),
+    }
+
+
+def apply(tables: Tables, changes: list[Change] | tuple[Change, ...]) -> Tables:
+    """Return the tables after every change, as the writer would leave them; a change that it would refuse fails."""
+    for table in sorted({ENTITIES[change.entity] for change in changes}):
+        state = {row["id"]: dict(row) for row in tables[table].iter_rows(named=True)}
+        for change in (c for c in changes if ENTITIES[c.entity] == table):
+            _write(state, change)
+        contract = TABLES[table]
+        types = {name: column.dtype for name, column in contract.columns().items()}
+        frame = pl.DataFrame(list(state.values()), schema=types).sort("id")
+        tables = {**tables, table: pl.DataFrame(contract.validate(frame))}
+    _check(tables)
+    return tables
+
+
+def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
+    machine, column = STATE[change.entity]
+    if change.version == 0:
+        assert change.id not in state, f"{change.entity} {change.id} is born twice"
+        machine.step(BIRTH, str(change.after[column]))
+        state[change.id] = {"id": change.id, **change.after, "version": 1}
+        return
+    row = state[change.id]
+    assert row["version"] == change.version, f"{change.entity} {change.id} is at {row['version']}, not {change.version}"
+    assert {name: row[name] for name in change.after} == dict(change.before)
+    if change.after.get(column, row[column]) != row[column]:
+        machine.step(row[column], str(change.after[column]))
+    row.update(change.after, version=row["version"] + 1)
+
+
+def _check(tables: Tables) -> None:
+    """Assert what the database refuses (reliability 2.1 and section 6)."""
+    offers, deliveries = tables["driver_offers"], tables["deliveries"]
+    pending = offers.filter(pl.col("state") == "PENDING")
+    accepted = offers.filter(pl.col("state") == "ACCEPTED")
+    active = deliveries.filter(pl.col("state").is_in(sorted(ACTIVE)))
+    assert pending["driver_id"].is_unique().all(), "a driver has two pending offers"
+    assert accepted.select("delivery_id", "episode").is_unique().all(), "an episode has two accepted offers"
+    assert active.select("driver_id", "slot").is_unique().all(), "two deliveries share a slot"
+    assert active["driver_id"].null_count() == 0 and active["slot"].null_count() == 0
+    in_force = accepted.join(deliveries, left_on=["delivery_id", "episode"], right_on=["id", "episode"])
+    assert in_force.filter(pl.col("driver_id") != pl.col("driver_id_right").fill_null(-1)).is_empty()
+    on = pending.join(deliveries, left_on="delivery_id", right_on="id", suffix="_d")
+    assert set(on["state_d"]) <= {"OFFERING"}, "a pending offer hangs on a delivery that is not offering"
+    assert (on["episode"] == on["episode_d"]).all(), "a pending offer is of an old episode"
