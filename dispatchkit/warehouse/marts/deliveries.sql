@@ -3,7 +3,7 @@
 -- an order that has no delivery has a row too (delivery_id empty, outcome 'no_delivery'), so that none is lost.
 -- Durations are seconds and empty where a stage is implied (reached, but without a time).
 -- `superseded` marks a try that another delivery replaced: an order's fate is that of its last try.
--- The zone is the order's, else the merchant's, else the 0.01 degree cell of the merchant.
+-- The zone is the order's, else the merchant's, else the 0.01 degree cell of the merchant, else 'no zone'.
 CREATE OR REPLACE TABLE mart_deliveries AS
 WITH run AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
 asked AS (
@@ -24,7 +24,7 @@ joined AS (
     SELECT o.id AS order_id, d.id AS delivery_id, d.state, d.ended_by, d.ended_while,
         coalesce(zo.id, zm.id) AS zone_id,
         coalesce(zo.name, zm.name, 'cell ' || CAST(round(floor(m.lat * 100) / 100, 2) AS VARCHAR)
-            || '/' || CAST(round(floor(m.lon * 100) / 100, 2) AS VARCHAR)) AS zone,
+            || '/' || CAST(round(floor(m.lon * 100) / 100, 2) AS VARCHAR), 'no zone') AS zone,
         o.merchant_id, d.driver_id, coalesce(d.driver_unknown, false) AS driver_unknown, v.vehicle, o.source,
         o.placed_at, o.ready_at, o.promised_at, d.created_at, d.dispatch_at,
         coalesce(s.first_assigned_at, d.assigned_at) AS first_assigned_at,

@@ -1,0 +1,140 @@
+"""The funnel over days small enough to count by hand."""
+
+from __future__ import annotations
+
+from dispatchkit.measure import funnel, offers, service
+from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
+
+
+def a_day():
+    """Ten orders: 5 delivered, 1 unfulfilled, 1 cancelled while searching, 1 while assigned, 1 too early, 1 running."""
+    return [
+        *(delivered(n, "12:00", minutes) for n, minutes in enumerate((20, 30, 35, 45, 60), 1)),
+        order(6, "12:00", state="UNFULFILLED", ended_at=at("12:45"), ended_while="UNASSIGNED"),
+        order(7, "12:00", state="CANCELLED", ended_at=at("12:20"), ended_while="OFFERING", ended_by="customer"),
+        order(8, "12:00", state="CANCELLED", ended_at=at("12:20"), ended_while="ASSIGNED", assigned_at=at("12:05")),
+        order(9, "12:00", state="CANCELLED", ended_at=at("12:02"), ended_while="SCHEDULED", dispatch_at=at("12:10")),
+        order(10, "12:00", state="ASSIGNED", driver_id=1, slot=1, assigned_at=at("12:15")),
+    ]
+
+
+def test_every_order_is_counted_once_on_its_way_to_the_door():
+    stages = funnel.measure(marts(tables(a_day())), scope()).table("stages").frame
+    counted = dict(stages.select("stage", "orders").iter_rows())
+    assert counted == {
+        "created": 10, "dispatchable": 9, "offered": 0, "first offer accepted": 0,
+        "assigned": 7, "picked up": 5, "delivered": 5,
+    }  # fmt: skip
+
+
+def test_never_served_leaves_out_early_cancels_and_running_orders_but_counts_them():
+    found = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_never_served")
+    assert (found.numerator, found.denominator, found.excluded_count, found.open) == (2, 8, 1, 1)
+
+
+def test_the_ends_of_all_orders_add_up_to_those_created():
+    ends = funnel.measure(marts(tables(a_day())), scope()).table("ends").frame
+    assert ends["orders"].sum() == 10
+    assert ends["never_served"].sum() == 2
+
+
+def test_on_time_counts_orders_that_never_came_as_late_beside_delivered_only():
+    found = service.measure(marts(tables(a_day())), scope())
+    assert found.metric("on_time_all_orders").line().startswith("0.3333 [")  # 3 of 9: all but the early cancel
+    assert (found.metric("on_time_delivered_only").numerator, found.metric("on_time_delivered_only").denominator) == (
+        3,
+        5,
+    )
+
+
+def test_the_median_over_all_orders_is_longer_than_over_delivered_ones():
+    found = service.measure(marts(tables(a_day())), scope())
+    assert found.metric("click_to_door_median_delivered_only").value == 35
+    everyone = found.metric("click_to_door_median_all_orders")
+    assert (everyone.value, everyone.denominator, everyone.open) == (45, 8, 1)
+    p90 = found.metric("click_to_door_p90_all_orders")
+    assert p90.value is None
+    assert "never arrived" in p90.why
+
+
+def test_a_duration_without_its_start_is_not_available_rather_than_zero():
+    found = service.measure(marts(tables(a_day())), scope()).metric("ready_to_door_median_delivered_only")
+    assert found.shown == "n/a"
+    assert not found.failed
+
+
+def test_ever_late_counts_a_search_of_over_ten_minutes_whoever_ended_it():
+    found = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_ever_late")
+    # 5 delivered after 2 minutes, order 8 after 5, order 10 after 15, order 6 never (45 min), order 7 gave up at 20
+    assert (found.numerator, found.denominator) == (3, 9)
+
+
+def test_the_load_is_the_time_waited_over_the_length_of_the_day():
+    found = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_load")
+    assert found.numerator == 60 * (5 * 2 + 45 + 20 + 5 + 15)
+    assert found.denominator == 24 * 3600
+
+
+def test_a_second_try_decides_the_fate_of_its_order():
+    first = order(1, "12:00", state="FAILED", driver_id=1, assigned_at=at("12:05"), ended_at=at("12:30"))
+    retried = {**order(1, "12:00")[1], "id": 2, "replaces": 1, "state": "DELIVERED", "driver_id": 1,
+               "assigned_at": at("12:31"), "ended_at": at("12:50")}  # fmt: skip
+    frames = tables([first], deliveries=[first[1], retried])
+    stages = funnel.measure(marts(frames), scope()).table("stages").frame
+    assert dict(stages.select("stage", "orders").iter_rows())["delivered"] == 1
+    assert stages["orders"][0] == 1
+
+
+def offer(state: str, **more):
+    answered = None if state == "PENDING" else at("12:00:20")
+    times = {"sent_at": at("12:00"), "expires_at": at("12:00:30"), "hard_deadline": at("12:00:32")}
+    return {"delivery_id": 1, "driver_id": 1, "state": state, "responded_at": answered, **times, **more}
+
+
+def test_acceptance_is_read_three_ways_from_the_same_offers():
+    sent = [
+        *(offer("ACCEPTED") for _ in range(12)),
+        *(offer("DECLINED", cause="TOO_FAR") for _ in range(3)),
+        *(offer("EXPIRED") for _ in range(5)),
+        offer("REVOKED", cause="TAKEN_BY_OTHER"),
+        offer("UNDELIVERABLE"),
+        offer("PENDING"),
+    ]
+    found = offers.measure(marts(tables([delivered(1, "12:00", 20)], driver_offers=sent)), scope())
+    assert (found.metric("offer_acceptance").numerator, found.metric("offer_acceptance").denominator) == (12, 20)
+    assert found.metric("offer_acceptance").open == 1
+    assert {e.reason: e.count for e in found.metric("offer_acceptance").excluded} == {
+        "forced, not asked": 0, "revoked: TAKEN_BY_OTHER": 1, "undeliverable": 1,
+    }  # fmt: skip
+    willing = found.metric("offer_willingness")
+    assert (willing.numerator, willing.denominator, willing.excluded_count, willing.failed) == (12, 15, 7, False)
+    assert found.table("answers").frame["offers"].sum() == 23
+
+
+def test_first_offer_acceptance_looks_at_round_one_alone():
+    second = [
+        offer("DECLINED"), offer("ACCEPTED", attempt=2),
+        offer("ACCEPTED", delivery_id=2), offer("REVOKED", delivery_id=3, cause="OPS"),
+    ]  # fmt: skip
+    jobs = [delivered(n, "12:00", 20) for n in (1, 2, 3, 4)]
+    found = offers.measure(marts(tables(jobs, driver_offers=second)), scope()).metric("first_offer_acceptance")
+    assert (found.numerator, found.denominator, found.excluded_count) == (1, 2, 1)
+
+
+def test_without_offers_acceptance_is_not_available():
+    found = offers.measure(marts(tables([delivered(1, "12:00", 20)])), scope()).metric("offer_acceptance")
+    assert found.line() == "n/a = 0 / 0; excluded 0; open 0; no offers were imported"
+
+
+def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_count_against_it():
+    jobs = [delivered(1, "12:00", 59), delivered(2, "12:00", 61),
+            order(3, "12:00", state="CANCELLED", ended_while="UNASSIGNED", ended_by="customer", ended_at=at("12:40")),
+            delivered(4, "12:00", 30), delivered(5, "12:00", 100, promised_at=after("12:00", 90))]  # fmt: skip
+    states = ("SUCCEEDED", "SUCCEEDED", "ABORTED", "SUCCEEDED", "SUCCEEDED")
+    cases = [
+        {"delivery_id": n, "driver_id": 1, "state": state, "suspected_at": at("12:10"), "confirmed_at": at("12:15"),
+         "trigger": "OPS" if n == 4 else "NO_START"}
+        for n, state in enumerate(states, 1)
+    ]  # fmt: skip
+    found = offers.measure(marts(tables(jobs, reassignment_cases=cases)), scope()).metric("auto_reassignment")
+    assert (found.numerator, found.denominator, found.excluded_count) == (2, 4, 1)
