@@ -1,0 +1,78 @@
+"""The offers of a day, with frozen payload and deadline."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+import polars as pl
+
+from dispatchkit.city.book import ACCEPTED, DECLINED, EXPIRED, OFFER_STATES, REVOKED, Asked, Day
+from dispatchkit.city.deliveries import DELIVERY_ID, ids, instants
+from dispatchkit.city.dispatch import ANSWER_GRACE, TIMEOUT
+from dispatchkit.city.ground import Ground, degrees
+from dispatchkit.city.plan import NEVER, SECOND, Ints, draws
+from dispatchkit.kernel.states import DECLINE_REASONS
+
+REASON_SHARES = {"TOO_FAR": 0.34, "LOW_PAY": 0.27, "MERCHANT_WAIT": 0.16, "OTHER": 0.12, "UNSAFE_AREA": 0.04}
+UNSEEN = 0.15  # of the expired: the push never arrived
+
+
+def offers_frame(day: Day, ground: Ground, seed: int, since_us: int, first_id: int) -> pl.DataFrame:
+    """Return every offer of the day; `cause` is the reason of a decline or a revocation."""
+    rows = np.array(day.book.offers, dtype=np.int64).reshape(-1, len(Asked._fields))
+    rows = rows[np.lexsort((rows[:, 0], rows[:, 5]))]
+    order, seat, episode, attempt, state, sent, answered, pay, way = rows.T
+    count, luck = len(rows), draws(seed, day.index + 1, "offers")
+    push = luck.integers(300, 2_500, count)
+    look = sent + push + luck.integers(SECOND, 6 * SECOND, count)
+    unseen = (state == EXPIRED) & (luck.random(count) < UNSEEN)
+    deadline = sent + TIMEOUT
+    delivered = np.where(unseen, NEVER, np.where(sent + push <= day.now, sent + push, NEVER))
+    viewed = np.where(unseen | (look > np.minimum(answered, day.now)), NEVER, look)
+    payload = _payloads(day, ground, order, pay, way)
+    return pl.DataFrame(
+        {
+            "id": ids(np.arange(count), offset=first_id),
+            "delivery_id": ids(order, offset=day.demand.first_id + DELIVERY_ID),
+            "driver_id": ids(day.crew.driver[seat]),
+            "episode": episode,
+            "attempt": attempt,
+            "ask": np.ones(count, dtype=np.int64),
+            "state": pl.Series(np.array(OFFER_STATES)[state]),
+            "cause": _causes(state, luck),
+            "mode": pl.Series(["cascade"] * count, dtype=pl.String),
+            "pay_cents": pay,
+            "distance_m": way,
+            "payload": payload,
+            "payload_sha256": pl.Series([sha256(text.encode()).hexdigest() for text in payload], dtype=pl.String),
+            "sent_at": instants(since_us, sent),
+            "expires_at": instants(since_us, deadline),
+            "hard_deadline": instants(since_us, deadline + ANSWER_GRACE),
+            "delivered_at": instants(since_us, delivered),
+            "viewed_at": instants(since_us, viewed),
+            "responded_at": instants(since_us, answered),
+            "late": (state == ACCEPTED) & (answered >= deadline),
+            "version": np.ones(count, dtype=np.int64),
+        }
+    )
+
+
+def _causes(state: Ints, luck: np.random.Generator) -> pl.Series:
+    reasons = sorted(DECLINE_REASONS)
+    rest = (1 - sum(REASON_SHARES.values())) / (len(reasons) - len(REASON_SHARES))
+    drawn = luck.choice(np.array(reasons, dtype=object), len(state), p=[REASON_SHARES.get(r, rest) for r in reasons])
+    cause = np.where(state == DECLINED, drawn, np.where(state == REVOKED, "DELIVERY_CANCELLED", None))
+    return pl.Series(cause.tolist(), dtype=pl.String)
+
+
+def _payloads(day: Day, ground: Ground, order: Ints, pay: Ints, way: Ints) -> pl.Series:
+    """Return canonical JSON of what the driver was shown: pay, way, pickup and drop-off as [lat, lon]."""
+    merchant = day.demand.merchant[order]
+    pick_lat, pick_lon = degrees(ground.merchants.x[merchant], ground.merchants.y[merchant])
+    drop_lat, drop_lon = degrees(day.demand.x[order], day.demand.y[order])
+    columns = (way, drop_lat, drop_lon, pay, pick_lat, pick_lon)
+    frame = pl.DataFrame({f"c{i}": column for i, column in enumerate(columns)})
+    shape = '{"distance_m":{},"dropoff":[{},{}],"pay_cents":{},"pickup":[{},{}]}'
+    text = pl.format(shape.replace('{"', '<"').replace("]}", "]>"), *[pl.col(c) for c in frame.columns])
+    return frame.select(text.str.replace("<", "{").str.replace(">", "}").alias("payload")).to_series()
