@@ -22,7 +22,10 @@ from dispatchkit.streets.profile import TABLE_VERSION
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-ODBL = "Contains information from OpenStreetMap (c) OpenStreetMap contributors, under the ODbL 1.0; a database made from it stays under it"
+ODBL = (
+    "Contains information from OpenStreetMap, (c) OpenStreetMap contributors, "
+    "under the Open Database Licence (ODbL) 1.0; this map is a database derived from it and stays under that licence."
+)
 
 
 def save(to: Path, maps: Mapping[str, Streets], *, source: Mapping[str, Any], licence: str = ODBL) -> dict[str, Any]:

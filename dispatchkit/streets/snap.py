@@ -68,9 +68,9 @@ class Snapper:
         near = _on_sphere(points[:, 0], points[:, 1])
         reach, _ = self.tree.query(near)
         found = self.tree.query_ball_point(near, reach * (1 + 1e-9) + STEP_M / 2 + 0.01)
-        sizes = np.array([len(f) for f in found])
-        who = np.repeat(np.arange(len(points)), sizes)
-        segment = self.segment[np.concatenate([np.asarray(f, np.int64) for f in found])]
+        candidates = [np.asarray(samples, np.int64) for samples in np.asarray(found)]
+        who = np.repeat(np.arange(len(points)), [len(samples) for samples in candidates])
+        segment = self.segment[np.concatenate(candidates)]
         gap, t = self._project(points[who], segment)
         fraction = np.clip((self.before[segment] + t * self.length[segment]) / self._total(segment), 0.0, 1.0)
         order = np.lexsort((fraction, self.arc[segment], np.round(gap, 3), who))
