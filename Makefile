@@ -18,7 +18,7 @@ test: lint ## lint, types and the tests of a pull request
 	@$(PY) -m pytest -n 2 --dist loadfile
 
 test-nightly: lint ## the same and the long tests
-	@$(PY) -m pytest -n 2 --dist loadfile -m "not bench"
+	@HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -n 2 --dist loadfile -m "not bench"
 
 bench: $(READY) ## speeds, each beside the raw tool on the same data
 	@$(PY) -m pytest -m bench -q -s tests/benchmarks

@@ -49,25 +49,29 @@ def parse_instant(text: str) -> datetime:
         raise Usage(f"{text!r} is not an instant; expected e.g. 2026-03-02T19:30:00Z") from None
     if value.tzinfo is None:
         raise Usage(f"{text!r} has no time zone; expected e.g. {text}Z")
-    value = value.astimezone(UTC)
     if not EARLIEST <= value < LATEST:
         raise Usage(f"{text!r} lies outside the years 2000 to 2100")
-    return value
+    return value.astimezone(UTC)
 
 
 def parse_day(text: str) -> date:
-    """Return a calendar day written YYYY-MM-DD. Raises Usage."""
+    """Return a calendar day written YYYY-MM-DD, years 2000 to 2099. Raises Usage."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise Usage(f"{text!r} is not a day; expected YYYY-MM-DD") from None
+    if day.isoformat() != text:  # fromisoformat also takes 20260302 and 2026-W10-1
+        raise Usage(f"{text!r} is not a day; expected YYYY-MM-DD")
+    if not EARLIEST.year <= day.year < LATEST.year:
+        raise Usage(f"{text!r} lies outside the years 2000 to 2099")
+    return day
 
 
 def zone(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name. Raises BadConfig."""
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, IsADirectoryError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadConfig(f"{name!r} is not a time zone; expected an IANA name such as Europe/Berlin") from None
 
 

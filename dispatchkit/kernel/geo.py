@@ -36,7 +36,8 @@ def haversine_expr(lat1: str, lon1: str, lat2: str, lon2: str) -> pl.Expr:
 def cell_expr(lat: str, lon: str, *, decimals: int = 2) -> pl.Expr:
     """Return the name of the square cell a point lies in, by its south-west corner (0.01 degree is about 1.1 km)."""
     step = 10**decimals
-    south, west = (pl.col(lat) * step).floor() / step, (pl.col(lon) * step).floor() / step
+    # Whole steps know no -0.0, which would be a second name of the cell at 0.0.
+    south, west = ((pl.col(name) * step).floor().cast(pl.Int64, strict=False) / step for name in (lat, lon))
     return pl.format("cell {}/{}", south.round(decimals), west.round(decimals))
 
 
@@ -56,7 +57,7 @@ def contains(ring: Ring, lat: float, lon: float) -> bool:
 
 
 def ring_fault(ring: Ring) -> str | None:
-    """Return what is wrong with a zone's ring, or None: closed, at least a triangle, not crossing itself."""
+    """Return what is wrong with a zone's ring, or None: closed, with an area, not crossing itself."""
     if len(ring) < 4:
         return "fewer than three corners"
     if tuple(ring[0]) != tuple(ring[-1]):
@@ -69,7 +70,8 @@ def ring_fault(ring: Ring) -> str | None:
             neighbours = j == i + 1 or (i == 0 and j == len(sides) - 1)
             if not neighbours and _cross(*a, *b):
                 return "ring crosses itself"
-    return None
+    area = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in sides)
+    return None if area else "ring encloses nothing"
 
 
 def _cross(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float], s: tuple[float, float]) -> bool:

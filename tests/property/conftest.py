@@ -1,0 +1,11 @@
+"""Hypothesis for a busy machine: no deadline for one example, and the same examples in every run of a pull request."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("pull-request", deadline=None, derandomize=True, max_examples=200)
+settings.register_profile("nightly", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "pull-request"))

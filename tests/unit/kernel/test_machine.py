@@ -1,0 +1,37 @@
+"""A state machine refuses what is not listed, and names both states when it does."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.kernel.errors import IllegalTransition
+from dispatchkit.kernel.machine import BIRTH, machine
+
+DOOR = machine("doors", {BIRTH: "SHUT", "SHUT": "OPEN BRICKED", "OPEN": "SHUT"})
+
+
+def test_a_legal_step_returns_the_new_state():
+    assert DOOR.step("SHUT", "OPEN") == "OPEN"
+    assert DOOR.step(BIRTH, "SHUT") == "SHUT"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"), [("OPEN", "BRICKED"), ("OPEN", "OPEN"), ("BRICKED", "OPEN"), (BIRTH, "OPEN"), ("GLASS", "OPEN")]
+)
+def test_an_unlisted_step_is_refused_by_name(was, becomes):
+    with pytest.raises(IllegalTransition, match=f'doors: "{was}" may not become "{becomes}"'):
+        DOOR.step(was, becomes)
+
+
+def test_birth_is_no_state_and_a_dead_end_is_terminal():
+    assert DOOR.states == {"SHUT", "OPEN", "BRICKED"}
+    assert DOOR.terminal == {"BRICKED"}
+
+
+def test_rows_come_sorted():
+    assert list(DOOR.rows()) == [
+        ("doors", "", "SHUT"),
+        ("doors", "OPEN", "SHUT"),
+        ("doors", "SHUT", "BRICKED"),
+        ("doors", "SHUT", "OPEN"),
+    ]
