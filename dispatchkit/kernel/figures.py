@@ -80,7 +80,7 @@ class Metric:
         if self.value is None:
             return False
         left_out = sum(e.count for e in self.excluded if not e.by_definition)
-        return left_out > MAX_EXCLUDED_SHARE * (self.denominator + self.excluded_count)
+        return left_out > MAX_EXCLUDED_SHARE * (self.denominator + self.excluded_count + self.open)
 
     def line(self) -> str:
         """Return the figure in one line: `0.8984 [0.8976, 0.8992] = 510,776 / 568,546; excluded 0; open 0`."""

@@ -107,22 +107,24 @@ def rate(
     scope: Scope,
     *,
     by: str,
-    at: str,
     definition: str,
+    at: str | None = None,
     excluded: Mapping[str, pl.Expr] | None = None,
     open_: pl.Expr | None = None,
     why: str = "no such rows",
 ) -> Metric:
     """Return the share of rows that hit, among those neither excluded nor open.
 
-    by, at: the cohort in words and the column that places a row in a day. why: what an `n/a` says.
+    by: the cohort in words. at: the column that places a row in a day, for the bootstrap over days; None where rows
+    are not of one day (drivers, zones). why: what an `n/a` says.
     """
     counted, exclusions, still_open = sort_rows(rows, excluded or {}, open_)
-    marked = counted.select(_day=scope.day_number(at), _hit=hit.fill_null(value=False).cast(pl.Int64))
+    day = pl.lit(0) if at is None else scope.day_number(at)
+    marked = counted.select(_day=day, _hit=hit.fill_null(value=False).cast(pl.Int64))
     n, hits = marked.height, int(marked["_hit"].sum())
     between: tuple[float, float] | None = wilson(hits, n) if n else None
-    how = "Wilson; rows of one day taken as independent"
-    if len(scope.days) >= FEWEST_DAYS:
+    how = "Wilson; rows taken as independent"
+    if at is not None and len(scope.days) >= FEWEST_DAYS:
         per_day = marked.group_by("_day").agg(pl.col("_hit").sum(), pl.len()).sort("_day")
         between, how = bootstrap(name, [(a, b) for _, a, b in per_day.iter_rows()], scope.seed), "bootstrap over days"
     low, high = between or (None, None)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
+from polars import selectors as cs
 
 from dispatchkit.kernel.figures import Section, Target
-from dispatchkit.measure import funnel, offers, service
-from dispatchkit.measure.metric import Columns, Scope
+from dispatchkit.measure import drivers, economics, etas, funnel, offers, service, zones
+from dispatchkit.measure.metric import Columns, Scope, absent
 
 Measure = Callable[[Mapping[str, pl.DataFrame], Scope], Section]
 
@@ -17,15 +18,42 @@ SECTIONS: dict[str, tuple[Measure, Columns]] = {
     "funnel": (funnel.measure, funnel.READS),
     "service": (service.measure, service.READS),
     "offers": (offers.measure, offers.READS),
+    "economics": (economics.measure, economics.READS),
+    "zones": (zones.measure, zones.READS),
+    "drivers": (drivers.measure, drivers.READS),
+    "etas": (etas.measure, etas.READS),
 }
 REPORTS: dict[str, tuple[str, ...]] = {
-    "nightly": tuple(SECTIONS),
+    "nightly": (*SECTIONS, "untold"),
     "funnel": ("funnel", "service", "offers"),
+    "economics": ("economics",),
+    "drivers": ("drivers",),
+    "zones": ("zones",),
+    "etas": ("etas",),
 }
 TARGETS = {
     "offer_acceptance": Target("> 80 %", ">", 0.80),
     "unassigned_never_served": Target("< 5 %", "<", 0.05),
     "auto_reassignment": Target("> 95 %", ">", 0.95),
+    "drivers_tracked": Target("100 %", ">", 0.999999),
+    **{f"eta_accuracy_{event}": Target("> 85 %", ">", 0.85) for event in etas.EVENTS},
+    "contribution_margin": Target("+15 % against a baseline"),
+    "support_tickets": Target("-50 %"),
+    "driver_satisfaction": Target("+15 %"),
+    "customer_satisfaction": Target("+20 %"),
+    "live_tracking": Target("> 60 %", ">", 0.60),
+    "ops_effort": Target("-70 %"),
+    "audit_completeness": Target("100 %", ">", 0.999999),
+    "route_efficiency": Target("+20 % against a baseline"),
+}
+UNTOLD = {  # the plan's other targets: what they would be made of, and why an export cannot tell
+    "support_tickets": ("tickets opened within 24 h / 1,000 orders", "no tickets were imported"),
+    "driver_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
+    "customer_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
+    "live_tracking": ("deliveries with a customer view / deliveries", "no tracking views were imported"),
+    "ops_effort": ("transitions by ops / 1,000 orders", "exports carry no history of transitions"),
+    "audit_completeness": ("rows, deltas and decisions matched / all", "checked in the database: `audit verify`"),
+    "route_efficiency": ("km and driver-minutes / delivered order", "needs paired days against a named baseline"),
 }
 
 
@@ -33,16 +61,25 @@ def reads(names: Sequence[str]) -> dict[str, list[str]]:
     """Return mart -> columns that these sections read together."""
     wanted: dict[str, set[str]] = {}
     for name in names:
-        for mart, columns in SECTIONS[name][1].items():
+        for mart, columns in (SECTIONS[name][1] if name in SECTIONS else {}).items():
             wanted.setdefault(mart, set()).update(columns)
     return {mart: sorted(columns) for mart, columns in sorted(wanted.items())}
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope, names: Sequence[str]) -> tuple[Section, ...]:
     """Return these sections, each figure with the plan's target beside it where there is one."""
-    return tuple(with_targets(SECTIONS[name][0](marts, scope)) for name in names)
+    made = (SECTIONS[name][0](marts, scope) if name in SECTIONS else untold(scope) for name in names)
+    return tuple(_finished(section) for section in made)
 
 
-def with_targets(section: Section) -> Section:
-    """Return a section whose metrics carry the plan's targets."""
-    return replace(section, metrics=tuple(replace(m, target=TARGETS.get(m.name)) for m in section.metrics))
+def untold(scope: Scope) -> Section:
+    """Return the plan's targets that an export cannot speak of, each with the reason."""
+    metrics = tuple(absent(name, definition, scope, why) for name, (definition, why) in UNTOLD.items())
+    return Section(name="untold", title="Targets that an export cannot tell", metrics=metrics)
+
+
+def _finished(section: Section) -> Section:
+    """Return a section with targets and floats cut to six decimals: a sum of floats may differ in its last bit."""
+    metrics = tuple(replace(m, target=TARGETS.get(m.name)) for m in section.metrics)
+    tables = tuple(replace(t, frame=t.frame.with_columns(cs.float().round(6))) for t in section.tables)
+    return replace(section, metrics=metrics, tables=tables)

@@ -1,0 +1,177 @@
+"""Drivers: scores with their evidence, hours and earnings, and how fairly offers fell (semantics, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dispatchkit.kernel.figures import Metric, Section, Table
+from dispatchkit.measure.metric import Scope, absent, need, rate
+from dispatchkit.measure.scores import FEWEST, WEIGHTS, WINDOW, scores
+
+READS = {
+    "mart_deliveries": (
+        "delivery_id driver_id vehicle zone merchant_id state outcome ended_by assigned_at arrived_pickup_at "
+        "picked_up_at ready_at ended_at delivered_at to_pickup_s pickup_to_delivered_s"
+    ).split(),
+    "mart_offers": "delivery_id driver_id episode state countable sent_at responded_at".split(),
+    "mart_cases": "delivery_id driver_id episode trigger state confirmed_at suspected_at".split(),
+    "mart_shifts": "driver_id vehicle zone since until available".split(),
+    "mart_costs": "driver_id side kind at signed_cents".split(),
+}
+_driver = pl.col("driver_id")
+
+
+def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
+    """Return a row for every driver available in the window, and how evenly offers and earnings fell."""
+    need(marts, READS)
+    hours = _hours(marts, scope)
+    table = hours.join(scores(marts, scope), on="driver_id", how="left").with_columns(
+        tag=pl.when(pl.col("completion_n").fill_null(0) < FEWEST).then(pl.lit("insufficient")).otherwise(pl.lit(""))
+    )
+    ranked = table.with_columns(
+        rank=pl.when(pl.col("tag") == "").then(pl.col("cautious")).rank("min", descending=True).cast(pl.Int64)
+    ).sort("rank", "driver_id", nulls_last=True)
+    return Section(
+        name="drivers",
+        title="Drivers",
+        metrics=(*_metrics(ranked, scope), _gini(ranked, scope)),
+        tables=(_table(ranked), _by_vehicle(ranked)),
+        notes=(
+            "Advisory: ranks equals, suspends nobody. Score: 100 x weighted mean of shares drawn towards the other "
+            "drivers' mean; ranked by the weighted mean of their Wilson lower bounds (cautious), over the last "
+            f"{WINDOW} events of each kind. Below {FEWEST} accepted deliveries: insufficient, no rank.",
+            "No ratings were imported: the other weights are scaled up. Weights: "
+            + ", ".join(f"{name} {weight:.2f}" for name, weight in WEIGHTS.items())
+            + ". Acceptance is shown and weighs nothing.",
+        ),
+    )
+
+
+def _hours(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
+    """Return per driver with an available minute: hours, engaged hours, offers and earnings in the window."""
+    since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
+    available = (
+        marts["mart_shifts"]
+        .filter(pl.col("available"))
+        .with_columns(s=_clip(pl.min_horizontal("until", until) - pl.max_horizontal("since", since)))
+        .group_by("driver_id")
+        .agg(pl.col("vehicle").first(), pl.col("zone").first(), available_h=pl.col("s").sum() / 3600)
+        .filter(pl.col("available_h") * 60 >= 1)
+    )
+    offers = marts["mart_offers"].filter(scope.within("sent_at"))
+    offered = offers.group_by("driver_id").agg(
+        offers=pl.len().cast(pl.Int64), accepted=(pl.col("state") == "ACCEPTED").sum().cast(pl.Int64)
+    )
+    done = marts["mart_deliveries"].filter(scope.within("delivered_at"))
+    carried = done.group_by("driver_id").agg(delivered=pl.len().cast(pl.Int64))
+    paid = marts["mart_costs"].filter(scope.within("at") & (pl.col("side") == "driver") & _driver.is_not_null())
+    earned = paid.group_by("driver_id").agg(earned_cents=pl.col("signed_cents").sum())
+    joined = available
+    for part in (_engaged(marts["mart_deliveries"], scope), offered, carried, earned):
+        joined = joined.join(part, on="driver_id", how="left")
+    return joined.with_columns(
+        pl.col("engaged_h", "offers", "accepted", "delivered", "earned_cents").fill_null(0)
+    ).with_columns(
+        utilisation=pl.col("engaged_h") / pl.col("available_h"),
+        offers_per_h=pl.col("offers") / pl.col("available_h"),
+        earned_per_h=pl.col("earned_cents") / pl.col("available_h"),
+    )
+
+
+def _engaged(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """Return per driver the hours in the window with at least one delivery in hand: overlaps count once."""
+    since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
+    held = (
+        deliveries.filter(_driver.is_not_null() & pl.col("assigned_at").is_not_null())
+        .select("driver_id", a=pl.max_horizontal("assigned_at", since), b=pl.min_horizontal("ended_at", until))
+        .filter(pl.col("a") < pl.col("b"))
+        .sort("driver_id", "a", "b")
+        .with_columns(covered=pl.col("b").cum_max().shift(1).over("driver_id"))
+    )
+    fresh = pl.max_horizontal("a", "covered")
+    return held.group_by("driver_id").agg(engaged_h=_clip(pl.col("b") - fresh).sum() / 3600)
+
+
+def _clip(span: pl.Expr) -> pl.Expr:
+    return span.dt.total_microseconds().clip(lower_bound=0) / 1e6
+
+
+def _metrics(table: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
+    by, why = "drivers by available time", "no duty intervals were imported"
+    tracked = rate(
+        "drivers_tracked",
+        table,
+        pl.col("score").is_not_null() | (pl.col("tag") == "insufficient"),
+        scope,
+        by=by,
+        why=why,
+        definition="drivers with a score row ('insufficient' included) / drivers with an available minute",
+    )
+    if table.is_empty():
+        return tracked, absent("driver_utilisation", "engaged / available hours", scope, why)
+    engaged, available = (round(float(table[c].sum()) * 3600) for c in ("engaged_h", "available_h"))
+    used = Metric(
+        name="driver_utilisation",
+        definition="seconds with a delivery in hand / seconds on duty and available",
+        cohort=scope.cohort("duty time"),
+        unit="share",
+        value=engaged / available,
+        numerator=engaged,
+        denominator=available,
+    )
+    return tracked, used
+
+
+def _gini(table: pl.DataFrame, scope: Scope) -> Metric:
+    """Return the Gini coefficient of offers per available hour: 0 all alike, near 1 one driver gets all."""
+    values = table["offers_per_h"].sort().to_list()
+    n, total = len(values), sum(values)
+    ranked = sum((2 * i - n - 1) * value for i, value in enumerate(values, 1))
+    return Metric(
+        name="offer_gini",
+        definition="Gini coefficient of offers per available hour over drivers with an available minute",
+        cohort=scope.cohort("drivers by available time"),
+        unit="share",
+        value=ranked / (n * total) if total else None,
+        denominator=n,
+        why="" if total else "no offers in the window",
+    )
+
+
+_UNITS = {
+    **dict.fromkeys(("offers", "accepted", "delivered", "completion_n", "rank"), "count"),
+    **dict.fromkeys(("available_h", "engaged_h"), "hours"),
+    **dict.fromkeys(("utilisation", *WEIGHTS, "acceptance"), "share"),
+    **dict.fromkeys(("earned_cents", "earned_per_h"), "cents"),
+    **dict.fromkeys(("score", "cautious"), "score"),
+    "offers_per_h": "ratio",
+    "driver_id": "id",
+}
+
+
+def _table(ranked: pl.DataFrame) -> Table:
+    columns = (
+        "rank driver_id vehicle zone tag score cautious completion completion_n dropoff pickup steadiness acceptance "
+        "available_h engaged_h utilisation offers accepted delivered offers_per_h earned_cents earned_per_h"
+    ).split()
+    note = "Earned: pay and top-ups, never tips. completion_n: the accepted deliveries behind the score."
+    return Table(name="drivers", title="Drivers", frame=ranked.select(columns), units=_UNITS, note=note)
+
+
+def _by_vehicle(ranked: pl.DataFrame) -> Table:
+    hours = pl.col("available_h").sum()
+    frame = (
+        ranked.group_by("vehicle")
+        .agg(
+            drivers=pl.len().cast(pl.Int64),
+            available_h=hours,
+            utilisation=pl.col("engaged_h").sum() / hours,
+            offers_per_h=pl.col("offers").sum() / hours,
+            earned_per_h=pl.col("earned_cents").sum() / hours,
+        )
+        .sort("vehicle")
+    )
+    units = {**_UNITS, "drivers": "count"}
+    return Table(name="by_vehicle", title="Offers and earnings by vehicle", frame=frame, units=units)

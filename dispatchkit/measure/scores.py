@@ -1,0 +1,111 @@
+"""A driver's score: shares over the last events, drawn towards the others' mean (semantics, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dispatchkit.measure.metric import Z95, Scope
+
+WINDOW = 100  # last events per component
+FEWEST = 20  # below: shown, not ranked
+PRIOR = 20  # weight of the others' mean, in events
+WEIGHTS = {"completion": 0.35, "dropoff": 0.25, "pickup": 0.20, "steadiness": 0.10}  # rating: 0.10 where imported
+NOT_HIS = ("OPS", "MERCHANT_WAIT")  # releases that say nothing about the driver
+BLOCK_H = 4
+_driver = pl.col("driver_id")
+
+
+def scores(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
+    """Return per driver score and cautious value (0-100) and each component's share and number of events.
+
+    score: weighted mean of shrunk shares; cautious: of Wilson lower bounds. Missing components: weights renormalised.
+    """
+    return _scores(_events(marts, scope))
+
+
+def _events(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
+    """Return (driver_id, component, at, good): everything known by the end of the window that says something."""
+    until = scope.known_until
+    jobs = marts["mart_deliveries"].filter(_driver.is_not_null() & (pl.col("assigned_at") < until))
+    kept = jobs.select("driver_id", "delivery_id", "state", "outcome", "ended_by", at="assigned_at")
+    faulted = marts["mart_cases"].filter(
+        (pl.col("confirmed_at") < until) & (pl.col("state") != "ABORTED") & ~pl.col("trigger").is_in(NOT_HIS)
+    )
+    released = faulted.join(kept, on=["driver_id", "delivery_id"], how="anti")
+    lost = released.select("driver_id", at="suspected_at", good=pl.lit(value=False))
+    others = pl.col("ended_by").is_in(["customer", "merchant", "ops"]) & (pl.col("outcome") != "delivered")
+    finished = kept.filter((pl.col("outcome") != "open") & ~others)
+    completion = pl.concat(
+        [finished.select("driver_id", "at", good=pl.col("outcome") == "delivered"), lost], how="vertical"
+    )
+    steady = pl.concat(
+        [
+            kept.join(faulted, on=["driver_id", "delivery_id"], how="anti").select(
+                "driver_id", "at", good=pl.lit(value=True)
+            ),
+            faulted.select("driver_id", at="suspected_at", good=pl.lit(value=False)),
+        ]
+    )
+    waited = (pl.col("picked_up_at") - pl.col("ready_at")).dt.total_minutes() > 15
+    dropoff = _not_slow(jobs.filter(pl.col("delivered_at") < until), "pickup_to_delivered_s", "delivered_at")
+    pickup = _not_slow(
+        jobs.filter((pl.col("arrived_pickup_at") < until) & ~waited.fill_null(value=False)),
+        "to_pickup_s",
+        "arrived_pickup_at",
+    )
+    answers = marts["mart_offers"].filter(pl.col("countable") & (pl.col("responded_at") < until))
+    acceptance = answers.select("driver_id", at="responded_at", good=pl.col("state") == "ACCEPTED")
+    parts = {
+        "completion": completion,
+        "dropoff": dropoff,
+        "pickup": pickup,
+        "steadiness": steady,
+        "acceptance": acceptance,
+    }
+    return pl.concat([rows.with_columns(component=pl.lit(name)) for name, rows in parts.items()])
+
+
+def _not_slow(jobs: pl.DataFrame, seconds: str, at: str) -> pl.DataFrame:
+    """Return whether each took no longer than the p75 of its merchant's zone, hour block and vehicle.
+
+    A group's p75 is drawn towards the vehicle's in the whole city (m = 20): a lone slow kitchen sets no standard.
+    """
+    known = jobs.filter(pl.col(seconds) >= 0).with_columns(block=pl.col(at).dt.hour() // BLOCK_H)
+    whole = known.group_by("vehicle").agg(city=pl.col(seconds).quantile(0.75))
+    group = ["zone", "block", "vehicle"]
+    local = known.group_by(group).agg(n=pl.len(), own=pl.col(seconds).quantile(0.75)).join(whole, on="vehicle")
+    limit = (pl.col("n") * pl.col("own") + PRIOR * pl.col("city")) / (pl.col("n") + PRIOR)
+    marked = known.join(local.select(*group, limit=limit), on=group)
+    return marked.select("driver_id", at=pl.col(at), good=pl.col(seconds) <= pl.col("limit"))
+
+
+def _scores(events: pl.DataFrame) -> pl.DataFrame:
+    last = events.sort("driver_id", "component", "at").group_by("driver_id", "component").tail(WINDOW)
+    counted = last.group_by("driver_id", "component").agg(n=pl.len().cast(pl.Int64), s=pl.col("good").sum())
+    n, s = pl.col("n"), pl.col("s")
+    all_n, all_s = n.sum().over("component"), s.sum().over("component")
+    others = pl.when(all_n > n).then((all_s - s) / (all_n - n)).otherwise(s / n)
+    p, zz = s / n, Z95 * Z95
+    reach = Z95 * (p * (1 - p) / n + zz / (4 * n * n)).sqrt()
+    parts = counted.with_columns(
+        share=p,
+        shrunk=(s + PRIOR * others) / (n + PRIOR),
+        low=((p + zz / (2 * n) - reach) / (1 + zz / n)).clip(lower_bound=0),
+        weight=pl.col("component").replace_strict(WEIGHTS, default=0.0, return_dtype=pl.Float64),
+    )
+    weight = pl.col("weight")
+    total = parts.group_by("driver_id").agg(
+        score=100 * (weight * pl.col("shrunk")).sum() / weight.sum(),
+        cautious=100 * (weight * pl.col("low")).sum() / weight.sum(),
+    )
+    wide = [
+        parts.filter(pl.col("component") == name).select(
+            "driver_id", pl.col("share").alias(name), pl.col("n").alias(f"{name}_n")
+        )
+        for name in (*WEIGHTS, "acceptance")
+    ]
+    for part in wide:
+        total = total.join(part, on="driver_id", how="left")
+    return total.with_columns(pl.col("score", "cautious").fill_nan(None))

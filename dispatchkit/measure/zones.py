@@ -1,0 +1,216 @@
+"""Zones: health by its worst part, with the evidence behind it (semantics, section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import polars as pl
+
+from dispatchkit.kernel.figures import Metric, Section, Table
+from dispatchkit.measure.metric import Z95, Scope, need, rate
+
+READS = {
+    "mart_deliveries": (
+        "zone placed_at source superseded outcome dispatchable dispatch_at assigned assigned_at first_assigned_at "
+        "never_served ended_at"
+    ).split(),
+    "mart_zone_hours": (
+        "zone bucket_at orders delivered never_served open_orders engaged_s engaged_orders available_s"
+    ).split(),
+}
+TARGET_UTILISATION = 0.75
+PRIOR = 20  # weight of the mean that shares are drawn to, in orders
+FEW_ORDERS, FEW_SECONDS = 5, 1800
+IDLE = 0.4
+HOUR = timedelta(hours=1)
+BANDS = ("CRITICAL", "STRAINED", "HEALTHY", "UNKNOWN")
+
+
+def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
+    """Return the health of every zone over the window and of every zone and hour in it."""
+    need(marts, READS)
+    rows = marts["mart_zone_hours"]
+    inside, history = rows.filter(scope.within("bucket_at")), rows.filter(pl.col("bucket_at") < scope.window.since)
+    quarters = _supply_and_demand(inside)
+    waits = _waits(marts["mart_deliveries"], scope)
+    day = _health(quarters, waits, _usual(history, inside, ["zone"]), ["zone"])
+    hourly = [c.with_columns(hour=pl.col(at).dt.truncate("1h")) for c, at in ((quarters, "bucket_at"), (waits, "at"))]
+    usual = _usual(history, inside, ["zone", "hour"])
+    hours = _health(hourly[0], hourly[1], usual, ["zone", "hour"])
+    return Section(
+        name="zones",
+        title="Zones",
+        metrics=_metrics(day, scope),
+        tables=(_day_table(day, hours), _hour_table(hours)),
+        notes=_notes(inside),
+    )
+
+
+def _supply_and_demand(quarters: pl.DataFrame) -> pl.DataFrame:
+    """Return quarter hours with required seconds and the gap to the available ones.
+
+    Required: orders x engaged seconds an order of this zone takes (drawn to the city's mean, m = 20) / 0.75.
+    """
+    n, s = pl.col("engaged_orders").sum(), pl.col("engaged_s").sum()
+    city = quarters.select(s / n).item() if quarters.select(n).item() else None
+    each = (s.over("zone") + PRIOR * pl.lit(city)) / (n.over("zone") + PRIOR)
+    required = pl.col("orders") * each / TARGET_UTILISATION
+    told = bool(quarters["available_s"].sum())  # without any duty interval supply is unknown, not nought
+    gap = (pl.col("required_s") - pl.col("available_s")).clip(lower_bound=0)
+    return quarters.with_columns(required_s=required).with_columns(gap_s=pl.when(told).then(gap))
+
+
+def _waits(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """Return minutes from dispatchable to assigned; an order still waiting counts at its present age."""
+    found = pl.coalesce("first_assigned_at", "assigned_at", "ended_at", pl.lit(scope.as_of))
+    live = scope.within("placed_at") & pl.col("dispatchable") & ~pl.col("superseded")
+    known = ~(pl.col("assigned") & pl.col("assigned_at").is_null() & pl.col("first_assigned_at").is_null())
+    waited = (found - pl.col("dispatch_at")).dt.total_microseconds().clip(lower_bound=0) / 60e6
+    return deliveries.filter(live & known).select("zone", at="placed_at", waited_min=waited)
+
+
+def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Return the never-served share that a zone's own is drawn to: its other days at the same hour of the week.
+
+    Where the export holds no other such time it is the whole city's share in the window.
+    """
+    served = pl.col("orders") - pl.col("open_orders")
+    city = inside.select(pl.col("never_served").sum() / served.sum()).item() if inside.height else None
+    at = pl.col("bucket_at")
+    week = {"weekday": at.dt.weekday(), "hour_of_day": at.dt.hour()}
+    marked = inside.with_columns(hour=at.dt.truncate("1h"), **week)
+    past = history.with_columns(**week).group_by("zone", "weekday", "hour_of_day")
+    known = past.agg(usual_lost=pl.col("never_served").sum(), usual_n=served.sum())
+    joined = marked.select(*dict.fromkeys(["zone", *keys, "weekday", "hour_of_day"])).unique()
+    summed = (
+        joined.join(known, on=["zone", "weekday", "hour_of_day"], how="left")
+        .group_by(keys)
+        .agg(pl.col("usual_lost", "usual_n").sum())
+    )
+    share = pl.when(pl.col("usual_n") > 0).then(pl.col("usual_lost") / pl.col("usual_n")).otherwise(pl.lit(city))
+    return summed.select(*keys, usual=share)
+
+
+def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    summed = "orders delivered never_served open_orders engaged_s available_s required_s gap_s".split()
+    p90 = waits.group_by(keys).agg(wait_p90_min=pl.col("waited_min").quantile(0.9, interpolation="nearest"))
+    rows = quarters.group_by(keys).agg(pl.col(summed).sum())
+    joined = rows.join(p90, on=keys, how="left").join(usual, on=keys, how="left")
+    return _banded(_scored(joined)).sort(keys)
+
+
+def _scored(rows: pl.DataFrame) -> pl.DataFrame:
+    closed = pl.col("orders") - pl.col("open_orders")
+    lost = (pl.col("never_served") + PRIOR * pl.col("usual").fill_null(0)) / (closed + PRIOR)
+    gap = pl.when(pl.col("required_s") > 0).then(pl.col("gap_s") / pl.col("required_s")).otherwise(0.0)
+    parts = rows.with_columns(closed=closed, never_share=lost, gap_share=gap)
+    worst = pl.max_horizontal(
+        (pl.col("never_share") / 0.10).clip(0, 1),
+        ((pl.col("wait_p90_min").fill_null(0) - 3) / 12).clip(0, 1),
+        pl.col("gap_share").clip(0, 1),
+    )
+    return parts.with_columns(score=100 * (1 - worst), never_low=_wilson(-1), never_high=_wilson(1))
+
+
+def _wilson(side: int) -> pl.Expr:
+    n, zz = pl.col("closed"), Z95 * Z95
+    p = pl.col("never_served") / n
+    reach = Z95 * (p * (1 - p) / n + zz / (4 * n * n)).sqrt()
+    return pl.when(n > 0).then(((p + zz / (2 * n) + side * reach) / (1 + zz / n)).clip(0, 1))
+
+
+def _banded(rows: pl.DataFrame) -> pl.DataFrame:
+    unknown = (pl.col("orders") < FEW_ORDERS) & (pl.col("available_s") < FEW_SECONDS)
+    critical = (pl.col("never_low").fill_null(0) > 0.10) | (pl.col("gap_share") > 0.5)
+    strained = (pl.col("never_share") > 0.05) | (pl.col("wait_p90_min").fill_null(0) >= 6) | (pl.col("gap_s") > 0)
+    band = (
+        pl.when(unknown)
+        .then(pl.lit("UNKNOWN"))
+        .when(critical)
+        .then(pl.lit("CRITICAL"))
+        .when(strained)
+        .then(pl.lit("STRAINED"))
+        .otherwise(pl.lit("HEALTHY"))
+    )
+    utilisation = pl.when(pl.col("available_s") > 0).then(pl.col("engaged_s") / pl.col("available_s"))
+    return rows.with_columns(
+        band=band, score=pl.when(~unknown).then(pl.col("score")), utilisation=utilisation
+    ).with_columns(idle=(pl.col("utilisation") < IDLE).fill_null(value=False))
+
+
+def _metrics(day: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
+    return (
+        rate(
+            "zones_healthy",
+            day,
+            pl.col("band") == "HEALTHY",
+            scope,
+            by="zones with demand or supply",
+            open_=pl.col("band") == "UNKNOWN",
+            why="no zone had enough orders or drivers",
+            definition="zones in band HEALTHY over the window / zones whose band is known (UNKNOWN counts as open)",
+        ),
+    )
+
+
+def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
+    bad = hours.group_by("zone").agg(
+        critical_hours=(pl.col("band") == "CRITICAL").sum().cast(pl.Int64),
+        strained_hours=(pl.col("band") == "STRAINED").sum().cast(pl.Int64),
+    )
+    hours_of = {f"{name}_h": pl.col(f"{name}_s") / 3600 for name in ("required", "available", "gap")}
+    frame = (
+        day.join(bad, on="zone", how="left")
+        .with_columns(**hours_of)
+        .select(
+            "zone",
+            "band",
+            "score",
+            "orders",
+            "delivered",
+            "never_served",
+            "never_share",
+            "never_high",
+            "wait_p90_min",
+            "required_h",
+            "available_h",
+            "gap_h",
+            "utilisation",
+            "idle",
+            "critical_hours",
+            "strained_hours",
+        )
+        .sort(pl.col("score"), "zone", nulls_last=True)
+    )
+    note = (
+        "never_share is drawn towards the zone's usual; never_high is the upper 95 % bound of the raw share: what the "
+        "day cannot rule out. gap_h sums the quarter hours in which drivers were short. idle: utilisation below 0.4."
+    )
+    return Table(name="zones", title="Zones over the day", frame=frame, units=_UNITS, note=note)
+
+
+def _hour_table(hours: pl.DataFrame) -> Table:
+    columns = "zone hour band score orders never_served wait_p90_min required_s available_s gap_s".split()
+    return Table(name="zone_hours", title="Zones by hour", frame=hours.select(columns), units=_UNITS)
+
+
+_UNITS = {
+    **dict.fromkeys(("orders", "delivered", "never_served", "critical_hours", "strained_hours"), "count"),
+    **dict.fromkeys(("never_share", "never_high", "utilisation"), "share"),
+    **dict.fromkeys(("required_h", "available_h", "gap_h"), "hours"),
+    **dict.fromkeys(("required_s", "available_s", "gap_s"), "count"),
+    "wait_p90_min": "minutes",
+    "score": "score",
+}
+
+
+def _notes(inside: pl.DataFrame) -> tuple[str, ...]:
+    notes = [
+        "Score: 100 x (1 - the worst of never-served share / 10 %, p90 wait from 3 to 15 min, hours gap / required).",
+        "Demand is orders placed: a lower bound, since requests lost before an order are not imported.",
+        "A driver's hours count in the home zone; exports carry too few positions to place every minute.",
+    ]
+    if not inside["available_s"].sum():
+        notes.append("No duty intervals were imported: supply is unknown, so the hours gap takes no part in the bands.")
+    return tuple(notes)
