@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import polars as pl
 
@@ -65,16 +65,15 @@ def ring_fault(ring: Ring) -> str | None:
     if not all(is_point(lat, lon) for lon, lat in ring):
         return "a corner is not a coordinate (longitude comes first)"
     sides = list(pairwise(ring))
-    for i, a in enumerate(sides):
-        for j, b in enumerate(sides[i + 1 :], i + 1):
-            neighbours = j == i + 1 or (i == 0 and j == len(sides) - 1)
-            if not neighbours and _cross(*a, *b):
-                return "ring crosses itself"
+    if any(_cross(*a, *b) for a, b in combinations(sides, 2)):
+        return "ring crosses itself"
     area = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in sides)
     return None if area else "ring encloses nothing"
 
 
 def _cross(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float], s: tuple[float, float]) -> bool:
+    """Return whether two sides cross between their ends; sides that share a corner do not."""
+
     def turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
         return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 

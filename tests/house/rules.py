@@ -159,7 +159,7 @@ def sql_faults(name: str, text: str) -> Iterator[str]:
 
 def _described(text: str) -> bool:
     first = text.lstrip().split("\n", 1)[0]
-    return first.startswith("--") and len(re.findall(r"\w+", first)) >= 3
+    return first.startswith("--") and len(re.findall(r"\w+", first)) >= 2
 
 
 def notebook_faults(name: str, text: str) -> Iterator[str]:

@@ -112,7 +112,7 @@ def test_a_module_without_docstring_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "faults"),
     [
-        ("reads.sql", "-- name: a\n-- Open deliveries.\nSELECT 1", 1),  # two words describe nothing
+        ("reads.sql", "-- name: a\n-- Deliveries.\nSELECT 1", 1),  # one word describes nothing
         ("reads.sql", "-- name: a\n-- Deliveries that seek a driver.\nSELECT 1", 0),
         ("reads.sql", "-- name: a\nSELECT 1", 1),
         ("reads.sql", "-- name: a\n-- One row a driver.\nSELECT 1\n-- name: a\n-- One row a driver.\nSELECT 2", 2),

@@ -78,6 +78,7 @@ OFFER: dict[str, Any] = {
     [
         ({}, None),
         ({"state": "ACCEPTED", "responded_at": AT}, None),
+        ({"hard_deadline": OFFER["expires_at"]}, None),
         ({"state": "ACCEPTED"}, "answered_iff_ended"),
         ({"responded_at": AT}, "answered_iff_ended"),
         ({"expires_at": AT}, "sent_before_expiry"),
