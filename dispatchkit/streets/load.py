@@ -130,10 +130,8 @@ def _find_again(path: Path, refs: Longs, lat: Ints, lon: Ints) -> None:
     wanted = set(refs[gone].tolist())
     if not wanted:
         return
-    file = osmium.FileProcessor(path, osm.NODE)
-    if min(wanted) > 0:
-        file = file.with_filter(only.IdFilter(sorted(wanted)))
-    places = ((node.id, node.location) for node in file if isinstance(node, osm.Node) and node.id in wanted)
+    nodes = (thing for thing in osmium.FileProcessor(path, osm.NODE) if isinstance(thing, osm.Node))
+    places = ((node.id, node.location) for node in nodes if node.id in wanted)
     found = {ref: (place.y, place.x) for ref, place in places}
     for i in gone:
         lat[i], lon[i] = found.get(int(refs[i]), (NOWHERE, NOWHERE))
