@@ -3,7 +3,6 @@ PYTHON ?= python3
 PY := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
-export PYTHONDONTWRITEBYTECODE :=
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo test test-nightly bench lint coverage lock clean
@@ -44,12 +43,12 @@ clean: ## remove the environment and every cache; data stays
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'dispatchkit needs Python 3.11 or newer as "$(PYTHON)"; another one: make PYTHON=python3.12' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo '"$(PYTHON)" cannot make environments; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@rm -f $@
 	@test -x $(PY) || { echo 'making .venv and installing into it, once' >&2; $(PYTHON) -m venv --clear .venv; }
 	@sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.lock
-	@VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes requirements.lock
-	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@test -w "$$HOME" || export UV_NO_CACHE=1; export VIRTUAL_ENV=.venv; \
+		$(UV) pip sync -q --require-hashes requirements.lock && $(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
