@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -36,8 +36,11 @@ class _Hashed:
         self._digest = sha256()
         self.bytes = 0
         self.closed = False
+        self.void = False  # an abandoned writer still wants to write its footer
 
     def write(self, data: Any) -> int:
+        if self.void:
+            return len(data)
         self._digest.update(data)
         self._file.write(data)
         self.bytes += len(data)
@@ -79,9 +82,8 @@ class _TableFile:
         )
 
     def append(self, table: pa.Table) -> None:
-        for batch in table.to_batches():
-            if batch.num_rows:
-                self.tally.add(batch)
+        if table.num_rows:
+            self.tally.add(pl.DataFrame(pl.from_arrow(table.select(self.tally.needs))))
         self._writer.write_table(table, row_group_size=_GROUP_ROWS)
 
     def finish(self) -> FileFacts:
@@ -108,7 +110,11 @@ class _TableFile:
         )
 
     def drop(self) -> None:
-        self._file.close()
+        """Close and remove the unfinished file, on a full disk too."""
+        self._sink.void = True
+        self._writer.close()
+        with suppress(OSError):
+            self._file.close()
         self.tmp.unlink(missing_ok=True)
 
 

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.tables import TABLES
@@ -37,27 +36,31 @@ class Tally:
     """Running rows, ranges and sums of one table; `rising` stays true while ids arrive in strict order."""
 
     def __init__(self, table: str) -> None:
-        schema = arrow_schema(table)
+        shape = TABLES[table].create_empty().schema
+        ranged = ["id", *(name for name, dtype in shape.items() if isinstance(dtype, pl.Datetime))]
         self.rows = 0
         self.rising = True
         self.cents = {name: 0 for name, kind in meta_columns(table, "kind").items() if kind == "cents"}
+        self.needs = [*ranged, *self.cents]
         self._spans: dict[str, tuple[int | datetime, int | datetime]] = {}
-        self._ranged = ["id", *(f.name for f in schema if pa.types.is_timestamp(f.type))]
+        self._ranged = ranged
         self._last = 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Count one batch, which must not be empty."""
-        self.rows += batch.num_rows
-        ids = batch.column("id")
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count one batch, which must not be empty and have at least the columns `needs`."""
+        self.rows += len(rows)
+        ids = rows.get_column("id")
         if self.rising:
-            steps = pc.min(pc.subtract(ids.slice(1), ids.slice(0, len(ids) - 1))).as_py()
-            self.rising = ids[0].as_py() > self._last and (steps is None or steps > 0)
-            self._last = ids[-1].as_py()
+            self.rising = bool(rising(ids)) and ids[0] > self._last
+            self._last = ids[-1]
         for name in self.cents:
-            self.cents[name] += pc.sum(batch.column(name)).as_py() or 0
+            self.cents[name] += int(rows.get_column(name).sum())
+        spans = rows.select(
+            *(pl.col(name).min().alias(f"{name} low") for name in self._ranged),
+            *(pl.col(name).max().alias(f"{name} high") for name in self._ranged),
+        ).row(0, named=True)
         for name in self._ranged:
-            span = pc.min_max(batch.column(name))
-            low, high = span["min"].as_py(), span["max"].as_py()
+            low, high = spans[f"{name} low"], spans[f"{name} high"]
             if low is not None:
                 had = self._spans.get(name, (low, high))
                 self._spans[name] = (min(low, had[0]), max(high, had[1]))
@@ -65,6 +68,11 @@ class Tally:
     def ranges(self) -> dict[str, list[int | str]]:
         """Return column -> [min, max], instants as text."""
         return {name: [_plain(low), _plain(high)] for name, (low, high) in self._spans.items()}
+
+
+def rising(ids: pl.Series) -> bool:
+    """Return whether ids rise strictly and none is missing, so that each is there once."""
+    return ids.null_count() == 0 and bool((ids.diff().slice(1) > 0).all())
 
 
 def _plain(value: int | datetime) -> int | str:

@@ -1,0 +1,65 @@
+"""Checks between rows, in SQL over the loaded tables: orphans, overlapping duties, two accepts of one episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import polars as pl
+
+from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.tables import TABLES, refs
+from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, ORPHAN, ROW, nothing, quarantined
+
+_TWO_ACCEPTED = """
+    SELECT delivery_id, episode FROM driver_offers WHERE state = 'ACCEPTED'
+    GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1
+"""
+_OVERLAPS = """
+    SELECT id FROM (
+        SELECT id, since, max(coalesce(until, TIMESTAMPTZ '2100-01-01 00:00:00+00')) OVER (
+            PARTITION BY driver_id ORDER BY since, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy_until
+        FROM driver_availability_history)
+    WHERE since < busy_until
+"""
+
+
+def retire(con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """Take out rows that contradict others and return their quarantine lines.
+
+    files: table -> file name; ids: table -> id column in file order, from which row numbers are told.
+    Raises BadData when an episode has two accepted offers: no one can tell which of them was true.
+    """
+    found = [nothing()]
+    for table in TABLES:
+        for column, parent in refs(TABLES[table]).items():
+            query = f"""SELECT c.id FROM {table} c LEFT JOIN {parent} p ON p.id = c.{column}
+                        WHERE c.{column} IS NOT NULL AND p.id IS NULL"""  # noqa: S608 - names of our own tables
+            fact = f"points to a row of {parent} that is not there"
+            while len(lost := _remove(con, table, query)):
+                found.append(quarantined(files[table], _rows(ids[table], lost), column, ORPHAN, fact, quote=False))
+                if parent != table:
+                    break
+        if table == "driver_availability_history" and len(lost := _remove(con, table, _OVERLAPS)):
+            rows = _rows(ids[table], lost)
+            fact = "intervals overlap: begins before an earlier one of this driver ends"
+            found.append(quarantined(files[table], rows, "since", EMPTY_INTERVAL, fact, quote=False))
+    twice = con.execute(_TWO_ACCEPTED).fetchone()
+    if twice:
+        text = f"delivery {twice[0]} episode {twice[1]} has two accepted offers: the source breaks I1"
+        raise BadData(f"{files.get('driver_offers', 'driver_offers')}: {text}", code="DK-IN-042")
+    return pl.concat(found)
+
+
+def _remove(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series:
+    lost = con.sql(query).pl().get_column("id")
+    if len(lost):
+        con.register("lost", lost.to_frame())
+        con.execute(f"DELETE FROM {table} WHERE id IN (SELECT id FROM lost)")  # noqa: S608 - a name of our own tables
+        con.unregister("lost")
+    return lost
+
+
+def _rows(ids: pl.Series, lost: pl.Series) -> pl.DataFrame:
+    numbered = ids.to_frame().with_row_index(ROW, offset=1).with_columns(pl.col(ROW).cast(pl.Int64))
+    return numbered.filter(pl.col("id").is_in(lost.implode())).unique("id", keep="first", maintain_order=True)
