@@ -151,7 +151,7 @@ def sql_faults(name: str, text: str) -> Iterator[str]:
         return
     names = [block.split("\n", 1)[0].strip() for block in blocks[1:]]
     for query, block in zip(names, blocks[1:], strict=True):
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", query) or names.count(query) > 1:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", query) or names.count(query) > 1:
             yield f"{name}: {query!r} is no name, or names two queries"
         if not _described(block.split("\n", 1)[-1]):
             yield f"{name}: {query} is not described in the line under its name"
