@@ -16,6 +16,7 @@ from dispatchkit.kernel.feature import Travel
 from dispatchkit.kernel.geo import haversine_expr
 
 Point = tuple[float, float]  # lat, lon
+LEGS_AT_ONCE = 32
 SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
 
 
@@ -144,6 +145,20 @@ def approaches(
                 cost = way + free[i].held * int(params.stack_detour.total_seconds())
                 found[key].append(Approach(free[i].driver, way, cost, air_m))
     return {key: sorted(ways, key=lambda a: (a.cost_s, a.driver.id)) for key, ways in found.items()}
+
+
+def legs(asked: Mapping[int, tuple[Point, Point, str]], travel: Travel) -> dict[int, tuple[int, int]]:
+    """Return (seconds, metres) of single ways: key -> (from, to, vehicle); -1 where there is no way.
+
+    Asked in blocks, since a matrix answers many ways at once and a single question costs nearly as much as a block.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for vehicle in sorted({way[2] for way in asked.values()}):
+        keys = sorted(key for key, way in asked.items() if way[2] == vehicle)
+        for block in (keys[i : i + LEGS_AT_ONCE] for i in range(0, len(keys), LEGS_AT_ONCE)):
+            seconds, metres = travel.matrix([asked[k][0] for k in block], [asked[k][1] for k in block], vehicle)
+            found |= {key: (seconds[n][n], metres[n][n]) for n, key in enumerate(block)}
+    return found
 
 
 def _near(free: Sequence[Free], pickups: Mapping[int, Point], within_m: int) -> list[tuple[int, int, int]]:

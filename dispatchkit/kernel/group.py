@@ -65,12 +65,8 @@ class Group:
         self._add(entity, id, {"version": 0}, event, reason, after, said)
 
     def change(self, entity: str, row: Row, event: str, reason: str, after: Values, **said: Unpack[Said]) -> None:
-        """Add a step of a row. Raises IllegalTransition if its state may not become that."""
+        """Add a step of a row, be it read or born here. Raises IllegalTransition if its state may not become that."""
         self._add(entity, row.id, self._as_left(entity, row), event, reason, after, said)
-
-    def change_born(self, entity: str, id: int, event: str, reason: str, after: Values, **said: Unpack[Said]) -> None:
-        """Add a step of a row that was born in this group."""
-        self._add(entity, id, self._seen[entity, id], event, reason, after, said)
 
     def value(self, entity: str, row: Row, column: str) -> Value:
         """Return a column of a row as the changes so far leave it."""

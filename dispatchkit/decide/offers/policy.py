@@ -91,9 +91,10 @@ FEATURE = Feature(
     name="offers",
     flag="offers",
     sql=Path(__file__).with_name("reads.sql"),
-    reads=tuple(READS),
+    reads=READS,
     params=Params,
     decide=decide,
     respond=respond,
+    explain=explain,
     events=("accept", "decline"),
 )

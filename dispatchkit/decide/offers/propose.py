@@ -11,7 +11,7 @@ from typing import Any
 from dispatchkit.decide.offers.model import Params, Sought
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import canonical
-from dispatchkit.kernel.dispatch import SHIFT_ENDS, Approach, Free, approaches
+from dispatchkit.kernel.dispatch import SHIFT_ENDS, Approach, Free, approaches, legs
 from dispatchkit.kernel.feature import Travel
 from dispatchkit.kernel.group import Group
 
@@ -46,16 +46,20 @@ def propose(
     pickups = {s.delivery.id: s.delivery.pickup for s in searching}
     ways = approaches(free, pickups, params.radius_max_m, params, travel)
     taken: set[int] = set()
+    chosen: list[tuple[Seeker, list[Approach]]] = []
     unserved: list[Explanation] = []
     for seeker in sorted(seekers, key=lambda s: (-s.delivery.priority, s.delivery.dispatch_at, s.delivery.id)):
         found = ways.get(seeker.delivery.id, [])
         judged = [(way, _hindrance(seeker, way, taken, params, now)) for way in found]
         possible = [way for way, rule in judged if rule is None]
         if possible:
-            _offer(seeker, possible, params, now, travel)
+            chosen.append((seeker, possible))
             taken.add(possible[0].driver.id)
         else:
             unserved.append(_unserved(seeker, judged, kept_out, params))
+    lengths = _lengths_m(chosen, travel)
+    for seeker, possible in chosen:
+        _offer(seeker, possible, lengths.get(seeker.delivery.id, 0), params, now)
     return sorted(unserved, key=lambda e: int(e["delivery_id"]))
 
 
@@ -77,10 +81,9 @@ def _hindrance(seeker: Seeker, way: Approach, taken: set[int], params: Params, n
     return "TAKEN_THIS_RUN" if driver.id in taken else None
 
 
-def _offer(seeker: Seeker, possible: Sequence[Approach], params: Params, now: datetime, travel: Travel) -> None:
+def _offer(seeker: Seeker, possible: Sequence[Approach], distance_m: int, params: Params, now: datetime) -> None:
     delivery, group, best = seeker.delivery, seeker.group, possible[0]
     driver, attempt = best.driver, seeker.attempts + 1
-    distance_m = _distance_m(delivery, driver.vehicle, travel)
     pay_cents = params.pay_cents(distance_m)
     told = {  # frozen: what the driver agrees to. No place or person: the offer is audited for years
         "delivery_id": delivery.id,
@@ -138,12 +141,14 @@ def _why(seeker: Seeker, possible: Sequence[Approach], params: Params) -> Explan
     }
 
 
-def _distance_m(delivery: Sought, vehicle: str, travel: Travel) -> int:
-    """Return the way from pickup to door in metres; 0 if the door is unknown or out of reach of the streets."""
-    if delivery.dropoff is None:
-        return 0
-    _, metres = travel.matrix([delivery.pickup], [delivery.dropoff], vehicle)
-    return max(0, metres[0][0])
+def _lengths_m(chosen: Sequence[tuple[Seeker, Sequence[Approach]]], travel: Travel) -> dict[int, int]:
+    """Return for each delivery the way from pickup to door in metres: 0 if out of reach, no entry if unknown."""
+    asked = {
+        seeker.delivery.id: (seeker.delivery.pickup, seeker.delivery.dropoff, possible[0].driver.vehicle)
+        for seeker, possible in chosen
+        if seeker.delivery.dropoff is not None
+    }
+    return {delivery: max(0, metres) for delivery, (_, metres) in legs(asked, travel).items()}
 
 
 def _unserved(

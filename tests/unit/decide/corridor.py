@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import dataframely as dy
 import polars as pl
 
 from dispatchkit.kernel.change import Change
@@ -19,15 +17,13 @@ from dispatchkit.kernel.tables import ENTITIES, TABLES
 from tests.builders import Tables
 
 
-def gather(
-    feature: Feature[Any], contracts: Mapping[str, type[dy.Schema]], tables: Tables, now: datetime
-) -> dict[str, pl.DataFrame]:
+def gather(feature: Feature[Any], tables: Tables, now: datetime) -> dict[str, pl.DataFrame]:
     """Return a feature's reads over `tables`, each checked against its contract."""
     queries = parse(feature.sql.read_text())
     args = {"now": now, "recent": now - timedelta(minutes=20)}
     context = pl.SQLContext(tables, eager=True)
     frames = {name: context.execute(bind(queries[name], args)) for name in feature.reads}
-    return {name: pl.DataFrame(contracts[name].validate(frame)) for name, frame in frames.items()}
+    return {name: pl.DataFrame(contract.validate(frames[name])) for name, contract in feature.reads.items()}
 
 
 def locked(tables: Tables, event: Event) -> Frames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatchkit.decide.offers.model import READS, Params
+from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE, decide
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Tables, a_delivery, a_driver, city
@@ -12,7 +12,7 @@ TRAVEL = StraightLine()
 
 
 def run(tables: Tables, params: Params | None = None):
-    frames = gather(FEATURE, READS, tables, NOW)
+    frames = gather(FEATURE, tables, NOW)
     return decide(frames, params or Params(), NOW, TRAVEL)
 
 

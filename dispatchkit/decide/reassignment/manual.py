@@ -1,0 +1,127 @@
+"""A person takes a delivery away from its driver, or gives it to one: what that does, and when it is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dispatchkit.decide.reassignment.follow import born, step
+from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Episode, Job, Offer, Params
+from dispatchkit.decide.reassignment.release import close_others, next_episode, release
+from dispatchkit.kernel.chance import key
+from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.group import Group, Values, rows
+from dispatchkit.kernel.states import CUSTODY, OPEN
+
+HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
+
+
+def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
+    """Return what `reassign` comes to: released (args `to` None), or handed to the driver `to` without asking him.
+
+    A hand-over locks the assignment against sweeps for `lock_expiry`. Refused once somebody holds the goods
+    (CUSTODY_CONFLICT), for a driver who is not on duty or has no slot left (DRIVER_UNAVAILABLE), and for a delivery
+    that nobody could carry (ILLEGAL_TRANSITION, DELIVERY_CANCELLED). Raises Usage without a reason.
+    """
+    if not event.args.get("reason"):
+        raise Usage("a reassignment needs a reason, e.g. --reason VEHICLE")
+    delivery = next((d for d in rows(frames["delivery"], Job) if d.id == event.delivery_id), None)
+    to = event.args.get("to")
+    driver = next((d for d in rows(frames["drivers"], Driver) if d.id == to), None)
+    if delivery is None or (to is not None and driver is None):
+        return _refused("NOT_FOUND")
+    if code := _closed(delivery):
+        return _refused(code)
+    if driver and delivery.driver_id == driver.id:
+        return Answer("OK_REPLAY")
+    slot = _free_slot(frames, driver) if driver else None
+    if driver and slot is None:
+        return _refused("DRIVER_UNAVAILABLE")
+    group = Group(("delivery", delivery.id), now)
+    if delivery.state in BEFORE_PICKUP:
+        _take_away(group, frames, delivery, event)
+    elif driver is None:
+        released_before = any(case.state in ("RELEASED", "REOFFERING") for case in rows(frames["case"], Case))
+        return Answer("OK_REPLAY") if released_before else _refused("ILLEGAL_TRANSITION")
+    else:
+        _withdraw_offers(group, frames)
+    if driver and slot is not None:
+        _give(group, frames, delivery, driver, slot, params)
+    return Answer("OK", tuple(group.changes))
+
+
+def _refused(code: str) -> Answer:
+    return Answer(code, refused=True)
+
+
+def _closed(delivery: Job) -> str | None:
+    """Return why a delivery cannot be reassigned, or None."""
+    if delivery.state == "CANCELLED":
+        return "DELIVERY_CANCELLED"
+    if delivery.state in HOLDS_GOODS:
+        return "CUSTODY_CONFLICT"
+    return None if delivery.state in BEFORE_PICKUP or delivery.state in OPEN else "ILLEGAL_TRANSITION"
+
+
+def _free_slot(frames: Frames, driver: Driver) -> int | None:
+    """Return the lowest free slot of a driver on duty. A person may fill the stack that the driver himself allows."""
+    taken = {row["slot"] for row in frames["held"].iter_rows(named=True) if row["driver_id"] == driver.id}
+    free = (slot for slot in range(1, driver.max_stack + 1) if slot not in taken)
+    return next(free, None) if driver.duty == "ON_DUTY" else None
+
+
+def _take_away(group: Group, frames: Frames, delivery: Job, event: Event) -> None:
+    """Release the delivery under a case of its own. The driver is not cooled down: a person judged the job, not him."""
+    now = group.at
+    assert delivery.driver_id is not None
+    case = Case(
+        id=key("case", delivery.id, delivery.episode, "OPS"),
+        delivery_id=delivery.id,
+        driver_id=delivery.driver_id,
+        episode=delivery.episode,
+        trigger="OPS",
+        state="CONFIRMED",
+        suspected_at=now,
+        grace_until=None,
+        confirmed_at=now,
+        released_at=None,
+        closed_at=None,
+        new_driver_id=None,
+        version=0,
+    )
+    close_others(group, rows(frames["case"], Case), "OPS")
+    born(group, case, {"pickup_distance_m": None, "actor": event.actor}, {"reason": str(event.args["reason"])})
+    release(group, delivery, "OPS", {"why": {"reason": str(event.args["reason"])}})
+    step(group, case, "RELEASED", "OPS", {"released_at": now})
+
+
+def _withdraw_offers(group: Group, frames: Frames) -> None:
+    for offer in sorted(rows(frames["offers"], Offer), key=lambda o: o.id):
+        if offer.state == "PENDING":
+            after: Values = {"state": "REVOKED", "cause": "OPS", "responded_at": group.at}
+            told = {"offerId": offer.id, "driverId": offer.driver_id, "cause": "OPS"}
+            group.change("offer", offer, "offer_revoked", "OPS", after, payload=told)
+
+
+def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params) -> None:
+    """Assign the delivery to a driver without asking, locked, and close the episode in which it sought one."""
+    group.change(
+        "delivery",
+        delivery,
+        "delivery_assigned",
+        "OPS",
+        {
+            "state": "ASSIGNED",
+            "driver_id": driver.id,
+            "slot": slot,
+            "assigned_at": group.at,
+            "lock_until": group.at + params.lock_expiry,
+        },
+        expects=(("driver", driver.id, driver.version),),
+    )
+    episodes = rows(frames["episode"], Episode)
+    if delivery.state in BEFORE_PICKUP:
+        episodes = [Episode(id=next_episode(delivery), state="OPEN", closed_at=None, version=1)]
+    for episode in episodes:
+        group.change("episode", episode, "episode_closed", "OPS", {"state": "ASSIGNED", "closed_at": group.at})

@@ -1,0 +1,271 @@
+"""The words of reassignment: parameters, the reads with their contracts, and rows as the policy sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import dataframely as dy
+
+from dispatchkit.kernel.dispatch import Dispatch, Driver, Ping, Point
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.tables import Cases, Deliveries, Drivers, Locations, Merchants, Offers, Orders
+
+LOOK_BACK = timedelta(minutes=20)  # how far back the reads see pings
+BEFORE_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Dispatch):
+    """When an assignment is suspect, and what must hold before it is taken away."""
+
+    no_start: timedelta = timedelta(minutes=5)
+    not_moving: timedelta = timedelta(minutes=10)
+    moved_m: int = 100  # less than this is standing still
+    lost_ping: timedelta = timedelta(minutes=10)
+    eta_breach: timedelta = timedelta(minutes=10)
+    wrong_way_m: int = 500
+    wrong_way_pings: int = 3
+    max_overrun: timedelta = timedelta(minutes=15)  # past the end of a shift
+    grace: timedelta = timedelta(minutes=5)
+    max_per_delivery: int = 3
+    min_gain: timedelta = timedelta(minutes=4)
+    reach_m: int = 6000  # other drivers farther by air from the pickup are not considered
+    driver_cooldown: timedelta = timedelta(minutes=15)
+    lock_expiry: timedelta = timedelta(minutes=60)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("no_start", "not_moving", "lost_ping", "grace", "driver_cooldown", "lock_expiry"):
+            if getattr(self, name) <= timedelta():
+                raise BadConfig(f"{name} must be longer than zero")
+        for name in ("no_start", "not_moving", "lost_ping"):
+            if getattr(self, name) >= LOOK_BACK:
+                raise BadConfig(
+                    f"{name} {getattr(self, name)} must be shorter than {LOOK_BACK}: older pings are not read"
+                )
+        for name in ("eta_breach", "max_overrun", "min_gain"):
+            if getattr(self, name) < timedelta():
+                raise BadConfig(f"{name} is below zero")
+        if min(self.moved_m, self.wrong_way_m, self.wrong_way_pings, self.max_per_delivery, self.reach_m) < 1:
+            raise BadConfig("moved_m, wrong_way_m, wrong_way_pings, max_per_delivery and reach_m must be at least 1")
+        if self.lost_ping < self.aging:
+            raise BadConfig(
+                f"lost_ping {self.lost_ping} is shorter than aging {self.aging}, within which a driver is asked"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A delivery's row as far as taking it from a driver, or giving it to one, changes it."""
+
+    id: int
+    state: str
+    episode: int
+    attempt: int
+    priority: int
+    driver_id: int | None
+    slot: int | None
+    assigned_at: datetime | None
+    started_at: datetime | None
+    arrived_pickup_at: datetime | None
+    lock_until: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned(Job):
+    """A delivery on its way to the pickup."""
+
+    ready_at: datetime | None
+    pickup_lat: float
+    pickup_lon: float
+
+    @property
+    def pickup(self) -> Point:
+        return self.pickup_lat, self.pickup_lon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A delivery of an open case, in whatever state it is now."""
+
+    id: int
+    state: str
+    episode: int
+    driver_id: int | None
+    pickup_lat: float
+    pickup_lon: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One suspicion and what became of it."""
+
+    id: int
+    delivery_id: int
+    driver_id: int
+    episode: int
+    trigger: str
+    state: str
+    suspected_at: datetime
+    grace_until: datetime | None
+    confirmed_at: datetime | None
+    released_at: datetime | None
+    closed_at: datetime | None
+    new_driver_id: int | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """The episode in which a delivery seeks a driver."""
+
+    id: int
+    state: str
+    closed_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An offer's row, as far as withdrawing it needs it."""
+
+    id: int
+    driver_id: int
+    state: str
+    cause: str | None
+    responded_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is known at `now` of one assignment. trail: the driver's recent pings, oldest first."""
+
+    delivery: Assigned
+    driver: Driver
+    trail: tuple[Ping, ...]
+    sole: bool  # the driver holds nothing else, so where he goes is about this delivery
+    way_s: int | None  # from the last ping to the pickup; None without a ping or a way
+    planned: datetime | None  # the pickup the driver agreed to
+
+
+class JobRead(dy.Schema):
+    """assigned: deliveries with a driver, not yet picked up."""
+
+    id = Deliveries.id
+    state = Deliveries.state
+    episode = Deliveries.episode
+    attempt = Deliveries.attempt
+    priority = Deliveries.priority
+    driver_id = dy.Int64(min=1)
+    slot = Deliveries.slot
+    assigned_at = Deliveries.assigned_at
+    started_at = Deliveries.started_at
+    arrived_pickup_at = Deliveries.arrived_pickup_at
+    lock_until = Deliveries.lock_until
+    version = Deliveries.version
+    ready_at = Orders.ready_at
+    pickup_lat = Merchants.lat
+    pickup_lon = Merchants.lon
+
+
+class FollowedRead(dy.Schema):
+    """followed: deliveries with an open case."""
+
+    id = Deliveries.id
+    state = Deliveries.state
+    episode = Deliveries.episode
+    driver_id = Deliveries.driver_id
+    pickup_lat = Merchants.lat
+    pickup_lon = Merchants.lon
+
+
+class CaseRead(dy.Schema):
+    """cases: the open ones."""
+
+    id = Cases.id
+    delivery_id = Cases.delivery_id
+    driver_id = Cases.driver_id
+    episode = Cases.episode
+    trigger = Cases.trigger
+    state = Cases.state
+    suspected_at = Cases.suspected_at
+    grace_until = Cases.grace_until
+    confirmed_at = Cases.confirmed_at
+    released_at = Cases.released_at
+    closed_at = Cases.closed_at
+    new_driver_id = Cases.new_driver_id
+    version = Cases.version
+
+
+class HistoryRead(dy.Schema):
+    """history: every case so far of a delivery that seeks or awaits a driver at the pickup."""
+
+    id = Cases.id
+    delivery_id = Cases.delivery_id
+    driver_id = Cases.driver_id
+    released_at = Cases.released_at
+
+
+class DriverRead(dy.Schema):
+    """drivers (on duty) and carriers (with a delivery not yet picked up)."""
+
+    id = Drivers.id
+    vehicle = Drivers.vehicle
+    duty = Drivers.duty
+    shift_end = Drivers.shift_end
+    max_stack = Drivers.max_stack
+    timeouts = Drivers.timeouts
+    cooldown_until = Drivers.cooldown_until
+    version = Drivers.version
+
+
+class PingRead(dy.Schema):
+    """pings (the last of each driver) and trail (all recent ones of the carriers)."""
+
+    id = Locations.id
+    driver_id = Locations.driver_id
+    at = Locations.at
+    lat = Locations.lat
+    lon = Locations.lon
+
+
+class HeldRead(dy.Schema):
+    """held: deliveries that occupy a driver."""
+
+    id = Deliveries.id
+    driver_id = dy.Int64(min=1)
+
+
+class PendingRead(dy.Schema):
+    """pending: offers that wait for an answer."""
+
+    id = Offers.id
+    driver_id = Offers.driver_id
+
+
+class AgreedRead(dy.Schema):
+    """agreed: the accepted offers behind the assignments."""
+
+    id = Offers.id
+    delivery_id = Offers.delivery_id
+    driver_id = Offers.driver_id
+    episode = Offers.episode
+    payload = Offers.payload
+
+
+READS: dict[str, type[dy.Schema]] = {
+    "assigned": JobRead,
+    "followed": FollowedRead,
+    "cases": CaseRead,
+    "history": HistoryRead,
+    "drivers": DriverRead,
+    "carriers": DriverRead,
+    "pings": PingRead,
+    "trail": PingRead,
+    "held": HeldRead,
+    "pending": PendingRead,
+    "agreed": AgreedRead,
+}

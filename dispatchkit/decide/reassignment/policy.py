@@ -1,0 +1,93 @@
+"""The reassignment sweep: suspect, wait, compare, take away; and follow what was taken away until it is delivered.
+
+The cases are the history. Nothing is ever taken from a driver who has picked up, or against a person's lock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import datetime
+from pathlib import Path
+
+from dispatchkit.decide.reassignment.follow import TAKEN, follow
+from dispatchkit.decide.reassignment.judge import Bench, Verdict, judge
+from dispatchkit.decide.reassignment.manual import respond
+from dispatchkit.decide.reassignment.model import READS, Assigned, Case, Followed, Params
+from dispatchkit.decide.reassignment.sight import sights
+from dispatchkit.decide.reassignment.suspicion import suspicion
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.dispatch import Driver, Free, Ping, approaches, free_drivers
+from dispatchkit.kernel.feature import Feature, Frames, Travel
+from dispatchkit.kernel.group import Group, rows
+
+
+def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
+    """Return what to write at `now`, grouped by delivery in ascending id."""
+    return _plan(frames, params, now, travel)[0]
+
+
+def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Verdict]:
+    """Return for each suspect assignment what was seen and why it was taken away at `now`, or not."""
+    return _plan(frames, params, now, travel)[1]
+
+
+def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tuple[list[Change], list[Verdict]]:
+    cases: dict[int, list[Case]] = defaultdict(list)
+    for case in sorted(rows(frames["cases"], Case), key=lambda c: c.id):
+        cases[case.delivery_id].append(case)
+    assigned = sorted(rows(frames["assigned"], Assigned), key=lambda d: d.id)
+    followed = {delivery.id: delivery for delivery in rows(frames["followed"], Followed)}
+    roots = sorted({delivery.id for delivery in assigned} | set(followed))
+    groups = {root: Group(("delivery", root), now) for root in roots}
+    for root, delivery in sorted(followed.items()):
+        for case in cases[root]:
+            follow(groups[root], case, delivery)
+
+    seen = sights(frames, assigned, travel)
+    suspects = {sight.delivery.id: found for sight in seen if (found := suspicion(sight, params, now))}
+    suspected = frozenset(sight.driver.id for sight in seen if sight.delivery.id in suspects)
+    waiting = [d for root, d in sorted(followed.items()) if d.state == "UNASSIGNED" and _taken(cases[root])]
+    pickups = {sight.delivery.id: sight.delivery.pickup for sight in seen if sight.delivery.id in suspects}
+    pickups |= {delivery.id: (delivery.pickup_lat, delivery.pickup_lon) for delivery in waiting}
+    ways = approaches(_others(frames, suspected, params, now), pickups, params.reach_m, params, travel)
+    bench = Bench(params=params, now=now, ways=ways, lost_it=_lost_it(frames))
+    for delivery in waiting:  # taken away before and not yet offered: somebody was meant to carry it
+        bench.claim(delivery.id)
+    verdicts = [
+        judge(bench, groups[sight.delivery.id], sight, suspects.get(sight.delivery.id), cases[sight.delivery.id])
+        for sight in seen
+    ]
+    return [change for root in roots for change in groups[root].changes], [v for v in verdicts if v]
+
+
+def _taken(cases: list[Case]) -> bool:
+    return any(case.state in TAKEN for case in cases)
+
+
+def _others(frames: Frames, suspected: frozenset[int], params: Params, now: datetime) -> list[Free]:
+    """Return the drivers who could take over: dispatchable, and under no suspicion themselves."""
+    drivers = [driver for driver in rows(frames["drivers"], Driver) if driver.id not in suspected]
+    pings = {ping.driver_id: ping for ping in rows(frames["pings"], Ping)}
+    held, pending = Counter(frames["held"]["driver_id"]), frozenset(frames["pending"]["driver_id"])
+    return free_drivers(drivers, pings, held, pending, params, now)[0]
+
+
+def _lost_it(frames: Frames) -> dict[int, list[int | None]]:
+    """Return for each delivery and past case the driver from whom it was taken, None where it was not."""
+    found: dict[int, list[int | None]] = defaultdict(list)
+    for row in frames["history"].sort("id").iter_rows(named=True):
+        found[row["delivery_id"]].append(row["driver_id"] if row["released_at"] else None)
+    return found
+
+
+FEATURE = Feature(
+    name="reassignment",
+    flag="reassignment",
+    sql=Path(__file__).with_name("reads.sql"),
+    reads=READS,
+    params=Params,
+    decide=decide,
+    respond=respond,
+    explain=explain,
+    events=("reassign",),
+)

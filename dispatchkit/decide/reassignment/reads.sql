@@ -1,0 +1,84 @@
+-- name: assigned
+-- Deliveries that a driver has and has not yet picked up.
+SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.assigned_at, d.started_at,
+       d.arrived_pickup_at, d.lock_until, d.version, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon
+FROM deliveries AS d
+JOIN orders AS o ON o.id = d.order_id
+JOIN merchants AS m ON m.id = o.merchant_id
+WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP')
+ORDER BY d.id
+
+-- name: followed
+-- Deliveries with an open case, in whatever state they are now.
+SELECT d.id, d.state, d.episode, d.driver_id, m.lat AS pickup_lat, m.lon AS pickup_lon
+FROM deliveries AS d
+JOIN orders AS o ON o.id = d.order_id
+JOIN merchants AS m ON m.id = o.merchant_id
+WHERE d.id IN (SELECT delivery_id FROM reassignment_cases WHERE state IN ('SUSPECTED', 'GRACE', 'CONFIRMED', 'RELEASED', 'REOFFERING', 'REASSIGNED'))
+ORDER BY d.id
+
+-- name: cases
+-- Open cases.
+SELECT id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, confirmed_at, released_at,
+       closed_at, new_driver_id, version
+FROM reassignment_cases
+WHERE state IN ('SUSPECTED', 'GRACE', 'CONFIRMED', 'RELEASED', 'REOFFERING', 'REASSIGNED')
+ORDER BY id
+
+-- name: history
+-- Every case so far of a delivery not yet picked up: from whom it was taken, and how often.
+SELECT id, delivery_id, driver_id, released_at
+FROM reassignment_cases
+WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
+ORDER BY id
+
+-- name: drivers
+-- Drivers on duty: those who could take over.
+SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+FROM drivers
+WHERE duty = 'ON_DUTY'
+ORDER BY id
+
+-- name: carriers
+-- Drivers with a delivery not yet picked up, on duty or not.
+SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+FROM drivers
+WHERE id IN (SELECT driver_id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
+ORDER BY id
+
+-- name: pings
+-- The last position of each driver, if it is recent.
+SELECT DISTINCT ON (driver_id) driver_id, at, id, lat, lon
+FROM driver_locations
+WHERE at >= :recent AND at <= :now
+ORDER BY driver_id, at DESC, id DESC
+
+-- name: trail
+-- Recent positions of drivers with a delivery not yet picked up.
+SELECT driver_id, at, id, lat, lon
+FROM driver_locations
+WHERE at >= :recent AND at <= :now
+  AND driver_id IN (SELECT driver_id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
+ORDER BY driver_id, at, id
+
+-- name: held
+-- Deliveries that occupy a driver's slot.
+SELECT id, driver_id
+FROM deliveries
+WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')
+ORDER BY id
+
+-- name: pending
+-- Offers that wait for an answer: their drivers are spoken for.
+SELECT id, driver_id
+FROM driver_offers
+WHERE state = 'PENDING'
+ORDER BY id
+
+-- name: agreed
+-- The accepted offers behind the assignments: what pickup the driver agreed to.
+SELECT id, delivery_id, driver_id, episode, payload
+FROM driver_offers
+WHERE state = 'ACCEPTED'
+  AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
+ORDER BY id

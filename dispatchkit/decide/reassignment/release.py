@@ -1,0 +1,61 @@
+"""Taking a delivery away from its driver: the steps that a sweep and a person share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dispatchkit.decide.reassignment.follow import SUSPECT, step
+from dispatchkit.decide.reassignment.model import Case, Job
+from dispatchkit.kernel.chance import key
+from dispatchkit.kernel.group import Group, Said
+
+
+def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
+    """Put a delivery back into the search, ahead of its like, and open its next episode."""
+    group.change(
+        "delivery",
+        delivery,
+        "delivery_released",
+        reason,
+        {
+            "state": "UNASSIGNED",
+            "episode": delivery.episode + 1,
+            "attempt": 0,
+            "priority": delivery.priority + 1,
+            "driver_id": None,
+            "slot": None,
+            "assigned_at": None,
+            "started_at": None,
+            "arrived_pickup_at": None,
+            "lock_until": None,
+        },
+        **said,
+    )
+    group.born(
+        "episode",
+        next_episode(delivery),
+        "episode_opened",
+        reason,
+        {
+            "delivery_id": delivery.id,
+            "episode": delivery.episode + 1,
+            "state": "OPEN",
+            "opened_at": group.at,
+            "closed_at": None,
+            "level": 0,
+        },
+    )
+
+
+def next_episode(delivery: Job) -> int:
+    """Return the id of the episode that a release of this delivery opens."""
+    return key("episode", delivery.id, delivery.episode + 1)
+
+
+def close_others(group: Group, cases: Sequence[Case], reason: str) -> None:
+    """Close the other open cases of a delivery that is taken away now: an earlier reassignment has relapsed."""
+    for case in cases:
+        if group.value("case", case, "state") in SUSPECT:
+            step(group, case, "ABORTED", reason)
+        elif group.value("case", case, "state") == "REASSIGNED":
+            step(group, case, "RELAPSED", reason)

@@ -1,0 +1,59 @@
+"""What is seen of each assignment: the driver, his trail, his way to the pickup, and what he agreed to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from dispatchkit.decide.reassignment.model import Assigned, Sight
+from dispatchkit.kernel.clock import parse_instant
+from dispatchkit.kernel.dispatch import Driver, Ping, legs
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.kernel.feature import Frames, Travel
+from dispatchkit.kernel.group import rows
+
+
+def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list[Sight]:
+    """Return one Sight for each assignment, in the order given; travel is asked for all of them at once."""
+    carriers = {driver.id: driver for driver in rows(frames["carriers"], Driver)}
+    trails: dict[int, list[Ping]] = defaultdict(list)
+    for ping in sorted(rows(frames["trail"], Ping), key=lambda p: (p.driver_id, p.at)):
+        trails[ping.driver_id].append(ping)
+    held = Counter(frames["held"]["driver_id"])
+    planned = _planned(frames)
+    pairs = [(delivery, carriers[driver]) for delivery in assigned if (driver := delivery.driver_id) in carriers]
+    asked = {
+        delivery.id: ((trails[driver.id][-1].lat, trails[driver.id][-1].lon), delivery.pickup, driver.vehicle)
+        for delivery, driver in pairs
+        if trails[driver.id]
+    }
+    ways = legs(asked, travel)
+    return [
+        Sight(
+            delivery=delivery,
+            driver=driver,
+            trail=tuple(trails[driver.id]),
+            sole=held[driver.id] == 1,
+            way_s=ways[delivery.id][0] if delivery.id in ways and ways[delivery.id][0] >= 0 else None,
+            planned=_later(planned.get((delivery.id, delivery.episode, driver.id)), delivery.ready_at),
+        )
+        for delivery, driver in pairs
+    ]
+
+
+def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
+    """Return the pickup each accepted offer named; an offer from elsewhere may name none."""
+    found = {}
+    for row in frames["agreed"].iter_rows(named=True):
+        try:
+            told = json.loads(row["payload"])
+            found[row["delivery_id"], row["episode"], row["driver_id"]] = parse_instant(told["pickup_eta"])
+        except (ValueError, KeyError, TypeError, Usage):
+            continue
+    return found
+
+
+def _later(planned: datetime | None, ready: datetime | None) -> datetime | None:
+    return max(filter(None, (planned, ready)), default=None)

@@ -1,0 +1,248 @@
+"""The reassignment sweep: suspicion, grace, release, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dispatchkit.decide.offers import policy as offers
+from dispatchkit.decide.offers.model import Params as Offering
+from dispatchkit.decide.reassignment.model import Params
+from dispatchkit.decide.reassignment.policy import FEATURE, decide, explain
+from dispatchkit.kernel.chance import key
+from dispatchkit.kernel.change import Change
+from dispatchkit.streets.straight import StraightLine
+from tests.builders import (
+    NOW,
+    Rows,
+    Tables,
+    a_case,
+    a_delivery,
+    a_driver,
+    a_ping,
+    an_episode,
+    an_offer,
+    city,
+    minutes,
+    seconds,
+)
+from tests.unit.decide.corridor import apply, gather
+
+TRAVEL = StraightLine()
+
+
+def run(tables: Tables, **params) -> list[Change]:
+    return decide(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)
+
+
+def verdicts(tables: Tables, **params) -> list[str]:
+    return [str(v["verdict"]) for v in explain(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)]
+
+
+def events(tables: Tables, **params) -> list[str]:
+    return [change.event for change in run(tables, **params)]
+
+
+def assigned(id: int = 1, *, state: str = "ASSIGNED", driver: int = 7, since: float = 6, **columns) -> Rows:
+    return a_delivery(id, state=state, driver=driver, assigned=minutes(since), **columns)
+
+
+def far_and_still(driver: int = 7) -> Rows:
+    """A driver two kilometres from the square who has not moved for a quarter of an hour."""
+    pings = [ping for ago in (16, 12, 8, 4) for ping in a_ping(driver, at=(2000, 0), ago=minutes(ago))]
+    return [*a_driver(driver, at=(2000, 0)), *pings]
+
+
+def moving(driver: int = 7, *, frm: float, to: float) -> Rows:
+    """A driver who has gone from `frm` to `to` metres east of the square in the last quarter of an hour."""
+    steps = range(16)
+    pings = [a_ping(driver, at=(frm + (to - frm) * n / 15, 0), ago=minutes(15 - n) + seconds(10)) for n in steps]
+    return [*a_driver(driver, at=None), *(row for ping in pings for row in ping)]
+
+
+STILL = far_and_still()
+SUSPECT = {
+    "NO_START": city(STILL, assigned()),
+    "NOT_MOVING": city(STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(12))),
+    "LOST_PING": city(a_driver(7, at=(2000, 0), seen=minutes(11)), assigned(since=12)),
+    "WRONG_WAY": city(moving(frm=100, to=3500), assigned(since=4, state="EN_ROUTE_PICKUP")),
+    "ETA_BREACH": city(
+        moving(frm=9000, to=4500),
+        assigned(since=14, state="EN_ROUTE_PICKUP", ready_in=minutes(-20)),
+        an_offer(
+            1, driver=7, state="ACCEPTED", sent=minutes(15), answered=minutes(14.8),
+            payload='{"pickup_eta":"2026-03-02T19:20:00Z"}',
+        ),
+    ),
+    "SHIFT_END": city(a_driver(7, at=(2000, 0), shift_end=NOW - minutes(12)), assigned(since=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trigger", SUSPECT)
+def test_a_stalled_assignment_is_suspected_and_its_driver_nudged_once(trigger):
+    town = SUSPECT[trigger]
+    [change] = run(town)
+    assert (change.event, change.after["trigger"], change.after["state"]) == (
+        "reassignment_suspected",
+        trigger,
+        "GRACE",
+    )
+    assert change.after["grace_until"] == NOW + minutes(5)
+    assert run(apply(town, [change])) == []
+
+
+FINE = {
+    "he was assigned a moment ago": city(STILL, assigned(since=4)),
+    "he is on his way": city(moving(frm=2000, to=500), assigned(since=6)),
+    "he stands at the pickup": city(a_driver(7, at=(50, 0)), assigned(since=9)),
+    "he set out a moment ago": city(STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(2))),
+    "he is at the counter, his phone out of reach": city(
+        a_driver(7, seen=minutes(12)), assigned(state="ARRIVED_PICKUP", since=15)
+    ),
+    "he also carries something else": city(
+        moving(frm=100, to=2000), assigned(1, since=6), a_delivery(2, state="PICKED_UP", driver=7, slot=2)
+    ),
+    "he has the goods": city(a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)),
+    "he was told of the job after his last ping": city(a_driver(7, seen=minutes(11)), assigned(since=4)),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_an_assignment_is_left_alone_while(case):
+    assert run(FINE[case]) == []
+
+
+def stalled(*others: Rows, **case) -> Tables:
+    return city(STILL, assigned(since=12), a_case(1, driver=7, **case), *others)
+
+
+def test_after_grace_a_delivery_goes_back_ahead_of_its_like_and_its_driver_rests():
+    town = stalled(a_driver(8, at=(300, 0)))
+    changes = run(town)
+    assert [c.event for c in changes] == [
+        "reassignment_confirmed", "delivery_released", "episode_opened", "reassignment_released", "driver_cooled_down",
+    ]  # fmt: skip
+    assert changes[1].expects == (("driver", 8, 1),)
+    after = apply(town, changes)
+    delivery = after["deliveries"].row(0, named=True)
+    assert (delivery["state"], delivery["episode"], delivery["priority"]) == ("UNASSIGNED", 2, 1)
+    assert delivery["driver_id"] is delivery["slot"] is delivery["assigned_at"] is None
+    assert after["unassigned_orders"]["id"].to_list() == [key("episode", 1, 2)]
+    assert after["drivers"]["cooldown_until"].to_list() == [NOW + minutes(15), None]
+    assert run(after) == []
+
+
+def test_the_driver_it_was_taken_from_is_not_asked_again_though_he_is_free_and_near():
+    town = apply(stalled(a_driver(8, at=(300, 0))), run(stalled(a_driver(8, at=(300, 0)))))
+    rested = {**town, "drivers": town["drivers"].with_columns(cooldown_until=pl.lit(None, pl.Datetime("us", "UTC")))}
+    asked = offers.decide(gather(offers.FEATURE, rested, NOW), Offering(), NOW, TRAVEL)
+    assert [c.after["driver_id"] for c in asked if c.entity == "offer"] == [8]
+
+
+WAITS = {
+    "IN_GRACE": stalled(a_driver(8, at=(300, 0)), suspected=minutes(4)),
+    "NO_OTHER_DRIVER": stalled(),
+    "GAIN_TOO_SMALL": stalled(a_driver(8, at=(5900, 0), vehicle="walker")),
+}
+
+
+@pytest.mark.parametrize("verdict", WAITS)
+def test_a_suspect_keeps_the_delivery_while(verdict):
+    assert (verdicts(WAITS[verdict]), run(WAITS[verdict])) == ([verdict], [])
+
+
+def test_a_driver_who_went_off_duty_loses_the_delivery_at_once_even_if_nobody_else_is_there():
+    town = city(a_driver(7, duty="OFF_DUTY"), assigned(since=1))
+    changes = run(town)
+    assert [c.event for c in changes][:3] == ["reassignment_suspected", "delivery_released", "episode_opened"]
+    assert run(apply(town, changes)) == []
+
+
+def test_two_deliveries_of_one_driver_cool_him_down_once():
+    town = city(a_driver(7, duty="SUSPENDED"), assigned(1), assigned(2, slot=2))
+    changes = run(town)
+    assert [c.id for c in changes if c.entity == "driver"] == [7]
+    assert [c.root[1] for c in changes if c.event == "delivery_released"] == [1, 2]
+    assert run(apply(town, changes)) == []
+
+
+def test_one_free_driver_takes_over_one_delivery_of_two():
+    town = city(
+        far_and_still(7), far_and_still(9), assigned(1, driver=7, since=12), assigned(2, driver=9, since=12),
+        a_case(1, driver=7), a_case(2, delivery=2, driver=9), a_driver(8),
+    )  # fmt: skip
+    changes = run(town)
+    assert [c.root[1] for c in changes if c.event == "delivery_released"] == [1]
+    assert verdicts(town) == ["RELEASED", "NO_OTHER_DRIVER"]
+    assert run(apply(town, changes)) == []
+
+
+def test_a_suspicion_is_dropped_when_the_driver_moves():
+    town = city(moving(frm=2000, to=500), assigned(since=12), a_case(1, driver=7), a_driver(8))
+    assert events(town) == ["reassignment_cleared"]
+
+
+def test_a_persons_assignment_is_not_undone_while_its_lock_holds():
+    locked: dict[str, Any] = {"lock_until": NOW + seconds(1)}
+    assert events(city(STILL, assigned(since=12, **locked), a_driver(8))) == []
+    [change] = run(city(STILL, assigned(since=12, **locked), a_case(1, driver=7), a_driver(8)))
+    assert (change.event, change.reason) == ("reassignment_aborted", "MANUAL_LOCK")
+    expired = city(STILL, assigned(since=12, lock_until=NOW), a_case(1, driver=7), a_driver(8))
+    assert "delivery_released" in events(expired)
+
+
+def test_after_the_last_attempt_the_delivery_stays_and_the_case_before_is_exhausted():
+    past: dict[str, Any] = {"released_at": NOW - minutes(13), "state": "REASSIGNED", "new_driver_id": 7}
+    town = city(
+        STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), a_case(2, driver=9, **past), a_driver(8)
+    )
+    changes = run(town, max_per_delivery=1)
+    assert [(c.id, c.event) for c in changes] == [(1, "reassignment_aborted"), (2, "reassignment_exhausted")]
+    after = apply(town, changes)
+    assert (run(after, max_per_delivery=1), verdicts(after, max_per_delivery=1)) == ([], ["ATTEMPTS_USED_UP"])
+
+
+def taken(state: str = "RELEASED", *, now: str, driver: int | None = None, episode: int = 2) -> Tables:
+    """A delivery that was taken from driver 7 in episode 1, and where it is now."""
+    delivery = a_delivery(1, state=now, driver=driver, episode=episode)
+    return city(delivery, a_case(1, driver=7, state=state, released_at=NOW - minutes(4)), a_driver(7), a_driver(9))
+
+
+BECAME = [
+    ("it still waits", taken(now="UNASSIGNED"), []),
+    ("it is offered", taken(now="OFFERING"), ["REOFFERING"]),
+    ("a new driver has it", taken(now="ASSIGNED", driver=9), ["REOFFERING", "REASSIGNED"]),
+    ("a new driver delivered it", taken("REASSIGNED", now="DELIVERED", driver=9), ["SUCCEEDED"]),
+    ("nobody was found", taken("REOFFERING", now="UNFULFILLED"), ["EXHAUSTED"]),
+    ("the new driver failed", taken("REASSIGNED", now="FAILED", driver=9), ["EXHAUSTED"]),
+    ("the customer cancelled", taken("REOFFERING", now="CANCELLED"), ["ABORTED"]),
+    ("the old driver picked it up after all", taken("REOFFERING", now="PICKED_UP", driver=7), ["ABORTED"]),
+    ("it was released again", taken("REOFFERING", now="UNASSIGNED", episode=3), ["REASSIGNED", "RELAPSED"]),
+]
+
+
+@pytest.mark.parametrize(("town", "states"), [b[1:] for b in BECAME], ids=[b[0] for b in BECAME])
+def test_a_case_follows_its_delivery_when(town, states):
+    changes = run(town)
+    assert [c.after["state"] for c in changes] == states
+    assert run(apply(town, changes)) == []
+
+
+def test_a_second_release_relapses_the_first_case_in_the_same_step():
+    first = a_case(2, driver=9, state="REASSIGNED", new_driver_id=7, released_at=NOW - minutes(13))
+    town = city(STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), first, a_driver(8))
+    changes = run(town)
+    assert "reassignment_relapsed" in [c.event for c in changes]
+    assert run(apply(town, changes)) == []
+
+
+def test_nobody_is_replaced_for_a_counter_where_all_would_wait():
+    town = city(STILL, assigned(since=12, ready_in=minutes(40)), a_case(1, driver=7), a_driver(8))
+    assert verdicts(town) == ["GAIN_TOO_SMALL"]
+
+
+def test_an_old_episode_is_not_mistaken_for_the_present_one():
+    town = city(STILL, assigned(since=12, episode=2), an_episode(1, 1, state="ASSIGNED"), a_case(1, driver=7))
+    assert events(town)[:2] == ["reassignment_aborted", "reassignment_suspected"]
