@@ -1,9 +1,124 @@
-"""Commands to come."""
+"""`sweep`: decide and write, for cron."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant
+from dispatchkit.kernel.errors import TryLater, Usage
+
+if TYPE_CHECKING:
+    from dispatchkit.flows.sweep import Swept
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group's commands."""
+    """Add `sweep`."""
+    app.command()(sweep)
+
+
+def sweep(
+    ctx: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="offers, reassignment, routes, or all.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")] = False,
+    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")] = None,
+    now: Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")] = None,
+    slot: Annotated[str | None, typer.Option(help="Cron slot (an instant); done once only.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, kept in the run ledger.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Also say why the rest got nothing.")] = False,
+) -> None:
+    """Run one or more sweeps: read, decide, write; each under its own lock.
+
+    `all` runs them in the order of one cycle. With --dry-run each sweep is shown as if it ran alone, now.
+
+    Example: dispatchkit sweep offers --dry-run
+    """
+    from dispatchkit.flows import catalog, database
+    from dispatchkit.flows.sweep import Options
+    from dispatchkit.flows.sweep import sweep as run
+
+    given = parse_instant(now) if now else None
+    options = Options(
+        dry_run=dry_run,
+        max_changes=max_changes,
+        slot=parse_instant(slot) if slot else None,
+        seed=seed,
+        explain=explain,
+    )
+    wanted = list(catalog.FEATURES) if "all" in names else list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in catalog.FEATURES:
+            raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(catalog.FEATURES)} or `all`")
+    settings = call(ctx).settings()
+    store = database.store(call(ctx).db, call(ctx).data, settings, now=given, batch=batch)
+    results = []
+    for name in wanted:
+        with show.working(ctx, f"sweep {name}"):
+            results.append(run(store, settings, name, options))
+    if call(ctx).json:
+        documents = [result.document() for result in results]
+        show.document(documents[0] if len(documents) == 1 else documents)
+    else:
+        for result in results:
+            _print(ctx, result)
+    _conclude(ctx, results)
+
+
+def _print(ctx: typer.Context, result: Swept) -> None:
+    rows = [
+        (result.sweep, c.event, f"{c.entity} {c.id}", c.version, c.reason, _steps(c.before, c.after))
+        for c in result.changes
+    ]
+    if rows:
+        show.table(("event", "row", "version", "reason", "becomes"), rows, title=result.sweep)
+    if result.unserved:
+        keys = list(result.unserved[0])
+        show.table(keys, [[row.get(key) for key in keys] for row in result.unserved])
+    if result.slot_done:
+        show.note(ctx, f"sweep {result.sweep}: slot already done")
+        return
+    done = result.outcome
+    tail = "dry run, nothing written" if result.dry_run else f"applied {done.applied}, stale {len(done.stale)}"
+    extra = "".join(
+        f", {name} {count}"
+        for name, count in (
+            ("already", done.already),
+            ("busy", done.busy),
+            ("poison", done.poison),
+            ("held by flag", result.held),
+        )
+        if count
+    )
+    show.note(ctx, f"sweep {result.sweep}: decided {len(result.changes)}, {tail}{extra}")
+
+
+def _steps(before: object, after: object) -> str:
+    assert hasattr(before, "get") and hasattr(after, "items")
+    shown = []
+    for key, value in after.items():
+        was = before.get(key)
+        if key in ("state", "duty") or (was != value and key in ("driver_id", "episode", "attempt", "engine")):
+            shown.append(f"{key} {was if was is not None else '-'} -> {value if value is not None else '-'}")
+    return ", ".join(shown)
+
+
+def _conclude(ctx: typer.Context, results: list[Swept]) -> None:
+    """Say what was refused (exit 3); rows that stayed locked mean the work is not done (exit 75)."""
+    for result in results:
+        if result.outcome.stale:
+            ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.stale[:5])
+            show.refuse(ctx, f"sweep {result.sweep}: {len(result.outcome.stale)} decisions were stale: {ids}")
+        if result.outcome.poison:
+            ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.poisoned[:5])
+            show.refuse(
+                ctx, f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}"
+            )
+        for rule, count in result.set_aside.items():
+            show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
+    busy = [f"{r.sweep}: {r.outcome.busy}" for r in results if r.outcome.busy]
+    if busy:
+        raise TryLater(f"rows stayed locked by others ({'; '.join(busy)}); the next run takes them up")

@@ -1,1 +1,1 @@
-"""The corridor: where pure policies meet stores, files and clocks. Everything here is written once, for all features."""
+"""The corridor: where pure policies meet stores, files and clocks. Written once, for all features."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import dataframely as dy
 import polars as pl
 
 from dispatchkit.kernel.change import Change
@@ -59,6 +60,12 @@ class Answer:
     refused: bool = False
 
 
+class Explain(Protocol[P]):
+    """What a policy says of the rows for which it decided nothing: one mapping a row, fit for JSON."""
+
+    def __call__(self, frames: Frames, params: P, now: datetime, travel: Travel) -> Sequence[Mapping[str, Any]]: ...
+
+
 class Respond(Protocol[P]):
     """A policy where a person acts: the locked rows of one delivery or driver in, an Answer out."""
 
@@ -67,7 +74,8 @@ class Respond(Protocol[P]):
 
 @dataclass(frozen=True, kw_only=True)
 class Feature(Generic[Q]):
-    """One room of live work. `sql` holds the named queries; `reads` says which of them `decide` gets as frames.
+    """One room of live work. `sql` holds the named queries; `reads` says which of them `decide` gets as frames, and by which contract
+    each is checked at the border.
 
     flag: the rollout switch that governs its changes. events: act names answered by `respond`.
     """
@@ -75,10 +83,11 @@ class Feature(Generic[Q]):
     name: str
     flag: str
     sql: Path
-    reads: tuple[str, ...]
+    reads: Mapping[str, type[dy.Schema]]
     params: type[Q]
     decide: Decide[Q]
     respond: Respond[Q] | None = None
+    explain: Explain[Q] | None = None
     events: tuple[str, ...] = ()
 
 

@@ -1,0 +1,85 @@
+"""The one list of features and reports, and the settings that their names make known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from dispatchkit import config
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.kernel.feature import Feature, Report, Travel
+
+# In the order of one cycle: take back what stalls, then offer what is open, then plan the stops.
+FEATURES: Mapping[str, str] = {
+    "reassignment": "dispatchkit.decide.reassignment.policy",
+    "offers": "dispatchkit.decide.offers.policy",
+    "routes": "dispatchkit.decide.routes.policy",
+}
+FLAGS = tuple(FEATURES)
+TABLES = ("dispatch", "travel", *FEATURES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TravelParams:
+    """Where travel times come from: a street map built by `streets build`, or the straight line made longer."""
+
+    map: str = ""
+    circuity: float = 1.3
+
+
+def feature(name: str) -> Feature[Any]:
+    """Return a feature by name. Raises Usage for an unknown one."""
+    if name not in FEATURES:
+        raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(FEATURES)} or `all`")
+    found: Feature[Any] = import_module(FEATURES[name]).FEATURE
+    return found
+
+
+def answering(event: str) -> Feature[Any]:
+    """Return the feature that answers an act."""
+    for name in FEATURES:
+        found = feature(name)
+        if event in found.events:
+            return found
+    raise Usage(f"no feature answers the event {event!r}")
+
+
+def report(name: str) -> Report:
+    """Return a report by name. Raises Usage for an unknown one."""
+    reports: Mapping[str, Report] = import_module("dispatchkit.measure.nightly").REPORTS
+    if name not in reports:
+        raise Usage(f"unknown report {name!r}; expected one of {', '.join(reports)}")
+    return reports[name]
+
+
+def settings(files: Sequence[Path] = ()) -> config.Settings:
+    """Return the settings of a run, every feature's table checked: a typing error never waits for its sweep."""
+    found = config.load(files, known=TABLES, flags=FLAGS)
+    for name in FEATURES:
+        params(feature(name), found)
+        found.flag(name)
+    found.params("travel", TravelParams)
+    return found
+
+
+def params(feature_: Feature[Any], found: config.Settings) -> Any:
+    """Return a feature's Params: its own table over the shared [dispatch] table."""
+    names = {field.name for field in dataclasses.fields(feature_.params)}
+    shared = {key: value for key, value in found.tables.get("dispatch", {}).items() if key in names}
+    return config.build(feature_.params, shared | found.tables.get(feature_.name, {}), feature_.name)
+
+
+def travel(found: config.Settings) -> Travel:
+    """Return the engine of travel times that the settings name."""
+    given = found.params("travel", TravelParams)
+    if given.map:
+        from dispatchkit.streets.street_map import StreetMap
+
+        return StreetMap(Path(given.map))
+    from dispatchkit.streets.straight import StraightLine
+
+    return StraightLine(circuity=given.circuity)

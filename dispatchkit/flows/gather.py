@@ -1,0 +1,69 @@
+"""A feature's reads as checked frames: rows that break their contract are set aside by name, never guessed at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.feature import Feature
+from dispatchkit.kernel.sql import parse
+from dispatchkit.store.contract import Args
+
+RECENT = timedelta(minutes=20)  # pings older than this say nothing that silence does not say
+
+
+class Reader(Protocol):
+    """Whatever can read named queries: a store, or a run of it."""
+
+    def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each query's frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a policy decides on, its fingerprint, and how many rows were set aside by which rule."""
+
+    frames: Mapping[str, pl.DataFrame]
+    inputs_sha256: str
+    set_aside: Mapping[str, int]
+
+
+@lru_cache
+def queries(path: Path) -> Mapping[str, str]:
+    """Return the named queries of a `.sql` file."""
+    return parse(path.read_text("utf-8"))
+
+
+def gather(reader: Reader, feature: Feature[Any], now: datetime) -> Gathered:
+    """Return a feature's frames as of `now`, each checked against its contract."""
+    named = queries(feature.sql)
+    found = reader.read({name: named[name] for name in feature.reads}, {"now": now, "recent": now - RECENT})
+    frames: dict[str, pl.DataFrame] = {}
+    aside: dict[str, int] = {}
+    for name, schema in feature.reads.items():
+        frame = found[name]
+        missing = set(schema.column_names()) - set(frame.columns)
+        if missing:
+            raise BadData(f"{feature.name}: read {name} lacks {', '.join(sorted(missing))}")
+        good, failure = schema.filter(frame.select(schema.column_names()), cast=True)
+        aside |= {f"{name}: {rule}": count for rule, count in sorted(failure.counts().items())}
+        frames[name] = good
+    return Gathered(frames, fingerprint(frames), aside)
+
+
+def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
+    """Return SHA-256 over the frames' names, columns and rows: the same rows give the same text anywhere."""
+    digest = sha256()
+    for name in sorted(frames):
+        digest.update(f"{name}\n".encode())
+        digest.update(frames[name].write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ").encode())
+    return digest.hexdigest()

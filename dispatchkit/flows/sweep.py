@@ -1,0 +1,127 @@
+"""One sweep: lock, gather, decide, flags, then explain or write. A dry run is the same path without its last step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dispatchkit import __version__
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog
+from dispatchkit.flows.gather import Gathered, Reader, gather
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import Refused
+from dispatchkit.kernel.feature import Feature
+from dispatchkit.kernel.flags import Flag
+from dispatchkit.kernel.points import reached
+from dispatchkit.store.contract import Outcome, Store, Ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a sweep runs: without a trace (dry), up to a limit, once per cron slot, with explanations."""
+
+    dry_run: bool = False
+    max_changes: int | None = None
+    slot: datetime | None = None
+    seed: int | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep decided and what became of it."""
+
+    sweep: str
+    now: datetime | None
+    run_id: str | None = None
+    changes: Sequence[Change] = ()
+    outcome: Outcome = field(default_factory=Outcome)
+    held: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    unserved: Sequence[Mapping[str, Any]] = ()
+    slot_done: bool = False
+    dry_run: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return the result as it stands in `--json` output."""
+        return {
+            "run_id": self.run_id,
+            "sweep": self.sweep,
+            "now": rfc3339(self.now) if self.now else None,
+            "dry_run": self.dry_run,
+            "slot_done": self.slot_done,
+            "decided": len(self.changes) if self.dry_run else self.outcome.decided,
+            "applied": self.outcome.applied,
+            "stale": [vars(stale) for stale in self.outcome.stale],
+            "poison": [vars(bad) for bad in self.outcome.poisoned],
+            "already": self.outcome.already,
+            "busy": self.outcome.busy,
+            "held_by_flag": self.held,
+            "set_aside": dict(self.set_aside),
+            "changes": [change.shown(self.sweep) for change in self.changes],
+            "unserved": list(self.unserved),
+        }
+
+
+def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swept:
+    """Run one sweep and return what it did. Raises TryLater when its lock is held, Refused past max_changes."""
+    feature = catalog.feature(name)
+    if options.dry_run:
+        return _decided(store, settings, feature, options, store.clock())[0]
+    ticket = Ticket(
+        sweep=name,
+        seed=options.seed,
+        slot=options.slot,
+        config_sha256=settings.sha256,
+        code_version=__version__,
+    )
+    with store.sweeping(ticket) as run:
+        if run is None:
+            return Swept(name, None, slot_done=True)
+        plan, gathered = _decided(run, settings, feature, options, run.now)
+        reached("decided")
+        outcome = run.apply(plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held)
+        return Swept(
+            name,
+            run.now,
+            run.id,
+            plan.changes,
+            outcome,
+            plan.held,
+            plan.set_aside,
+            plan.unserved,
+        )
+
+
+def _decided(
+    reader: Reader, settings: Settings, feature: Feature[Any], options: Options, now: datetime
+) -> tuple[Swept, Gathered]:
+    """Return what the policy decides at `now`, and what it decided on."""
+    params, travel = catalog.params(feature, settings), catalog.travel(settings)
+    gathered = gather(reader, feature, now)
+    changes = feature.decide(gathered.frames, params, now, travel)
+    kept = admitted(changes, settings.flag(feature.flag))
+    if options.max_changes is not None and len(kept) > options.max_changes:
+        raise Refused(f"sweep {feature.name} would make {len(kept)} changes, limit {options.max_changes}; nothing done")
+    unserved: Sequence[Mapping[str, Any]] = ()
+    if options.explain and feature.explain is not None:
+        unserved = feature.explain(gathered.frames, params, now, travel)
+    held = len(changes) - len(kept)
+    return Swept(
+        feature.name,
+        now,
+        changes=kept,
+        held=held,
+        set_aside=gathered.set_aside,
+        unserved=unserved,
+        dry_run=True,
+    ), gathered
+
+
+def admitted(changes: Sequence[Change], flag: Flag) -> list[Change]:
+    """Return the changes whose root is inside the rollout; a group is held whole or not at all."""
+    return [change for change in changes if flag.admits(change.root[1])]

@@ -1,0 +1,1 @@
+"""Postgres, and the same contract in memory: the only room that speaks SQLAlchemy, Alembic, psycopg and ADBC."""

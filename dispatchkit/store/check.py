@@ -1,0 +1,69 @@
+"""The invariants: queries that count offenders, for `db check`, psql, and every database test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from dispatchkit.kernel.sql import parse
+from dispatchkit.kernel.tables import ENTITIES
+from dispatchkit.store.connect import translated
+from dispatchkit.store.statements import query
+
+
+@dataclass(frozen=True)
+class Check:
+    """One invariant: what an offender is, and the query that counts them."""
+
+    name: str
+    offender: str
+    sql: str
+
+
+@cache
+def checks() -> tuple[Check, ...]:
+    """Return all invariants, ready to run in psql as they stand."""
+    live = " UNION ALL ".join(
+        f"SELECT '{table}' AS tbl, id, version, to_jsonb(t) AS image FROM dk.{table} t"  # noqa: S608
+        for table in ENTITIES.values()
+    )
+    table_of = "CASE k.entity " + " ".join(f"WHEN '{e}' THEN '{t}'" for e, t in ENTITIES.items()) + " END"
+    found = []
+    for name, body in parse(Path(__file__).with_name("invariants.sql").read_text("utf-8")).items():
+        offender, _, sql = body.partition("\n")
+        sql = sql.replace("{live}", live).replace("{table_of}", table_of)
+        found.append(Check(name, offender.removeprefix("-- "), sql.strip()))
+    return tuple(found)
+
+
+def offenders(made: Engine) -> list[tuple[Check, int]]:
+    """Return each invariant with its number of offenders, all seen in one snapshot."""
+    with translated(made), made.connect() as on:
+        on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
+        return [(check, int(on.exec_driver_sql(check.sql).scalar_one())) for check in checks()]
+
+
+@dataclass(frozen=True)
+class Silence:
+    """When a sweep last finished, and since when its oldest due row has been waiting."""
+
+    sweep: str
+    last_ok: datetime | None
+    oldest_due: datetime | None
+
+
+def silences(made: Engine, sweeps: Sequence[str]) -> tuple[datetime, list[Silence]]:
+    """Return the database clock and, for each sweep, its last OK run and its oldest due row."""
+    named = parse(Path(__file__).with_name("due.sql").read_text("utf-8"))
+    with translated(made), made.connect() as on:
+        now = on.execute(query("clock")).scalar_one()
+        last: dict[str, datetime] = {row[0]: row[1] for row in on.exec_driver_sql(named["last_ok"])}
+        due = {sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none() for sweep in sweeps if sweep in named}
+        return now, [Silence(sweep, last.get(sweep), due.get(sweep)) for sweep in sweeps]

@@ -1,0 +1,153 @@
+"""Connections: an engine with every wait bounded, and database errors turned into ours without a word of their rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from dispatchkit.config import Database
+from dispatchkit.kernel.errors import (
+    BadConfig,
+    DatabaseUnavailable,
+    DispatchError,
+    IOFailed,
+    NotPermitted,
+    SchemaMismatch,
+    TryLater,
+    Usage,
+)
+from dispatchkit.store import embedded
+
+RETRIED = frozenset({"40P01", "40001", "55P03"})  # deadlock, serialisation, lock timeout
+_LOST = re.compile(r"^(08...|28...|3D000|57P0[1-5]|25P03)$")
+_KINDS: tuple[tuple[re.Pattern[str], type[DispatchError]], ...] = (
+    (_LOST, DatabaseUnavailable),
+    (re.compile(r"^(53100|58030)$"), IOFailed),
+    (re.compile(r"^(53200|53300|57014|40001|40P01|55P03)$"), TryLater),
+    (re.compile(r"^42501$"), NotPermitted),
+    (re.compile(r"^(3F000|42P01|42703|42883)$"), SchemaMismatch),
+)
+
+
+def resolve(db: str, data: Path) -> str:
+    """Return a postgresql:// URL for what --db said: a URL, or `embedded`. Raises Usage for anything else."""
+    if db == "embedded":
+        url = embedded.start(data)
+        _ensure_database(url)
+        return url
+    if not re.match(r"^postgres(ql)?://", db):
+        raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database, or `embedded`")
+    return db
+
+
+def place(url: str) -> str:
+    """Return host:port/database of a URL: what may be said of it in a message."""
+    parts = urlsplit(url)
+    try:
+        return f"{parts.hostname or 'local socket'}:{parts.port or 5432}{parts.path or '/'}"
+    except ValueError:
+        return "the database"
+
+
+def engine(url: str, waits: Database | None = None) -> Engine:
+    """Return an engine without a pool: a run holds one connection, and its advisory lock lives on it."""
+    waits = waits or Database()
+    options = " ".join(
+        f"-c {name}={value}"
+        for name, value in {
+            "timezone": "UTC",
+            "search_path": "dk,pg_temp",
+            "lock_timeout": f"{waits.lock_timeout.total_seconds():g}s",
+            "statement_timeout": f"{waits.statement_timeout.total_seconds():g}s",
+            "idle_in_transaction_session_timeout": "60s",
+            "client_connection_check_interval": "5s",
+        }.items()
+    )
+    try:
+        made = create_engine(
+            re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url),
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args={"options": options, "connect_timeout": 10, "application_name": "dispatchkit"},
+        )
+    except (ArgumentError, ValueError):
+        raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database") from None
+    event.listen(made, "handle_error", lambda context: None)
+    return made
+
+
+@contextmanager
+def connection(made: Engine, role: str | None = "dk_app") -> Iterator[Connection]:
+    """Yield one connection that acts as `role`; errors leave as ours. Raises NotPermitted when the login cannot."""
+    with translated(made), made.connect() as found:
+        if role:
+            try:
+                found.exec_driver_sql(f"SET ROLE {role}")
+            except DBAPIError as fault:
+                if sqlstate(fault) == "22023":
+                    raise SchemaMismatch("the database has no dispatchkit schema; run `dispatchkit db up`") from None
+                if sqlstate(fault) == "42501":
+                    raise NotPermitted(f"the login may not become {role}; GRANT {role} TO it") from None
+                raise
+            found.commit()
+        yield found
+
+
+@contextmanager
+def translated(made: Engine) -> Iterator[None]:
+    """Turn the driver's errors into ours: SQLSTATE and primary message, never DETAIL with its row values."""
+    try:
+        yield
+    except DBAPIError as fault:
+        raise known(fault, made) from (None if sqlstate(fault) else fault)
+    except psycopg.Error as fault:
+        raise known(fault, made) from None
+
+
+def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
+    """Return our error for a driver's error."""
+    state = sqlstate(fault)
+    original = fault.orig if isinstance(fault, DBAPIError) else fault
+    where = place(made.url.render_as_string(hide_password=True))
+    if not state and isinstance(original, psycopg.OperationalError):
+        return DatabaseUnavailable(f"cannot connect to {where}, or the connection was lost")
+    primary = original.diag.message_primary if isinstance(original, psycopg.Error) else None
+    said = f"{primary or 'database error'} (SQLSTATE {state})"
+    for pattern, kind in _KINDS:
+        if pattern.match(state):
+            if kind is DatabaseUnavailable:
+                said = f"cannot work with {where}: SQLSTATE {state}"
+            if kind is SchemaMismatch:
+                said = f"the schema is not the one expected: {said}; run `dispatchkit db up`"
+            return kind(said)
+    return DispatchError(f"the database refused: {said}")
+
+
+def sqlstate(fault: BaseException) -> str:
+    """Return the SQLSTATE of a driver's error, or an empty string."""
+    original = fault.orig if isinstance(fault, DBAPIError) else fault
+    return str(getattr(original, "sqlstate", None) or "")
+
+
+def _ensure_database(url: str) -> None:
+    name = embedded.DATABASE
+    server = url.replace(f"/{name}?", "/postgres?")
+    try:
+        with psycopg.connect(server, autocommit=True) as found:
+            if not found.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+                found.execute(f'CREATE DATABASE "{name}"')
+    except psycopg.errors.DuplicateDatabase:
+        pass
+    except psycopg.Error as fault:
+        raise DatabaseUnavailable("the embedded server does not answer") from fault
+
+
+__all__ = ["BadConfig", "connection", "engine", "known", "place", "resolve", "sqlstate", "translated"]

@@ -1,0 +1,113 @@
+"""What a store promises to the corridor; Postgres and memory both keep it, and one test suite holds them to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import polars as pl
+
+from dispatchkit.kernel.change import Change
+
+Args = Mapping[str, int | datetime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """What the run ledger keeps of a run before it starts."""
+
+    sweep: str
+    seed: int | None = None
+    slot: datetime | None = None
+    config_sha256: str | None = None
+    code_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A decision whose row, or a row it relied on, had moved on: reported, never applied."""
+
+    entity: str
+    id: int
+    version: int
+    why: str
+
+
+@dataclass
+class Outcome:
+    """What became of a run's decisions: decided = applied + stale + poison; already and busy are not decided anew."""
+
+    applied: int = 0
+    already: int = 0
+    busy: int = 0
+    poison: int = 0
+    stale: list[Stale] = field(default_factory=list)
+    poisoned: list[Stale] = field(default_factory=list)
+
+    @property
+    def decided(self) -> int:
+        return self.applied + len(self.stale) + self.poison
+
+    def add(self, other: Outcome) -> None:
+        self.applied += other.applied
+        self.already += other.already
+        self.busy += other.busy
+        self.poison += other.poison
+        self.stale += other.stale
+        self.poisoned += other.poisoned
+
+
+class Run(Protocol):
+    """One run of a sweep: it holds the sweep's lock until it ends."""
+
+    id: str
+    now: datetime
+
+    def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each query's frame, all from one snapshot."""
+        ...
+
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
+        """Write a run's changes, group by group, each group whole or not at all."""
+        ...
+
+
+class Acting(Protocol):
+    """One act: the root row is locked, the clock was read after the lock."""
+
+    now: datetime
+
+    def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each (table, query) as a frame typed by the table's contract."""
+        ...
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write the act's changes; a version that moved is a bug here, since the rows are locked."""
+        ...
+
+    def refuse(self, event: str, root: tuple[str, int], code: str) -> None:
+        """Record that an act was refused, and by which rule."""
+        ...
+
+
+class Store(Protocol):
+    """Where rows live and decisions are written."""
+
+    def clock(self) -> datetime:
+        """Return the one instant a run reasons at: the database clock, or the operator's --now."""
+        ...
+
+    def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each query's frame, all from one snapshot, without lock or ledger."""
+        ...
+
+    def sweeping(self, ticket: Ticket) -> AbstractContextManager[Run | None]:
+        """Yield a Run that alone does this sweep; None if its slot is already done. Raises TryLater."""
+        ...
+
+    def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> AbstractContextManager[Acting]:
+        """Yield an Acting on a locked root row (`delivery` or `driver`) and drivers; a missing row is no error."""
+        ...

@@ -1,0 +1,94 @@
+-- name: I1
+-- more than one accepted offer for one delivery and episode
+SELECT count(*) FROM (SELECT FROM dk.driver_offers WHERE state = 'ACCEPTED' GROUP BY delivery_id, episode HAVING count(*) > 1) x
+
+-- name: I2
+-- two active deliveries in one slot of a driver, or a slot above the driver's max_stack
+SELECT (SELECT count(*) FROM (SELECT FROM dk.deliveries WHERE active GROUP BY driver_id, slot HAVING count(*) > 1) x)
+  + (SELECT count(*) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND d.slot > r.max_stack)
+
+-- name: I3
+-- accepted offer of the current episode whose delivery is with another driver or none
+SELECT count(*) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id AND d.episode = o.episode
+WHERE o.state = 'ACCEPTED' AND d.driver_id IS DISTINCT FROM o.driver_id
+
+-- name: I4
+-- a row whose version is not the number of its audit rows since its baseline, or that is gone without a last event D
+WITH live AS ({live}),
+base AS (SELECT tbl, row_id, coalesce(max(row_version) FILTER (WHERE op = 'B'), 1) AS first, max(row_version) AS last FROM dk_aud.delivery_audit_logs GROUP BY tbl, row_id),
+told AS (SELECT b.*, count(e.*) AS events, bool_or(e.op = 'D' AND e.row_version = b.last) AS gone FROM base b
+  JOIN dk_aud.delivery_audit_logs e ON (e.tbl, e.row_id) = (b.tbl, b.row_id) AND e.row_version >= b.first GROUP BY b.tbl, b.row_id, b.first, b.last)
+SELECT count(*) FROM live l FULL JOIN told t ON (t.tbl, t.row_id) = (l.tbl, l.id)
+WHERE (l.id IS NOT NULL AND (t.row_id IS NULL OR l.version <> t.last OR t.events <> l.version - t.first + 1)) OR (l.id IS NULL AND NOT t.gone)
+
+-- name: I5
+-- a row that differs from its newest audit image
+WITH live AS ({live}),
+newest AS (SELECT DISTINCT ON (tbl, row_id) tbl, row_id, new FROM dk_aud.delivery_audit_logs ORDER BY tbl, row_id, row_version DESC)
+SELECT count(*) FROM live l JOIN newest n ON (n.tbl, n.row_id) = (l.tbl, l.id) WHERE l.image IS DISTINCT FROM n.new
+
+-- name: I6
+-- a break in an audit chain: gap, wrong predecessor, hash that does not recompute, head that is not the last event
+WITH e AS (SELECT e.*, lag(hash) OVER w AS before, row_number() OVER w AS n FROM dk_aud.delivery_audit_logs e WINDOW w AS (PARTITION BY chain ORDER BY seq))
+SELECT (SELECT count(*) FROM e WHERE seq <> n OR prev <> coalesce(before, '\x00')
+    OR hash <> sha256(prev || convert_to(dk_aud.body(chain, seq, tbl, row_id, row_version, op, old, new, login, actor, run_id, reason, at), 'UTF8')))
+  + (SELECT count(*) FROM dk_aud.head h FULL JOIN (SELECT DISTINCT ON (chain) chain, seq, hash FROM e ORDER BY chain, seq DESC) l USING (chain)
+      WHERE (h.seq, h.hash) IS DISTINCT FROM (l.seq, l.hash))
+
+-- name: I7
+-- two applied decisions for one version of a row
+SELECT count(*) FROM (SELECT FROM dk.decisions WHERE outcome = 'APPLIED' GROUP BY entity, row_id, row_version HAVING count(*) > 1) x
+
+-- name: I8
+-- an applied decision without exactly one audit event at the next version with its run
+SELECT count(*) FROM dk.decisions k WHERE outcome = 'APPLIED' AND 1 <> (SELECT count(*) FROM dk_aud.delivery_audit_logs e
+  WHERE (e.tbl, e.row_id, e.row_version, e.run_id) = ({table_of}, k.row_id, k.row_version + 1, k.run_id::text))
+
+-- name: I9
+-- an audit event of a run without an applied decision
+SELECT count(*) FROM dk_aud.delivery_audit_logs e WHERE e.run_id IS NOT NULL AND NOT EXISTS (SELECT FROM dk.decisions k
+  WHERE k.outcome = 'APPLIED' AND ({table_of}, k.row_id, k.row_version + 1, k.run_id::text) = (e.tbl, e.row_id, e.row_version, e.run_id))
+
+-- name: I10
+-- an applied decision without its outbox event, or an event whose decision was not applied
+SELECT (SELECT count(*) FROM dk.decisions k WHERE outcome = 'APPLIED' AND NOT EXISTS (SELECT FROM dk.outbox o WHERE o.decision_id = k.decision_id))
+  + (SELECT count(*) FROM dk.outbox o WHERE o.decision_id IS NOT NULL AND NOT EXISTS (SELECT FROM dk.decisions k WHERE k.decision_id = o.decision_id AND k.outcome = 'APPLIED'))
+
+-- name: I11
+-- an offer expired before its deadline or accepted at or after it
+SELECT count(*) FROM dk.driver_offers WHERE (state = 'EXPIRED' AND responded_at < hard_deadline) OR (state = 'ACCEPTED' AND responded_at >= hard_deadline)
+
+-- name: I12
+-- a pending offer of an old episode, or whose delivery is not open
+SELECT count(*) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id
+WHERE o.state = 'PENDING' AND (o.episode <> d.episode OR d.state NOT IN ('UNASSIGNED', 'OFFERING'))
+
+-- name: I13
+-- a run whose counters differ from its decisions, or two finished runs of one slot
+SELECT (SELECT count(*) FROM dk.sweep_runs r, LATERAL (SELECT count(*) FILTER (WHERE outcome = 'APPLIED') AS applied, count(*) FILTER (WHERE outcome = 'STALE') AS stale,
+    count(*) FILTER (WHERE outcome = 'POISON') AS poison FROM dk.decisions k WHERE k.run_id = r.run_id) k WHERE (r.applied, r.stale, r.poison) IS DISTINCT FROM (k.applied, k.stale, k.poison))
+  + (SELECT count(*) FROM (SELECT FROM dk.sweep_runs WHERE slot IS NOT NULL AND status = 'OK' GROUP BY sweep, slot HAVING count(*) > 1) x)
+
+-- name: I14
+-- a seal that does not recompute, or that lost events
+SELECT count(*) FROM (SELECT s.*, lag(s.digest) OVER (ORDER BY s.epoch, s.n) AS before FROM dk_aud.seal s) s, LATERAL dk_aud.root(s.epoch, s.lo, s.hi) r
+WHERE r.events <> s.events OR r.root <> s.root OR s.prev <> coalesce(s.before, '\x00')
+   OR s.digest <> sha256(s.prev || s.root || convert_to(concat_ws('|', s.epoch, s.n, s.lo, s.hi, s.events), 'UTF8'))
+
+-- name: I15
+-- an open search beside a delivery that is not open, or a delivery that is open without one
+SELECT count(*) FROM dk.deliveries d FULL JOIN (SELECT * FROM dk.unassigned_orders WHERE state = 'OPEN') u ON u.delivery_id = d.id
+WHERE (d.state IN ('UNASSIGNED', 'OFFERING')) IS DISTINCT FROM (u.id IS NOT NULL) OR (u.id IS NOT NULL AND u.episode <> d.episode)
+
+-- name: I17
+-- a run still RUNNING while nobody holds a sweep's lock
+SELECT count(*) FROM dk.sweep_runs WHERE status = 'RUNNING' AND NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953 AND granted)
+
+-- name: I18
+-- an active delivery with a driver who is off duty
+SELECT count(*) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND r.duty = 'OFF_DUTY'
+
+-- name: I19
+-- OFFERING without a pending offer of this episode, or a pending offer whose delivery is not OFFERING
+SELECT (SELECT count(*) FROM dk.deliveries d WHERE d.state = 'OFFERING' AND NOT EXISTS (SELECT FROM dk.driver_offers o WHERE o.delivery_id = d.id AND o.episode = d.episode AND o.state = 'PENDING'))
+  + (SELECT count(*) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id WHERE o.state = 'PENDING' AND d.state <> 'OFFERING')

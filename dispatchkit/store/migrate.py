@@ -1,0 +1,122 @@
+"""The schema up and down, and whether it is the one this program was written for."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from dispatchkit.kernel.errors import NotPermitted, SchemaMismatch, TryLater, Usage
+from dispatchkit.store.connect import sqlstate, translated
+
+SCRIPTS = Path(__file__).parent / "migrations"
+LOCK = 1684733952  # advisory lock of the schema itself
+PRIVATE = ("dk", "dk_aud")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the database stands: its revision (None before the first), the newest, and whether the schema drifted."""
+
+    revision: str | None
+    newest: str
+    drifted: bool
+
+    @property
+    def current(self) -> bool:
+        return self.revision == self.newest
+
+
+def newest() -> str:
+    """Return the revision that this program expects."""
+    head = ScriptDirectory(str(SCRIPTS)).get_current_head()
+    assert head is not None
+    return head
+
+
+def history() -> list[tuple[str, str]]:
+    """Return (revision, file stem), oldest first."""
+    steps = reversed(list(ScriptDirectory(str(SCRIPTS)).walk_revisions()))
+    return [(step.revision, Path(str(step.path)).stem) for step in steps]
+
+
+def up(made: Engine, revision: str = "head") -> Status:
+    """Bring the schema up to `revision`. Raises Usage if there is none, TryLater when another run migrates."""
+    return _move(made, revision, command.upgrade)
+
+
+def down(made: Engine, revision: str) -> Status:
+    """Take the schema down to `revision` (`base`: everything). Rows are kept in schema dk_kept for the next `up`."""
+    return _move(made, revision, command.downgrade)
+
+
+def status(made: Engine) -> Status:
+    """Return where the database stands, without changing anything."""
+    with translated(made), made.connect() as found:
+        return _status(found)
+
+
+def require(made: Engine) -> None:
+    """Raise SchemaMismatch unless the database is at the newest revision."""
+    found = status(made)
+    if found.revision is None:
+        raise SchemaMismatch("the database has no dispatchkit schema; run `dispatchkit db up`")
+    if not found.current:
+        raise SchemaMismatch(f"schema {found.revision}, this program needs {found.newest}; run `dispatchkit db up`")
+
+
+def strict_clock(made: Engine) -> None:
+    """Make the database clock the only one: from now on writes refuse --now."""
+    with translated(made), made.begin() as found:
+        found.exec_driver_sql("UPDATE dk.meta SET clock = 'strict'")
+
+
+def fingerprint(found: Connection) -> str:
+    """Return one digest over tables, columns, constraints, indexes, triggers and functions of our schemas."""
+    return str(found.execute(text((SCRIPTS / "fingerprint.sql").read_text("utf-8"))).scalar_one())
+
+
+def _status(found: Connection) -> Status:
+    context = MigrationContext.configure(found, opts={"version_table_schema": "public"})
+    revision = context.get_current_revision()
+    drifted = False
+    if revision == newest():
+        recorded = found.execute(text("SELECT schema_sha256 FROM dk.meta")).scalar_one_or_none()
+        drifted = recorded != fingerprint(found)
+    return Status(revision, newest(), drifted)
+
+
+def _move(made: Engine, revision: str, move: object) -> Status:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    with translated(made), made.connect() as found:
+        if not found.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one():
+            raise TryLater("another run is migrating this database")
+        found.exec_driver_sql("SET statement_timeout = 0")
+        found.commit()
+        config.attributes["connection"] = found
+        try:
+            with redirect_stdout(io.StringIO()):
+                move(config, revision)  # type: ignore[operator]
+        except CommandError:
+            known = ", ".join(step for step, _ in history())
+            raise Usage(f"no revision {revision!r}; expected `head`, `base` or one of {known}") from None
+        except DBAPIError as fault:
+            if sqlstate(fault) == "42501":
+                raise NotPermitted("the login may not create roles or schemas; migrate as a wider login") from None
+            raise
+        now = _status(found)
+        if now.current:
+            digest = fingerprint(found)
+            found.execute(text("UPDATE dk.meta SET schema_sha256 = :digest"), {"digest": digest})
+        found.commit()
+        return _status(found)

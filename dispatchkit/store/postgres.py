@@ -1,0 +1,184 @@
+"""The store on Postgres: the lock, the ledger and the clock of a run live on the connection that writes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from dispatchkit.config import Database
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import TryLater, Usage
+from dispatchkit.kernel.points import reached
+from dispatchkit.store import connect, migrate, read, statements
+from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket
+from dispatchkit.store.statements import query
+from dispatchkit.store.write import Writer
+
+
+class SlotDone(Exception):
+    """This slot of the sweep has been done."""
+
+
+def open_store(db: str, data: Path, waits: Database, now: datetime | None = None) -> PostgresStore:
+    """Return the store behind --db, its schema checked. Raises DatabaseUnavailable, SchemaMismatch, Usage."""
+    made = connect.engine(connect.resolve(db, data), waits)
+    migrate.require(made)
+    return PostgresStore(made, batch=waits.batch, now=now)
+
+
+class PostgresStore:
+    """Rows in Postgres, written as role dk_app whatever the login."""
+
+    def __init__(self, made: Engine, *, batch: int = 500, now: datetime | None = None) -> None:
+        self.engine, self._batch, self._now = made, batch, now
+
+    def clock(self) -> datetime:
+        """Return --now if given (and the database allows it), else the database clock."""
+        with self._connected() as on:
+            return self._instant(on)
+
+    def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each query's frame, all from one snapshot."""
+        return read.frames(self.engine, queries, args)
+
+    @contextmanager
+    def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
+        """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
+        with self._connected() as on:
+            number = sweep_number(ticket.sweep)
+            with on.begin():
+                if not on.execute(query("take_lock"), {"no": number}).scalar_one():
+                    raise TryLater(f"another run of sweep {ticket.sweep} is at work")
+            reached("lock held")
+            try:
+                run = PostgresRun(
+                    self.engine, on, ticket, number, self._instant(on), self._batch, self._now is not None
+                )
+            except SlotDone:
+                yield None
+                return
+            reached("ledger open")
+            try:
+                yield run
+            except BaseException:
+                run.close("FAILED")
+                raise
+            run.close()
+            reached("ledger closed")
+
+    @contextmanager
+    def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
+        """Yield an Acting with root row, its pending offers and the drivers locked; the clock is read after that."""
+        with self._connected() as on, on.begin():
+            on.execute(query("tell_actor"), {"actor": actor})
+            on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]})
+            if root[0] == "delivery":
+                on.execute(query("lock_pending"), {"id": root[1]})
+            if drivers:
+                on.execute(text(statements.lock("driver", wait=True)), {"ids": sorted(drivers)})
+            yield PostgresActing(on, actor, self._instant(on))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with connect.connection(self.engine) as on:
+            with on.begin():
+                if self._now is not None:
+                    if on.execute(query("clock_mode")).scalar_one() == "strict":
+                        raise Usage("--now is refused: this database keeps a strict clock (`db up --strict-clock`)")
+                    on.execute(query("set_clock"), {"now": rfc3339(self._now)})
+            yield on
+
+    def _instant(self, on: Connection) -> datetime:
+        if on.in_transaction():
+            found = on.execute(query("clock")).scalar_one()
+        else:
+            with on.begin():
+                found = on.execute(query("clock")).scalar_one()
+        assert isinstance(found, datetime)
+        return found.astimezone(UTC)
+
+
+class PostgresRun:
+    """One run: its row in the ledger is RUNNING while the advisory lock is held."""
+
+    def __init__(
+        self, made: Engine, on: Connection, ticket: Ticket, number: int, now: datetime, batch: int, now_given: bool
+    ) -> None:
+        self.id, self.now = str(uuid4()), now
+        self._engine, self._on, self._ticket, self._number, self._batch = made, on, ticket, number, batch
+        self._total = Outcome()
+        values: dict[str, object] = {"run": self.id, "sweep": ticket.sweep, "slot": ticket.slot, "now": now}
+        values |= {
+            "now_given": now_given,
+            "seed": ticket.seed,
+            "config": ticket.config_sha256,
+            "code": ticket.code_version,
+        }
+        with on.begin():  # we hold the lock, so whatever is still RUNNING died
+            on.execute(query("abandon_runs"), {"sweep": ticket.sweep})
+            reached("reaped")
+        try:
+            with on.begin():
+                on.execute(query("begin_run"), values)
+        except IntegrityError as fault:
+            if connect.sqlstate(fault) == "23505":
+                raise SlotDone from None
+            raise
+
+    def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each query's frame, all from one snapshot, on a connection of its own."""
+        found = read.frames(self._engine, queries, args)
+        reached("read")
+        return found
+
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
+        """Write the changes in batches and keep the ledger's counters; see `store.write`."""
+        with self._on.begin():
+            self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
+        outcome = Writer(self._on, self._ticket.sweep, self.id, self._number).apply(changes, self._batch)
+        self._total.add(outcome)
+        return outcome
+
+    def close(self, status: str | None = None) -> None:
+        """Close the ledger row: OK, PARTIAL when rows stayed busy, FAILED when the run did not finish."""
+        if self._on.closed or self._on.invalidated:
+            return
+        if self._on.in_transaction():
+            self._on.rollback()
+        status = status or ("PARTIAL" if self._total.busy else "OK")
+        with self._on.begin():
+            self._on.execute(query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id})
+
+
+class PostgresActing:
+    """One act inside its transaction."""
+
+    def __init__(self, on: Connection, actor: str, now: datetime) -> None:
+        self._on, self._actor, self.now = on, actor, now
+
+    def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
+        """Return each (table, query) as a frame of the table's contract, as the locked transaction sees it."""
+        return {name: read.typed(self._on, table, query, args) for name, (table, query) in queries.items()}
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write the act's changes."""
+        Writer(self._on, "act", None).act(changes)
+
+    def refuse(self, event: str, root: tuple[str, int], code: str) -> None:
+        """Record a refusal; it commits with the transaction."""
+        values = {"actor": self._actor, "event": event, "root": root[0], "id": root[1], "code": code}
+        self._on.execute(query("write_refusal"), values)
+
+
+def sweep_number(sweep: str) -> int:
+    """Return the advisory lock number of a sweep: stable, and the same for every program version."""
+    return zlib.crc32(sweep.encode()) & 0x7FFFFFFF

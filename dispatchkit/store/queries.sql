@@ -1,0 +1,83 @@
+-- name: take_lock
+-- Take a sweep's advisory lock, or tell that another holds it.
+SELECT pg_try_advisory_lock(1684733953, :no)
+
+-- name: hold_lock
+-- Prove that this very connection holds the sweep's lock.
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 1684733953 AND objid = :no AND objsubid = 2 AND pid = pg_backend_pid() AND granted
+
+-- name: set_clock
+-- Let this connection reason at the operator's --now.
+SELECT set_config('dk.now', :now, false)
+
+-- name: clock
+-- The one instant a run or an act reasons at.
+SELECT dk.clock()
+
+-- name: clock_mode
+-- Whether --now may be given for writes.
+SELECT clock FROM dk.meta
+
+-- name: abandon_runs
+-- Runs of this sweep that are still open while we hold its lock have died.
+UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp() WHERE sweep = :sweep AND status = 'RUNNING'
+
+-- name: begin_run
+-- Enter a run in the ledger; a slot that is done refuses a second.
+INSERT INTO dk.sweep_runs (run_id, sweep, slot, as_of, now_given, seed, config_sha256, code_version)
+VALUES (CAST(:run AS uuid), :sweep, :slot, :now, :now_given, :seed, :config, :code)
+
+-- name: note_inputs
+-- What the run decided on, and how many changes its flag held back.
+UPDATE dk.sweep_runs SET inputs_sha256 = :inputs, held = :held WHERE run_id = CAST(:run AS uuid)
+
+-- name: count_outcome
+-- Add one batch to the run's counters, in that batch's transaction.
+UPDATE dk.sweep_runs SET decided = decided + :decided, applied = applied + :applied, stale = stale + :stale,
+  already = already + :already, poison = poison + :poison WHERE run_id = CAST(:run AS uuid)
+
+-- name: end_run
+-- Close a run, once.
+UPDATE dk.sweep_runs SET status = :status, finished_at = clock_timestamp(), busy = :busy
+WHERE run_id = CAST(:run AS uuid) AND status = 'RUNNING'
+
+-- name: tell_audit
+-- What the audit triggers write beside each event of this transaction.
+SELECT set_config('dk.run_id', :run, true), set_config('dk.reason', :reason, true)
+
+-- name: tell_actor
+-- Who says to be acting; the login is recorded beside it by the database itself.
+SELECT set_config('dk.actor', :actor, true)
+
+-- name: lock_pending
+-- Lock a delivery's pending offers, after the delivery itself.
+SELECT id FROM dk.driver_offers WHERE delivery_id = :id AND state = 'PENDING' ORDER BY id FOR NO KEY UPDATE
+
+-- name: decisions_applied
+-- Which of these decisions were applied before.
+SELECT decision_id FROM dk.decisions WHERE outcome = 'APPLIED' AND decision_id = ANY(:ids)
+
+-- name: write_decisions
+-- One row a decision, applied or not; no ON CONFLICT, on purpose: a repeat is a bug that must show.
+INSERT INTO dk.decisions (decision_id, run_id, entity, row_id, row_version, event, reason, outcome, sqlstate, why)
+SELECT s.did, CAST(:run AS uuid), s.entity, s.id, s.version, s.event, s.reason, s.outcome, s.sqlstate, CAST(s.why AS jsonb)
+FROM unnest(CAST(:did AS bytea[]), CAST(:entity AS text[]), CAST(:id AS bigint[]), CAST(:version AS bigint[]),
+  CAST(:event AS text[]), CAST(:reason AS text[]), CAST(:outcome AS text[]), CAST(:sqlstate AS text[]), CAST(:why AS text[]))
+  AS s(did, entity, id, version, event, reason, outcome, sqlstate, why)
+
+-- name: write_outbox
+-- One event a change; receivers drop repeats by decision_id.
+INSERT INTO dk.outbox (event, root, root_id, row_id, decision_id, payload)
+SELECT s.event, s.root, s.root_id, s.id, s.did, CAST(s.payload AS jsonb)
+FROM unnest(CAST(:event AS text[]), CAST(:root AS text[]), CAST(:root_id AS bigint[]), CAST(:id AS bigint[]),
+  CAST(:did AS bytea[]), CAST(:payload AS text[])) AS s(event, root, root_id, id, did, payload)
+
+-- name: write_refusal
+-- Who asked for what, and the rule that refused.
+INSERT INTO dk.refusals (actor, event, root, root_id, code) VALUES (:actor, :event, :root, :id, :code)
+
+-- name: snapshot
+-- The instant, snapshot, database and revision an export belongs to.
+SELECT clock_timestamp() AS as_of, CAST(pg_current_snapshot() AS text) AS snapshot, database_id,
+  (SELECT version_num FROM public.alembic_version) AS revision FROM dk.meta

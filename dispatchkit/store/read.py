@@ -1,0 +1,117 @@
+"""Reading: named queries as polars frames from one snapshot, and whole tables as Arrow batches for an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from sqlalchemy import Connection, Engine, text
+
+from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, SchemaMismatch
+from dispatchkit.kernel.sql import bind
+from dispatchkit.kernel.tables import TABLES
+from dispatchkit.store import connect, migrate, statements
+from dispatchkit.store.contract import Args
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_INTS = (pl.Int8, pl.Int16, pl.Int32)
+
+
+def frames(made: Engine, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+    """Return each query's frame, all from one repeatable-read, read-only snapshot."""
+    with _adbc(made) as cursor:
+        found = {}
+        for name, query in queries.items():
+            cursor.execute(bind(query, args))
+            found[name] = _usual(pl.DataFrame(cursor.fetch_arrow()))
+        return found
+
+
+def typed(on: Connection, table: str, query: str, args: Args) -> pl.DataFrame:
+    """Return the rows of a query over one table as a frame of the table's contract, inside an act's transaction."""
+    names = statements.columns(table)
+    listed = ", ".join(f"t.{name}" for name in names)
+    rows = on.execute(text(f"SELECT {listed} FROM ({bind(query, args)}) t ORDER BY t.id")).all()  # noqa: S608
+    dtypes = {name: column.dtype for name, column in TABLES[table].columns().items()}
+    return pl.DataFrame([tuple(row) for row in rows], schema=dtypes, orient="row")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One instant of a database: everything read through it belongs together."""
+
+    as_of: datetime
+    snapshot: str
+    database_id: str
+    revision: str
+    _cursor: Any
+
+    def table(self, name: str, where: str = "", args: Args | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield a table's rows in ascending id as Arrow batches, columns in the contract's order."""
+        listed = ", ".join(_cast(name, column) for column in statements.columns(name))
+        condition = f" WHERE {where}" if where else ""
+        self._cursor.execute(bind(f"SELECT {listed} FROM dk.{name}{condition} ORDER BY id", args or {}))  # noqa: S608
+        yield from self._cursor.fetch_record_batch()
+
+
+@contextmanager
+def snapshot(made: Engine) -> Iterator[Snapshot]:
+    """Yield one repeatable-read snapshot of a database at the newest revision. Raises SchemaMismatch otherwise."""
+    migrate.require(made)
+    with _adbc(made, role="dk_export") as cursor:
+        cursor.execute(statements.query("snapshot").text)
+        row = pl.DataFrame(cursor.fetch_arrow()).row(0, named=True)
+        yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], row["revision"], cursor)
+
+
+@contextmanager
+def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Any]:
+    import adbc_driver_manager
+    import adbc_driver_postgresql.dbapi as adbc
+
+    url = made.url.render_as_string(hide_password=False).replace("postgresql+psycopg://", "postgresql://")
+    try:
+        with adbc.connect(url, autocommit=True) as found, found.cursor() as cursor:
+            for setting in (
+                f"SET ROLE {role}",
+                "SET search_path = dk, pg_temp",
+                "SET timezone = 'UTC'",
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            ):
+                cursor.execute(setting)
+            yield cursor
+            cursor.execute("COMMIT")
+    except adbc_driver_manager.Error as fault:
+        raise _known(fault, made) from None
+
+
+def _known(fault: Any, made: Engine) -> DispatchError:
+    state = str(getattr(fault, "sqlstate", "") or "")
+    if state in ("42P01", "42703", "3F000", "22023"):
+        return SchemaMismatch("the database has no dispatchkit schema of this version; run `dispatchkit db up`")
+    if not state or state.startswith(("08", "28", "57P0")):
+        where = connect.place(made.url.render_as_string(hide_password=True))
+        return DatabaseUnavailable(f"cannot read from {where}, or the connection was lost")
+    return DispatchError(f"the database refused a read (SQLSTATE {state})")
+
+
+def _cast(table: str, column: str) -> str:
+    """smallint columns leave as the contract's whole numbers."""
+    return f"CAST({column} AS bigint) AS {column}" if statements.sql_type(table, column) == "bigint" else column
+
+
+def _usual(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bring driver types to the contracts' types: whole numbers 64 bit, instants microseconds UTC."""
+    casts = []
+    for name, dtype in frame.schema.items():
+        if dtype in _INTS:
+            casts.append(pl.col(name).cast(pl.Int64))
+        elif isinstance(dtype, pl.Datetime):
+            casts.append(pl.col(name).cast(pl.Datetime("us", "UTC")))
+    return frame.with_columns(casts)

@@ -1,0 +1,80 @@
+"""The SQL of the room: fixed statements by name, and one for each shape of change from the contracts' own names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+
+import polars as pl
+from sqlalchemy import TextClause, text
+
+from dispatchkit.kernel.sql import parse
+from dispatchkit.kernel.tables import ENTITIES, TABLES
+
+Shape = tuple[str, bool, tuple[str, ...]]  # (entity, is a birth, columns written)
+_SQL_TYPES: Mapping[type[pl.DataType], str] = {
+    pl.Int64: "bigint",
+    pl.Int32: "bigint",
+    pl.Float64: "float8",
+    pl.Boolean: "boolean",
+    pl.String: "text",
+    pl.Datetime: "timestamptz",
+    pl.Date: "date",
+}
+
+
+@cache
+def query(name: str) -> TextClause:
+    """Return a named statement of `queries.sql`."""
+    return text(parse(Path(__file__).with_name("queries.sql").read_text("utf-8"))[name])
+
+
+def sql_type(table: str, column: str) -> str:
+    """Return the Postgres type that carries a contract's column."""
+    return _SQL_TYPES[TABLES[table].columns()[column].dtype.base_type()]
+
+
+def columns(table: str) -> list[str]:
+    """Return a table's columns in the contract's order."""
+    return list(TABLES[table].columns())
+
+
+@lru_cache(maxsize=256)
+def apply(shape: Shape) -> str:
+    """Return the guarded statement that writes many rows of one shape, given as one array a column.
+
+    Updates touch a row only while it is at the version the decision saw; the trigger raises the version, never we.
+    """
+    entity, birth, written = shape
+    table = ENTITIES[entity]
+    unknown = set(written) - set(columns(table)) | {"id", "version"} & set(written)
+    if unknown:
+        raise ValueError(f"{entity}: a change may not write {sorted(unknown)}")
+    names = ("id", *written) if birth else ("id", "version", *written)
+    arrays = ", ".join(f"CAST(:{name} AS {sql_type(table, name)}[])" for name in names)
+    source = f"unnest({arrays}) AS s({', '.join(names)})"
+    if birth:
+        listed = ", ".join(names)
+        return f"INSERT INTO dk.{table} ({listed}, version) SELECT {listed}, 1 FROM {source}"  # noqa: S608
+    sets = ", ".join(f"{name} = s.{name}" for name in written)
+    return f"UPDATE dk.{table} t SET {sets} FROM {source} WHERE t.id = s.id AND t.version = s.version"  # noqa: S608
+
+
+@lru_cache(maxsize=32)
+def lock(entity: str, *, wait: bool = False) -> str:
+    """Return the statement that locks rows in ascending id and tells their versions; busy rows only if `wait`."""
+    tail = "" if wait else " SKIP LOCKED"
+    return f"SELECT id, version FROM dk.{ENTITIES[entity]} WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE{tail}"  # noqa: S608
+
+
+@lru_cache(maxsize=32)
+def versions(entity: str) -> str:
+    """Return the statement that tells rows' versions without a lock."""
+    return f"SELECT id, version FROM dk.{ENTITIES[entity]} WHERE id = ANY(:ids)"  # noqa: S608
+
+
+def insert(table: str, staging: str, names: Sequence[str]) -> str:
+    """Return the statement that moves staged rows into a table, leaving out ids that are there already."""
+    listed = ", ".join(names)
+    return f"INSERT INTO dk.{table} ({listed}) SELECT {listed} FROM {staging} ORDER BY id ON CONFLICT (id) DO NOTHING"  # noqa: S608

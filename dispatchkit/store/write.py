@@ -1,0 +1,285 @@
+"""The only writer. One transaction carries a batch of decisions whole: rows, decisions, outbox events, run counters.
+
+The order of locks is the same everywhere: delivery, offer, driver, and the rest of LOCK_ORDER; ids ascending.
+Audit rows come from the triggers, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from dispatchkit.kernel.change import Change, plain
+from dispatchkit.kernel.errors import BadConfig, DispatchError
+from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER
+from dispatchkit.store import statements
+from dispatchkit.store.connect import RETRIED, sqlstate
+from dispatchkit.store.contract import Outcome, Stale
+from dispatchkit.store.statements import query
+
+Key = tuple[str, int]
+ROW_FAULTS = ("22", "23", "DK", "P0")  # SQLSTATE classes that one row can cause
+TRIES, ROUNDS = 5, 3
+
+
+@dataclass(frozen=True)
+class Group:
+    """The changes of one root, in their order."""
+
+    root: Key
+    changes: tuple[Change, ...]
+
+    def seen(self) -> dict[Key, int]:
+        """Return the version at which this decision saw each row it writes or relies on (births left out)."""
+        found: dict[Key, int] = {}
+        for change in self.changes:
+            for entity, id_, version in ((change.entity, change.id, change.version), *change.expects):
+                if version > 0:
+                    found.setdefault((entity, id_), version)
+        for key in self.births():
+            found.pop(key, None)
+        return found
+
+    def births(self) -> set[Key]:
+        """Return the rows born in this group."""
+        return {(c.entity, c.id) for c in self.changes if c.version == 0}
+
+
+def groups(changes: Iterable[Change]) -> list[Group]:
+    """Return changes gathered by root, roots in lock order."""
+    found: dict[Key, list[Change]] = defaultdict(list)
+    for change in changes:
+        found[change.root].append(change)
+    ordered = sorted(found, key=lambda root: (LOCK_ORDER.index(root[0]), root[1]))
+    return [Group(root, tuple(found[root])) for root in ordered]
+
+
+class Writer:
+    """Writes the changes of one run (`run_id`) or of one act (None) on one connection."""
+
+    def __init__(self, connection: Connection, sweep: str, run_id: str | None, lock: int | None = None) -> None:
+        self._on, self._sweep, self._run, self._lock = connection, sweep, run_id, lock
+
+    def apply(self, changes: Sequence[Change], batch: int) -> Outcome:
+        """Write all changes in batches of about `batch`; rows locked by others are tried again at the end."""
+        total, left = Outcome(), groups(changes)
+        for round_ in range(ROUNDS):
+            busy: list[Group] = []
+            for part in _parts(left, batch):
+                done, locked = self._part(part)
+                total.add(done)
+                busy += locked
+            left = busy
+            if not left:
+                break
+            reached("busy retry")
+            time.sleep(0.05 * (round_ + 1))
+        total.busy = sum(len(group.changes) for group in left)
+        return total
+
+    def _part(self, part: list[Group]) -> tuple[Outcome, list[Group]]:
+        """Write one batch; a batch that holds a bad row is halved down to it."""
+        for attempt in range(TRIES):
+            try:
+                with self._on.begin():
+                    return self._transaction(part)
+            except DBAPIError as fault:
+                state = sqlstate(fault)
+                if state in RETRIED and attempt + 1 < TRIES:
+                    time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311
+                    continue
+                if not state.startswith(ROW_FAULTS):
+                    raise
+                break
+        if len(part) == 1:
+            reached("poison")
+            return self._poison(part[0], state), []
+        reached("bisect")
+        half = len(part) // 2
+        first, busy = self._part(part[:half])
+        second, more = self._part(part[half:])
+        first.add(second)
+        return first, busy + more
+
+    def _transaction(self, part: list[Group]) -> tuple[Outcome, list[Group]]:
+        reached("batch begin")
+        self._fence()
+        self._tell()
+        locked = self._locked(part)
+        reached("roots locked")
+        ready, stale, busy = self._judge(part, locked)
+        stale, already = self._already(stale)
+        outcome = Outcome(applied=sum(len(g.changes) for g in ready), already=already)
+        self._write(ready)
+        reached("rows written")
+        outcome.stale = [Stale(c.entity, c.id, c.version, why) for g, why in stale for c in g.changes]
+        self._decisions([(c, "APPLIED", None) for g in ready for c in g.changes])
+        self._decisions([(c, "STALE", None) for g, _ in stale for c in g.changes])
+        reached("decisions written")
+        self._outbox([c for g in ready for c in g.changes])
+        reached("outbox written")
+        self._count(outcome)
+        reached("counters written")
+        return outcome, busy
+
+    def _fence(self) -> None:
+        """Prove that this very connection holds the sweep's lock (a transaction pooler would swap it unseen)."""
+        if self._lock is None:
+            return
+        held = self._on.execute(query("hold_lock"), {"no": self._lock}).scalar_one()
+        if held != 1:
+            raise BadConfig(
+                "the connection lost the sweep's lock: is a transaction pooler in between? Connect directly"
+            )
+
+    def _tell(self) -> None:
+        self._on.execute(query("tell_audit"), {"run": self._run or "", "reason": self._sweep})
+
+    def _locked(self, part: list[Group]) -> dict[Key, int]:
+        """Lock every row the batch needs, in lock order, and return the versions found; busy rows are missing."""
+        wanted: dict[str, set[int]] = defaultdict(set)
+        for group in part:
+            for entity, id_ in (group.root, *group.seen()):
+                wanted[entity].add(id_)
+        found: dict[Key, int] = {}
+        for entity in LOCK_ORDER:
+            if wanted[entity]:
+                rows = self._on.execute(text(statements.lock(entity)), {"ids": sorted(wanted[entity])})
+                found |= {(entity, id_): version for id_, version in rows}
+        return found
+
+    def _judge(
+        self, part: list[Group], locked: dict[Key, int]
+    ) -> tuple[list[Group], list[tuple[Group, str]], list[Group]]:
+        """Part the groups into ready, stale (with the reason) and busy."""
+        missing = {key for g in part for key in (g.root, *g.seen()) if key not in locked}
+        there = self._there(missing | {key for g in part for key in g.births()})
+        ready, stale, busy = [], [], []
+        for group in part:
+            seen = group.seen()
+            gone = next((k for k in seen if k not in locked and k not in there), None)
+            born = next((k for k in sorted(group.births()) if k in there), None)
+            moved = next((k for k, v in seen.items() if k in locked and locked[k] != v), None)
+            if gone or born or moved:
+                key = moved or born or gone
+                assert key is not None
+                what = f"is at version {locked.get(key, 0)}" if moved else "is there already" if born else "is gone"
+                stale.append((group, f"{key[0]} {key[1]} {what}"))
+            elif any(k not in locked and k in there for k in (group.root, *seen)):
+                busy.append(group)
+            else:
+                ready.append(group)
+        return ready, stale, busy
+
+    def _there(self, keys: set[Key]) -> set[Key]:
+        found: set[Key] = set()
+        for entity in LOCK_ORDER:
+            ids = sorted(id_ for name, id_ in keys if name == entity)
+            if ids:
+                rows = self._on.execute(text(statements.versions(entity)), {"ids": ids})
+                found |= {(entity, id_) for id_, _ in rows}
+        return found
+
+    def _already(self, stale: list[tuple[Group, str]]) -> tuple[list[tuple[Group, str]], int]:
+        """Part what is really stale from repeats of decisions that were applied before; return the repeats' count."""
+        if not stale:
+            return stale, 0
+        ids = [c.decision_id(self._sweep) for g, _ in stale for c in g.changes]
+        done = {bytes(row[0]) for row in self._on.execute(query("decisions_applied"), {"ids": ids})}
+        fresh = [(g, w) for g, w in stale if not all(c.decision_id(self._sweep) in done for c in g.changes)]
+        return fresh, sum(len(g.changes) for g, _ in stale) - sum(len(g.changes) for g, _ in fresh)
+
+    def _write(self, ready: list[Group]) -> None:
+        """Write step by step: the first change of every group, then the second, ...; updates before births."""
+        for step in range(max((len(g.changes) for g in ready), default=0)):
+            shapes: dict[statements.Shape, list[Change]] = defaultdict(list)
+            for group in ready:
+                if step < len(group.changes):
+                    change = group.changes[step]
+                    shapes[change.entity, change.version == 0, tuple(sorted(change.after))].append(change)
+            for shape in sorted(shapes, key=lambda s: (s[1], LOCK_ORDER.index(s[0]), s[2])):
+                self._shape(shape, shapes[shape])
+
+    def _shape(self, shape: statements.Shape, changes: list[Change]) -> None:
+        arrays: dict[str, list[Any]] = {name: [c.after[name] for c in changes] for name in shape[2]}
+        arrays["id"] = [c.id for c in changes]
+        if not shape[1]:
+            arrays["version"] = [c.version for c in changes]
+        written = self._on.execute(text(statements.apply(shape)), arrays).rowcount
+        if written != len(changes):
+            raise DispatchError(f"{ENTITIES[shape[0]]}: {written} of {len(changes)} locked rows written; rolled back")
+
+    def _decisions(self, decided: list[tuple[Change, str, str | None]]) -> None:
+        if not decided or self._run is None:
+            return
+        rows = [
+            (c.decision_id(self._sweep), c.entity, c.id, c.version, c.event, c.reason, outcome, state, _json(c.why))
+            for c, outcome, state in decided
+        ]
+        names = ("did", "entity", "id", "version", "event", "reason", "outcome", "sqlstate", "why")
+        arrays: dict[str, Any] = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        self._on.execute(query("write_decisions"), arrays | {"run": self._run})
+
+    def _outbox(self, changes: list[Change]) -> None:
+        if not changes:
+            return
+        rows = [
+            (c.event, *c.root, c.id, c.decision_id(self._sweep) if self._run else None, _json(_payload(c)))
+            for c in changes
+        ]
+        arrays = zip(
+            ("event", "root", "root_id", "id", "did", "payload"), map(list, zip(*rows, strict=True)), strict=True
+        )
+        self._on.execute(query("write_outbox"), dict(arrays))
+
+    def _count(self, outcome: Outcome) -> None:
+        if self._run is None:
+            return
+        counts = {"decided": outcome.decided, "applied": outcome.applied, "stale": len(outcome.stale)}
+        counts |= {"already": outcome.already, "poison": outcome.poison}
+        self._on.execute(query("count_outcome"), counts | {"run": self._run})
+
+    def _poison(self, group: Group, state: str) -> Outcome:
+        outcome = Outcome(poison=len(group.changes))
+        outcome.poisoned = [Stale(c.entity, c.id, c.version, f"SQLSTATE {state}") for c in group.changes]
+        with self._on.begin():
+            self._fence()
+            self._decisions([(c, "POISON", state) for c in group.changes])
+            self._count(outcome)
+        return outcome
+
+    def act(self, changes: Sequence[Change]) -> None:
+        """Write an act's changes inside the caller's transaction; its rows are locked already."""
+        self._tell()
+        self._write([Group(("delivery", 0), tuple(changes))])
+        self._outbox(list(changes))
+
+
+def _payload(change: Change) -> dict[str, Any]:
+    return {f"{change.entity}Id": change.id, **change.payload}
+
+
+def _json(value: Any) -> str | None:
+    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False) if value else None
+
+
+def _parts(left: list[Group], batch: int) -> Iterator[list[Group]]:
+    part: list[Group] = []
+    size = 0
+    for group in left:
+        if part and size + len(group.changes) > batch:
+            yield part
+            part, size = [], 0
+        part.append(group)
+        size += len(group.changes)
+    if part:
+        yield part
