@@ -49,7 +49,7 @@ def told(text: str, path: tuple[str, ...]) -> bool:
 
 def examples(text: str) -> list[str]:
     """Return the lines of a help text that call the program."""
-    return re.findall(r"(?m)^\s*(?:\$ )?(dispatchkit .+)$", text)
+    return re.findall(r"(?m)^\s*(?:Example: |\$ )?(dispatchkit .+)$", text)
 
 
 def help_faults(command: Any) -> list[str]:
@@ -96,6 +96,7 @@ def test_the_program_has_the_commands_of_the_main_job():
     ("text", "faults"),
     [
         ("Pay a driver what is due.\n\n    dispatchkit pay 7 --cents 100", 0),
+        ("Pay a driver what is due.\n\n    Example: dispatchkit pay 7", 0),
         ("Pay a driver what is due.", 1),
         ("Pay a driver what is due.\n\n    dispatchkit pay 7 --euros 100", 1),
         ("Pay a driver what is due.\n\n    dispatchkit pay", 1),
