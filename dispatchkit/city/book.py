@@ -34,12 +34,13 @@ PENDING, ACCEPTED, DECLINED, EXPIRED, REVOKED = range(5)
 
 @dataclass
 class Book:
-    """Lists indexed by order, unless said otherwise; a time that never came is NEVER, a driver that never came is -1."""
+    """Lists indexed by order, unless said otherwise; NEVER is a time that did not come, -1 a driver who did not."""
 
     orders: int
     seats: int
     offers: list[Asked] = field(default_factory=list)
     breaks: list[tuple[int, int, int, int]] = field(default_factory=list)  # seat, asked, from, until
+    arrays: dict[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         def never(count: int) -> list[int]:
@@ -64,8 +65,10 @@ class Book:
         self.timeouts = [0] * self.seats
 
     def times(self, name: str) -> Ints:
-        """Return one list as an array."""
-        return np.array(getattr(self, name), dtype=np.int64)
+        """Return one list as an array; asked for only once the day is done."""
+        if name not in self.arrays:
+            self.arrays[name] = np.array(getattr(self, name), dtype=np.int64)
+        return self.arrays[name]
 
 
 @dataclass(frozen=True)

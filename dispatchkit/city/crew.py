@@ -9,7 +9,7 @@ import numpy as np
 from dispatchkit.city.ground import CELL_M, FLEET, ORDERS_PER_DRIVER, Ground
 from dispatchkit.city.plan import HOUR, MINUTE, NEVER, CityPlan, Floats, Ints, draws
 
-SHIFTS = ((6.75, 4.25, 0.30), (13.0, 5.75, 0.42), (7.0, 9.5, 0.16), (12.0, 6.5, 0.12))  # h after 04:00, length, share
+SHIFTS = ((6.5, 4.5, 0.40), (13.0, 5.75, 0.35), (6.5, 9.5, 0.15), (12.0, 6.75, 0.10))  # h after 04:00, length, share
 BREAK_AFTER = 5 * HOUR  # shifts at least this long have a break
 
 
@@ -27,6 +27,7 @@ class Crew:
     y: Floats
     speed: Floats  # m/s along streets
     stack: Ints
+    reach_m: Ints
 
     def __len__(self) -> int:
         return len(self.driver)
@@ -47,6 +48,8 @@ def day_crew(plan: CityPlan, ground: Ground, day: int) -> Crew:
     length = np.array([h for _, h, _ in SHIFTS])[kind] * HOUR + quarter[:, 1]
     rest = pick("break")
     at = start + length * rest.uniform(0.35, 0.6, count)
+    rush = (at > 13.75 * HOUR) & (at < 16.5 * HOUR) & (rest.random(count) < 0.8)
+    at = np.where(rush, 16.6 * HOUR + (at - 13.75 * HOUR) / 3, at)  # few rest between 17:45 and 20:30
     seat = ground.base[driver]
     inside = pick("waiting").uniform(0.1, 0.9, (count, 2))
     vehicle = ground.vehicle[driver]
@@ -59,7 +62,8 @@ def day_crew(plan: CityPlan, ground: Ground, day: int) -> Crew:
         overstay=np.where(rest.random(count) < 0.2, rest.integers(1, 5, count), 0) * MINUTE,
         x=(seat % ground.side + inside[:, 0]) * CELL_M,
         y=(seat // ground.side + inside[:, 1]) * CELL_M,
-        speed=np.array([speed for _, _, speed, _ in FLEET])[vehicle]
+        speed=np.array([speed for _, _, speed, *_ in FLEET])[vehicle]
         * pick("pace").normal(1.0, 0.06, count).clip(0.8, 1.2),
-        stack=np.array([stack for _, _, _, stack in FLEET])[vehicle],
+        stack=np.array([stack for _, _, _, stack, _ in FLEET])[vehicle],
+        reach_m=np.array([reach for *_, reach in FLEET])[vehicle],
     )

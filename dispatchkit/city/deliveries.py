@@ -16,6 +16,7 @@ from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Ints
 from dispatchkit.kernel.states import ACTIVE
 
 DELIVERY_ID = 10_000_000  # added to an order's id, so that no join on the wrong column goes unnoticed
+NOTHING = np.array(None, dtype=object)
 HANDING_OVER = 30 * SECOND
 STAGES = ("assigned", "started", "arrived", "picked", "door", "turned")
 WORDS = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP", "PICKED_UP", "ARRIVED_DROPOFF", "RETURNING")
@@ -112,7 +113,7 @@ def deliveries_frame(st: Stages, since_us: int) -> pl.DataFrame:
     named = {
         "id": ids(np.arange(len(d)), offset=d.first_id + DELIVERY_ID),
         "order_id": ids(np.arange(len(d)), offset=d.first_id),
-        "replaces": pl.Series([None] * len(d), dtype=pl.Int64),
+        "replaces": pl.repeat(None, len(d), dtype=pl.Int64, eager=True),
         "state": _words(st.state),
         "episode": episode_now(st),
         "attempt": np.where(st.of("SCHEDULED"), 0, book.times("attempt")),
@@ -128,16 +129,16 @@ def deliveries_frame(st: Stages, since_us: int) -> pl.DataFrame:
         "picked_up_at": instants(since_us, st.times["picked"]),
         "arrived_dropoff_at": instants(since_us, st.times["door"]),
         "ended_at": instants(since_us, st.ended),
-        "ended_by": _words(np.where(st.ended < NEVER, by, None)),
-        "ended_while": _words(np.where(given_up, st.state_before_end, None)),
-        "lock_until": pl.Series([None] * len(d), dtype=pl.Datetime("us", "UTC")),
+        "ended_by": _words(np.where(st.ended < NEVER, by, NOTHING)),
+        "ended_while": _words(np.where(given_up, st.state_before_end, NOTHING)),
+        "lock_until": pl.repeat(None, len(d), dtype=pl.Datetime("us", "UTC"), eager=True),
         "version": np.ones(len(d), dtype=np.int64),
     }
     return pl.DataFrame(named)
 
 
 def episode_now(st: Stages) -> Ints:
-    """Return the episode number; a cancellation takes a delivery from its driver, so the acceptance's episode is over."""
+    """Return the episode number; a cancellation frees the driver, so the episode that the acceptance ended is over."""
     let_go = st.of("CANCELLED") & (st.times["assigned"] < NEVER)
     return np.asarray(st.day.book.times("episode") + let_go, dtype=np.int64)
 
@@ -227,7 +228,7 @@ def cases_frame(st: Stages, ground: Ground, luck: Luck, since_us: int, first_id:
             "closed_at": instants(since_us, closed),
             "pickup_distance_m": away,
             "new_driver_id": ids(day.crew.driver[np.maximum(book.times("seat")[who], 0)], present=new),
-            "actor": pl.Series(["system:reassignment"] * len(who), dtype=pl.String),
+            "actor": pl.repeat("system:reassignment", len(who), dtype=pl.String, eager=True),
             "version": np.ones(len(who), dtype=np.int64),
         }
     )
@@ -237,4 +238,5 @@ def _to_merchant(day: Day, ground: Ground, who: Ints) -> Ints:
     """Return the straight metres from the stalled driver, who has not moved, to the merchant."""
     merchant = day.demand.merchant[who]
     x, y = np.array(day.book.stall_x)[who], np.array(day.book.stall_y)[who]
-    return np.hypot(ground.merchants.x[merchant] - x, ground.merchants.y[merchant] - y).astype(np.int64)
+    away = np.hypot(ground.merchants.x[merchant] - x, ground.merchants.y[merchant] - y)
+    return np.asarray(away, dtype=np.int64)

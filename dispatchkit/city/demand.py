@@ -59,7 +59,7 @@ def day_demand(plan: CityPlan, ground: Ground, day: int, first_id: int, count: i
     prep = ground.prep_s[merchant] * SECOND * rush
     ready_said = placed + ahead + np.rint(prep / MINUTE).astype(np.int64) * MINUTE
     ready = placed + ahead + (prep * pick("prep").lognormal(-0.02, 0.20, count)).astype(np.int64)
-    eta = ready_said + (way / 4.9 * SECOND).astype(np.int64) + round(5.5 * MINUTE)
+    eta = ready_said + (way / 4.9 * SECOND).astype(np.int64) + 11 * MINUTE
     five = 5 * MINUTE
     goods = np.rint(np.clip(pick("goods").gamma(4.5, 720, count), 800, 15_000) / 5).astype(np.int64) * 5
     gives = pick("tip").random((count, 2))
@@ -74,7 +74,7 @@ def day_demand(plan: CityPlan, ground: Ground, day: int, first_id: int, count: i
         ready_said=ready_said,
         ready=ready,
         dispatch=np.maximum(placed, ready_said - LEAD),
-        promised=-(-(eta + 6 * MINUTE) // five) * five,
+        promised=-(-(eta + 7 * MINUTE) // five) * five,
         eta=eta,
         items=1 + pick("items").poisson(1.6, count),
         goods=goods,

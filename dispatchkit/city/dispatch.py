@@ -61,7 +61,7 @@ class _Desk:
         self.at_zone = ground.cell(crew.x, crew.y).tolist()
         self.end, self.break_at = crew.end.tolist(), crew.break_at.tolist()
         self.break_for = (crew.break_for + crew.overstay).tolist()
-        self.stack = crew.stack.tolist()
+        self.stack, self.reach = crew.stack.tolist(), crew.reach_m.tolist()
         self.last, self.before = [-1] * len(crew), [-1] * len(crew)  # a driver's two latest orders
         self.asked: dict[int, list[int]] = {}
         self.idle: list[list[int]] = [[] for _ in ground.rings]
@@ -134,7 +134,8 @@ class _Desk:
             return None
         seat = self.choose(order, at)
         if seat < 0:
-            return heappush(self.heap, (min(at + CYCLE, give_up), ASK, order))
+            again = at + (CYCLE if at < since + 2 * MINUTE else 2 * CYCLE)
+            return heappush(self.heap, (min(again, give_up), ASK, order))
         return self.offer(order, seat, at)
 
     def choose(self, order: int, at: int) -> int:
@@ -145,11 +146,11 @@ class _Desk:
             return fetching
         zones = self.near[self.zone[order]]
         for zone in zones:
-            seat = self.nearest(order, at, self.idle[zone], asked)
+            seat = self.nearest(order, at, self.idle[zone], asked) if self.idle[zone] else -1
             if seat >= 0:
                 return seat
         for zone in zones:
-            seat = self.finisher(at, self.finishing[zone], asked)
+            seat = self.finisher(at, self.finishing[zone], asked) if self.finishing[zone] else -1
             if seat >= 0:
                 return seat
         return -1
@@ -170,23 +171,25 @@ class _Desk:
         return here and self.break_at[seat] > soon and self.end[seat] > at + LAST_CALL
 
     def nearest(self, order: int, at: int, idle: list[int], asked: list[int] | tuple[()]) -> int:
-        """Return the nearest idle driver of a zone and take them off its list; on the way, send whom it is time for."""
-        x, y = self.mx[order], self.my[order]
-        best, place, gone = 1e18, -1, []
-        for position, seat in enumerate(idle):
-            if self.break_at[seat] <= at or self.end[seat] - LAST_CALL <= at:
-                gone.append(position)
-            elif seat not in asked:
-                away = (self.x[seat] - x) ** 2 + (self.y[seat] - y) ** 2
+        """Return the nearest of the dozen who have been idle longest in a zone, no longer idle; -1 if there is none."""
+        x, y, break_at, end, last_call = self.mx[order], self.my[order], self.break_at, self.end, at + LAST_CALL
+        best, found, gone, way, reach = 1e18, -1, None, self.way[order], self.reach
+        for seat in idle[:12]:
+            if break_at[seat] <= at or end[seat] <= last_call:
+                gone = [*(gone or ()), seat]
+            elif way <= reach[seat] and seat not in asked:
+                east, north = self.x[seat] - x, self.y[seat] - y
+                away = east * east + north * north
                 if away < best:
-                    best, place = away, position
-        seat = idle.pop(place) if place >= 0 else -1
-        for position in reversed(gone):
-            other = idle.pop(position - (0 <= place < position))
-            if self.break_at[other] <= at:
-                asked_at = max(self.break_at[other], self.book.ready_at[other])
-                self.rest(other, asked_at, asked_at)
-        return seat
+                    best, found = away, seat
+        if found >= 0:
+            idle.remove(found)
+        for seat in gone or ():  # whose break or end of shift has come, as is only seen now
+            idle.remove(seat)
+            if break_at[seat] <= at:
+                asked_at = max(break_at[seat], self.book.ready_at[seat])
+                self.rest(seat, asked_at, asked_at)
+        return found
 
     def finisher(self, at: int, finishing: list[tuple[int, int]], asked: list[int] | tuple[()]) -> int:
         """Return a driver with one job in custody that ends within ten minutes."""

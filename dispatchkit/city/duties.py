@@ -44,7 +44,7 @@ def duties(day: Day, ground: Ground, length: int) -> list[Duty]:
 
 
 def _breaks(day: Day) -> dict[int, tuple[int, int, int]]:
-    """Return seat -> (asked, from, until) of breaks taken, and of those due since the driver was last asked anything."""
+    """Return seat -> (asked, from, until) of the breaks taken, also of those that the desk had no cause to notice."""
     crew, book = day.crew, day.book
     taken = {seat: (asked, since, until) for seat, asked, since, until in book.breaks}
     for seat in np.flatnonzero(crew.break_at < np.minimum(crew.end, day.now)).tolist():
@@ -110,7 +110,7 @@ def drivers_frame(day: Day, ground: Ground, rows: list[Duty], since_us: int) -> 
             "duty_since": instants(since_us, since),
             "break_until": instants(since_us, np.where(on_break, since + np.where(on_break, pause, 0), NEVER)),
             "shift_end": instants(since_us, of_seat(day.crew.end, at_work)),
-            "max_stack": np.array([stack for _, _, _, stack in FLEET])[ground.vehicle],
+            "max_stack": np.array([stack for _, _, _, stack, _ in FLEET])[ground.vehicle],
             "zone_id": ids(ground.base),
             "timeouts": np.where(at_work, np.asarray(day.book.times("timeouts"))[np.maximum(seat, 0)], 0),
             "cooldown_until": instants(since_us, np.where(cooled > day.now, cooled, NEVER)),

@@ -19,13 +19,13 @@ CELL_M = 2_200.0
 SOUTH, WEST = 52.95, 0.12  # where the invented city lies; no street of it is real
 M_PER_LAT = math.radians(1) * EARTH_M
 M_PER_LON = M_PER_LAT * math.cos(math.radians(SOUTH + 0.05))
-FLEET = (  # vehicle, share, m/s door to door in town, largest stack
-    ("bicycle", 0.46, 4.2, 2),
-    ("scooter", 0.26, 5.0, 2),
-    ("car", 0.20, 6.0, 3),
-    ("walker", 0.08, 1.9, 1),
+FLEET = (  # vehicle, share, m/s door to door in town, largest stack, longest way in metres
+    ("bicycle", 0.46, 4.2, 2, 7_000),
+    ("scooter", 0.26, 5.0, 2, 99_000),
+    ("car", 0.20, 6.0, 3, 99_000),
+    ("walker", 0.08, 1.6, 1, 1_300),
 )
-ORDERS_PER_DRIVER = 7.6  # on a usual day, stacks and idle time included
+ORDERS_PER_DRIVER = 8.4  # on a usual day, stacks and idle time included
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def build(plan: CityPlan) -> Ground:
         merchants=merchants,
         prep_s=np.rint(np.clip(pick.gamma(9, 95, len(merchants.x)), 240, 2400) / 30).astype(np.int64) * 30,
         homes=_homes(plan.seed, side, int(np.clip(plan.orders / 4, 100, 400_000))),
-        vehicle=draws(plan.seed, 0, "vehicle").choice(len(FLEET), drivers, p=[share for _, share, _, _ in FLEET]),
+        vehicle=draws(plan.seed, 0, "vehicle").choice(len(FLEET), drivers, p=[share for _, share, *_ in FLEET]),
         base=draws(plan.seed, 0, "base").choice(side * side, drivers, p=_pull(merchants, side)),
     )
 
@@ -149,7 +149,7 @@ def _homes(seed: int, side: int, count: int) -> Places:
 def _pull(merchants: Places, side: int) -> Floats:
     """Return how drivers spread over zones: half with the merchants' trade, half evenly."""
     trade = np.bincount(merchants.zone, merchants.weight, side * side)
-    return 0.75 * trade / trade.sum() + 0.25 / (side * side)
+    return np.asarray(0.75 * trade / trade.sum() + 0.25 / (side * side), dtype=np.float64)
 
 
 def zones_frame(ground: Ground) -> pl.DataFrame:

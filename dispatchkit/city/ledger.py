@@ -1,4 +1,4 @@
-"""The money of a day, in whole cents: what each delivery cost and earned, and the guarantee that tops up thin shifts."""
+"""The money of a day in whole cents: what deliveries cost and earned, and the guarantee that tops up thin shifts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ GUARANTEE = 1_500  # cents an hour on duty (grubhub/mdrplib)
 CANCEL_PAY, SORRY = 250, 500
 PAID_DUTY = (ON, ASKED, ENDING)
 RULE = "city-1"
+COSTS = ("cancel_pay", "guarantee_topup", "idle_topup", "payment_fee", "piece_pay")
+EARNED = (  # side, kind
+    ("revenue", "delivery_fee"),
+    ("revenue", "merchant_commission"),
+    ("revenue", "service_fee"),
+    ("pass_through", "tip"),
+    ("contra", "refund"),
+    ("contra", "credit"),
+)
 Mask = npt.NDArray[np.bool_]
 
 
@@ -47,21 +56,21 @@ def costs_frame(st: Stages, ground: Ground, duty: list[Duty], since_us: int, fir
             "driver_id": ids(driver, present=who >= 0),
             "zone_id": ids(np.where(order >= 0, shop, ground.base[driver])),
             "at": instants(since_us, at),
-            "kind": pl.Series(kind.tolist(), dtype=pl.String),
+            "kind": pl.Series(COSTS).gather(kind),
             "direction": np.ones(len(order), dtype=np.int64),
             "amount_cents": amount,
-            "rule": pl.Series([RULE] * len(order), dtype=pl.String),
-            "corrects": pl.Series([None] * len(order), dtype=pl.Int64),
+            "rule": pl.repeat(RULE, len(order), eager=True),
+            "corrects": pl.repeat(None, len(order), dtype=pl.Int64, eager=True),
         }
     )
 
 
-Lines = tuple[Ints, Ints, Ints, Ints, npt.NDArray[np.str_]]  # order, seat, cents, ms, kind; -1 where there is none
+Lines = tuple[Ints, Ints, Ints, Ints, Ints]  # order, seat, cents, ms, index into COSTS; -1 for no order, no driver
 
 
 def _lines(mask: Mask, kind: str, cents: Ints, seat: Ints, at: Ints) -> Lines:
     who = np.flatnonzero(mask & (cents > 0))
-    return who, seat[who], cents[who], at[who], np.full(len(who), kind)
+    return who, seat[who], cents[who], at[who], np.full(len(who), COSTS.index(kind))
 
 
 def _service(goods: Ints) -> Ints:
@@ -83,16 +92,18 @@ def _topups(st: Stages, duty: list[Duty]) -> list[Lines]:
         elif row.reason == "shift_end":
             over[seat] = row.since
     engaged, pay = _engaged(st), book.pay
-    found: list[tuple[int, int, int, int, str]] = []
+    found: list[tuple[int, int, int, int, int]] = []
     for seat, at in sorted(over.items()):
         jobs = engaged.get(seat, {})
         guarantee = to_cents(Fraction(GUARANTEE * paid[seat], HOUR))
         short = guarantee - sum(pay[order] for order in jobs)
         if short > 0 and jobs:
             shares = split(short, jobs)
-            found += [(order, seat, cents, at, "guarantee_topup") for order, cents in shares.items() if cents]
+            found += [
+                (order, seat, cents, at, COSTS.index("guarantee_topup")) for order, cents in shares.items() if cents
+            ]
         elif short > 0:
-            found.append((-1, seat, short, at, "idle_topup"))
+            found.append((-1, seat, short, at, COSTS.index("idle_topup")))
     if not found:
         return []
     order, seats, cents, when, kind = zip(*found, strict=True)
@@ -126,32 +137,32 @@ def revenue_frame(st: Stages, seed: int, since_us: int, first_id: int) -> pl.Dat
     sorry = done & (late > 15 * MINUTE) & (asks < 0.6)
     refund = np.where(failed, d.fee, np.where(late > 30 * MINUTE, d.fee + d.goods // 10, d.fee))
     lines = [
-        _sided(done | failed, "revenue", "delivery_fee", d.fee, st.ended),
-        _sided(done | failed, "revenue", "service_fee", _service(d.goods), st.ended),
-        _sided(done | failed, "revenue", "merchant_commission", (d.goods * 22 + 50) // 100, st.ended),
-        _sided(done, "pass_through", "tip", d.tip, st.ended),
-        _sided(sorry | failed, "contra", "refund", refund, st.ended),
-        _sided(st.of("UNFULFILLED"), "contra", "credit", np.full(len(d), SORRY), st.ended),
+        _sided(done | failed, "delivery_fee", d.fee, st.ended),
+        _sided(done | failed, "service_fee", _service(d.goods), st.ended),
+        _sided(done | failed, "merchant_commission", (d.goods * 22 + 50) // 100, st.ended),
+        _sided(done, "tip", d.tip, st.ended),
+        _sided(sorry | failed, "refund", refund, st.ended),
+        _sided(st.of("UNFULFILLED"), "credit", np.full(len(d), SORRY), st.ended),
     ]
-    order, amount, at, side, kind = (np.concatenate(column) for column in zip(*lines, strict=True))
+    order, amount, at, kind = (np.concatenate(column) for column in zip(*lines, strict=True))
     rank = np.lexsort((kind, order, at))
     return pl.DataFrame(
         {
             "id": ids(np.arange(len(rank)), offset=first_id),
             "delivery_id": ids(order[rank], offset=d.first_id + DELIVERY_ID),
             "at": instants(since_us, at[rank]),
-            "side": pl.Series(side[rank].tolist(), dtype=pl.String),
-            "kind": pl.Series(kind[rank].tolist(), dtype=pl.String),
+            "side": pl.Series([side for side, _ in EARNED]).gather(kind[rank]),
+            "kind": pl.Series([kind for _, kind in EARNED]).gather(kind[rank]),
             "direction": np.ones(len(rank), dtype=np.int64),
             "amount_cents": amount[rank],
-            "rule": pl.Series([RULE] * len(rank), dtype=pl.String),
-            "corrects": pl.Series([None] * len(rank), dtype=pl.Int64),
+            "rule": pl.repeat(RULE, len(rank), eager=True),
+            "corrects": pl.repeat(None, len(rank), dtype=pl.Int64, eager=True),
         }
     )
 
 
-def _sided(
-    mask: Mask, side: str, kind: str, cents: Ints, at: Ints
-) -> tuple[Ints, Ints, Ints, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+def _sided(mask: Mask, kind: str, cents: Ints, at: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return (order, cents, ms, index into EARNED) of the lines of one kind."""
     who = np.flatnonzero(mask & (cents > 0))
-    return who, cents[who], at[who], np.full(len(who), side), np.full(len(who), kind)
+    code = [name for _, name in EARNED].index(kind)
+    return who, cents[who], at[who], np.full(len(who), code)

@@ -41,7 +41,7 @@ def offers_frame(day: Day, ground: Ground, seed: int, since_us: int, first_id: i
             "ask": np.ones(count, dtype=np.int64),
             "state": pl.Series(np.array(OFFER_STATES)[state]),
             "cause": _causes(state, luck),
-            "mode": pl.Series(["cascade"] * count, dtype=pl.String),
+            "mode": pl.repeat("cascade", count, dtype=pl.String, eager=True),
             "pay_cents": pay,
             "distance_m": way,
             "payload": payload,
@@ -62,7 +62,9 @@ def _causes(state: Ints, luck: np.random.Generator) -> pl.Series:
     reasons = sorted(DECLINE_REASONS)
     rest = (1 - sum(REASON_SHARES.values())) / (len(reasons) - len(REASON_SHARES))
     drawn = luck.choice(np.array(reasons, dtype=object), len(state), p=[REASON_SHARES.get(r, rest) for r in reasons])
-    cause = np.where(state == DECLINED, drawn, np.where(state == REVOKED, "DELIVERY_CANCELLED", None))
+    cause = np.full(len(state), None, dtype=object)
+    cause[state == DECLINED] = drawn[state == DECLINED]
+    cause[state == REVOKED] = "DELIVERY_CANCELLED"
     return pl.Series(cause.tolist(), dtype=pl.String)
 
 

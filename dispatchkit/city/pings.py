@@ -55,7 +55,7 @@ def _stage_changes(st: Stages, ground: Ground) -> Track:
 
 def _last_minutes(st: Stages, ground: Ground, luck: Luck, duty: list[Duty], noise: np.random.Generator) -> list[Track]:
     """Return the tracks of drivers at work: fresh near the action, silent, or moving nowhere though they accepted."""
-    day, book = st.day, st.day.book
+    day = st.day
     seat_of = {int(driver): seat for seat, driver in enumerate(day.crew.driver)}
     at_work = [
         seat_of[r.driver] for r in duty if r.until == NEVER and r.duty not in (OFF, FORCED) and r.driver in seat_of

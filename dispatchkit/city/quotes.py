@@ -38,17 +38,18 @@ def quotes_frame(st: Stages, seed: int, since_us: int, first_id: int) -> pl.Data
             "eta_at": instants(since_us, when),
             "low_at": instants(since_us, np.maximum(when - below[event], at)),
             "high_at": instants(since_us, when + above[event]),
-            "model": pl.Series(["city"] * len(order), dtype=pl.String),
+            "model": pl.repeat("city", len(order), dtype=pl.String, eager=True),
         }
     )
 
 
 def _near(st: Stages, from_shop: Floats, seed: int) -> tuple[Ints, Floats]:
-    """Return (when, eta) of the last quote: ten minutes before the expected door, by a position that is nearly right."""
+    """Return (when, eta) of the last quote: ten minutes before the expected door, from a position nearly right."""
     book = st.day.book
     picked = st.times["picked"]
     when = np.where(picked < NEVER, np.maximum(picked, from_shop - NEAR), NEVER).astype(np.int64)
     left = np.maximum(book.times("door") - when, 0)
     noise = draws(seed, st.day.index + 1, "near").lognormal(0.0, 0.14, len(when))
     arrived = st.times["door"] <= when
-    return np.where(arrived, NEVER, when), when + np.where(book.times("door") < NEVER, left * noise, 0) + DOOR
+    eta = when + np.where(book.times("door") < NEVER, left * noise, 0) + DOOR
+    return np.where(arrived, NEVER, when), np.asarray(eta, dtype=np.float64)

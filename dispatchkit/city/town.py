@@ -27,7 +27,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def world(plan: CityPlan) -> dict[str, pl.DataFrame]:
-    """Return the tables that stand still: zones, merchants, customers, drivers as at `plan.as_of`, their preferences."""
+    """Return what stands still: zones, merchants, customers, drivers (as at `plan.as_of`) and their preferences."""
     ground, last = build(plan), plan.days - 1
     day, _ = _day(plan, ground, last)
     return {
