@@ -3,7 +3,6 @@ PYTHON ?= python3
 PY := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
-MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo test test-nightly bench lint coverage lock clean
 
