@@ -1,9 +1,9 @@
-"""Words of the routes feature: its parameters and the contracts of what it reads."""
+"""The words of routes: parameters, the reads with their contracts, and rows as the policy sees them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dataframely as dy
 
@@ -11,6 +11,8 @@ from dispatchkit.decide.routes.exact import MAX_TASKS
 from dispatchkit.decide.routes.problem import Weights
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
+
+Point = tuple[float, float]  # lat, lon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,68 @@ class Params:
         return Weights(late=self.late_weight, finish=self.finish_weight, travel=self.travel_weight)
 
 
-class Held(dy.Schema):
-    """An active delivery with its driver, its two places and its two times."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An active delivery with its two places and its two times."""
+
+    id: int
+    driver_id: int
+    state: str
+    version: int
+    arrived_pickup_at: datetime | None
+    picked_up_at: datetime | None
+    ready_at: datetime | None
+    promised_at: datetime | None
+    pickup_lat: float | None
+    pickup_lon: float | None
+    dropoff_lat: float | None
+    dropoff_lon: float | None
+
+    @property
+    def merchant(self) -> Point | None:
+        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
+
+    @property
+    def door(self) -> Point | None:
+        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrier:
+    """A driver who holds at least one active delivery."""
+
+    id: int
+    vehicle: str
+    max_stack: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Where such a driver was last seen, if recently."""
+
+    driver_id: int
+    lat: float
+    lon: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """The plan that stands for a driver."""
+
+    id: int
+    driver_id: int
+    state: str
+    planned_at: datetime
+    stops: str
+    distance_m: int
+    duration_s: int
+    engine: str
+    inputs_sha256: str
+    version: int
+
+
+class HeldRead(dy.Schema):
+    """deliveries with a driver at work, their orders and merchants."""
 
     id = Deliveries.id
     driver_id = dy.Int64(min=1)
@@ -68,16 +130,16 @@ class Held(dy.Schema):
     dropoff_lon = Orders.dropoff_lon
 
 
-class Carriers(dy.Schema):
-    """A driver who holds at least one active delivery."""
+class CarrierRead(dy.Schema):
+    """drivers of those deliveries."""
 
     id = Drivers.id
     vehicle = Drivers.vehicle
     max_stack = Drivers.max_stack
 
 
-class Pings(dy.Schema):
-    """The last ping of such a driver, if it is recent."""
+class PingRead(dy.Schema):
+    """driver_locations: the last recent one of each of those drivers."""
 
     driver_id = dy.Int64(primary_key=True, min=1)
     id = dy.Int64(min=1)
@@ -86,4 +148,4 @@ class Pings(dy.Schema):
     lon = Locations.lon
 
 
-READS: dict[str, type[dy.Schema]] = {"held": Held, "carriers": Carriers, "pings": Pings, "plans": Routes}
+READS: dict[str, type[dy.Schema]] = {"held": HeldRead, "carriers": CarrierRead, "pings": PingRead, "plans": Routes}

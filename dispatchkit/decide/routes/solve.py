@@ -12,7 +12,8 @@ from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
 from dispatchkit.decide.routes.problem import Problem
 
-SAFETY_S = 60  # ends a search that stops finding solutions
+FAILURES = 50  # for each solution allowed: where there is nothing left to find, no solution limit is ever reached
+LNS_S = 3600  # the default, a tenth of a second by the clock, would make results differ
 
 
 def search(problem: Problem, *, solutions: int, seconds: float | None, seed: int) -> list[tuple[int, ...]] | None:
@@ -110,8 +111,10 @@ def _parameters(solutions: int, seconds: float | None, routing: Any, seed: int) 
     parameters = pywrapcp.DefaultRoutingSearchParameters()
     parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.PARALLEL_CHEAPEST_INSERTION
     parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.GUIDED_LOCAL_SEARCH
+    parameters.lns_time_limit.FromSeconds(LNS_S)
     if seconds is None:
         parameters.solution_limit = solutions
-    parameters.time_limit.FromMilliseconds(int(1000 * (SAFETY_S if seconds is None else seconds)))
-    parameters.lns_time_limit.FromSeconds(SAFETY_S)
+        routing.AddSearchMonitor(routing.solver().FailuresLimit(FAILURES * solutions))
+    else:
+        parameters.time_limit.FromMilliseconds(int(1000 * seconds))
     return parameters

@@ -1,0 +1,142 @@
+"""What is wrong with a plan, anyone's: every violation named, in whole numbers, sharing no code with the engines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dispatchkit.decide.routes.problem import Plan, Problem, Route, Visit
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Violation:
+    """One broken rule: a stable code, the vehicle and job by their own ids (None: not about one), and the numbers."""
+
+    code: str
+    vehicle: int | None
+    job: int | None
+    text: str
+
+
+def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list[Violation]:
+    """Return every violation: those of the plan as a whole first, then route by route; an empty list is a valid plan.
+
+    check_cost: also compare `plan.cost` with the cost of the stated times.
+    """
+    found = list(_whole(problem, plan))
+    routes = [r for r in plan.routes if _known(problem, r)]
+    for route in routes:
+        found += _first(problem, plan, route)
+        found += _goods(problem, route)
+        found += _times(problem, route)
+    if check_cost and not found and (cost := sum(_cost(problem, route) for route in routes)) != plan.cost:
+        found.append(Violation("COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}"))
+    return found
+
+
+def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> Route:
+    """Return the route of a bare order of tasks at its earliest times, whatever it breaks: for plans without times."""
+    car = problem.vehicles[vehicle]
+    place, now, visits = car.start, car.at, []
+    for index in order:
+        task = problem.tasks[index]
+        arrive = now + max(0, problem.time[place][task.place])
+        place, now = task.place, max(arrive, task.earliest) + task.service
+        visits.append(Visit(index, arrive, now))
+    return Route(vehicle=vehicle, visits=tuple(visits))
+
+
+def _known(problem: Problem, route: Route) -> bool:
+    return 0 <= route.vehicle < len(problem.vehicles) and all(0 <= v.task < len(problem.tasks) for v in route.visits)
+
+
+def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
+    """Yield what is unknown, missing, doubled, or both planned and left out."""
+    for route in plan.routes:
+        if not _known(problem, route):
+            yield Violation("UNKNOWN", None, None, f"a route names vehicle {route.vehicle} or a stop that is not there")
+    for vehicle, times in sorted(Counter(route.vehicle for route in plan.routes).items()):
+        if times > 1:
+            yield Violation("VEHICLE_TWICE", _car(problem, vehicle), None, f"{times} routes for one vehicle")
+    made = Counter(visit.task for route in plan.routes for visit in route.visits)
+    left_out = {job for job, _ in plan.unplanned}
+    for index, task in enumerate(problem.tasks):
+        if made[index] > 1:
+            yield Violation("STOP_TWICE", None, task.job, f"{task.kind} is made {made[index]} times")
+        if made[index] and task.job in left_out:
+            yield Violation("PLANNED_AND_LEFT_OUT", None, task.job, f"{task.kind} is made, yet the job is left out")
+        if not made[index] and task.job not in left_out:
+            yield Violation("STOP_MISSING", None, task.job, f"{task.kind} is neither made nor left out with a reason")
+
+
+def _first(problem: Problem, plan: Plan, route: Route) -> Iterator[Violation]:
+    car = problem.vehicles[route.vehicle]
+    if car.first is None or not route.visits or route.visits[0].task == car.first:
+        return
+    task = problem.tasks[car.first]
+    if task.job not in {job for job, _ in plan.unplanned}:
+        yield Violation("NOT_FIRST", car.id, task.job, f"{task.kind} is in motion but not the first stop")
+
+
+def _goods(problem: Problem, route: Route) -> Iterator[Violation]:
+    """Yield drop-offs without their pickup before them, stops of another vehicle's goods, and too much on board."""
+    car = problem.vehicles[route.vehicle]
+    load, seen = car.load, set()
+    for visit in route.visits:
+        task = problem.tasks[visit.task]
+        load += task.load
+        if task.after is not None and task.after not in seen:
+            yield Violation(
+                "NOT_PICKED_UP", car.id, task.job, f"{task.kind} without its pickup before it in this route"
+            )
+        if task.only is not None and task.only != route.vehicle:
+            yield Violation("WRONG_VEHICLE", car.id, task.job, f"{task.kind} belongs to {_car(problem, task.only)}")
+        if load > max(car.capacity, car.load):
+            yield Violation("OVERLOAD", car.id, task.job, f"{load} on board, room for {max(car.capacity, car.load)}")
+        seen.add(visit.task)
+
+
+def _times(problem: Problem, route: Route) -> Iterator[Violation]:
+    """Yield legs that do not exist or are driven too fast, service too early or cut short, and what is too late."""
+    car = problem.vehicles[route.vehicle]
+    place, now = car.start, car.at
+    for visit in route.visits:
+        task = problem.tasks[visit.task]
+        leg = problem.time[place][task.place]
+        begin = visit.leave - task.service
+        if leg < 0:
+            yield Violation("NO_WAY", car.id, task.job, f"no way leads to the {task.kind}")
+        elif visit.arrive < now + leg:
+            yield Violation("TOO_FAST", car.id, task.job, f"{task.kind} is reached {now + leg - visit.arrive} too soon")
+        if begin < max(visit.arrive, task.earliest):
+            early = max(visit.arrive, task.earliest) - begin
+            yield Violation("TOO_EARLY", car.id, task.job, f"{task.kind} begins or ends {early} too soon")
+        if task.latest is not None and begin > task.latest:
+            yield Violation("TOO_LATE", car.id, task.job, f"{task.kind} begins {begin - task.latest} after its window")
+        place, now = task.place, visit.leave
+    if not route.visits or car.end is None:
+        return
+    home = problem.time[place][car.end]
+    if home < 0:
+        yield Violation("NO_WAY", car.id, None, "no way leads back")
+    elif car.end_by is not None and now + home > car.end_by:
+        yield Violation("BACK_TOO_LATE", car.id, None, f"back {now + home - car.end_by} after the end")
+
+
+def _cost(problem: Problem, route: Route) -> int:
+    """Return what the stated times of a valid route cost."""
+    if not route.visits:
+        return 0
+    car, weights = problem.vehicles[route.vehicle], problem.weights
+    tasks = [problem.tasks[visit.task] for visit in route.visits]
+    stations = [car.start, *(task.place for task in tasks), *([] if car.end is None else [car.end])]
+    legs = [problem.time[a][b] for a, b in pairwise(stations)]
+    late = sum(max(0, v.leave - t.due) for v, t in zip(route.visits, tasks, strict=True) if t.due is not None)
+    finish = route.visits[-1].leave + (legs[-1] if car.end is not None else 0)
+    return weights.vehicle + weights.travel * sum(legs) + weights.late * late + weights.finish * (finish - car.at)
+
+
+def _car(problem: Problem, vehicle: int) -> int:
+    return problem.vehicles[vehicle].id if 0 <= vehicle < len(problem.vehicles) else vehicle

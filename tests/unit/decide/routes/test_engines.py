@@ -1,0 +1,125 @@
+"""The engines against the slow way, against each other, and against the checker."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from dispatchkit.decide.routes.check import violations
+from dispatchkit.decide.routes.engines import answer
+from dispatchkit.decide.routes.exact import best_order
+from dispatchkit.decide.routes.insertion import insert_all
+from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, schedule
+from dispatchkit.decide.routes.solve import search
+from dispatchkit.kernel.errors import Usage
+from tests.unit.decide.routes.problems import least_cost, problems
+
+LINE = [[abs(a - b) for b in (0, 10, 20, 30, 40)] for a in (0, 10, 20, 30, 40)]
+
+
+@given(problems())
+@settings(max_examples=150, deadline=None)
+def test_exact_finds_the_cheapest_of_all_orders(problem: Problem) -> None:
+    order = best_order(problem)
+    found = schedule(problem, 0, order) if order else None
+    assert (found[1] if found else None) == least_cost(problem)
+
+
+@given(problems(jobs=4))
+@settings(max_examples=100, deadline=None)
+def test_every_plan_passes_the_checker_and_names_each_job_it_leaves_out(problem: Problem) -> None:
+    for plan in (answer(problem), insert_all(problem)):
+        assert violations(problem, plan) == []
+        assert all(reason for _, reason in plan.unplanned)
+
+
+@given(problems(jobs=4, hard=False))
+@settings(max_examples=100, deadline=None)
+def test_no_engine_beats_exact(problem: Problem) -> None:
+    best = answer(problem, engine="exact")
+    assert best.proven
+    assert insert_all(problem).cost >= best.cost
+
+
+@given(problems(jobs=4, hard=False))
+@settings(max_examples=15, deadline=None)
+def test_ortools_keeps_every_rule_and_never_beats_exact(problem: Problem) -> None:
+    plan = answer(problem, engine="ortools", solutions=20)
+    assert violations(problem, plan) == []
+    assert plan.cost >= answer(problem, engine="exact").cost
+
+
+@given(problems(jobs=4, hard=False, vehicles=3))
+@settings(max_examples=15, deadline=None)
+def test_several_vehicles_share_the_jobs_and_goods_on_board_stay_where_they_are(problem: Problem) -> None:
+    plan = answer(problem, solutions=20)
+    assert violations(problem, plan) == []
+    assert plan.unplanned == ()
+
+
+def four_jobs() -> Problem:
+    pairs = [
+        Task(
+            job=j,
+            kind=kind,
+            place=(3 * j + step) % 5,
+            load=1 - 2 * step,
+            after=2 * j if step else None,
+            due=40 if step else None,
+        )
+        for j in range(8)
+        for step, kind in enumerate(("pickup", "dropoff"))
+    ]
+    return Problem(tasks=tuple(pairs), vehicles=(Vehicle(id=1, start=0, capacity=3),), time=LINE)
+
+
+def test_ortools_gives_the_same_order_every_time() -> None:
+    first, second = (search(four_jobs(), solutions=50, seconds=None, seed=3) for _ in range(2))
+    assert first == second
+
+
+def test_more_jobs_than_the_exact_engine_takes_go_to_ortools() -> None:
+    plan = answer(four_jobs(), solutions=10)
+    assert (plan.engine, plan.proven, violations(four_jobs(), plan)) == ("ortools", False, [])
+
+
+def test_small_plans_do_not_load_ortools() -> None:
+    small = replace(four_jobs(), tasks=four_jobs().tasks[:4])
+    sys.modules.pop("dispatchkit.decide.routes.solve", None)
+    answer(small)
+    assert "dispatchkit.decide.routes.solve" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("engine", "says"), [("exact", "at most 6 jobs"), ("magic", "'magic' is no engine; choose one of auto, exact")]
+)
+def test_an_engine_that_cannot_do_it_says_so(engine: str, says: str) -> None:
+    with pytest.raises(Usage, match=says):
+        answer(four_jobs(), engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (Task(job=2, kind="pickup", place=2, latest=5), "its time window cannot be kept"),
+        (Task(job=2, kind="pickup", place=2, load=4), "there is no room on board"),
+        (Task(job=2, kind="pickup", place=5), "there is no way to or between its stops"),
+        (Task(job=2, kind="pickup", place=2, load=3), "does not fit beside the other jobs"),
+    ],
+)
+def test_a_job_left_out_says_what_stops_it(odd: Task, says: str) -> None:
+    time = [[*row, -1] for row in LINE] + [[-1] * 5 + [0]]
+    fine = Task(job=1, kind="pickup", place=1, load=1)
+    problem = Problem(tasks=(fine, odd), vehicles=(Vehicle(id=1, start=0, capacity=3),), time=time)
+    plan = answer(problem)
+    assert plan.unplanned == ((2, says),)
+    assert violations(problem, plan) == []
+
+
+def test_a_search_with_nothing_left_to_find_ends_all_the_same() -> None:
+    pair = four_jobs().tasks[:2]
+    one = replace(four_jobs(), tasks=pair)  # guided local search would look for a second solution for ever
+    assert search(one, solutions=10, seconds=None, seed=0) == [(0, 1)]
