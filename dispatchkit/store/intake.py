@@ -1,0 +1,82 @@
+"""Bringing checked frames into the database: COPY to a staging table, then one guarded insert; all tables or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.tables import TABLES
+from dispatchkit.store import connect, statements
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a table's rows: written, there already, or there with other values (which stay as they are)."""
+
+    inserted: int
+    same: int
+    conflicting: tuple[int, ...]
+
+
+def insert(made: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = False) -> dict[str, Counts]:
+    """Return what became of each table's rows, written in one transaction as role dk_import (rolled back if dry).
+
+    A second import of the same rows writes nothing. Raises BadData when rows contradict each other or the database.
+    """
+    found: dict[str, Counts] = {}
+    with connect.connection(made, role="dk_import") as on:
+        transaction = on.begin()
+        on.execute(text("SET LOCAL statement_timeout = 0"))
+        for table in (name for name in TABLES if name in frames):
+            try:
+                found[table] = _table(on, table, frames[table])
+            except DBAPIError as fault:
+                raise _contradiction(table, fault) from None
+            reached(f"imported {table}")
+        if dry_run:
+            transaction.rollback()
+            return found
+        transaction.commit()
+        reached("import committed")
+        on.exec_driver_sql("RESET ROLE")
+        on.exec_driver_sql("ANALYZE")  # the first sweep after a big import must not plan for empty tables
+        on.commit()
+    return found
+
+
+def _table(on: Connection, table: str, frame: pl.DataFrame) -> Counts:
+    names = statements.columns(table)
+    staging = f"stage_{table}"
+    listed = ", ".join(names)
+    on.exec_driver_sql(
+        f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {listed} FROM dk.{table} LIMIT 0"  # noqa: S608
+    )
+    driver = on.connection.driver_connection
+    assert driver is not None
+    with driver.cursor() as cursor, cursor.copy(f"COPY {staging} ({listed}) FROM STDIN") as copy:
+        for row in frame.select(names).iter_rows():
+            copy.write_row(row)
+    compared = [name for name in names if name != "version"]
+    differs = " OR ".join(f"t.{name} IS DISTINCT FROM s.{name}" for name in compared)
+    there = on.exec_driver_sql(
+        f"SELECT s.id, ({differs}) FROM {staging} s JOIN dk.{table} t USING (id) ORDER BY s.id"  # noqa: S608
+    ).all()
+    inserted = on.exec_driver_sql(statements.insert(table, staging, names)).rowcount
+    conflicting = tuple(int(row[0]) for row in there if row[1])
+    return Counts(inserted, len(there) - len(conflicting), conflicting)
+
+
+def _contradiction(table: str, fault: DBAPIError) -> Exception:
+    state = connect.sqlstate(fault)
+    if not state.startswith(("22", "23", "DK")):
+        return fault
+    constraint = getattr(getattr(fault.orig, "diag", None), "constraint_name", None)
+    return BadData(
+        f"{table}: the rows break {constraint or 'a rule of the database'} (SQLSTATE {state}); nothing written"
+    )
