@@ -8,6 +8,7 @@ import typer
 
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant
 
 
 def register(app: typer.Typer) -> None:
@@ -63,6 +64,7 @@ def status(ctx: typer.Context) -> None:
 def check(
     ctx: typer.Context,
     sql: Annotated[bool, typer.Option("--sql", help="Print the checks for psql instead of running them.")] = False,
+    now: Annotated[str | None, typer.Option(help="Judge what is due at this instant.")] = None,
 ) -> None:
     """Run every invariant, compare the schema with what was migrated, and name sweeps that fell silent.
 
@@ -74,7 +76,8 @@ def check(
         for name, offender, query in database.invariants():
             show.line(f"-- {name}: {offender}\n{query};\n")
         return
-    result = database.check_database(call(ctx).db, call(ctx).data)
+    at = parse_instant(now) if now else None
+    result = database.check_database(call(ctx).db, call(ctx).data, at)
     if call(ctx).json:
         show.document(result)
     else:

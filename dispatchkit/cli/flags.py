@@ -1,9 +1,60 @@
-"""Commands to come."""
+"""`flags`: the state of each rollout, and who is inside."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group's commands."""
+    """Add `flags` and `flags who`."""
+    group = typer.Typer(help="Rollout flags.", rich_markup_mode=None, invoke_without_command=True)
+    group.callback()(flags)
+    group.command()(who)
+    app.add_typer(group, name="flags")
+
+
+def flags(ctx: typer.Context) -> None:
+    """Show each feature's flag: on or off, and for how many percent of the deliveries.
+
+    Example: dispatchkit flags
+    """
+    if ctx.invoked_subcommand:
+        return
+    from dispatchkit.flows import catalog
+
+    settings = call(ctx).settings()
+    found = [settings.flag(name) for name in catalog.FLAGS]
+    if call(ctx).json:
+        show.document([{"name": f.name, "enabled": f.enabled, "percent": f.percent} for f in found])
+    else:
+        show.table(("flag", "enabled", "percent"), [(f.name, "yes" if f.enabled else "no", f.percent) for f in found])
+
+
+def who(
+    ctx: typer.Context,
+    flag: Annotated[str, typer.Argument(help="Name of the flag.")],
+    ids: Annotated[list[int], typer.Argument(min=1, help="Ids of deliveries (for routes: drivers).")],
+) -> None:
+    """Tell which ids are inside a rollout; raising the percentage only ever adds some.
+
+    Example: dispatchkit flags who offers 1 2 3
+    """
+    from dispatchkit.flows import catalog
+    from dispatchkit.kernel.errors import Usage
+    from dispatchkit.kernel.flags import bucket
+
+    if flag not in catalog.FLAGS:
+        raise Usage(f"unknown flag {flag!r}; expected one of {', '.join(catalog.FLAGS)}")
+    found = call(ctx).settings().flag(flag)
+    rows = [{"id": id_, "bucket": bucket(flag, id_), "inside": found.admits(id_)} for id_ in ids]
+    if call(ctx).json:
+        show.document(rows)
+    else:
+        show.table(
+            ("id", "bucket of 10,000", "inside"), [(r["id"], r["bucket"], "yes" if r["inside"] else "no") for r in rows]
+        )

@@ -1,9 +1,58 @@
-"""Commands to come."""
+"""`show`: what is, now."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from dispatchkit.cli import show as out
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.errors import Usage
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group's commands."""
+    """Add `show`."""
+    app.command()(show)
+
+
+def show(
+    ctx: typer.Context,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="deliveries, offers, drivers, unassigned, cases, routes, outbox, runs, refusals; or delivery ID."
+        ),
+    ],
+    id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="Which delivery.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 50,
+) -> None:
+    """Show live rows, or one delivery with everything that was tried for it.
+
+    Example: dispatchkit show unassigned --limit 10
+    """
+    from dispatchkit.flows import database, shows
+
+    if (what == "delivery") != (id_ is not None):
+        raise Usage("`show delivery` takes the id of a delivery, the listings take none")
+    store = database.store(call(ctx).db, call(ctx).data, call(ctx).settings())
+    frames = shows.delivery(store, id_) if id_ else {what: shows.listing(store, what, state=state, limit=limit)}
+    if call(ctx).json:
+        documents = {name: _rows(frame) for name, frame in frames.items()}
+        out.document(documents if id_ else documents[what])
+        return
+    for name, frame in frames.items():
+        if name == "delivery":
+            out.table(("what", "is"), list(_rows(frame)[0].items()))
+        else:
+            out.table(frame.columns, [list(row.values()) for row in _rows(frame)], title=name if id_ else "")
+
+
+def _rows(frame: pl.DataFrame) -> list[dict[str, object]]:
+    from dispatchkit.kernel.change import plain
+
+    return [plain(row) for row in frame.iter_rows(named=True)]

@@ -60,17 +60,17 @@ def invariants() -> list[tuple[str, str, str]]:
     return [(found.name, found.offender, found.sql) for found in check.checks()]
 
 
-def check_database(db: str, data: Path) -> dict[str, Any]:
+def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str, Any]:
     """Return every invariant with its offenders, the sweeps with their silence, and the findings in words."""
     made = connect.engine(connect.resolve(db, data))
     migrate.require(made)
     counted = check.offenders(made)
-    now, silences = check.silences(made, list(catalog.FEATURES))
+    at, silences = check.silences(made, list(catalog.FEATURES), now)
     findings = [f"{found.name}: {count} x {found.offender}" for found, count in counted if count]
     if migrate.status(made).drifted:
         findings.append("the schema differs from what was migrated; compare with a fresh database")
     for silence in silences:
-        if silence.oldest_due is not None and now - silence.oldest_due > LATE:
+        if silence.oldest_due is not None and at - silence.oldest_due > LATE:
             findings.append(
                 f"sweep {silence.sweep} is late: its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import ENTITIES
 from dispatchkit.store.connect import translated
@@ -59,11 +60,13 @@ class Silence:
     oldest_due: datetime | None
 
 
-def silences(made: Engine, sweeps: Sequence[str]) -> tuple[datetime, list[Silence]]:
+def silences(made: Engine, sweeps: Sequence[str], now: datetime | None = None) -> tuple[datetime, list[Silence]]:
     """Return the database clock and, for each sweep, its last OK run and its oldest due row."""
     named = parse(Path(__file__).with_name("due.sql").read_text("utf-8"))
     with translated(made), made.connect() as on:
-        now = on.execute(query("clock")).scalar_one()
+        if now is not None:
+            on.execute(query("set_clock"), {"now": rfc3339(now)})
+        at = on.execute(query("clock")).scalar_one()
         last: dict[str, datetime] = {row[0]: row[1] for row in on.exec_driver_sql(named["last_ok"])}
         due = {sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none() for sweep in sweeps if sweep in named}
-        return now, [Silence(sweep, last.get(sweep), due.get(sweep)) for sweep in sweeps]
+        return at, [Silence(sweep, last.get(sweep), due.get(sweep)) for sweep in sweeps]

@@ -1,0 +1,36 @@
+"""What is, now: listings of live rows, and one delivery with everything that was tried for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from dispatchkit.flows.gather import queries
+from dispatchkit.kernel.errors import Refused, Usage
+from dispatchkit.store.contract import Store
+
+SQL = Path(__file__).with_name("shows.sql")
+LISTINGS = ("deliveries", "offers", "drivers", "unassigned", "cases", "routes", "outbox", "runs", "refusals")
+
+
+def listing(store: Store, what: str, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
+    """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
+    if what not in LISTINGS:
+        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join(LISTINGS)}")
+    found = store.read({what: queries(SQL)[what]}, {})[what]
+    if state is not None:
+        if "state" not in found.columns:
+            raise Usage(f"{what} have no state to filter by")
+        found = found.filter(pl.col("state") == state)
+    return found.head(limit)
+
+
+def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:
+    """Return one delivery, its offers and its cases. Raises Refused if there is no such delivery."""
+    named = queries(SQL)
+    wanted = {"delivery": "one_delivery", "offers": "its_offers", "cases": "its_cases"}
+    found = store.read({name: named[sql] for name, sql in wanted.items()}, {"delivery": id_})
+    if found["delivery"].is_empty():
+        raise Refused(f"there is no delivery {id_}")
+    return found

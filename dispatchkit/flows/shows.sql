@@ -1,0 +1,55 @@
+-- name: deliveries
+-- Deliveries, the newest first.
+SELECT d.id, d.state, d.driver_id, d.episode, d.attempt, d.priority, o.placed_at, o.ready_at, o.promised_at, d.version
+FROM deliveries AS d JOIN orders AS o ON o.id = d.order_id ORDER BY d.created_at DESC, d.id DESC
+
+-- name: offers
+-- Offers, the newest first.
+SELECT id, delivery_id, driver_id, state, cause, pay_cents, sent_at, expires_at, responded_at, late, version
+FROM driver_offers ORDER BY sent_at DESC, id DESC
+
+-- name: drivers
+-- Drivers with what they hold.
+SELECT d.id, d.vehicle, d.duty AS state, d.duty_since, d.shift_end, d.max_stack, d.timeouts, d.cooldown_until, d.version
+FROM drivers AS d ORDER BY d.id
+
+-- name: unassigned
+-- Deliveries that seek a driver, the longest first.
+SELECT u.delivery_id AS id, d.state, u.episode, u.level, u.opened_at, d.attempt, d.priority, o.promised_at
+FROM unassigned_orders AS u JOIN deliveries AS d ON d.id = u.delivery_id JOIN orders AS o ON o.id = d.order_id
+WHERE u.state = 'OPEN' ORDER BY u.opened_at, u.delivery_id
+
+-- name: cases
+-- Reassignment cases, the newest first.
+SELECT id, delivery_id, driver_id, trigger, state, suspected_at, grace_until, released_at, new_driver_id, actor, version
+FROM reassignment_cases ORDER BY suspected_at DESC, id DESC
+
+-- name: routes
+-- Plans of the drivers at work.
+SELECT id, state, planned_at, distance_m, duration_s, engine, stops, version FROM route_optimization_data ORDER BY id
+
+-- name: outbox
+-- Events that left with a decision, the newest first.
+SELECT id, event, root, root_id, CAST(payload AS text) AS payload, at, sent_at FROM outbox ORDER BY id DESC
+
+-- name: runs
+-- Runs of sweeps, the newest first.
+SELECT CAST(run_id AS text) AS id, sweep, status AS state, as_of, started_at, finished_at, decided, applied, stale, already, busy, poison, held
+FROM sweep_runs ORDER BY started_at DESC
+
+-- name: refusals
+-- Acts that were refused, and by which rule; the newest first.
+SELECT id, at, actor, event, root, root_id, code AS state FROM refusals ORDER BY id DESC
+
+-- name: one_delivery
+-- One delivery with its order.
+SELECT d.*, o.placed_at, o.ready_at, o.promised_at, o.merchant_id, o.items, o.goods_cents, o.fee_cents
+FROM deliveries AS d JOIN orders AS o ON o.id = d.order_id WHERE d.id = :delivery
+
+-- name: its_offers
+-- Who was asked about it.
+SELECT id, driver_id, episode, attempt, state, cause, sent_at, expires_at, responded_at FROM driver_offers WHERE delivery_id = :delivery ORDER BY sent_at, id
+
+-- name: its_cases
+-- What was suspected of its drivers.
+SELECT id, driver_id, episode, trigger, state, suspected_at, released_at, new_driver_id FROM reassignment_cases WHERE delivery_id = :delivery ORDER BY suspected_at, id
