@@ -62,9 +62,8 @@ def _pieces(ways: Ways, profile: str, at: Longs, way: Longs, run: Longs) -> Piec
 def _spans(refs: Longs, run: Longs) -> tuple[Longs, Longs]:
     joined = np.concatenate([run[1:] == run[:-1], [False]])[: len(run)]  # position i and i+1 belong together
     _, who, uses = np.unique(refs, return_inverse=True, return_counts=True)
-    junction = uses[who] > 1
-    junction |= ~joined
-    junction[1:] |= ~joined[:-1]
+    before = np.concatenate([[False], joined])[: len(run)]
+    junction = (uses[who] > 1) | ~joined | ~before
     start, stop = _between(junction, joined)
     loops = (refs[start] == refs[stop]) & (stop - start > 1)
     if loops.any():

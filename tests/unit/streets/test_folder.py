@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dispatchkit.flows.streets import build, info, make_up, travel
+from dispatchkit.kernel.errors import BadConfig, BadData, CannotCreate, InputMissing
+from dispatchkit.streets.folder import manifest_of, open_profile
+from dispatchkit.streets.graph import Streets
+from dispatchkit.streets.street_map import StreetMap
+from tests.unit.streets.made import BOX, city
+from tests.unit.streets.osm import write
+
+HERE, THERE, FAR = (59.9123, 10.7211), (59.9231, 10.7477), (60.5, 10.7)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    south, west, north, east = BOX
+    make_up(tmp_path / "map", south=south, west=west, north=north, east=east)
+    return tmp_path / "map"
+
+
+def test_a_map_is_read_as_it_was_written(folder):
+    manifest, made = manifest_of(folder), city()
+    read = open_profile(folder, manifest, "car")
+    for name in Streets.arrays():
+        assert np.array_equal(getattr(read, name), getattr(made, name)), name
+        assert getattr(read, name).dtype == getattr(made, name).dtype
+    assert read.dropped == made.dropped
+
+
+def test_the_same_streets_make_the_same_bytes_and_the_same_id(folder, tmp_path):
+    south, west, north, east = BOX
+    make_up(tmp_path / "again", south=south, west=west, north=north, east=east)
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    assert len(files) == 1 + 3 * len(Streets.arrays())
+    assert all((folder / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
+    assert info(folder)["map"] == info(tmp_path / "again")["map"]
+
+
+def test_a_map_is_an_engine_of_travel_times_for_every_vehicle_it_has_streets_for(folder):
+    streets = StreetMap(folder)
+    times = {who: streets.matrix([HERE], [THERE, FAR], who) for who in ("car", "bicycle", "walker", "van")}
+    assert times["car"] == times["van"]
+    assert times["car"][0][0][0] < times["bicycle"][0][0][0] < times["walker"][0][0][0]
+    assert [seconds[0][1] for seconds, _ in times.values()] == [-1] * 4
+    assert streets.name == f"streets grid {info(folder)['map']}"
+    with pytest.raises(BadConfig, match="sledge"):
+        streets.matrix([HERE], [THERE], "sledge")
+
+
+def test_without_a_map_travel_is_a_straight_line_and_with_one_it_is_never_shorter(folder):
+    straight, streets = travel(None, circuity=1.0), travel(folder)
+    (_, ((crow,),)), (_, ((road,),)) = (engine.matrix([HERE], [THERE], "car") for engine in (straight, streets))
+    assert straight.name == "straight x1"
+    assert crow <= road <= 2 * crow
+
+
+@pytest.mark.parametrize("harm", ["flip a byte", "cut", "remove"])
+def test_an_altered_or_missing_array_is_refused(folder, harm):
+    path = folder / "car" / "ms.npy"
+    content = bytearray(path.read_bytes())
+    if harm == "remove":
+        path.unlink()
+    else:
+        content[-1] ^= 1
+        path.write_bytes(content if harm == "flip a byte" else content[:-4])
+    with pytest.raises(BadData, match=r"ms\.npy.*build the map again"):
+        StreetMap(folder).matrix([HERE], [THERE], "car")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "no json", '{"format": 99, "profiles": {}, "source": {"name": "x"}}'])
+def test_a_manifest_of_another_kind_is_refused(folder, text):
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(BadData, match="build the map again"):
+        StreetMap(folder)
+
+
+def test_a_folder_that_is_no_map_is_missing_for_readers_and_untouched_by_writers(tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("mine")
+    with pytest.raises(InputMissing, match="no street map"):
+        StreetMap(tmp_path / "letters")
+    with pytest.raises(CannotCreate, match="no street map"):
+        make_up(tmp_path / "letters", south=0, west=0, north=0.01, east=0.01)
+    assert [p.name for p in tmp_path.rglob("*")] == ["letters", "dear.txt"]
+
+
+def test_a_build_that_fails_leaves_the_older_map_and_nothing_else(folder):
+    before = (folder / "manifest.json").read_bytes()
+    empty = write(folder.parent / "t.osm", {1: (0, 0)}, [])
+    with pytest.raises(BadData):
+        build(empty, folder)
+    assert (folder / "manifest.json").read_bytes() == before
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["map", "t.osm"]
+
+
+def test_a_newer_build_replaces_the_map_and_says_where_it_comes_from(folder):
+    path = write(folder.parent / "t.osm", {1: (0, 0), 2: (90, 0)}, [(1, [1, 2], {"highway": "residential"})])
+    build(path, folder, profiles=["car"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert list(manifest["profiles"]) == ["car"]
+    assert sorted(p.name for p in folder.iterdir()) == ["car", "manifest.json"]
+    assert manifest["source"]["file"] == "t.osm"
+    assert "OpenStreetMap contributors" in manifest["licence"]
+    with pytest.raises(BadConfig, match="--profile foot"):
+        StreetMap(folder).matrix([HERE], [THERE], "walker")

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.streets.grid import grid
+from dispatchkit.streets.profile import PROFILES
+from tests.unit.streets.made import BOX, city
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_every_corner_of_the_grid_can_be_reached_and_left(profile):
+    streets = city(profile)
+    assert streets.dropped["nodes_outside_main_part"] == 0
+    assert streets.box() == pytest.approx(BOX)
+
+
+def test_streets_are_of_several_classes_and_some_are_one_way():
+    streets = city()
+    assert len(set(streets.kind.tolist())) == 3
+    assert 0.1 < (streets.twin < 0).mean() < 0.6
+    assert streets.length_m.max() < 151
+
+
+def test_a_box_that_is_none_or_far_too_large_is_refused():
+    with pytest.raises(Usage, match="no box"):
+        grid(1.0, 1.0, 0.5, 2.0)
+    with pytest.raises(Usage, match="junctions"):
+        grid(0.0, 0.0, 10.0, 10.0)

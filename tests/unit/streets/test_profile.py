@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.tables import VEHICLES
+from dispatchkit.streets.profile import FOR_VEHICLE, KEYS, PROFILES, TABLE, TAGGED, limit_kmh, profile
+
+
+@pytest.mark.parametrize(
+    ("who", "tags", "along", "against"),
+    [
+        ("car", {"highway": "residential"}, 30, 30),
+        ("car", {"highway": "residential", "oneway": "yes"}, 30, None),
+        ("car", {"highway": "residential", "oneway": "-1"}, None, 30),
+        ("car", {"highway": "residential", "junction": "roundabout"}, 30, None),
+        ("car", {"highway": "motorway"}, 110, None),
+        ("car", {"highway": "motorway", "oneway": "no"}, 110, 110),
+        ("car", {"highway": "secondary", "maxspeed:forward": "70", "maxspeed:backward": "30 mph"}, 70, 48.28032),
+        ("bicycle", {"highway": "residential", "oneway": "yes"}, 15, None),
+        ("bicycle", {"highway": "residential", "oneway": "yes", "oneway:bicycle": "no"}, 15, 15),
+        ("bicycle", {"highway": "residential", "oneway": "yes", "cycleway": "opposite_lane"}, 15, 15),
+        ("bicycle", {"highway": "residential", "maxspeed": "50"}, 15, 15),
+        ("bicycle", {"highway": "footway", "bicycle": "yes"}, 10, 10),
+        ("foot", {"highway": "residential", "oneway": "yes"}, 4.7, 4.7),
+        ("foot", {"highway": "steps"}, 2.5, 2.5),
+        ("foot", {"highway": "cycleway", "foot": "designated"}, 4.7, 4.7),
+        ("car", {"highway": "residential", "access": "private", "motorcar": "yes"}, 30, 30),
+        ("car", {"highway": "residential", "access": "destination"}, 30, 30),
+    ],
+)
+def test_a_way_is_travelled_in_its_directions_at_its_speed(who, tags, along, against):
+    passage = PROFILES[who].judge(tags)
+    assert passage is not None
+    assert (passage.along, passage.against) == pytest.approx((along, against))
+
+
+@pytest.mark.parametrize(
+    ("who", "tags"),
+    [
+        ("car", {"highway": "footway"}),
+        ("car", {"highway": "service"}),
+        ("car", {"highway": "residential", "service": "alley"}),
+        ("car", {"highway": "residential", "access": "no"}),
+        ("car", {"highway": "residential", "motor_vehicle": "private"}),
+        ("car", {"highway": "residential", "area": "yes"}),
+        ("car", {"highway": "residential", "oneway": "reversible"}),
+        ("car", {"highway": "proposed"}),
+        ("car", {}),
+        ("bicycle", {"highway": "footway"}),
+        ("bicycle", {"highway": "motorway"}),
+        ("foot", {"highway": "motorway"}),
+        ("foot", {"highway": "residential", "foot": "no"}),
+    ],
+)
+def test_a_closed_way_is_not_travelled(who, tags):
+    assert PROFILES[who].judge(tags) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kmh"),
+    [
+        ("50", 50),
+        ("30 mph", 48.28032),
+        ("50;30", 30),
+        ("none", 130),
+        ("walk", 6),
+        ("DE:urban", 50),
+        ("DE:zone:30", 30),
+        ("FR:zone30", 30),
+        ("DE:rural", 90),
+        ("12.5", 12.5),
+        ("signals", None),
+        ("0", None),
+        ("900", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_speed_limit_is_read_as_mappers_write_it(text, kmh):
+    assert limit_kmh(text) == (kmh if kmh is None else pytest.approx(kmh))
+
+
+def test_an_arc_knows_whether_its_speed_was_tagged_or_taken_from_the_table():
+    for tags, source in (
+        ({"maxspeed": "50"}, TAGGED),
+        ({"maxspeed": "signals"}, TABLE),
+        ({"oneway": "yes", "maxspeed:backward": "20"}, TABLE),
+    ):
+        passage = PROFILES["car"].judge({"highway": "primary", **tags})
+        assert passage is not None and passage.speed_from == source
+
+
+def test_every_vehicle_of_the_contract_has_a_profile_and_every_rule_its_tags_kept():
+    assert sorted(FOR_VEHICLE) == sorted(VEHICLES)
+    assert set(FOR_VEHICLE.values()) == set(PROFILES)
+    assert {key for p in PROFILES.values() for key in p.access} <= KEYS
+    with pytest.raises(BadConfig, match="hovercraft"):
+        profile("hovercraft")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from shapely import LineString, Point  # type: ignore[import-untyped]
+
+from dispatchkit.streets.bridge import from_networkx
+from dispatchkit.streets.earth import SCALE
+from dispatchkit.streets.snap import DEGREE_M, Snapper
+from tests.unit.streets.made import BOX, city, random_graph
+
+
+def plane(line, point):
+    """Return (lat, lon) points as metres around a point."""
+    shrink = np.cos(np.radians(point[0])) * DEGREE_M
+    return [((lon - point[1]) * shrink, (lat - point[0]) * DEGREE_M) for lat, lon in line]
+
+
+@pytest.mark.parametrize("make", [city, lambda: from_networkx(random_graph(2), "car")], ids=["grid", "random"])
+def test_the_gap_is_the_smallest_that_a_look_at_every_street_finds(make):
+    streets = make()
+    draw = np.random.default_rng(1)
+    low, high = ((f(streets.node_lat) / SCALE, f(streets.node_lon) / SCALE) for f in (np.min, np.max))
+    points = draw.uniform(low, high, (60, 2))
+    found = Snapper(streets).snap(points, max_gap_m=1e9)
+    for point, arc, fraction, gap in zip(points, found.arc, found.fraction, found.gap_m, strict=True):
+        gaps = [LineString(plane(streets.line(k), point)).distance(Point(0, 0)) for k in range(len(streets.tail))]
+        assert gap == pytest.approx(min(gaps), abs=1e-3)
+        line = LineString(plane(streets.line(int(arc)), point))
+        assert line.interpolate(fraction, normalized=True).distance(Point(0, 0)) == pytest.approx(gap, abs=0.2)
+
+
+def test_a_junction_snaps_onto_itself_with_no_gap():
+    streets = city()
+    points = np.column_stack([streets.node_lat, streets.node_lon]) / SCALE
+    found = Snapper(streets).snap(points, max_gap_m=1)
+    assert found.gap_m.max() < 1e-6
+    assert set(found.fraction.tolist()) <= {0.0, 1.0}
+    where = np.where(found.fraction == 0, streets.tail[found.arc], streets.head[found.arc])
+    assert where.tolist() == list(range(len(points)))
+
+
+def test_a_place_too_far_from_any_street_is_reported_and_not_moved():
+    found = Snapper(city()).snap(np.array([[BOX[0] - 0.01, BOX[1]], [BOX[0], BOX[1]]]), max_gap_m=500)
+    assert found.arc.tolist()[0] == -1
+    assert found.gap_m[0] == pytest.approx(0.01 * DEGREE_M, rel=1e-3)
+    assert found.arc.tolist()[1] >= 0
+
+
+def test_equal_gaps_go_to_the_lower_arc_whatever_the_order_of_the_points():
+    streets = city()
+    snapper = Snapper(streets)
+    points = np.random.default_rng(4).uniform(BOX[:2], BOX[2:], (50, 2))
+    once, again = snapper.snap(points, max_gap_m=500), snapper.snap(points[::-1], max_gap_m=500)
+    assert once.arc.tolist() == again.arc[::-1].tolist()
+    assert once.fraction.tolist() == again.fraction[::-1].tolist()
+
+
+def test_no_points_are_no_answer():
+    assert len(Snapper(city()).snap(np.zeros((0, 2)), max_gap_m=1).arc) == 0
