@@ -51,7 +51,7 @@ def quarantined(file: str, rows: pl.DataFrame, column: str, code: str, fact: str
 def judge(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return (good rows, quarantine) of typed rows numbered by `row_number`; one line per bad row, its first fault."""
     passed, failed = _numbered(table).filter(rows)
-    good = pl.DataFrame(passed)
+    good = passed.select(rows.columns)
     places = {"lat", "lon"} <= set(rows.columns)
     island = (pl.col("lat") == 0) & (pl.col("lon") == 0)
     found = []
@@ -89,8 +89,9 @@ def limit(file: str, bad: int, rows: int, share: float) -> None:
 
 @cache
 def _numbered(table: str) -> type[dy.Schema]:
+    """Return the contract with `row_number` and without unique ids, which are a matter of whole files."""
     schema = TABLES[table]
-    return type(schema.__name__ + "Numbered", (schema,), {ROW: dy.Int64()})
+    return type(schema.__name__ + "Numbered", (schema,), {ROW: dy.Int64(), "id": dy.Int64(min=1)})
 
 
 def harmless(table: str, column: str) -> bool:
