@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -226,9 +227,16 @@ def city(*told: Iterable[Row]) -> Tables:
 
 def _table(name: str, values: list[dict[str, Any]]) -> pl.DataFrame:
     contract = TABLES[name]
+    if not values:
+        return _empty(name)
     unknown = {column for row in values for column in row} - set(contract.columns())
     if unknown:
         raise KeyError(f"{name} has no column {sorted(unknown)}")
     types = {column: spec.dtype for column, spec in contract.columns().items()}
     frame = pl.DataFrame([{c: row.get(c) for c in types} for row in values], schema=types).sort("id")
     return pl.DataFrame(contract.validate(frame, cast=True))
+
+
+@cache
+def _empty(name: str) -> pl.DataFrame:
+    return pl.DataFrame(TABLES[name].create_empty())

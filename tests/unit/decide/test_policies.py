@@ -1,0 +1,175 @@
+"""Offers and reassignment on made-up towns: whatever happens, in whatever order, no rule of the database is broken.
+
+`corridor.apply` refuses what the writer and the database refuse: illegal steps, wrong versions, two pending offers of a
+driver, two accepted in an episode, two deliveries in a slot. Each sweep is run twice at one instant: the second finds
+nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dispatchkit.decide.offers import policy as offers
+from dispatchkit.decide.offers.model import Params as OfferParams
+from dispatchkit.decide.reassignment import policy as reassignment
+from dispatchkit.decide.reassignment.model import Params as ReassignmentParams
+from dispatchkit.kernel.feature import Event
+from dispatchkit.streets.straight import StraightLine
+from tests.builders import NOW, Place, Tables, a_delivery, a_driver, a_ping, city, minutes, seconds
+from tests.unit.decide.corridor import apply, gather, locked
+
+TRAVEL = StraightLine()
+DRIVERS, DELIVERIES = range(11, 16), range(1, 6)
+OFFERS: Any = (offers.FEATURE, OfferParams())
+REASSIGNMENT: Any = (reassignment.FEATURE, ReassignmentParams())
+places = st.tuples(st.integers(-2500, 2500), st.integers(-2500, 2500))
+walks = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from("accept accept accept decline wait wait duty silence move reassign release pickup".split()),
+        st.integers(0, 9),
+    ),
+    min_size=4,
+    max_size=16,
+)
+
+
+@dataclass
+class Town:
+    """The tables, where each driver is, and whose phone is silent."""
+
+    tables: Tables
+    spots: dict[int, Place]
+    silent: set[int] = field(default_factory=set)
+    now: datetime = NOW
+    seen: set[str] = field(default_factory=set)
+
+    def write(self, changes: Any) -> None:
+        self.seen.update(change.event for change in changes)
+        self.tables = apply(self.tables, changes)
+
+
+@st.composite
+def towns(draw: st.DrawFn) -> Town:
+    """A few deliveries at any point of the search and a few drivers, near or far."""
+    spots: dict[int, Place] = {id: draw(places) for id in DRIVERS}
+    deliveries = [
+        a_delivery(
+            id,
+            state=draw(st.sampled_from(["CREATED", "SCHEDULED", "UNASSIGNED"])),
+            pickup=draw(places),
+            due=minutes(draw(st.integers(-3, 10))),
+            ready_in=draw(st.sampled_from([None, minutes(-5), minutes(8)])),
+            priority=draw(st.integers(0, 1)),
+        )
+        for id in DELIVERIES
+    ]
+    drivers = [
+        a_driver(
+            id,
+            at=spots[id],
+            seen=seconds(draw(st.integers(0, 200))),
+            vehicle=draw(st.sampled_from(["car", "bicycle", "walker"])),
+            max_stack=draw(st.integers(1, 3)),
+            shift_end=draw(st.sampled_from([None, None, NOW + minutes(12)])),
+        )
+        for id in DRIVERS
+    ]
+    return Town(city(*deliveries, *drivers), spots)
+
+
+def sweep(town: Town) -> None:
+    """Run both sweeps, each a second time, when it must find nothing; then look for contradictions."""
+    for feature, params in (REASSIGNMENT, OFFERS):
+        town.write(feature.decide(gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL))
+        again = feature.decide(gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL)
+        assert again == [], feature.name
+    tables = town.tables
+    offering = tables["deliveries"].filter(state="OFFERING")["id"].to_list()
+    assert tables["driver_offers"].filter(state="PENDING")["delivery_id"].sort().to_list() == offering
+    seeking = tables["deliveries"].filter(pl.col("state").is_in(["UNASSIGNED", "OFFERING"]))
+    opened = tables["unassigned_orders"].filter(state="OPEN").select("delivery_id", "episode").sort("delivery_id")
+    assert opened.rows() == seeking.select("id", "episode").sort("id").rows()
+
+
+def happen(town: Town, what: str, n: int) -> None:
+    """One thing done by a driver or a person, if there is anybody to do it; then every phone sends where it is."""
+    town.now += minutes(n) if what == "wait" else seconds(2 * n)
+    driver = DRIVERS[n % len(DRIVERS)]
+    if what in ("accept", "decline"):
+        pending = town.tables["driver_offers"].filter(state="PENDING").rows(named=True)
+        for offer in pending[n % len(pending) :][:1] if pending else []:
+            respond(town, OFFERS, Event(name=what, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"]))
+    elif what in ("reassign", "release"):
+        args = {"to": driver if what == "reassign" else None, "reason": "VEHICLE"}
+        respond(town, REASSIGNMENT, Event(name="reassign", actor="ops", delivery_id=1 + n % 5, args=args))
+    elif what == "silence":
+        town.silent ^= {driver}
+    elif what == "move":
+        town.spots[driver] = (town.spots[driver][0] / 2, town.spots[driver][1] / 2)
+    elif what == "duty":
+        off = pl.when(duty="ON_DUTY").then(pl.lit("OFF_DUTY")).otherwise(pl.lit("ON_DUTY"))
+        overwrite(town, "drivers", pl.col("id") == driver, duty=off)
+    elif what == "pickup":
+        has = (pl.col("driver_id") == driver) & (pl.col("state") == "ASSIGNED")
+        overwrite(town, "deliveries", has.fill_null(False), state=pl.lit("PICKED_UP"))
+    pings = [a_ping(id, at=town.spots[id], ago=NOW - town.now) for id in DRIVERS if id not in town.silent]
+    sent = pl.DataFrame([row.values for ping in pings for row in ping], schema=town.tables["driver_locations"].schema)
+    pinged = pl.concat([town.tables["driver_locations"], sent]).unique("id").sort("id")
+    town.tables = {**town.tables, "driver_locations": pinged}
+
+
+def respond(town: Town, feature_params: Any, event: Event) -> None:
+    """An act: refused acts change nothing, and an act that counted is a replay the second time."""
+    feature, params = feature_params
+    answer = feature.respond(locked(town.tables, event), event, params, town.now)
+    assert not (answer.refused and answer.changes)
+    town.write(answer.changes)
+    if answer.changes:
+        again = feature.respond(locked(town.tables, event), event, params, town.now)
+        assert (again.code, again.changes) == ("OK_REPLAY", ())
+
+
+def overwrite(town: Town, table: str, where: pl.Expr, **columns: pl.Expr) -> None:
+    """What other features write."""
+    written = {name: pl.when(where).then(value).otherwise(name) for name, value in columns.items()}
+    frame = town.tables[table].with_columns(**written, version=pl.col("version") + where.cast(pl.Int64))
+    town.tables = {**town.tables, table: frame}
+
+
+def walk(town: Town, script: list[tuple[str, int]]) -> set[str]:
+    """Return the events that a script leads to."""
+    sweep(town)
+    for what, n in script:
+        happen(town, what, n)
+        sweep(town)
+    return town.seen
+
+
+@walks
+@given(towns(), happenings)
+def test_whatever_happens_no_rule_is_broken_and_a_second_run_finds_nothing(town, script):
+    walk(town, script)
+
+
+def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver():
+    spots: dict[int, Place] = {11: (900, 0), 12: (1200, 0), 13: (-1400, 0), 14: (9000, 0), 15: (9000, 0)}
+    town = Town(city(a_delivery(1), *(a_driver(id, at=spot) for id, spot in spots.items())), spots)
+    script = [("accept", 0), ("wait", 4), ("wait", 2), ("wait", 3), ("wait", 2), ("accept", 0), ("pickup", 1)]
+    seen = walk(town, script)
+    assert {"offer_accepted", "reassignment_suspected", "delivery_released", "reassignment_reassigned"} <= seen
+
+
+@walks
+@given(towns(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nothing(town, random):
+    for feature, params in (OFFERS, REASSIGNMENT):
+        frames = gather(feature, town.tables, NOW)
+        mixed = {name: frame[random.sample(range(frame.height), frame.height)] for name, frame in frames.items()}
+        assert feature.decide(mixed, params, NOW, TRAVEL) == feature.decide(frames, params, NOW, TRAVEL)
