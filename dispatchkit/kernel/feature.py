@@ -93,8 +93,9 @@ class Feature(Generic[Q]):
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One way of looking back: the marts it reads and the function that measures them."""
+    """One way of looking back: its title, the columns it reads of each mart, and the function that measures them."""
 
     name: str
-    marts: tuple[str, ...]
+    title: str
+    reads: Mapping[str, Sequence[str]]
     measure: Callable[..., Any]

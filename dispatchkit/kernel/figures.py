@@ -151,7 +151,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a report says about one window, as known at one instant. source: where the rows came from."""
+    """What a report says about one window, as known at one instant. tz: the clock its readers live by.
+
+    source: where the rows came from.
+    """
 
     name: str
     title: str
@@ -159,6 +162,7 @@ class Findings:
     window: Window
     as_of: datetime
     sections: tuple[Section, ...]
+    tz: str = "UTC"
     source: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -177,6 +181,7 @@ class Findings:
             "since": rfc3339(self.window.since),
             "until": rfc3339(self.window.until),
             "as_of": rfc3339(self.as_of),
+            "tz": self.tz,
             "source": dict(self.source),
             "faults": self.faults,
             "sections": {s.name: _section(s) for s in self.sections},

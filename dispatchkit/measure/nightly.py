@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 from polars import selectors as cs
 
+from dispatchkit.kernel.feature import Report
 from dispatchkit.kernel.figures import Section, Target
 from dispatchkit.measure import drivers, economics, etas, funnel, offers, service, zones
 from dispatchkit.measure.metric import Columns, Scope, absent
@@ -22,14 +24,6 @@ SECTIONS: dict[str, tuple[Measure, Columns]] = {
     "zones": (zones.measure, zones.READS),
     "drivers": (drivers.measure, drivers.READS),
     "etas": (etas.measure, etas.READS),
-}
-REPORTS: dict[str, tuple[str, ...]] = {
-    "nightly": (*SECTIONS, "untold"),
-    "funnel": ("funnel", "service", "offers"),
-    "economics": ("economics",),
-    "drivers": ("drivers",),
-    "zones": ("zones",),
-    "etas": ("etas",),
 }
 TARGETS = {
     "offer_acceptance": Target("> 80 %", ">", 0.80),
@@ -57,16 +51,7 @@ UNTOLD = {  # the plan's other targets: what they would be made of, and why an e
 }
 
 
-def reads(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return mart -> columns that these sections read together."""
-    wanted: dict[str, set[str]] = {}
-    for name in names:
-        for mart, columns in (SECTIONS[name][1] if name in SECTIONS else {}).items():
-            wanted.setdefault(mart, set()).update(columns)
-    return {mart: sorted(columns) for mart, columns in sorted(wanted.items())}
-
-
-def measure(marts: Mapping[str, pl.DataFrame], scope: Scope, names: Sequence[str]) -> tuple[Section, ...]:
+def measure(names: Sequence[str], marts: Mapping[str, pl.DataFrame], scope: Scope) -> tuple[Section, ...]:
     """Return these sections, each figure with the plan's target beside it where there is one."""
     made = (SECTIONS[name][0](marts, scope) if name in SECTIONS else untold(scope) for name in names)
     return tuple(_finished(section) for section in made)
@@ -83,3 +68,25 @@ def _finished(section: Section) -> Section:
     metrics = tuple(replace(m, target=TARGETS.get(m.name)) for m in section.metrics)
     tables = tuple(replace(t, frame=t.frame.with_columns(cs.float().round(6))) for t in section.tables)
     return replace(section, metrics=metrics, tables=tables)
+
+
+def _report(name: str, title: str, names: Sequence[str]) -> Report:
+    wanted: dict[str, set[str]] = {}
+    for section in names:
+        for mart, columns in (SECTIONS[section][1] if section in SECTIONS else {}).items():
+            wanted.setdefault(mart, set()).update(columns)
+    reads = {mart: sorted(columns) for mart, columns in sorted(wanted.items())}
+    return Report(name=name, title=title, reads=reads, measure=partial(measure, names))
+
+
+REPORTS = {
+    name: _report(name, title, names)
+    for name, title, names in (
+        ("nightly", "Nightly report", (*SECTIONS, "untold")),
+        ("funnel", "Funnel", ("funnel", "service", "offers")),
+        ("economics", "Economics", ("economics",)),
+        ("drivers", "Drivers", ("drivers",)),
+        ("zones", "Zones", ("zones",)),
+        ("etas", "Predicted delivery times", ("etas",)),
+    )
+}

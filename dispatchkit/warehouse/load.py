@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,13 +16,22 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import BadData, CannotCreate, InputMissing, IOFailed, TryLater, Usage, shown
+from dispatchkit.kernel.clock import Window, rfc3339
+from dispatchkit.kernel.errors import (
+    BadData,
+    CannotCreate,
+    InputMissing,
+    IOFailed,
+    SchemaMismatch,
+    TryLater,
+    Usage,
+    shown,
+)
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import MAX_QUARANTINE, Built, build, connect
 from dispatchkit.warehouse.files import TMP, held, ours, sync_directory, write_whole
 from dispatchkit.warehouse.manifest import Manifest
-from dispatchkit.warehouse.marts import ORDER
+from dispatchkit.warehouse.marts import ORDER, TIME
 
 QUARANTINE_FILE = "quarantine.csv"
 _MARTS = Path(__file__).with_name("marts")
@@ -47,7 +57,7 @@ def load(
     max_age: timedelta | None = None,
     strict: bool = False,
     max_quarantine: float = MAX_QUARANTINE,
-    revision: str | None = None,
+    revisions: frozenset[str] | None = None,
 ) -> LoadReport:
     """Return what was loaded into `database_file`, replacing it; bad rows lie beside it in quarantine.csv.
 
@@ -55,7 +65,7 @@ def load(
     and TryLater (a writer holds the file) for the database. Then the file is what it was before.
     """
     manifest = manifests.read(export_dir)
-    manifests.verify(export_dir, manifest, now=now, max_age=max_age, revision=revision)
+    manifests.verify(export_dir, manifest, now=now, max_age=max_age, revisions=revisions)
     if not database_file.parent.is_dir():
         raise CannotCreate(f"{database_file.parent.name}: no such directory", code="DK-IN-048")
     _replaceable(database_file)
@@ -82,11 +92,11 @@ def check(
     max_age: timedelta | None = None,
     strict: bool = False,
     max_quarantine: float = MAX_QUARANTINE,
-    revision: str | None = None,
+    revisions: frozenset[str] | None = None,
 ) -> LoadReport:
     """Return what a load would come to; everything is verified, nothing is kept."""
     manifest = manifests.read(export_dir)
-    manifests.verify(export_dir, manifest, now=now, max_age=max_age, revision=revision)
+    manifests.verify(export_dir, manifest, now=now, max_age=max_age, revisions=revisions)
     with connect(":memory:") as con:
         return report(manifest, build(con, export_dir, manifest, strict=strict, max_quarantine=max_quarantine))
 
@@ -168,11 +178,23 @@ class Marts:
         self.names = sorted(row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall())
         self.manifest = dict(con.execute("SELECT key, value FROM export_manifest").fetchall())
 
-    def frame(self, name: str) -> pl.DataFrame:
-        """Return one table or mart, in the order it was made. Raises Usage for a name that is not there."""
+    def frame(self, name: str, columns: Sequence[str] = (), *, within: Window | None = None) -> pl.DataFrame:
+        """Return one table or mart in the order it was made, all or some of its columns.
+
+        within: only the rows of a mart whose time (`marts.TIME`) lies in the window. Raises Usage for an unknown name,
+        SchemaMismatch for a column that an older version did not make.
+        """
         if name not in self.names:
             raise Usage(f"{shown(name)!r} is no table here; there are: {', '.join(self.names)}", code="DK-IN-050")
-        return self._con.sql(f'SELECT * FROM "{name}"').pl()  # noqa: S608 - one of the names just listed
+        picked = ", ".join(f'"{column}"' for column in columns) or "*"
+        rows = f'SELECT {picked} FROM "{name}"'  # noqa: S608 - one of the names just listed
+        try:
+            if within is None:
+                return self._con.sql(rows).pl()
+            cut = f'{rows} WHERE "{TIME[name]}" >= $since AND "{TIME[name]}" < $until'
+            return self._con.execute(cut, {"since": within.since, "until": within.until}).pl()
+        except duckdb.BinderException as error:
+            raise SchemaMismatch(f"{name} was loaded by another version; run `dispatchkit data load` again") from error
 
     def close(self) -> None:
         """Let go of the file."""

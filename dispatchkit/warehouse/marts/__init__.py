@@ -12,3 +12,15 @@ ORDER = (
     "costs",
     "revenue",
 )
+
+TIME = {  # the column by which a mart's rows are cut to a period
+    "mart_deliveries": "placed_at",
+    "mart_offers": "sent_at",
+    "mart_episodes": "opened_at",
+    "mart_cases": "suspected_at",
+    "mart_shifts": "since",
+    "mart_zone_hours": "bucket_at",
+    "mart_eta_quotes": "quoted_at",
+    "mart_costs": "counted_at",
+    "mart_revenue": "counted_at",
+}

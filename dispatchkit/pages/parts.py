@@ -1,0 +1,103 @@
+"""Pieces of the HTML page: cards, tables, figures, folds. All text is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from dispatchkit.kernel.figures import Metric, Table
+from dispatchkit.pages import words
+from dispatchkit.pages.charts import BANDS
+
+
+def card(metric: Metric) -> str:
+    """Return one headline figure with its interval, what it was made from, and its target."""
+    between = words.interval(metric)
+    counts = metric.why if metric.value is None else words.made_of(metric)
+    if metric.unit == "cents" or (metric.unit == "share" and "cents" in metric.definition):
+        counts = f"{metric.denominator:,} orders" if metric.unit == "cents" else metric.why
+    lines = [
+        f"<b>{escape(words.value(metric.value, metric.unit))}</b>",
+        f"<span>{escape(words.name(metric.name))}</span>",
+    ]
+    lines += [f"<span>{escape(text)}</span>" for text in (between and f"95 %: {between}", counts) if text]
+    return f'<div class="card">{"".join(lines)}{target(metric)}</div>'
+
+
+def target(metric: Metric) -> str:
+    """Return the plan's target with a mark whether the figure meets it; empty without one."""
+    if metric.target is None:
+        return ""
+    met = metric.target.met(metric.value)
+    kind, mark = {True: ("good", " ✓"), False: ("bad", " ✗"), None: ("", "")}[met]
+    return f'<span class="target {kind}">target {escape(metric.target.text)}{mark}</span>'
+
+
+def metrics(rows: Iterable[Metric]) -> str:
+    """Return metrics as a table: value, interval, counts, what was left out, target."""
+    body = []
+    for m in rows:
+        said = m.why if m.value is None and m.why else words.left_out(m)
+        failed = ' <span class="bad">too much excluded</span>' if m.failed else ""
+        body.append(
+            f"<tr><td>{escape(words.name(m.name))}{failed}</td>"
+            f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b></td>"
+            f"<td class=n>{escape(words.interval(m))}</td><td class=n>{escape(words.made_of(m))}</td>"
+            f"<td>{escape(said)}</td><td>{target(m)}</td></tr>"
+        )
+    head = "<th>figure<th class=n>value<th class=n>95 % interval<th class=n>made of<th>left out, open<th>target"
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(body)}</table></div>'
+
+
+def table(
+    shown: Table, tz: str, *, columns: list[str] | None = None, most: int = 60, names: dict[str, str] | None = None
+) -> str:
+    """Return a table; bands become coloured words, and what is beyond `most` rows is left to the files."""
+    picked = columns or shown.frame.columns
+    numeric = [c in shown.units for c in picked]
+    head = "".join(
+        f"<th{' class=n' if n else ''}>{escape((names or {}).get(c, c.replace('_', ' ')))}"
+        for c, n in zip(picked, numeric, strict=True)
+    )
+    texts = words.rows(shown, tz, columns=picked)
+    body = "".join(f"<tr>{_cells(row, numeric)}</tr>" for row in texts[:most])
+    if not texts:
+        body = f"<tr><td colspan={len(picked)}>No rows.</td></tr>"
+    more = f'<p class="note">… and {len(texts) - most:,} more rows in the files.</p>' if len(texts) > most else ""
+    note = f'<p class="note">{escape(shown.note)}</p>' if shown.note else ""
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>{more}{note}'
+
+
+def _cells(row: Sequence[str], numeric: Sequence[bool]) -> str:
+    return "".join(
+        f'<td><span class="band {text}">{text}</span>'
+        if text in BANDS
+        else f"<td{' class=n' if n else ''}>{escape(text)}"
+        for text, n in zip(row, numeric, strict=True)
+    )
+
+
+def bars(rows: Sequence[tuple[str, int, float | None, str]]) -> str:
+    """Return named counts as bars: (name, count, share of the widest, remark)."""
+    lines = [
+        f'<tr><td>{escape(name)}<td class=n>{count:,}<td class="bar"><u style="width:{100 * (share or 0):.1f}%"></u>'
+        f"{escape(words.value(share, 'share'))}<td>{escape(remark)}</tr>"
+        for name, count, share, remark in rows
+    ]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def figure(svg: str, *keys: tuple[str, str]) -> str:
+    """Return a chart with its legend: (colour, meaning) pairs."""
+    legend = "".join(f'<i style="--c:{color}">{escape(text)}</i>' for color, text in keys)
+    return f"<figure>{svg}<figcaption>{legend}</figcaption></figure>"
+
+
+def fold(title: str, body: str) -> str:
+    """Return something folded away."""
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
+
+
+def notes(texts: Iterable[str]) -> str:
+    """Return remarks, one paragraph each."""
+    return "".join(f'<p class="note">{escape(text)}</p>' for text in texts)

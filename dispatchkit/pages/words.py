@@ -1,0 +1,96 @@
+"""How figures are said: plain names, percent signs, local times."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from dispatchkit.kernel.clock import zone
+from dispatchkit.kernel.figures import Findings, Metric, Table, amount
+
+_NAMES = {
+    "unassigned_never_served": "Never served",
+    "unassigned_ever_late": "Searched over 10 min",
+    "unassigned_load": "Waiting on average",
+    "on_time_all_orders": "On time, all orders",
+    "on_time_delivered_only": "On time, delivered only",
+    "offer_acceptance": "Offer acceptance",
+    "first_offer_acceptance": "First offer accepted",
+    "contribution_per_order": "Contribution an order",
+    "click_to_door_median_all_orders": "Click to door, median",
+    "eta_accuracy_placement": "ETA within 5 min at placement",
+    "p90": "p90",
+}
+
+
+def name(word: str) -> str:
+    """Return a metric's or column's name as words: `first_offer_acceptance` -> `First offer acceptance`."""
+    if word in _NAMES:
+        return _NAMES[word]
+    plain = word.replace("eta_", "ETA ").replace("_", " ").strip()
+    return plain[:1].upper() + plain[1:]
+
+
+def value(number: float | None, unit: str) -> str:
+    """Return a number with its unit as people say it: shares as percent, minutes with `min`."""
+    if number is None:
+        return "n/a"
+    if unit == "share" and number != float("inf"):
+        return f"{100 * number:.1f} %"
+    text = amount(number, unit)
+    return f"{text} min" if unit == "minutes" and text != "never" else text
+
+
+def interval(metric: Metric) -> str:
+    """Return a metric's interval in the same words, empty without one."""
+    if metric.low is None or metric.high is None:
+        return ""
+    low, high = value(metric.low, metric.unit), value(metric.high, metric.unit)
+    return f"{low.removesuffix(' %').removesuffix(' min')} to {high}"
+
+
+def made_of(metric: Metric) -> str:
+    """Return what a figure was made from: `555 / 655`, or `of 642` for a quantile."""
+    if metric.numerator is None:
+        return f"of {metric.denominator:,}"
+    return f"{metric.numerator:,} / {metric.denominator:,}"
+
+
+def left_out(metric: Metric) -> str:
+    """Return exclusions with their reasons and the open rows, empty if there are none."""
+    parts = [f"{e.reason} {e.count:,}" for e in metric.excluded if e.count]
+    return ", ".join([*parts, *([f"open {metric.open:,}"] if metric.open else [])])
+
+
+def cell(item: Any, unit: str | None, tz: str) -> str:
+    """Return one cell of a table as text; times are shown on the market's clock."""
+    if item is None:
+        return ""
+    if isinstance(item, bool):
+        return "yes" if item else ""
+    if isinstance(item, datetime):
+        return f"{item.astimezone(zone(tz)):%H:%M}"
+    if isinstance(item, date) or unit is None:
+        return f"{item:,.2f}" if isinstance(item, float) else str(item)
+    return value(float(item), unit).removesuffix(" min")
+
+
+def rows(table: Table, tz: str, *, columns: list[str] | None = None) -> list[list[str]]:
+    """Return a table's rows as text, all or some of its columns."""
+    shown = columns or table.frame.columns
+    return [
+        [cell(row[c], table.units.get(c), tz) for c in shown] for row in table.frame.select(shown).iter_rows(named=True)
+    ]
+
+
+def instant(at: datetime, tz: str) -> str:
+    """Return an instant on the market's clock, with the clock's name."""
+    return f"{at.astimezone(zone(tz)):%Y-%m-%d %H:%M} {tz}"
+
+
+def span(findings: Findings) -> str:
+    """Return the window in words: the service day with its first and last local minute."""
+    since, until = findings.window.since, findings.window.until
+    hours = findings.window.length.total_seconds() / 3600
+    begins, ends = instant(since, findings.tz), until.astimezone(zone(findings.tz))
+    return f"{begins} to {ends:%m-%d %H:%M} ({hours:g} h)"
