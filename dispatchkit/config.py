@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from dispatchkit.kernel.change import canonical
+from dispatchkit.kernel.clock import zone
 from dispatchkit.kernel.errors import BadConfig, InputMissing
 from dispatchkit.kernel.flags import Flag
 
@@ -32,6 +33,9 @@ class Market:
 
     timezone: str = "UTC"
     day_starts_at: time = time(4)
+
+    def __post_init__(self) -> None:
+        zone(self.timezone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,9 @@ def load(files: Sequence[Path] = (), *, known: Iterable[str] = (), flags: Iterab
     for path in (*(p for p in PROJECT_FILES if p.is_file()), *files):
         _merge(merged, _read(path))
     _only(merged, {"market", "database", "flags", *known}, "table", "the configuration")
+    for name, value in merged.items():
+        if not isinstance(value, dict):
+            raise BadConfig(f"[{name}] must be a table")
     _only(merged.get("flags", {}), set(flags), "flag", "[flags]")
     return Settings(merged)
 

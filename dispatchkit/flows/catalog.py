@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatchkit import config
+from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Feature, Report, Travel
 
@@ -63,6 +64,8 @@ def settings(files: Sequence[Path] = ()) -> config.Settings:
         params(feature(name), found)
         found.flag(name)
     found.params("travel", TravelParams)
+    found.params("dispatch", Dispatch)
+    _ = found.market, found.database
     return found
 
 
