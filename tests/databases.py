@@ -1,0 +1,114 @@
+"""Databases for tests: one server a session, templates made once, a fresh copy for each test."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import polars as pl
+import psycopg
+from sqlalchemy import Engine
+
+from dispatchkit.city import CityPlan, days, world
+from dispatchkit.store import check, connect, embedded, intake, migrate
+
+PLAN = CityPlan(orders=300, days=1, seed=1)
+NOW = PLAN.as_of
+GIVEN = "DISPATCHKIT_TEST_DATABASE_URL"  # a superuser's URL; without it a server is started for the session
+HOME = "DISPATCHKIT_TEST_HOME"  # the first process of a session names it, the other workers inherit it
+_numbers = count(1)
+
+
+def begin_session() -> None:
+    """Name the session's folder, and see to it that the folder goes after the server has stopped."""
+    if HOME not in os.environ:
+        os.environ[HOME] = tempfile.mkdtemp(prefix="dk-test-")
+        atexit.register(shutil.rmtree, os.environ[HOME], ignore_errors=True)
+
+
+@cache
+def server() -> str:
+    """Return the URL of the session's server, database `postgres`; the first worker that asks starts it."""
+    if GIVEN in os.environ:
+        return to_database(os.environ[GIVEN], "postgres")
+    url = to_database(embedded.start(Path(os.environ[HOME])), "postgres")
+    with psycopg.connect(url, autocommit=True) as on:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not survive a power cut
+            on.execute(f"ALTER SYSTEM SET {setting} = off")
+        on.execute("SELECT pg_reload_conf()")
+    return url
+
+
+@cache
+def city_frames() -> Mapping[str, pl.DataFrame]:
+    """Return the tables of the small made-up city, live at NOW."""
+    return dict(world(PLAN)) | {name: frame for day in days(PLAN) for name, frame in day.items()}
+
+
+@contextmanager
+def fresh(kind: str) -> Iterator[Engine]:
+    """Yield an engine on a new copy of template `empty` or `city`; on the way out no invariant has an offender."""
+    template = _template(kind)
+    name = f"{_session()}_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server(), autocommit=True) as on:
+        on.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        made = connect.engine(to_database(server(), name))
+        yield made
+        assert_sound(made)
+    finally:
+        with psycopg.connect(server(), autocommit=True) as on:
+            on.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def assert_sound(made: Engine) -> None:
+    """Assert that the database keeps every invariant. One whose schema is not ours at the moment has none to keep."""
+    if migrate.status(made).current:
+        broken = {found.name: f"{number} x {found.offender}" for found, number in check.offenders(made) if number}
+        assert not broken, f"the test left a database that breaks its invariants: {broken}"
+
+
+def url(made: Engine) -> str:
+    """Return what --db takes for an engine."""
+    return made.url.render_as_string(hide_password=False).replace("postgresql+psycopg://", "postgresql://")
+
+
+def to_database(url: str, name: str) -> str:
+    """Return a server's URL with another database in it."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+@cache
+def _template(kind: str) -> str:
+    """Return the name of a migrated template database (`city`: filled too), made by the first worker that asks."""
+    name = f"{_session()}_{kind}"
+    with psycopg.connect(server(), autocommit=True) as on:
+        on.execute("SELECT pg_advisory_lock(hashtext('dispatchkit test templates'))")
+        if not on.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+            on.execute(f'CREATE DATABASE "{name}_unfinished"')
+            made = connect.engine(to_database(server(), f"{name}_unfinished"))
+            migrate.up(made)
+            if kind == "city":
+                intake.insert(made, city_frames())
+            on.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
+            if GIVEN in os.environ:
+                atexit.register(_drop, name)
+    return name
+
+
+def _drop(name: str) -> None:
+    with psycopg.connect(server(), autocommit=True) as on:
+        on.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+def _session() -> str:
+    return re.sub(r"\W", "_", Path(os.environ[HOME]).name)
