@@ -39,7 +39,7 @@ def day_crew(plan: CityPlan, ground: Ground, day: int) -> Crew:
     def pick(stream: str) -> np.random.Generator:
         return draws(plan.seed, day + 1, stream)
 
-    wanted = plan.usual_orders()[day] / ORDERS_PER_DRIVER * pick("staffing").normal(1.0, 0.04)
+    wanted = plan.usual_orders()[day] / ORDERS_PER_DRIVER * pick("staffing").normal(1.0, 0.08)
     count = int(np.clip(round(wanted), min(4, ground.drivers), ground.drivers))
     driver = np.sort(pick("roster").permutation(ground.drivers)[:count])
     kind = pick("shift").choice(len(SHIFTS), count, p=[share for _, _, share in SHIFTS])

@@ -66,6 +66,7 @@ class _Desk:
         self.asked: dict[int, list[int]] = {}
         self.idle: list[list[int]] = [[] for _ in ground.rings]
         self.finishing: list[list[tuple[int, int]]] = [[] for _ in ground.rings]
+        self.dry = [-1] * len(ground.rings)
         self.waiting: dict[int, int] = {}  # merchant -> the latest order that a driver with room fetches there
         self.near = [ground.near(zone) for zone in range(len(ground.rings))]
         self.book.ready_at = crew.start.tolist()
@@ -144,15 +145,19 @@ class _Desk:
         fetching = self.bundle(order, at)
         if fetching >= 0 and fetching not in asked:
             return fetching
-        zones = self.near[self.zone[order]]
+        here = self.zone[order]
+        if self.dry[here] == at:
+            return -1
+        zones = self.near[here]
         for zone in zones:
             seat = self.nearest(order, at, self.idle[zone], asked) if self.idle[zone] else -1
             if seat >= 0:
                 return seat
-        for zone in zones:
+        for zone in zones[:5]:
             seat = self.finisher(at, self.finishing[zone], asked) if self.finishing[zone] else -1
             if seat >= 0:
                 return seat
+        self.dry[here] = at  # nobody left for anyone of this zone in this cycle
         return -1
 
     def bundle(self, order: int, at: int) -> int:
@@ -216,7 +221,7 @@ class _Desk:
         round_ = book.attempt[order] + 1
         book.offers.append(Asked(order, seat, book.episode[order], round_, state, at, answered, pay, way))
         if state == ACCEPTED:
-            book.timeouts[seat] = 0
+            book.timeouts[seat], book.cooled[seat] = 0, answered
             return self.accept(order, seat, answered, away, pay)
         if state == DECLINED:
             book.timeouts[seat] = 0

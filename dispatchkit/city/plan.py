@@ -64,7 +64,7 @@ class CityPlan:
         weight = self._weights()
         weight[-1] *= share_before(_hours(self.live_until))
         bounds = np.rint(np.cumsum(weight) / weight.sum() * self.orders).astype(np.int64)
-        return np.diff(bounds, prepend=0).tolist()
+        return [int(count) for count in np.diff(bounds, prepend=0)]
 
     def usual_orders(self) -> Floats:
         """Return how many orders a planner would expect on each whole day: what shifts are staffed for."""
@@ -85,7 +85,8 @@ def draws(seed: int, day: int, stream: str) -> np.random.Generator:
 def placement_curve() -> tuple[Floats, Floats]:
     """Return (hours since 04:00, share of a day's orders placed until then), in 5-minute steps."""
     hours = np.arange(OPEN, CLOSE + 1e-9, 1 / 12)
-    rate = sum(share * np.exp(-(((hours - mid) / spread) ** 2) / 2) / spread for mid, spread, share in RUSHES)
+    mid, spread, share = np.array(RUSHES).T[..., None]
+    rate = (share / spread * np.exp(-(((hours - mid) / spread) ** 2) / 2)).sum(axis=0)
     placed = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2)])
     return hours - 4, placed / placed[-1]
 

@@ -1,0 +1,244 @@
+"""The city keeps every contract and every rule that the database would refuse to break."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, time, timedelta
+from functools import cache
+from hashlib import sha256
+from itertools import pairwise
+
+import polars as pl
+import pytest
+
+from dispatchkit.city import CityPlan, days, world
+from dispatchkit.kernel.change import canonical
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.kernel.geo import contains, ring_fault
+from dispatchkit.kernel.states import ACTIVE, CASE, DELIVERY, EPISODE, OFFER, OPEN, WITH_DRIVER
+from dispatchkit.kernel.tables import TABLES, refs
+
+PLANS = (
+    CityPlan(seed=1),
+    CityPlan(orders=200, days=1, seed=2),
+    CityPlan(orders=9_000, days=3, seed=7, tz="Europe/Berlin"),
+)
+NAMES = ("sample", "tiny", "three days")
+
+Frames = dict[str, pl.DataFrame]
+
+
+@cache
+def city(plan: CityPlan) -> Frames:
+    by_day = list(days(plan))
+    return world(plan) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
+
+
+@pytest.fixture(params=PLANS, ids=NAMES)
+def plan(request: pytest.FixtureRequest) -> CityPlan:
+    assert isinstance(request.param, CityPlan)
+    return request.param
+
+
+def both(frames: Frames, left: str, right: str, on: str = "delivery_id") -> pl.DataFrame:
+    return frames[left].join(frames[right], left_on=on, right_on="id", suffix="_of")
+
+
+def test_every_table_keeps_its_contract_to_the_column(plan: CityPlan) -> None:
+    for name, frame in city(plan).items():
+        schema = TABLES[name]
+        assert frame.columns == list(schema.columns()), name
+        schema.validate(frame, cast=False)
+        assert frame["id"].is_sorted() and frame["id"].is_unique().all(), name
+
+
+def test_every_reference_leads_to_a_row(plan: CityPlan) -> None:
+    frames = city(plan)
+    for name, frame in frames.items():
+        for column, table in refs(TABLES[name]).items():
+            missing = frame.filter(pl.col(column).is_not_null()).join(
+                frames[table], left_on=column, right_on="id", how="anti"
+            )
+            assert missing.is_empty(), f"{name}.{column}"
+
+
+def test_the_days_together_have_the_orders_that_were_asked_for(plan: CityPlan) -> None:
+    assert len(city(plan)["orders"]) == len(city(plan)["deliveries"]) == plan.orders
+
+
+def test_the_same_plan_gives_the_same_rows_and_another_seed_gives_others() -> None:
+    again = list(days(CityPlan(seed=1)))
+    for name, frame in city(CityPlan(seed=1)).items():
+        if name in again[0]:
+            assert frame.equals(pl.concat([day[name] for day in again])), name
+    other = next(days(CityPlan(seed=2)))
+    assert not other["orders"].equals(again[0]["orders"])
+    assert (
+        world(CityPlan(seed=2))["merchants"]["lat"].to_list() != world(CityPlan(seed=1))["merchants"]["lat"].to_list()
+    )
+
+
+def test_nothing_happens_after_the_live_instant(plan: CityPlan) -> None:
+    known_ahead = {"promised_at", "ready_at", "dispatch_at", "expires_at", "hard_deadline", "grace_until", "shift_end"}
+    known_ahead |= {"break_until", "cooldown_until", "eta_at", "low_at", "high_at"}
+    for name, frame in city(plan).items():
+        for column, kind in frame.schema.items():
+            if isinstance(kind, pl.Datetime) and column not in known_ahead and len(frame):
+                latest = frame[column].max()
+                assert latest is None or latest <= plan.as_of, f"{name}.{column}"  # type: ignore[operator]
+
+
+# what the database enforces (reliability, section 2.1 and the invariants of section 6)
+
+
+def test_a_driver_is_present_exactly_where_the_state_has_one(plan: CityPlan) -> None:
+    for row in city(plan)["deliveries"].select("state", "driver_id", "slot").iter_rows(named=True):
+        assert (row["driver_id"] is not None) == (row["state"] in WITH_DRIVER)
+        assert (row["slot"] is not None) == (row["state"] in ACTIVE)
+
+
+def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: CityPlan) -> None:
+    frames = city(plan)
+    active = frames["deliveries"].filter(pl.col("state").is_in(sorted(ACTIVE)))
+    assert active.select("driver_id", "slot").is_unique().all()
+    carried = active.join(frames["drivers"], left_on="driver_id", right_on="id", suffix="_driver")
+    assert (carried["slot"] <= carried["max_stack"]).all()
+    assert not carried["duty"].is_in(["OFF_DUTY", "FORCED_OFF", "ON_BREAK", "SUSPENDED"]).any()
+
+
+def test_no_driver_ever_carried_more_than_the_stack_allows(plan: CityPlan) -> None:
+    frames = city(plan)
+    held = frames["deliveries"].filter(pl.col("driver_id").is_not_null() & pl.col("assigned_at").is_not_null())
+    until = pl.col("ended_at").fill_null(plan.as_of)
+    steps = pl.concat(
+        [
+            held.select("driver_id", at=pl.col("assigned_at"), step=pl.lit(1)),
+            held.select("driver_id", at=until, step=pl.lit(-1)),
+        ]
+    ).sort("driver_id", "at", "step")
+    load = (
+        steps.with_columns(load=pl.col("step").cum_sum().over("driver_id"))
+        .group_by("driver_id")
+        .agg(pl.col("load").max())
+    )
+    checked = load.join(frames["drivers"], left_on="driver_id", right_on="id")
+    assert (checked["load"] <= checked["max_stack"]).all()
+
+
+def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_nowhere_else(plan: CityPlan) -> None:
+    frames = city(plan)
+    offers = both(frames, "driver_offers", "deliveries").filter(state="PENDING")
+    assert (offers["state_of"] == "OFFERING").all() and (offers["episode"] == offers["episode_of"]).all()
+    offering = frames["deliveries"].filter(state="OFFERING")["id"].to_list()
+    assert sorted(offers["delivery_id"].to_list()) == sorted(offering), "in cascade one offer is pending for each"
+    assert offers["driver_id"].is_unique().all(), "at most one pending offer a driver"
+
+
+def test_one_accepted_offer_an_episode_and_the_current_one_is_with_its_driver(plan: CityPlan) -> None:
+    accepted = both(city(plan), "driver_offers", "deliveries").filter(state="ACCEPTED")
+    assert accepted.select("delivery_id", "episode").is_unique().all()
+    in_force = accepted.filter(pl.col("episode") == pl.col("episode_of"))
+    assert in_force["driver_id"].equals(in_force["driver_id_of"].alias("driver_id"))
+    with_driver = city(plan)["deliveries"].filter(pl.col("driver_id").is_not_null())
+    assert sorted(with_driver["id"]) == sorted(in_force["delivery_id"])
+    assert in_force["responded_at"].equals(in_force["assigned_at"].alias("responded_at"))
+
+
+def test_answers_respect_the_deadline(plan: CityPlan) -> None:
+    offers = city(plan)["driver_offers"]
+    accepted, expired = offers.filter(state="ACCEPTED"), offers.filter(state="EXPIRED")
+    assert (accepted["responded_at"] < accepted["hard_deadline"]).all()
+    assert (expired["responded_at"] >= expired["hard_deadline"]).all()
+    assert (accepted["late"] == (accepted["responded_at"] >= accepted["expires_at"])).all()
+    assert offers["sent_at"].is_sorted()
+
+
+def test_no_driver_answers_two_offers_at_a_time(plan: CityPlan) -> None:
+    offers = city(plan)["driver_offers"].sort("driver_id", "sent_at")
+    free_again = pl.col("responded_at").shift().over("driver_id")
+    assert offers.filter(pl.col("sent_at") < free_again).is_empty()
+
+
+def test_a_payload_is_canonical_and_hashed(plan: CityPlan) -> None:
+    for row in city(plan)["driver_offers"].head(300).iter_rows(named=True):
+        assert canonical(json.loads(row["payload"])) == row["payload"]
+        assert sha256(row["payload"].encode()).hexdigest() == row["payload_sha256"]
+        assert json.loads(row["payload"])["pay_cents"] == row["pay_cents"]
+
+
+def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: CityPlan) -> None:
+    episodes = both(city(plan), "unassigned_orders", "deliveries")
+    seeking = episodes["state_of"].is_in(sorted(OPEN)) & (episodes["episode"] == episodes["episode_of"])
+    assert (seeking == (episodes["state"] == "OPEN")).all()
+    assert ((episodes["state"] == "OPEN") == episodes["closed_at"].is_null()).all()
+    assert len(episodes.filter(state="OPEN")) == len(
+        city(plan)["deliveries"].filter(pl.col("state").is_in(sorted(OPEN)))
+    )
+    assert set(episodes["state"]) <= EPISODE.states
+    assert (episodes["closed_at"].drop_nulls() >= episodes.drop_nulls("closed_at")["opened_at"]).all()
+
+
+def test_duty_intervals_follow_each_other_without_gap_or_overlap(plan: CityPlan) -> None:
+    rows = city(plan)["driver_availability_history"].sort("driver_id", "since")
+    after = pl.col("since").shift(-1).over("driver_id")
+    assert rows.filter(after.is_not_null() & (pl.col("until").is_null() | (pl.col("until") != after))).is_empty()
+    current = rows.filter(pl.col("until").is_null()).join(city(plan)["drivers"], left_on="driver_id", right_on="id")
+    assert len(current) == len(city(plan)["drivers"])
+    assert (current["duty"] == current["duty_right"]).all() and (current["since"] == current["duty_since"]).all()
+
+
+def test_nobody_is_asked_off_duty_or_on_a_break(plan: CityPlan) -> None:
+    frames = city(plan)
+    duties = frames["driver_availability_history"].sort("since").select("driver_id", "duty", "since")
+    asked = (
+        frames["driver_offers"]
+        .sort("sent_at")
+        .join_asof(duties, left_on="sent_at", right_on="since", by="driver_id", check_sortedness=False)
+    )
+    assert set(asked["duty"]) == {"ON_DUTY"}
+
+
+def test_stages_follow_each_other_in_time(plan: CityPlan) -> None:
+    steps = "created_at assigned_at started_at arrived_pickup_at picked_up_at arrived_dropoff_at ended_at".split()
+    rows = city(plan)["deliveries"]
+    for i, early in enumerate(steps):
+        for late in steps[i + 1 :]:
+            assert rows.filter(pl.col(late) < pl.col(early)).is_empty(), f"{late} before {early}"
+    assert ((rows["ended_at"].is_not_null()) == rows["state"].is_in(sorted(DELIVERY.terminal))).all()
+    ready = both(city(plan), "deliveries", "orders", on="order_id").filter(pl.col("picked_up_at") < pl.col("ready_at"))
+    assert ready.is_empty(), "nobody leaves with food that is not ready"
+
+
+def test_words_are_those_of_the_machines(plan: CityPlan) -> None:
+    frames = city(plan)
+    assert set(frames["driver_offers"]["state"]) <= OFFER.states
+    assert set(frames["reassignment_cases"]["state"]) <= CASE.states
+    closed = frames["reassignment_cases"]
+    assert (closed["closed_at"].is_not_null() == closed["state"].is_in(sorted(CASE.terminal))).all()
+
+
+def test_zones_tile_the_city_and_hold_their_merchants(plan: CityPlan) -> None:
+    frames = city(plan)
+    rings = [json.loads(ring) for ring in frames["delivery_zones"]["ring"]]
+    assert [ring_fault(ring) for ring in rings] == [None] * len(rings)
+    sides = [tuple(map(tuple, side)) for ring in rings for side in pairwise(ring)]
+    assert len(sides) == len(set(sides)), "no side is walked twice in one direction, so nothing overlaps"
+    outer = [side for side in sides if side[::-1] not in set(sides)]
+    assert len(outer) == 4 * round(len(rings) ** 0.5), "only the city's own edge has no zone on its other side: no hole"
+    for row in frames["merchants"].iter_rows(named=True):
+        inside = [i for i, ring in enumerate(rings, 1) if contains(ring, row["lat"], row["lon"])]
+        assert inside[0] == row["zone_id"]
+
+
+def test_a_place_knows_only_real_sizes() -> None:
+    for wrong in ({"orders": 10}, {"days": 0}, {"orders": 10_000_000, "days": 2}, {"live_until": time(3)}):
+        with pytest.raises(Usage):
+            CityPlan(**wrong)
+
+
+def test_a_day_on_which_clocks_change_keeps_its_evening() -> None:
+    plan = CityPlan(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
+    frames = city(plan)
+    assert plan.as_of.utcoffset() == timedelta(0) and plan.as_of.hour == 17, "19:30 in summer time"
+    last = frames["driver_availability_history"].filter(pl.col("reason") == "day_start")["since"].unique().sort()
+    assert (last[1] - last[0]) == timedelta(hours=23)
