@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack
 
@@ -73,7 +73,7 @@ class Group:
         return self._as_left(entity, row)[column]
 
     def _as_left(self, entity: str, row: Row) -> Values:
-        return self._seen.get((entity, row.id)) or asdict(row)
+        return self._seen.get((entity, row.id)) or {name: getattr(row, name) for name in row.__dataclass_fields__}
 
     def _add(self, entity: str, id: int, seen: Values, event: str, reason: str, after: Values, said: Said) -> None:
         version = seen["version"]

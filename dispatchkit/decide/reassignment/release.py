@@ -8,6 +8,7 @@ from dispatchkit.decide.reassignment.follow import SUSPECT, step
 from dispatchkit.decide.reassignment.model import Case, Job
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.group import Group, Said
+from dispatchkit.kernel.states import CASE
 
 
 def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
@@ -53,9 +54,14 @@ def next_episode(delivery: Job) -> int:
 
 
 def close_others(group: Group, cases: Sequence[Case], reason: str) -> None:
-    """Close the other open cases of a delivery that is taken away now: an earlier reassignment has relapsed."""
+    """Close the other open cases of a delivery that is taken away now: an earlier reassignment has relapsed.
+
+    A case that no sweep has moved on since its delivery found a new driver passes the states it missed.
+    """
     for case in cases:
         if group.value("case", case, "state") in SUSPECT:
             step(group, case, "ABORTED", reason)
-        elif group.value("case", case, "state") == "REASSIGNED":
-            step(group, case, "RELAPSED", reason)
+            continue
+        for state in ("REOFFERING", "REASSIGNED", "RELAPSED"):
+            if CASE.allows(str(group.value("case", case, "state")), state):
+                step(group, case, state, reason)

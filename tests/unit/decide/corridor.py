@@ -91,6 +91,10 @@ def _check(tables: Tables) -> None:
     assert accepted.select("delivery_id", "episode").is_unique().all(), "an episode has two accepted offers"
     assert active.select("driver_id", "slot").is_unique().all(), "two deliveries share a slot"
     assert active["driver_id"].null_count() == 0 and active["slot"].null_count() == 0
+    cases = tables["reassignment_cases"]
+    for states in (["SUSPECTED", "GRACE", "CONFIRMED"], ["RELEASED", "REOFFERING", "REASSIGNED"]):
+        of_kind = cases.filter(pl.col("state").is_in(states))
+        assert of_kind["delivery_id"].is_unique().all(), "a delivery has two cases of one kind"
     in_force = accepted.join(deliveries, left_on=["delivery_id", "episode"], right_on=["id", "episode"])
     assert in_force.filter(pl.col("driver_id") != pl.col("driver_id_right").fill_null(-1)).is_empty()
     on = pending.join(deliveries, left_on="delivery_id", right_on="id", suffix="_d")

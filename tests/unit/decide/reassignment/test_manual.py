@@ -69,8 +69,9 @@ def test_a_person_assigns_an_open_delivery_and_pending_offers_are_withdrawn():
     assert row(after, "unassigned_orders")["state"] == "ASSIGNED"
 
 
-def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment():
-    cases = [*a_case(1, driver=7, episode=2), *a_case(2, driver=9, state="REASSIGNED")]
+@pytest.mark.parametrize("earlier", ["REASSIGNED", "REOFFERING", "RELEASED"])
+def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment(earlier):
+    cases = [*a_case(1, driver=7, episode=2), *a_case(2, driver=9, state=earlier)]
     town = city(a_delivery(1, state="ASSIGNED", driver=7, episode=2), cases, a_driver(7))
     after = apply(town, reassign(town).changes)
     states = {c["id"]: c["state"] for c in after["reassignment_cases"].iter_rows(named=True)}

@@ -1,0 +1,52 @@
+"""A group of changes keeps versions in line and lets no illegal step out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from dispatchkit.kernel.errors import IllegalTransition
+from dispatchkit.kernel.group import Group
+from tests.builders import NOW
+
+
+@dataclass(frozen=True)
+class Job:
+    id: int
+    state: str
+    attempt: int
+    version: int
+
+
+def group() -> Group:
+    return Group(("delivery", 1), NOW)
+
+
+def test_a_row_changed_twice_is_seen_as_the_first_change_left_it():
+    told, job = group(), Job(1, "OFFERING", 0, 5)
+    told.change("delivery", job, "delivery_unassigned", "ROUND_OVER", {"state": "UNASSIGNED", "attempt": 1})
+    told.change("delivery", job, "delivery_offering", "DRIVER_FOUND", {"state": "OFFERING"})
+    assert [(c.version, c.before) for c in told.changes] == [
+        (5, {"state": "OFFERING", "attempt": 0}),
+        (6, {"state": "UNASSIGNED"}),
+    ]
+    assert (told.value("delivery", job, "attempt"), told.value("delivery", job, "state")) == (1, "OFFERING")
+
+
+def test_a_row_is_born_at_version_0_and_changed_at_version_1():
+    told, episode = group(), Job(9, "OPEN", 0, 1)
+    told.born("episode", 9, "episode_opened", "DISPATCH_DUE", {"state": "OPEN"})
+    told.change("episode", episode, "episode_closed", "OPS", {"state": "ASSIGNED"})
+    assert [(c.version, c.before) for c in told.changes] == [(0, {}), (1, {"state": "OPEN"})]
+
+
+@pytest.mark.parametrize(("was", "becomes"), [("DELIVERED", "UNASSIGNED"), ("UNASSIGNED", "UNASSIGNED")])
+def test_an_illegal_step_is_refused_at_once(was, becomes):
+    with pytest.raises(IllegalTransition, match=f'"{was}" may not become "{becomes}"'):
+        group().change("delivery", Job(1, was, 0, 1), "x", "x", {"state": becomes})
+
+
+def test_a_row_may_not_be_born_in_a_later_state():
+    with pytest.raises(IllegalTransition):
+        group().born("offer", 1, "offer_created", "x", {"state": "ACCEPTED"})
