@@ -1,9 +1,57 @@
-"""Commands to come."""
+"""`demo`: the main job, on a made-up city, with one command."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.errors import Usage
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group's commands."""
+    """Add `demo`."""
+    app.command()(demo)
+
+
+def demo(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Option(help="Folder for the city, its database and the report.")] = Path("data/demo"),
+) -> None:
+    """Make a city, run a night on it and leave a report: migrate, fill, sweep, extract, load, report.
+
+    It starts a Postgres of its own under the folder; a second run begins anew.
+
+    Example: dispatchkit demo
+    """
+    from dispatchkit.flows.demo import demo as run
+
+    if call(ctx).db != "embedded":
+        raise Usage("demo fills a database of its own; leave --db and DISPATCHKIT_DATABASE_URL out")
+    done = run(to, call(ctx).settings(), lambda text: show.note(ctx, text))
+    if call(ctx).json:
+        show.document({"report": str(done.report), "now": done.evening, "steps": list(done.steps)})
+        return
+    there = f"dispatchkit --data {to}"
+    show.line(f"""
+Open {done.report} in a browser. Then try, on the same evening:
+
+  {there} show unassigned
+  {there} show offers --state PENDING
+  {there} sweep offers --now {_later(done.evening)} --dry-run --explain
+  {there} sweep all --now {_later(done.evening)}
+  {there} show runs
+  {there} db check --now {_later(done.evening)}
+  {there} report drivers --day {done.report.stem[-10:]}""")
+
+
+def _later(evening: str) -> str:
+    """One minute on: the offers that were pending have run out by then."""
+    from datetime import timedelta
+
+    from dispatchkit.kernel.clock import parse_instant
+
+    return f"{parse_instant(evening) + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from dispatchkit.config import Database
 from dispatchkit.kernel.errors import (
-    BadConfig,
     DatabaseUnavailable,
     DispatchError,
     IOFailed,
@@ -46,6 +45,12 @@ def resolve(db: str, data: Path) -> str:
     if not re.match(r"^postgres(ql)?://", db):
         raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database, or `embedded`")
     return db
+
+
+def forget(data: Path) -> None:
+    """Drop the database of the embedded server under `data`, so that the next `resolve` begins anew."""
+    url = embedded.start(data)
+    _on_server(url, f'DROP DATABASE IF EXISTS "{embedded.DATABASE}" WITH (FORCE)')
 
 
 def place(url: str) -> str:
@@ -80,7 +85,6 @@ def engine(url: str, waits: Database | None = None) -> Engine:
         )
     except (ArgumentError, ValueError):
         raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database") from None
-    event.listen(made, "handle_error", lambda context: None)
     return made
 
 
@@ -138,16 +142,17 @@ def sqlstate(fault: BaseException) -> str:
 
 
 def _ensure_database(url: str) -> None:
-    name = embedded.DATABASE
-    server = url.replace(f"/{name}?", "/postgres?")
+    with suppress(psycopg.errors.DuplicateDatabase):
+        if not _on_server(url, f"SELECT FROM pg_database WHERE datname = '{embedded.DATABASE}'"):
+            _on_server(url, f'CREATE DATABASE "{embedded.DATABASE}"')
+
+
+def _on_server(url: str, statement: str) -> int:
+    """Run one statement beside our database, on the server's own; return how many rows came."""
     try:
-        with psycopg.connect(server, autocommit=True) as found:
-            if not found.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-                found.execute(f'CREATE DATABASE "{name}"')
+        with psycopg.connect(url.replace(f"/{embedded.DATABASE}?", "/postgres?"), autocommit=True) as found:
+            return found.execute(statement.encode()).rowcount
     except psycopg.errors.DuplicateDatabase:
-        pass
+        raise
     except psycopg.Error as fault:
         raise DatabaseUnavailable("the embedded server does not answer") from fault
-
-
-__all__ = ["BadConfig", "connection", "engine", "known", "place", "resolve", "sqlstate", "translated"]

@@ -78,6 +78,5 @@ FROM unnest(CAST(:event AS text[]), CAST(:root AS text[]), CAST(:root_id AS bigi
 INSERT INTO dk.refusals (actor, event, root, root_id, code) VALUES (:actor, :event, :root, :id, :code)
 
 -- name: snapshot
--- The instant, snapshot, database and revision an export belongs to.
-SELECT clock_timestamp() AS as_of, CAST(pg_current_snapshot() AS text) AS snapshot, database_id,
-  (SELECT version_num FROM public.alembic_version) AS revision FROM dk.meta
+-- The instant, snapshot and database an export belongs to.
+SELECT clock_timestamp() AS as_of, CAST(pg_current_snapshot() AS text) AS snapshot, database_id FROM dk.meta

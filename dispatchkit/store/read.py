@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from sqlalchemy import Connection, Engine, text
 
-from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, SchemaMismatch
+from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, NotPermitted, SchemaMismatch
 from dispatchkit.kernel.sql import bind
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store import connect, migrate, statements
@@ -67,7 +67,7 @@ def snapshot(made: Engine) -> Iterator[Snapshot]:
     with _adbc(made, role="dk_export") as cursor:
         cursor.execute(statements.query("snapshot").text)
         row = pl.DataFrame(cursor.fetch_arrow()).row(0, named=True)
-        yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], row["revision"], cursor)
+        yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), cursor)
 
 
 @contextmanager
@@ -98,6 +98,8 @@ def _known(fault: Any, made: Engine) -> DispatchError:
     if not state or state.startswith(("08", "28", "57P0")):
         where = connect.place(made.url.render_as_string(hide_password=True))
         return DatabaseUnavailable(f"cannot read from {where}, or the connection was lost")
+    if state == "42501":
+        return NotPermitted("the login may not become dk_app or dk_export; GRANT dk_app, dk_export TO it")
     return DispatchError(f"the database refused a read (SQLSTATE {state})")
 
 

@@ -1,0 +1,71 @@
+"""The main job on a made-up city: migrate, fill, sweep, extract, load, report; each step tells what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dispatchkit.city import CityPlan
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog, city, database, report, upkeep
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import CannotCreate
+from dispatchkit.store import connect, migrate
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where a demo left its things, and the instant its evening stands at."""
+
+    report: Path
+    evening: str
+    steps: tuple[str, ...]
+
+
+def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None) -> Shown:
+    """Make a city under `to`, run a night on it and return where the report is; an earlier demo there is replaced."""
+    plan = plan or CityPlan()
+    steps: list[str] = []
+
+    def told(text: str) -> None:
+        steps.append(text)
+        say(text)
+
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise CannotCreate(f"{to}: {fault.strerror}") from None
+    manifest = city.sample(plan, to / "city", force=True)
+    rows = sum(fact.rows for fact in manifest.files)
+    told(f"made a city: {plan.orders:,} orders in {plan.days} days, {rows:,} rows, seed {plan.seed}")
+
+    connect.forget(to)
+    status = migrate.up(connect.engine(connect.resolve("embedded", to)))
+    told(f"started a Postgres under {to / 'postgres'} and migrated it to {status.revision}")
+
+    came = upkeep.read_files([to / "city"], None, now=plan.as_of)
+    imported = upkeep.import_files("embedded", to, came)
+    told(f"imported {sum(counts.inserted for counts in imported.tables.values()):,} rows, nothing quarantined")
+
+    store = database.store("embedded", to, settings, now=plan.as_of)
+    for name in catalog.FEATURES:
+        done = sweep(store, settings, name, Options())
+        told(f"sweep {name} at {rfc3339(plan.as_of)}: {done.outcome.applied} changes")
+    checked = database.check_database("embedded", to, plan.as_of)
+    broken = sum(row["offenders"] for row in checked["checks"])
+    told(
+        f"checked {len(checked['checks'])} invariants over rows, audit chains, decisions and events: {broken} offenders"
+    )
+
+    extracted = upkeep.extract("embedded", to, to / "extract", force=True)
+    loaded = upkeep.load_export(to / "extract", to / report.WAREHOUSE, now=extracted.as_of)
+    told(f"extracted in one snapshot and loaded {sum(loaded.rows.values()):,} rows into {to / report.WAREHOUSE}")
+
+    found = report.report("nightly", plan.start, to / report.WAREHOUSE, settings)
+    page = report.write(found, to)[0]
+    told(f"reported on {plan.start}: {page}")
+    return Shown(page, rfc3339(plan.as_of), tuple(steps))
