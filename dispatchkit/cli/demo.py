@@ -35,7 +35,7 @@ def demo(
     if call(ctx).json:
         show.document({"report": str(done.report), "now": done.evening, "steps": list(done.steps)})
         return
-    there = f"dispatchkit --data {to}"
+    there = f"{_program()} --data {to}"
     show.line(f"""
 Open {done.report} in a browser. Then try, on the same evening:
 
@@ -45,7 +45,17 @@ Open {done.report} in a browser. Then try, on the same evening:
   {there} sweep all --now {_later(done.evening)}
   {there} show runs
   {there} db check --now {_later(done.evening)}
-  {there} report drivers --day {done.report.stem[-10:]}""")
+  {there} report drivers --day {done.day}""")
+
+
+def _program() -> str:
+    """Return what to type to run this program from here."""
+    import os
+    import shutil
+    import sys
+
+    beside = Path(sys.executable).parent / "dispatchkit"
+    return "dispatchkit" if shutil.which("dispatchkit") or not beside.exists() else os.path.relpath(beside)
 
 
 def _later(evening: str) -> str:

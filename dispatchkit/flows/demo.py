@@ -22,6 +22,7 @@ class Shown:
     """Where a demo left its things, and the instant its evening stands at."""
 
     report: Path
+    day: str
     evening: str
     steps: tuple[str, ...]
 
@@ -68,4 +69,4 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
     found = report.report("nightly", plan.start, to / report.WAREHOUSE, settings)
     page = report.write(found, to)[0]
     told(f"reported on {plan.start}: {page}")
-    return Shown(page, rfc3339(plan.as_of), tuple(steps))
+    return Shown(page, str(plan.start), rfc3339(plan.as_of), tuple(steps))
