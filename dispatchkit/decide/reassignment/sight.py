@@ -37,14 +37,14 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
             trail=tuple(trails[driver.id]),
             sole=held[driver.id] == 1,
             way_s=ways[delivery.id][0] if delivery.id in ways and ways[delivery.id][0] >= 0 else None,
-            planned=_later(planned.get((delivery.id, delivery.episode, driver.id)), delivery.ready_at),
+            planned=planned.get((delivery.id, delivery.episode, driver.id)),
         )
         for delivery, driver in pairs
     ]
 
 
 def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
-    """Return the pickup each accepted offer named; an offer from elsewhere may name none."""
+    """Return the pickup each accepted offer named; one from elsewhere may name none, and then nothing is late."""
     found = {}
     for row in frames["agreed"].iter_rows(named=True):
         try:
@@ -53,7 +53,3 @@ def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
         except (ValueError, KeyError, TypeError, Usage):
             continue
     return found
-
-
-def _later(planned: datetime | None, ready: datetime | None) -> datetime | None:
-    return max(filter(None, (planned, ready)), default=None)
