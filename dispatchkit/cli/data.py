@@ -1,9 +1,229 @@
-"""Commands to come."""
+"""`data`: exports and foreign files in and out."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_day, parse_instant, rfc3339, service_day
+from dispatchkit.kernel.errors import Usage
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from dispatchkit.warehouse.load import LoadReport
+    from dispatchkit.warehouse.manifest import Manifest
+
+WAREHOUSE = "warehouse.duckdb"
+Now = Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the machine's clock.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse columns that nobody knows instead of warning.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an export that is there.")]
+MaxAge = Annotated[str | None, typer.Option(help="Refuse an older extract: 30s, 15min, 2h, 7d.")]
+Export = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of an export, with its manifest.json.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add this group's commands."""
+    """Add `data sample`, `data import`, `data extract`, `data load` and `data check`."""
+    group = typer.Typer(help="Exports and foreign files, in and out.", no_args_is_help=True, rich_markup_mode=None)
+    group.command()(sample)
+    group.command("import")(bring)
+    group.command()(extract)
+    group.command()(load)
+    group.command()(check)
+    app.add_typer(group, name="data")
+
+
+def sample(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Directory for the export.")],
+    orders: Annotated[int, typer.Option(min=1, help="Orders in all days together.")] = 1200,
+    days: Annotated[int, typer.Option(min=1, help="Service days; the last one stops in the evening rush.")] = 2,
+    start: Annotated[str, typer.Option(metavar="DAY", help="The first day.")] = "2026-03-06",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same city, byte for byte.")] = 1,
+    force: Force = False,
+) -> None:
+    """Make up a city with drivers, merchants and days of orders, as an export.
+
+    Example: dispatchkit data sample --orders 1200 --days 2 --to data/city
+    """
+    from dispatchkit.city import CityPlan
+    from dispatchkit.flows import city, upkeep
+
+    upkeep.inside(to)
+    plan = CityPlan(orders=orders, days=days, start=parse_day(start), seed=seed)
+    with show.working(ctx, f"making up {orders:,} orders"):
+        manifest = city.sample(plan, to, force=force)
+    _wrote(ctx, manifest, to)
+
+
+def bring(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="CSV files, or the directory of one export.")],
+    mapping: Annotated[
+        Path | None, typer.Option(metavar="TOML", help="What the columns of foreign files mean; see configs/imports.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
+    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to write more rows than this.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 that the sender gave for a single file.")] = None,
+    rows: Annotated[int | None, typer.Option(min=0, help="Lines after the header that the sender announced.")] = None,
+    strict: Strict = False,
+    now: Now = None,
+) -> None:
+    """Bring foreign files, or an export of ours, into Postgres; bad rows go to quarantine.csv.
+
+    Example: dispatchkit data import orders.csv --mapping configs/imports/doordash.toml --dry-run
+    """
+    from dispatchkit.flows import upkeep
+
+    with show.working(ctx, "reading"):
+        came = upkeep.read_files(files, mapping, now=_now(now), strict=strict, sha256=sha256, rows=rows)
+    with show.working(ctx, "writing"):
+        done = upkeep.import_files(call(ctx).db, call(ctx).data, came, dry_run=dry_run, max_changes=max_changes)
+    tables = {
+        table: {"inserted": n.inserted, "same": n.same, "conflicting": len(n.conflicting)}
+        for table, n in done.tables.items()
+    }
+    if call(ctx).json:
+        show.document(
+            {"dry_run": dry_run, "read": came.counts, "tables": tables, "quarantine": _by_reason(came.quarantine)}
+        )
+    else:
+        show.table(["read", "count"], list(came.counts.items()))
+        show.line(_equation(came.counts))
+        show.table(["table", "inserted", "same", "conflicting"], [[name, *n.values()] for name, n in tables.items()])
+    _warn(ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / "quarantine.csv")
+    if done.conflicting:
+        show.refuse(ctx, f"{done.conflicting} rows are in the database with other values; those stand")
+
+
+def extract(
+    ctx: typer.Context,
+    since: Annotated[str | None, typer.Option(help="Orders placed from this day or instant on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Orders placed before this day or instant.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Directory; by default `extract` under --data.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the database as Parquet with a manifest, all of one snapshot; a day begins as the market's service day.
+
+    Example: dispatchkit data extract --since 2026-03-06 --until 2026-03-07 --to data/extract --force
+    """
+    from dispatchkit.flows import upkeep
+
+    lower, upper = (_instant(ctx, text) for text in (since, until))
+    if lower and upper and lower >= upper:
+        raise Usage(f"--since {since} is not before --until {until}")
+    to = to or _under_data(ctx, "extract")
+    with show.working(ctx, "extracting"):
+        manifest = upkeep.extract(call(ctx).db, call(ctx).data, to, since=lower, until=upper, force=force)
+    _wrote(ctx, manifest, to)
+
+
+def load(
+    ctx: typer.Context,
+    export: Export,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"DuckDB file; by default {WAREHOUSE} under --data.")
+    ] = None,
+    strict: Strict = False,
+    max_age: MaxAge = None,
+    now: Now = None,
+) -> None:
+    """Check an export and load it into DuckDB for reports; bad rows go to quarantine.csv beside the file.
+
+    Example: dispatchkit data load data/extract --max-age 2h
+    """
+    from dispatchkit.flows import upkeep
+
+    to = to or _under_data(ctx, WAREHOUSE)
+    upkeep.inside(to)
+    with show.working(ctx, "loading"):
+        found = upkeep.load_export(export, to, now=_now(now), max_age=_span(max_age), strict=strict)
+    _loaded(ctx, found, to.with_name("quarantine.csv"))
+
+
+def check(ctx: typer.Context, export: Export, strict: Strict = False, max_age: MaxAge = None, now: Now = None) -> None:
+    """Check an export as `data load` does, and keep nothing.
+
+    Example: dispatchkit data check data/extract --strict
+    """
+    from dispatchkit.flows import upkeep
+
+    with show.working(ctx, "checking"):
+        found = upkeep.check_export(export, now=_now(now), max_age=_span(max_age), strict=strict)
+    _loaded(ctx, found, None)
+
+
+def _wrote(ctx: typer.Context, manifest: Manifest, to: Path) -> None:
+    rows = {facts.table: facts.rows for facts in manifest.files}
+    if call(ctx).json:
+        show.document({"to": str(to), "as_of": rfc3339(manifest.as_of), "sha256": manifest.sha256, "rows": rows})
+    else:
+        show.table(["table", "rows"], list(rows.items()))
+        show.note(ctx, f"export of {rfc3339(manifest.as_of)} written to {to}")
+
+
+def _loaded(ctx: typer.Context, found: LoadReport, quarantine: Path | None) -> None:
+    if call(ctx).json:
+        show.document(
+            {
+                "as_of": rfc3339(found.as_of),
+                "database_id": found.database_id,
+                "sha256": found.manifest_sha256,
+                "rows": found.rows,
+                "quarantine": _by_reason(found.quarantine),
+            }
+        )
+    else:
+        show.table(["table", "rows"], list(found.rows.items()))
+    _warn(ctx, found.warnings, found.quarantine, quarantine)
+
+
+def _warn(ctx: typer.Context, warnings: list[str], quarantine: pl.DataFrame, written: Path | None) -> None:
+    for warning in warnings:
+        show.warn(warning)
+    if len(quarantine):
+        first = quarantine.row(0, named=True)
+        told = f"{first['code']}: {first['file']}:{first['row']}: {first['column']}: {first['reason']}"
+        where = f", all of them in {written}" if written else ""
+        show.refuse(ctx, f"{len(quarantine)} rows quarantined{where}; the first: {told}")
+
+
+def _by_reason(quarantine: pl.DataFrame) -> list[dict[str, Any]]:
+    counted = quarantine.group_by("file", "column", "code").len("rows").sort("file", "column", "code")
+    return list(counted.iter_rows(named=True))
+
+
+def _equation(counts: dict[str, int]) -> str:
+    parts = [name for name in ("duplicate_lines", "folded_lines", "quarantined_lines", "records") if name in counts]
+    return f"{counts['lines']} lines = " + " + ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in parts)
+
+
+def _under_data(ctx: typer.Context, name: str) -> Path:
+    call(ctx).data.mkdir(parents=True, exist_ok=True)
+    return call(ctx).data / name
+
+
+def _now(text: str | None) -> datetime:
+    return parse_instant(text) if text else datetime.now(UTC)
+
+
+def _span(text: str | None) -> timedelta | None:
+    match = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d)", text) if text else None
+    if text and not match:
+        raise Usage(f"--max-age is {text!r}; expected a span such as 30s, 15min, 2h or 7d")
+    return timedelta(seconds=int(match[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[match[2]]) if match else None
+
+
+def _instant(ctx: typer.Context, text: str | None) -> datetime | None:
+    if text is None or "T" in text:
+        return parse_instant(text) if text else None
+    market = call(ctx).settings().market
+    return service_day(parse_day(text), market.timezone, starts_at=market.day_starts_at).since

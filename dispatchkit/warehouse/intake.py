@@ -31,11 +31,11 @@ def read_native(
     now: datetime,
     strict: bool = False,
     max_quarantine: float = MAX_QUARANTINE,
-    revision: str | None = None,
+    revisions: frozenset[str] | None = None,
 ) -> Intake:
     """Return the rows of an export of ours, verified as for a load. Raises as `load` does, for the export."""
     manifest = manifests.read(directory)
-    manifests.verify(directory, manifest, now=now, revision=revision)
+    manifests.verify(directory, manifest, now=now, revisions=revisions)
     with connect(":memory:") as con:
         built = build(con, directory, manifest, strict=strict, max_quarantine=max_quarantine)
         came = [table for table in TABLES if table in {facts.table for facts in manifest.files}]

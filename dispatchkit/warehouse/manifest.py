@@ -160,7 +160,7 @@ def verify(
     now: datetime,
     max_age: timedelta | None = None,
     database_id: str | None = None,
-    revision: str | None = None,
+    revisions: frozenset[str] | None = None,
 ) -> None:
     """Check age, origin, schema, and bytes and SHA-256 of every file, in this order, before any parser opens one.
 
@@ -176,11 +176,11 @@ def verify(
         came = shown(manifest.database_id)
         raise BadData(f"{NAME}: made from database {came}, expected {database_id}", code="DK-IN-013")
     known = fingerprint([facts.table for facts in manifest.files])
-    if manifest.contracts != known or (revision is not None and manifest.revision != revision):
-        came = f"schema {shown(manifest.revision)} ({shown(manifest.contracts[:12])})"
-        raise SchemaMismatch(
-            f"{NAME}: {came}, this program reads {revision or 'contracts'} ({known[:12]})", code="DK-IN-014"
-        )
+    if manifest.contracts != known or (revisions is not None and manifest.revision not in revisions):
+        came = f"schema {shown(manifest.revision)} (contracts {shown(manifest.contracts[:12])})"
+        newest = max((revision for revision in revisions or () if revision.isdigit()), default="any")
+        text = f"{came}, this program reads {newest} (contracts {known[:12]})"
+        raise SchemaMismatch(f"{NAME}: {text}", code="DK-IN-014")
     for link in sorted(path for path in directory.iterdir() if path.is_symlink()):
         raise NotPermitted(f"{link.name}: symlink refused in an export", code="DK-IN-047")
     for facts in manifest.files:

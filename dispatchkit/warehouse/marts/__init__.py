@@ -7,6 +7,7 @@ ORDER = (
     "episodes",
     "cases",
     "shifts",
+    "presence",
     "zone_hours",
     "eta_quotes",
     "costs",
