@@ -9,7 +9,6 @@ import typer
 
 from dispatchkit.cli.show import call, document, line, note, refuse, table, working
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.geo import is_point
 
 streets = typer.Typer(help="Street maps from OpenStreetMap files, and travel times over them.", no_args_is_help=True)
 
@@ -136,6 +135,8 @@ def _describe(ctx: typer.Context, folder: Path) -> None:
 
 
 def _place(text: str) -> tuple[float, float]:
+    from dispatchkit.kernel.geo import is_point
+
     try:
         lat, lon = (float(part) for part in text.split(","))
     except ValueError:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Travel
 from dispatchkit.streets.cut import cut
 from dispatchkit.streets.folder import manifest_of, map_id, save
 from dispatchkit.streets.graph import Streets, assemble
 from dispatchkit.streets.places import check_output, read_places, write_table
 from dispatchkit.streets.profile import PROFILES, profile
-from dispatchkit.streets.straight import StraightLine
 from dispatchkit.streets.street_map import StreetMap
 
 MADE_UP = "Made-up streets; no licence is needed."
@@ -50,11 +48,6 @@ def make_up(
     maps = {name: assemble(cut(ways, name), "grid") for name in ways.passages}
     source = {"name": "grid", "box": [south, west, north, east], "block_m": block_m}
     return save(to, maps, source=source, licence=MADE_UP)
-
-
-def travel(folder: Path | None, *, circuity: float = 1.3) -> Travel:
-    """Return the engine of travel times: the street map in `folder`, or straight lines if there is none."""
-    return StraightLine(circuity=circuity) if folder is None else StreetMap(folder)
 
 
 def info(folder: Path) -> dict[str, Any]:

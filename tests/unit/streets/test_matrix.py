@@ -30,17 +30,17 @@ def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], l
     graph = nx.MultiDiGraph()
     for arc in range(len(streets.tail)):
         ms, dm = int(streets.ms[arc]), round(float(streets.length_m[arc]) * 10)
-        places = sorted(on_arc[arc])
-        stops = [(0.0, f"{streets.tail[arc]}"), *places, (1.0, f"{streets.head[arc]}")]
+        between = sorted(on_arc[arc])
+        stops = [(0.0, f"{streets.tail[arc]}"), *between, (1.0, f"{streets.head[arc]}")]
         for (f, u), (g, v) in pairwise(stops):
             graph.add_edge(u, v, cost=round((g - f) * ms) * 10**9 + round((g - f) * dm))
             if g == f:  # two places on one spot, or a place on a junction
                 graph.add_edge(v, u, cost=0)
     seconds = np.full((len(a.arc), len(b.arc)), -1)
     metres = seconds.copy()
-    for i in np.flatnonzero(a.arc >= 0):
+    for i in np.flatnonzero(a.arc >= 0).tolist():
         found = nx.single_source_dijkstra_path_length(graph, f"a{i}", weight="cost")
-        for j in np.flatnonzero(b.arc >= 0):
+        for j in np.flatnonzero(b.arc >= 0).tolist():
             if f"b{j}" in found:
                 ms, dm = divmod(found[f"b{j}"], 10**9)
                 seconds[i, j], metres[i, j] = round(ms / 1000), round(dm / 10)
@@ -148,7 +148,7 @@ def test_a_path_begins_and_ends_where_the_places_were_snapped():
     found = path(Network.of(streets), here, there)
     assert found is not None
     for k, end in ((0, found.line[0]), (1, found.line[-1])):
-        assert haversine_m(*points[k].tolist(), *end) == pytest.approx(snapped.gap_m[k], abs=0.1)
+        assert haversine_m(points[k][0], points[k][1], *end) == pytest.approx(snapped.gap_m[k], abs=0.1)
 
 
 def test_there_is_no_path_from_a_place_without_a_street():
