@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dispatchkit.city.book import Day
-from dispatchkit.city.dispatch import CASE_GRACE, SUSPECT_AFTER
+from dispatchkit.city.desk import CASE_GRACE, SUSPECT_AFTER
 from dispatchkit.city.ground import Ground, degrees
 from dispatchkit.city.luck import STALLS, Luck
 from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Ints

@@ -9,7 +9,7 @@ import polars as pl
 
 from dispatchkit.city.book import ACCEPTED, DECLINED, EXPIRED, OFFER_STATES, REVOKED, Asked, Day
 from dispatchkit.city.deliveries import DELIVERY_ID, ids, instants
-from dispatchkit.city.dispatch import ANSWER_GRACE, TIMEOUT
+from dispatchkit.city.desk import ANSWER_GRACE, TIMEOUT
 from dispatchkit.city.ground import Ground, degrees
 from dispatchkit.city.plan import NEVER, SECOND, Ints, draws
 from dispatchkit.kernel.states import DECLINE_REASONS

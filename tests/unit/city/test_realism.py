@@ -12,7 +12,7 @@ import pytest
 from dispatchkit.city import CityPlan, days, world
 from dispatchkit.kernel.states import ACTIVE, OPEN
 
-MONTH = CityPlan(orders=20_000, days=6, seed=11)
+WEEK = CityPlan(orders=12_000, days=6, seed=11)
 SAMPLE = CityPlan()
 
 Frames = dict[str, pl.DataFrame]
@@ -34,7 +34,7 @@ def delivered(frames: Frames) -> pl.DataFrame:
 
 
 def test_lunch_and_dinner_are_rushes() -> None:
-    hours = city(MONTH)["orders"].group_by(pl.col("placed_at").dt.hour().alias("hour")).len()
+    hours = city(WEEK)["orders"].group_by(pl.col("placed_at").dt.hour().alias("hour")).len()
     count = dict(hours.iter_rows())
     assert count[12] > 2 * count[15] and count[19] > 2 * count[15], "more than twice the afternoon"
     assert not set(count) & set(range(6)), "nobody orders at night"
@@ -47,14 +47,14 @@ def test_weekends_are_busier_than_mondays() -> None:
 
 
 def test_first_offers_are_accepted_about_as_often_as_published() -> None:
-    first = city(MONTH)["driver_offers"].filter(attempt=1, episode=1).filter(pl.col("state") != "PENDING")
+    first = city(WEEK)["driver_offers"].filter(attempt=1, episode=1).filter(pl.col("state") != "PENDING")
     assert 0.82 < share(first.filter(state="ACCEPTED"), first) < 0.90
-    again = city(MONTH)["driver_offers"].filter(pl.col("attempt") > 1)
+    again = city(WEEK)["driver_offers"].filter(pl.col("attempt") > 1)
     assert share(again.filter(state="ACCEPTED"), again) < 0.82, "an unattractive order stays unattractive"
 
 
 def test_service_is_good_but_not_perfect() -> None:
-    frames = city(MONTH)
+    frames = city(WEEK)
     done = delivered(frames)
     assert 0.70 < share(done.filter(pl.col("ended_at") <= pl.col("promised_at")), done) < 0.95
     never = frames["deliveries"].filter(pl.col("state").is_in(["CANCELLED", "UNFULFILLED"]))
@@ -65,7 +65,7 @@ def test_service_is_good_but_not_perfect() -> None:
 
 
 def test_predictions_sharpen_as_the_door_comes_nearer() -> None:
-    quotes = city(MONTH)["eta_quotes"].join(delivered(city(MONTH)), left_on="delivery_id", right_on="id")
+    quotes = city(WEEK)["eta_quotes"].join(delivered(city(WEEK)), left_on="delivery_id", right_on="id")
     off = (pl.col("ended_at") - pl.col("eta_at")).dt.total_seconds().abs()
     within = dict(quotes.group_by("event").agg((off <= 300).mean()).iter_rows())
     assert 0.40 < within["placement"] < within["accept"] < within["pickup"] < within["near_door"]
@@ -73,7 +73,7 @@ def test_predictions_sharpen_as_the_door_comes_nearer() -> None:
 
 
 def test_cancellations_stalls_and_failures_all_occur() -> None:
-    frames = city(MONTH)
+    frames = city(WEEK)
     ended = frames["deliveries"].drop_nulls("ended_while")
     assert set(ended["ended_while"]) >= {
         "SCHEDULED",
@@ -90,7 +90,7 @@ def test_cancellations_stalls_and_failures_all_occur() -> None:
 
 def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> None:
     """Recomputed from the tables alone: hours on duty at 15.00 an hour, less piece pay, to the cent."""
-    frames = city(MONTH)
+    frames = city(WEEK)
     cost = frames["delivery_costs"].with_columns(day=pl.col("id") // 100_000_000)
     duty = frames["driver_availability_history"].with_columns(day=pl.col("id") // 100_000_000)
     over = duty.filter(reason="shift_end").select("day", "driver_id")
@@ -110,7 +110,7 @@ def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> N
 
 
 def test_every_delivery_has_its_lines_of_money() -> None:
-    frames = city(MONTH)
+    frames = city(WEEK)
     ended = frames["deliveries"].filter(pl.col("state").is_in(["DELIVERED", "FAILED", "RETURNED"]))["id"].sort()
     for table, kind in (
         ("delivery_costs", "piece_pay"),
@@ -122,7 +122,7 @@ def test_every_delivery_has_its_lines_of_money() -> None:
     assert dict(sides.iter_rows())["tip"] == ["pass_through"]
 
 
-@pytest.mark.parametrize("plan", [SAMPLE, MONTH], ids=["sample", "month"])
+@pytest.mark.parametrize("plan", [SAMPLE, WEEK], ids=["sample", "week"])
 def test_the_live_evening_has_work_for_every_sweep(plan: CityPlan) -> None:
     frames, now = city(plan), plan.as_of
     pending = frames["driver_offers"].filter(state="PENDING")
