@@ -118,7 +118,7 @@ def _section(section: Section, tz: str, *, tables: bool) -> None:
             m.name,
             words.value(m.value, m.unit),
             words.interval(m),
-            words.made_of(m),
+            m.made_of,
             m.why or words.left_out(m),
             m.target.text if m.target else "",
         )

@@ -51,7 +51,8 @@ class Target:
 class Metric:
     """One figure with everything needed to judge it.
 
-    unit: share, minutes, orders, cents, hours or ratio. numerator is None where the figure is a quantile or a mean.
+    unit: share, minutes, cents or ratio. numerator is None where the figure is a quantile.
+    made_in: the units of numerator and denominator, count, cents or seconds.
     low, high: 95 % interval; `interval` says how it was made, or why there is none. why: the reason of an `n/a`.
     """
 
@@ -62,6 +63,7 @@ class Metric:
     value: float | None
     denominator: int
     numerator: int | None = None
+    made_in: tuple[str, str] = ("count", "count")
     excluded: tuple[Exclusion, ...] = ()
     open: int = 0
     low: float | None = None
@@ -84,9 +86,8 @@ class Metric:
 
     def line(self) -> str:
         """Return the figure in one line: `0.8984 [0.8976, 0.8992] = 510,776 / 568,546; excluded 0; open 0`."""
-        counts = "" if self.numerator is None else f"= {self.numerator:,} / "
-        made_of = f"{counts or 'of '}{self.denominator:,}"
-        text = f"{self.shown} {self.between} {made_of}".replace("  ", " ")
+        equals = "" if self.numerator is None else "= "
+        text = f"{self.shown} {self.between} {equals}{self.made_of}".replace("  ", " ")
         reasons = ", ".join(f"{e.reason} {e.count:,}" for e in self.excluded if e.count)
         text += f"; excluded {self.excluded_count:,}{f' ({reasons})' if reasons else ''}; open {self.open:,}"
         text += f"; {self.why}" if self.value is None and self.why else ""
@@ -96,6 +97,12 @@ class Metric:
     def shown(self) -> str:
         """Return the value alone, in its unit."""
         return amount(self.value, self.unit)
+
+    @property
+    def made_of(self) -> str:
+        """Return what the value was made from: `555 / 655`, or `of 642` for a quantile."""
+        below = amount(self.denominator, self.made_in[1])
+        return f"of {below}" if self.numerator is None else f"{amount(self.numerator, self.made_in[0])} / {below}"
 
     @property
     def between(self) -> str:
@@ -201,6 +208,8 @@ def amount(value: float | None, unit: str) -> str:
             return f"{'-' if round(value) < 0 else ''}{abs(round(value)) / 100:,.2f}"
         case "orders" | "count" | "id":
             return f"{value:,.0f}"
+        case "seconds":
+            return f"{value / 3600:,.1f} h"
         case "minutes" | "hours" | "score":
             return f"{value:,.1f}"
     return f"{value:.2f}"

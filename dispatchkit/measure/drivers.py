@@ -114,12 +114,13 @@ def _metrics(table: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
     engaged, available = (round(float(table[c].sum()) * 3600) for c in ("engaged_h", "available_h"))
     used = Metric(
         name="driver_utilisation",
-        definition="seconds with a delivery in hand / seconds on duty and available",
+        definition="time with a delivery in hand / time on duty and available",
         cohort=scope.cohort("duty time"),
         unit="share",
         value=engaged / available,
         numerator=engaged,
         denominator=available,
+        made_in=("seconds", "seconds"),
     )
     return tracked, used
 
@@ -133,7 +134,7 @@ def _gini(table: pl.DataFrame, scope: Scope) -> Metric:
         name="offer_gini",
         definition="Gini coefficient of offers per available hour over drivers with an available minute",
         cohort=scope.cohort("drivers by available time"),
-        unit="share",
+        unit="ratio",
         value=ranked / (n * total) if total else None,
         denominator=n,
         why="" if total else "no offers in the window",

@@ -103,6 +103,7 @@ def _mean(name: str, rows: pl.DataFrame, column: str, words: str, scope: Scope, 
         unit="cents",
         value=total / n if n and told else None,
         numerator=total if told else 0,
+        made_in=("cents", "count"),
         denominator=n if told else 0,
         open=count(rows, pl.col("outcome") == "open") if told else 0,
         low=low,
@@ -116,13 +117,13 @@ def _margin(orders: pl.DataFrame, idle: int, scope: Scope, told: bool) -> Metric
     net, contribution = int(orders["net"].sum()), int(orders["contribution"].sum()) - idle
     return Metric(
         name="contribution_margin",
-        definition="(net revenue - driver cost incl. idle top-ups - other variable cost) / net revenue, in cents",
+        definition="(net revenue - driver cost incl. idle top-ups - other variable cost) / net revenue",
         cohort=scope.cohort("orders by creation"),
         unit="share",
         value=contribution / net if net and told else None,
         numerator=contribution,
         denominator=net,
-        interval="",
+        made_in=("cents", "cents"),
         why="" if told and net else NO_LEDGER,
     )
 
@@ -133,12 +134,13 @@ def _idle_share(costs: pl.DataFrame, scope: Scope) -> Metric:
     idle = int(topups.filter(pl.col("kind") == "idle_topup")["signed_cents"].sum())
     return Metric(
         name="idle_topup_share",
-        definition="top-ups of drivers without a delivery / all top-ups, in cents",
+        definition="top-ups of drivers without a delivery / all top-ups",
         cohort=scope.cohort("ledger lines by order, idle lines by time"),
         unit="share",
         value=idle / total if total else None,
         numerator=idle,
         denominator=total,
+        made_in=("cents", "cents"),
         why="" if total else "no top-up was paid",
     )
 

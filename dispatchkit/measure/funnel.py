@@ -140,6 +140,7 @@ def _load(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
         value=seconds / span if span else None,
         numerator=round(seconds),
         denominator=round(span),
+        made_in=("seconds", "seconds"),
         why="" if span else "nothing is known of this window",
     )
 

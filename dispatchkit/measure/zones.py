@@ -48,7 +48,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
 
 
 def _supply_and_demand(quarters: pl.DataFrame) -> pl.DataFrame:
-    """Return quarter hours with required seconds and the gap to the available ones.
+    """Return quarter hours with required seconds and how far the available ones fell short.
 
     Required: orders x engaged seconds an order of this zone takes (drawn to the city's mean, m = 20) / 0.75.
     """
@@ -58,7 +58,8 @@ def _supply_and_demand(quarters: pl.DataFrame) -> pl.DataFrame:
     required = pl.col("orders") * each / TARGET_UTILISATION
     told = bool(quarters["available_s"].sum())  # without any duty interval supply is unknown, not nought
     gap = (pl.col("required_s") - pl.col("available_s")).clip(lower_bound=0)
-    return quarters.with_columns(required_s=required).with_columns(gap_s=pl.when(told).then(gap))
+    marked = quarters.with_columns(required_s=required, supply_told=pl.lit(told))
+    return marked.with_columns(short_quarters_s=pl.when("supply_told").then(gap))
 
 
 def _waits(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
@@ -93,9 +94,9 @@ def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.D
 
 
 def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    summed = "orders delivered never_served open_orders engaged_s available_s required_s gap_s".split()
+    summed = "orders delivered never_served open_orders engaged_s available_s required_s short_quarters_s".split()
     p90 = waits.group_by(keys).agg(wait_p90_min=pl.col("waited_min").quantile(0.9, interpolation="nearest"))
-    rows = quarters.group_by(keys).agg(pl.col(summed).sum())
+    rows = quarters.group_by(keys).agg(pl.col(summed).sum(), pl.col("supply_told").first())
     joined = rows.join(p90, on=keys, how="left").join(usual, on=keys, how="left")
     return _banded(_scored(joined)).sort(keys)
 
@@ -103,7 +104,8 @@ def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, ke
 def _scored(rows: pl.DataFrame) -> pl.DataFrame:
     closed = pl.col("orders") - pl.col("open_orders")
     lost = (pl.col("never_served") + PRIOR * pl.col("usual").fill_null(0)) / (closed + PRIOR)
-    gap = pl.when(pl.col("required_s") > 0).then(pl.col("gap_s") / pl.col("required_s")).otherwise(0.0)
+    short = pl.when(pl.col("supply_told")).then(pl.col("required_s") - pl.col("available_s")).clip(lower_bound=0)
+    gap = pl.when(pl.col("required_s") > 0).then(short / pl.col("required_s")).fill_null(0)
     parts = rows.with_columns(closed=closed, never_share=lost, gap_share=gap)
     worst = pl.max_horizontal(
         (pl.col("never_share") / 0.10).clip(0, 1),
@@ -123,7 +125,7 @@ def _wilson(side: int) -> pl.Expr:
 def _banded(rows: pl.DataFrame) -> pl.DataFrame:
     unknown = (pl.col("orders") < FEW_ORDERS) & (pl.col("available_s") < FEW_SECONDS)
     critical = (pl.col("never_low").fill_null(0) > 0.10) | (pl.col("gap_share") > 0.5)
-    strained = (pl.col("never_share") > 0.05) | (pl.col("wait_p90_min").fill_null(0) >= 6) | (pl.col("gap_s") > 0)
+    strained = (pl.col("never_share") > 0.05) | (pl.col("wait_p90_min").fill_null(0) >= 6) | (pl.col("gap_share") > 0)
     band = (
         pl.when(unknown)
         .then(pl.lit("UNKNOWN"))
@@ -159,7 +161,7 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
         critical_hours=(pl.col("band") == "CRITICAL").sum().cast(pl.Int64),
         strained_hours=(pl.col("band") == "STRAINED").sum().cast(pl.Int64),
     )
-    hours_of = {f"{name}_h": pl.col(f"{name}_s") / 3600 for name in ("required", "available", "gap")}
+    hours_of = {f"{name}_h": pl.col(f"{name}_s") / 3600 for name in ("required", "available", "short_quarters")}
     frame = (
         day.join(bad, on="zone", how="left")
         .with_columns(**hours_of)
@@ -175,7 +177,7 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
             "wait_p90_min",
             "required_h",
             "available_h",
-            "gap_h",
+            "short_quarters_h",
             "utilisation",
             "idle",
             "critical_hours",
@@ -185,21 +187,22 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
     )
     note = (
         "never_share is drawn towards the zone's usual; never_high is the upper 95 % bound of the raw share: what the "
-        "day cannot rule out. gap_h sums the quarter hours in which drivers were short. idle: utilisation below 0.4."
+        "day cannot rule out. short_quarters_h sums the quarter hours in which drivers were short, even if there were "
+        "enough over the whole day. idle: utilisation below 0.4."
     )
     return Table(name="zones", title="Zones over the day", frame=frame, units=_UNITS, note=note)
 
 
 def _hour_table(hours: pl.DataFrame) -> Table:
-    columns = "zone hour band score orders never_served wait_p90_min required_s available_s gap_s".split()
+    columns = "zone hour band score orders never_served wait_p90_min required_s available_s short_quarters_s".split()
     return Table(name="zone_hours", title="Zones by hour", frame=hours.select(columns), units=_UNITS)
 
 
 _UNITS = {
     **dict.fromkeys(("orders", "delivered", "never_served", "critical_hours", "strained_hours"), "count"),
     **dict.fromkeys(("never_share", "never_high", "utilisation"), "share"),
-    **dict.fromkeys(("required_h", "available_h", "gap_h"), "hours"),
-    **dict.fromkeys(("required_s", "available_s", "gap_s"), "count"),
+    **dict.fromkeys(("required_h", "available_h", "short_quarters_h"), "hours"),
+    **dict.fromkeys(("required_s", "available_s", "short_quarters_s"), "count"),
     "wait_p90_min": "minutes",
     "score": "score",
 }
@@ -209,7 +212,7 @@ def _notes(inside: pl.DataFrame) -> tuple[str, ...]:
     notes = [
         "Score: 100 x (1 - the worst of never-served share / 10 %, p90 wait from 3 to 15 min, hours gap / required).",
         "Demand is orders placed: a lower bound, since requests lost before an order are not imported.",
-        "A driver's hours count in the home zone; exports carry too few positions to place every minute.",
+        "A driver's hours count in the zone of the order last taken, in the home zone until the first of a shift.",
     ]
     if not inside["available_s"].sum():
         notes.append("No duty intervals were imported: supply is unknown, so the hours gap takes no part in the bands.")

@@ -21,7 +21,9 @@ def day(quarters: pl.DataFrame, tz: str) -> str:
     local = quarters.with_columns(at=_wall(pl.col("at"), tz), until=_wall(pl.col("at"), tz).dt.offset_by("15m"))
     x = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M"), scale=alt.Scale(type="utc"))
     flow = _chart(_times(local))
-    bars = flow.mark_bar(color=BLUE, opacity=0.55).encode(x=x, x2="until:T", y=alt.Y("orders:Q", title="orders"))
+    bars = flow.mark_rect(color=BLUE, opacity=0.45).encode(
+        x=x, x2="until:T", y=alt.Y("orders:Q", title="orders"), y2=alt.datum(0)
+    )
     middle = alt.X("at:T", scale=alt.Scale(type="utc"))
     lines = [
         flow.mark_line(color=color, strokeWidth=2, interpolate="monotone").encode(x=middle, y=f"{column}:Q")
@@ -33,7 +35,7 @@ def day(quarters: pl.DataFrame, tz: str) -> str:
         .properties(width=WIDTH, height=70)
     )
     top = alt.layer(bars, *lines).properties(width=WIDTH, height=190)
-    return svg(alt.vconcat(top, waiting, spacing=8), "day")
+    return svg(alt.vconcat(top, waiting, spacing=8).resolve_scale(x="shared"), "day")
 
 
 def waterfall(bridge: pl.DataFrame) -> str:
@@ -83,7 +85,7 @@ def errors(frame: pl.DataFrame, events: list[str]) -> str:
     for event in events:
         close = _chart([{"a": -5, "b": 5}]).mark_rect(color=TEAL, opacity=0.15)
         band = close.encode(x=alt.X("a:Q", scale=alt.Scale(domain=[-30, 30])), x2="b:Q")
-        axis = alt.Axis(labels=event == events[-1], ticks=event == events[-1])
+        axis = alt.Axis(labels=event == events[-1], ticks=event == events[-1], values=list(range(-30, 31, 5)))
         title = "minutes later than quoted" if event == events[-1] else None
         bars = _chart([row for row in rows if row["event"] == event]).mark_bar(color=BLUE, size=10)
         bars = bars.encode(

@@ -14,8 +14,7 @@ from dispatchkit.pages.style import CSS
 
 HEADLINE = (
     "unassigned_never_served on_time_all_orders click_to_door_median_all_orders offer_acceptance "
-    "first_offer_acceptance eta_accuracy_placement contribution_per_order contribution_margin auto_reassignment "
-    "driver_utilisation"
+    "eta_accuracy_placement auto_reassignment contribution_per_order driver_utilisation"
 ).split()
 MOST_ZONES = 24
 
@@ -86,6 +85,23 @@ def _busy(quarters: pl.DataFrame) -> pl.DataFrame:
     return quarters.slice(int(found[0]), int(found[-1]) - int(found[0]) + 1)
 
 
+def _service(section: Section, tz: str) -> str:
+    """Return every figure over all orders beside the same over delivered ones, which always looks better."""
+    found = {m.name: m for m in section.metrics}
+    body = ""
+    for name, everyone in found.items():
+        if not name.endswith("_all_orders"):
+            continue
+        pair = (everyone, found[name.replace("_all_orders", "_delivered_only")])
+        cells = "".join(
+            f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b><td class=n>{escape(words.interval(m) or m.why)}"
+            for m in pair
+        )
+        body += f"<tr><td>{escape(words.name(name.removesuffix('_all_orders')))}{cells}</tr>"
+    head = "<th><th class=n>all orders<th class=n>95 % interval<th class=n>delivered only<th class=n>95 % interval"
+    return f"<table><tr>{head}</tr>{body}</table>" + parts.fold("With counts", parts.metrics(section.metrics))
+
+
 def _offers(section: Section, tz: str) -> str:
     tables = "".join(f"<h3>{escape(t.title)}</h3>{parts.table(t, tz)}" for t in section.tables)
     return parts.metrics(section.metrics) + parts.fold("Every answer, every case", tables)
@@ -113,10 +129,11 @@ def _zones(section: Section, tz: str) -> str:
         drawn = parts.figure(charts.heat(hours.frame, tz, busiest))
         drawn += '<p class="note">The number is the orders placed in that hour.</p>'
     columns = (
-        "zone band score orders never_served never_high wait_p90_min required_h available_h gap_h utilisation"
+        "zone band score orders never_served never_high wait_p90_min required_h available_h short_quarters_h "
+        "utilisation critical_hours"
     ).split()
-    names = {"never_high": "cannot rule out", "wait_p90_min": "wait p90, min", "required_h": "hours required"}
-    names |= {"available_h": "available", "gap_h": "short"}
+    names = {"never_high": "up to", "wait_p90_min": "p90 wait", "required_h": "hours needed", "available_h": "there"}
+    names |= {"short_quarters_h": "short", "utilisation": "used", "critical_hours": "critical h"}
     return drawn + parts.table(day, tz, columns=columns, names=names, most=40) + parts.metrics(section.metrics)
 
 
@@ -124,11 +141,11 @@ def _drivers(section: Section, tz: str) -> str:
     whole = section.table("drivers")
     ranked = whole.frame.filter(pl.col("rank").is_not_null())
     columns = (
-        "rank driver_id vehicle zone score cautious completion_n completion dropoff pickup acceptance available_h "
-        "utilisation delivered earned_per_h"
+        "rank driver_id vehicle zone score cautious completion completion_n dropoff pickup acceptance available_h "
+        "utilisation earned_per_h"
     ).split()
-    names = {"driver_id": "driver", "completion_n": "of", "available_h": "hours", "earned_per_h": "earned / h"}
-    names |= {"delivered": "delivered", "dropoff": "drop-off"}
+    names = {"driver_id": "driver", "completion_n": "of", "available_h": "hours", "earned_per_h": "per h"}
+    names |= {"dropoff": "drop-off", "completion": "done", "acceptance": "accepts", "utilisation": "used"}
     few = whole.frame.height - ranked.height
     shown = f"<p>{ranked.height:,} drivers ranked, {few:,} with too few events to rank.</p>"
     for title, rows in _ends_of(ranked) or [("Busiest drivers (too few events to rank)", _busiest(whole.frame))]:
@@ -160,6 +177,7 @@ def _etas(section: Section, tz: str) -> str:
 
 SHOWN: dict[str, Callable[[Section, str], str]] = {
     "funnel": _funnel,
+    "service": _service,
     "offers": _offers,
     "economics": _economics,
     "zones": _zones,

@@ -13,24 +13,22 @@ from dispatchkit.pages.charts import BANDS
 def card(metric: Metric) -> str:
     """Return one headline figure with its interval, what it was made from, and its target."""
     between = words.interval(metric)
-    counts = metric.why if metric.value is None else words.made_of(metric)
-    if metric.unit == "cents" or (metric.unit == "share" and "cents" in metric.definition):
-        counts = f"{metric.denominator:,} orders" if metric.unit == "cents" else metric.why
+    counts = metric.why if metric.value is None else metric.made_of
     lines = [
         f"<b>{escape(words.value(metric.value, metric.unit))}</b>",
         f"<span>{escape(words.name(metric.name))}</span>",
     ]
     lines += [f"<span>{escape(text)}</span>" for text in (between and f"95 %: {between}", counts) if text]
-    return f'<div class="card">{"".join(lines)}{target(metric)}</div>'
+    return f'<div class="card">{"".join(lines)}{target(metric, "target ")}</div>'
 
 
-def target(metric: Metric) -> str:
+def target(metric: Metric, word: str = "") -> str:
     """Return the plan's target with a mark whether the figure meets it; empty without one."""
     if metric.target is None:
         return ""
     met = metric.target.met(metric.value)
     kind, mark = {True: ("good", " ✓"), False: ("bad", " ✗"), None: ("", "")}[met]
-    return f'<span class="target {kind}">target {escape(metric.target.text)}{mark}</span>'
+    return f'<span class="target {kind}">{word}{escape(metric.target.text)}{mark}</span>'
 
 
 def metrics(rows: Iterable[Metric]) -> str:
@@ -42,7 +40,7 @@ def metrics(rows: Iterable[Metric]) -> str:
         body.append(
             f"<tr><td>{escape(words.name(m.name))}{failed}</td>"
             f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b></td>"
-            f"<td class=n>{escape(words.interval(m))}</td><td class=n>{escape(words.made_of(m))}</td>"
+            f"<td class=n>{escape(words.interval(m))}</td><td class=n>{escape(m.made_of)}</td>"
             f"<td>{escape(said)}</td><td>{target(m)}</td></tr>"
         )
     head = "<th>figure<th class=n>value<th class=n>95 % interval<th class=n>made of<th>left out, open<th>target"

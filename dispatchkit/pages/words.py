@@ -17,9 +17,8 @@ _NAMES = {
     "offer_acceptance": "Offer acceptance",
     "first_offer_acceptance": "First offer accepted",
     "contribution_per_order": "Contribution an order",
-    "click_to_door_median_all_orders": "Click to door, median",
+    "click_to_door_median_all_orders": "Click to door, median of all orders",
     "eta_accuracy_placement": "ETA within 5 min at placement",
-    "p90": "p90",
 }
 
 
@@ -47,13 +46,6 @@ def interval(metric: Metric) -> str:
         return ""
     low, high = value(metric.low, metric.unit), value(metric.high, metric.unit)
     return f"{low.removesuffix(' %').removesuffix(' min')} to {high}"
-
-
-def made_of(metric: Metric) -> str:
-    """Return what a figure was made from: `555 / 655`, or `of 642` for a quantile."""
-    if metric.numerator is None:
-        return f"of {metric.denominator:,}"
-    return f"{metric.numerator:,} / {metric.denominator:,}"
 
 
 def left_out(metric: Metric) -> str:

@@ -2,7 +2,7 @@
 -- A row is one duty interval of a driver, off duty left out. `shift_since` is when the unbroken stretch it belongs to
 -- began, so a shift is the rows of one (driver_id, shift_since). An interval that still lasts ends at as_of, flagged open.
 -- `available` marks ON_DUTY: time in which work may be taken (room in a stack is not subtracted).
--- The zone is the driver's home zone: exports carry too few pings to place every minute.
+-- The zone is the driver's home zone.
 CREATE OR REPLACE TABLE mart_shifts AS
 WITH run AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
 on_shift AS (

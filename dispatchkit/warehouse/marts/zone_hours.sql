@@ -1,7 +1,7 @@
 -- name: mart_zone_hours
--- A row is one zone in one quarter hour in which an order was placed or a driver of the zone was available.
+-- A row is one zone in one quarter hour in which an order was placed or a driver was available there.
 -- Orders count by placement (last tries only); engaged_s is what the orders placed here took of drivers' time, over
--- the `engaged_orders` of which it is known; available_s is ON_DUTY time of drivers whose home zone this is.
+-- the `engaged_orders` of which it is known; available_s is ON_DUTY time of the drivers present (mart_presence).
 CREATE OR REPLACE TABLE mart_zone_hours AS
 WITH demand AS (
     SELECT zone, epoch_us(placed_at) // 900000000 AS quarter,
@@ -14,9 +14,8 @@ WITH demand AS (
     FROM mart_deliveries WHERE NOT superseded AND outcome <> 'no_delivery' GROUP BY ALL
 ),
 spread AS (
-    SELECT zone, epoch_us(since) AS since_us, epoch_us(until) AS until_us,
-        unnest(range(epoch_us(since) // 900000000, (epoch_us(until) - 1) // 900000000 + 1)) AS quarter
-    FROM mart_shifts WHERE available AND until > since
+    SELECT zone, since_us, until_us, unnest(range(since_us // 900000000, (until_us - 1) // 900000000 + 1)) AS quarter
+    FROM mart_presence
 ),
 supply AS (
     SELECT zone, quarter,

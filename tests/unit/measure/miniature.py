@@ -81,6 +81,8 @@ def tables(orders: list[tuple[Row, Row]] | None = None, **given: list[Row]) -> d
 
 def _frame(name: str, rows: list[Row]) -> pl.DataFrame:
     schema = TABLES[name]
+    if not rows:
+        return schema.create_empty()
     filled = [
         {column: {"id": i, "version": 1, **DEFAULTS.get(name, {}), **row}.get(column) for column in schema.columns()}
         for i, row in enumerate(rows, 1)

@@ -1,0 +1,71 @@
+"""Health of zones over days small enough to count by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.measure import zones
+from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
+
+TWO = [{"id": 1, "name": "east"}, {"id": 2, "name": "west"}]
+
+
+def duty(driver: int, since: str, until: str):
+    return {"driver_id": driver, "duty": "ON_DUTY", "since": at(since), "until": at(until)}
+
+
+def found(jobs, **more):
+    section = zones.measure(marts(tables(jobs, **more)), scope())
+    return {row["zone"]: row for row in section.table("zones").frame.iter_rows(named=True)}
+
+
+def lost(number: int, placed: str, **more):
+    ended = {"ended_at": after(placed, 45), "ended_while": "UNASSIGNED"}
+    return order(number, placed, state="UNFULFILLED", **ended, **more)
+
+
+def test_a_quiet_zone_with_enough_drivers_is_healthy_and_says_what_it_cannot_rule_out():
+    jobs = [delivered(n, "12:00", 20, driver_id=n) for n in range(1, 6)]
+    drivers = [{"id": n} for n in range(1, 6)]
+    day = found(jobs, drivers=drivers, driver_availability_history=[duty(n, "11:00", "14:00") for n in range(1, 6)])
+    zone = day["centre"]
+    assert (zone["band"], zone["orders"], zone["available_h"]) == ("HEALTHY", 5, 15.0)
+    assert round(zone["never_high"], 2) == 0.43
+    assert zone["required_h"] == pytest.approx(5 * 18 / 60 / 0.75)  # 18 engaged minutes an order, three quarters used
+
+
+def test_most_orders_lost_is_critical_however_many_drivers_there_are():
+    jobs = [*(lost(n, "12:00") for n in range(1, 7)), *(delivered(n, "12:00", 20) for n in range(7, 11))]
+    zone = found(jobs, driver_availability_history=[duty(1, "06:00", "22:00")])["centre"]
+    assert zone["never_served"] == 6
+    assert zone["band"] == "CRITICAL"
+    assert zone["score"] == 0
+
+
+def test_few_orders_and_few_hours_are_unknown_and_have_no_score():
+    zone = found([delivered(1, "12:00", 20)], driver_availability_history=[duty(1, "12:00", "12:29")])["centre"]
+    assert (zone["band"], zone["score"]) == ("UNKNOWN", None)
+
+
+def test_without_duty_intervals_supply_is_unknown_and_no_gap_is_claimed():
+    zone = found([delivered(n, "12:00", 20) for n in range(1, 11)])["centre"]
+    assert zone["band"] == "HEALTHY"
+    assert zone["available_h"] == 0
+
+
+def test_a_driver_is_where_the_last_order_was_taken():
+    jobs = [delivered(1, "12:00", 20, zone_id=2)]
+    day = found(jobs, delivery_zones=TWO, driver_availability_history=[duty(1, "11:02", "14:02")])
+    assert (day["east"]["available_h"], day["west"]["available_h"]) == (1.0, 2.0)
+
+
+def test_a_long_wait_strains_a_zone():
+    jobs = [delivered(n, "12:00", 30, assigned_at=after("12:00", 8)) for n in range(1, 9)]
+    zone = found(jobs)["centre"]
+    assert (zone["wait_p90_min"], zone["band"]) == (8.0, "STRAINED")
+    assert zone["score"] == pytest.approx(100 * (1 - 5 / 12))
+
+
+def test_an_order_without_zone_lies_in_the_cell_of_its_merchant():
+    merchant = [{"id": 1, "zone_id": None, "lat": 40.7512, "lon": -73.9901}]
+    assert list(found([delivered(1, "12:00", 20)], merchants=merchant)) == ["cell 40.75/-74.0"]
