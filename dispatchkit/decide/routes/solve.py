@@ -22,9 +22,14 @@ def search(problem: Problem, *, solutions: int, seconds: float | None, seed: int
     starts = [n + 2 * v for v in range(len(cars))]
     manager = pywrapcp.RoutingIndexManager(n + 2 * len(cars), len(cars), starts, [s + 1 for s in starts])
     routing = pywrapcp.RoutingModel(manager)
-    _times_and_costs(problem, routing)
-    _pairs(problem, routing)
-    _loads(problem, routing)
+    try:
+        _times_and_costs(problem, routing)
+        _pairs(problem, routing)
+        _loads(problem, routing)
+    except Exception as fault:  # OR-Tools raises nothing narrower when two limits leave no value
+        if "CP Solver fail" not in str(fault):
+            raise
+        return None
     found = routing.SolveWithParameters(_parameters(solutions, seconds, routing, seed))
     if found is None:
         return None
@@ -39,7 +44,7 @@ def search(problem: Problem, *, solutions: int, seconds: float | None, seed: int
 
 
 def _legs(problem: Problem, *, service: bool, horizon: int) -> list[list[int]]:
-    """Return travel between solver nodes (tasks, then start and end of each vehicle); no way becomes `horizon`."""
+    """Return travel between solver nodes: tasks, then each vehicle's start and end. No way outlasts the horizon."""
     places: list[int | None] = [task.place for task in problem.tasks]
     waits = [task.service if service else 0 for task in problem.tasks]
     for car in problem.vehicles:
@@ -49,7 +54,7 @@ def _legs(problem: Problem, *, service: bool, horizon: int) -> list[list[int]]:
     def leg(a: int | None, b: int | None) -> int:
         if a is None or b is None:
             return 0  # a route without an end place stops where it is
-        return horizon if problem.time[a][b] < 0 else problem.time[a][b]
+        return horizon + 1 if problem.time[a][b] < 0 else problem.time[a][b]
 
     return [[leg(a, b) + wait for b in places] for a, wait in zip(places, waits, strict=True)]
 

@@ -1,0 +1,160 @@
+"""Standalone routing: a problem file in, a plan out; and a check of anyone's plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from dispatchkit.decide.routes.check import Violation, timed, violations
+from dispatchkit.decide.routes.engines import answer
+from dispatchkit.decide.routes.instance import Instance, read_json, read_lilim
+from dispatchkit.decide.routes.problem import Plan, Route
+from dispatchkit.kernel.errors import BadData, CannotCreate, InputMissing, NotPermitted, Usage
+
+FORMATS = ("json", "lilim")
+JUDGE_SCALE = 1_000_000  # others' plans are judged to the millionth of a unit
+Document = dict[str, Any]
+
+
+def plan(file: Path, form: str, *, engine: str, seconds: float | None, seed: int, solutions: int) -> Document:
+    """Return the plan of a problem file as it is printed; `seconds` is null unless a time limit was asked for.
+
+    Raises InputMissing or BadData for the file, Usage for the engine.
+    """
+    instance = _read(file, form)
+    began = monotonic()
+    found = answer(instance.problem, engine=engine, seconds=seconds, seed=seed, solutions=solutions)
+    took = None if seconds is None else round(monotonic() - began, 2)
+    wrong = violations(instance.problem, found)
+    assert not wrong, f"the engine broke a rule: {wrong[0]}"
+    return _document(instance, found) | {"seconds": took}
+
+
+def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
+    """Return every violation of a plan (a document as `plan` writes it, or one with `routes` alone)."""
+    instance = _read(file, form, judge=True)
+    document = _json(plan_file)
+    task = {node: i for i, node in enumerate(instance.nodes)}
+    car = {vehicle.id: i for i, vehicle in enumerate(instance.problem.vehicles)}
+    given = _routes(document, plan_file)
+    ids = document.get("vehicle_ids") or list(car)[: len(given)]
+    found: list[Violation] = []
+    routes: list[Route] = []
+    for n, nodes in enumerate(given):
+        unknown = [node for node in nodes if node not in task]
+        found += [Violation("UNKNOWN", None, None, f"route {n + 1} names node {node}") for node in unknown]
+        if n < len(ids) and ids[n] in car:
+            routes.append(timed(instance.problem, car[ids[n]], [task[node] for node in nodes if node in task]))
+        else:
+            found.append(Violation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
+    judged = Plan(routes=tuple(routes), unplanned=_left_out(document, plan_file), cost=0, engine="given")
+    return found + violations(instance.problem, judged, check_cost=False) + _figures(instance, judged, document)
+
+
+def check_output(out: Path, *, force: bool) -> None:
+    """Refuse a file name before any work depends on it. Raises CannotCreate, NotPermitted."""
+    if out.is_symlink():
+        raise NotPermitted(f"{out} is a symbolic link; name the file itself")
+    if out.exists() and not force:
+        raise CannotCreate(f"{out} exists; choose another name or --force")
+    if not out.parent.is_dir():
+        raise CannotCreate(f"{out.parent} is no directory")
+
+
+def write(document: Document, out: Path) -> None:
+    """Write a plan to a file, whole or not at all."""
+    part = out.with_name(f".{out.name}.part")
+    try:
+        part.write_text(json.dumps(document, sort_keys=True) + "\n", "utf-8")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _document(instance: Instance, plan: Plan) -> Document:
+    distance, duration = _totals(instance, plan)
+    return {
+        "vehicles": len(plan.routes),
+        "vehicle_ids": [instance.problem.vehicles[route.vehicle].id for route in plan.routes],
+        "distance": round(distance, 4),
+        "duration": duration,
+        "routes": [[instance.nodes[visit.task] for visit in route.visits] for route in plan.routes],
+        "unassigned": [{"id": job, "reason": reason} for job, reason in plan.unplanned],
+        "engine": plan.engine,
+        "proven": plan.proven,
+    }
+
+
+def _totals(instance: Instance, plan: Plan) -> tuple[float, float]:
+    """Return travel and time from start to end over all routes, in the file's unit."""
+    problem, distance, duration = instance.problem, 0.0, 0
+    for route in plan.routes:
+        car = problem.vehicles[route.vehicle]
+        places = [car.start, *(problem.tasks[v.task].place for v in route.visits)]
+        home = 0 if car.end is None else problem.time[places[-1]][car.end]
+        places += [] if car.end is None else [car.end]
+        distance += sum(instance.distance[a][b] for a, b in pairwise(places))
+        duration += (route.visits[-1].leave if route.visits else car.at) + home - car.at
+    return distance, duration if instance.scale == 1 else round(duration / instance.scale, 3)
+
+
+def _figures(instance: Instance, judged: Plan, document: Mapping[str, Any]) -> list[Violation]:
+    """Return the figures that a plan states and its routes belie."""
+    true = {"vehicles": sum(1 for r in judged.routes if r.visits), "distance": _totals(instance, judged)[0]}
+    stated = {name: document[name] for name in true if isinstance(document.get(name), int | float)}
+    return [
+        Violation("FIGURE_WRONG", None, None, f"the plan says {name} {said}, its routes give {true[name]:.10g}")
+        for name, said in stated.items()
+        if not abs(said - true[name]) <= 0.01
+    ]
+
+
+def _read(file: Path, form: str, *, judge: bool = False) -> Instance:
+    if form not in FORMATS:
+        raise Usage(f"{form!r} is no format; choose one of {', '.join(FORMATS)}")
+    text = _text(file)
+    try:
+        if form == "json":
+            return read_json(text)
+        return read_lilim(text, scale=JUDGE_SCALE, up=False) if judge else read_lilim(text)
+    except BadData as fault:
+        raise BadData(f"{file}: {fault}") from None
+
+
+def _text(file: Path) -> str:
+    if file.is_dir():
+        raise InputMissing(f"{file} is a directory, not a file")
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        raise InputMissing(f"there is no file {file}") from None
+    except UnicodeDecodeError as fault:
+        raise BadData(f"{file} is not UTF-8 at byte {fault.start}") from None
+
+
+def _json(file: Path) -> Document:
+    try:
+        found = json.loads(_text(file))
+    except (ValueError, RecursionError) as fault:
+        raise BadData(f"{file} is not JSON: {fault}") from None
+    if not isinstance(found, dict):
+        raise BadData(f"{file}: expected an object with routes")
+    return found
+
+
+def _routes(document: Document, file: Path) -> list[list[int]]:
+    routes = document.get("routes")
+    if not isinstance(routes, list) or not all(isinstance(r, list) and all(type(n) is int for n in r) for r in routes):
+        raise BadData(f"{file}: expected `routes`, a list of lists of node ids")
+    return routes
+
+
+def _left_out(document: Document, file: Path) -> tuple[tuple[int, str], ...]:
+    try:
+        return tuple((int(job["id"]), str(job["reason"])) for job in document.get("unassigned", []))
+    except (TypeError, ValueError, KeyError):
+        raise BadData(f"{file}: expected `unassigned`, a list of objects with id and reason") from None
