@@ -168,7 +168,7 @@ class MemoryStore:
         if in_force and delivery["driver_id"] != offer["driver_id"]:
             raise Violation("offer is accepted but its delivery is not with that driver")
 
-    def judge(self, sweep: str, group: Group) -> Stale | None:
+    def judge(self, group: Group) -> Stale | None:
         """Return why a group is stale, or None if every row is at the version it was seen at."""
         for (entity, id_), version in group.seen().items():
             row = self.rows[ENTITIES[entity]].get(id_)
@@ -181,9 +181,9 @@ class MemoryStore:
                 return Stale(entity, id_, 0, f"{entity} {id_} is there already")
         return None
 
-    def applied(self, sweep: str, group: Group) -> bool:
+    def applied(self, group: Group) -> bool:
         """Return whether every decision of a group was applied before."""
-        return all(c.decision_id(sweep) in self._applied for c in group.changes)
+        return self._applied.issuperset(group.ids)
 
 
 class _MemoryRun:
@@ -195,9 +195,9 @@ class _MemoryRun:
 
     def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
         outcome = Outcome()
-        for group in groups(changes):
-            stale = self._store.judge(self._sweep, group)
-            if stale and self._store.applied(self._sweep, group):
+        for group in groups(changes, self._sweep):
+            stale = self._store.judge(group)
+            if stale and self._store.applied(group):
                 outcome.already += len(group.changes)
             elif stale:
                 outcome.stale += [Stale(c.entity, c.id, c.version, stale.why) for c in group.changes]

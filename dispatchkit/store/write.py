@@ -33,10 +33,11 @@ TRIES, ROUNDS = 5, 3
 
 @dataclass(frozen=True)
 class Group:
-    """The changes of one root, in their order."""
+    """The changes of one root, in their order, each with its decision id."""
 
     root: Key
     changes: tuple[Change, ...]
+    ids: tuple[bytes, ...]
 
     def seen(self) -> dict[Key, int]:
         """Return the version at which this decision saw each row it writes or relies on (births left out)."""
@@ -54,13 +55,13 @@ class Group:
         return {(c.entity, c.id) for c in self.changes if c.version == 0}
 
 
-def groups(changes: Iterable[Change]) -> list[Group]:
+def groups(changes: Iterable[Change], sweep: str) -> list[Group]:
     """Return changes gathered by root, roots in lock order."""
     found: dict[Key, list[Change]] = defaultdict(list)
     for change in changes:
         found[change.root].append(change)
     ordered = sorted(found, key=lambda root: (LOCK_ORDER.index(root[0]), root[1]))
-    return [Group(root, tuple(found[root])) for root in ordered]
+    return [Group(root, tuple(found[root]), tuple(c.decision_id(sweep) for c in found[root])) for root in ordered]
 
 
 class Writer:
@@ -71,7 +72,7 @@ class Writer:
 
     def apply(self, changes: Sequence[Change], batch: int) -> Outcome:
         """Write all changes in batches of about `batch`; rows locked by others are tried again at the end."""
-        total, left = Outcome(), groups(changes)
+        total, left = Outcome(), groups(changes, self._sweep)
         for round_ in range(ROUNDS):
             busy: list[Group] = []
             for part in _parts(left, batch):
@@ -122,10 +123,10 @@ class Writer:
         self._write(ready)
         reached("rows written")
         outcome.stale = [Stale(c.entity, c.id, c.version, why) for g, why in stale for c in g.changes]
-        self._decisions([(c, "APPLIED", None) for g in ready for c in g.changes])
-        self._decisions([(c, "STALE", None) for g, _ in stale for c in g.changes])
+        self._decisions(ready, "APPLIED")
+        self._decisions([group for group, _ in stale], "STALE")
         reached("decisions written")
-        self._outbox([c for g in ready for c in g.changes])
+        self._outbox(ready)
         reached("outbox written")
         self._count(outcome)
         reached("counters written")
@@ -193,9 +194,9 @@ class Writer:
         """Part what is really stale from repeats of decisions that were applied before; return the repeats' count."""
         if not stale:
             return stale, 0
-        ids = [c.decision_id(self._sweep) for g, _ in stale for c in g.changes]
+        ids = [did for group, _ in stale for did in group.ids]
         done = {bytes(row[0]) for row in self._on.execute(query("decisions_applied"), {"ids": ids})}
-        fresh = [(g, w) for g, w in stale if not all(c.decision_id(self._sweep) in done for c in g.changes)]
+        fresh = [(g, w) for g, w in stale if not done.issuperset(g.ids)]
         return fresh, sum(len(g.changes) for g, _ in stale) - sum(len(g.changes) for g, _ in fresh)
 
     def _write(self, ready: list[Group]) -> None:
@@ -218,28 +219,37 @@ class Writer:
         if written != len(changes):
             raise DispatchError(f"{ENTITIES[shape[0]]}: {written} of {len(changes)} locked rows written; rolled back")
 
-    def _decisions(self, decided: list[tuple[Change, str, str | None]]) -> None:
+    def _decisions(self, decided: list[Group], outcome: str, state: str | None = None) -> None:
         if not decided or self._run is None:
             return
-        rows = [
-            (c.decision_id(self._sweep), c.entity, c.id, c.version, c.event, c.reason, outcome, state, _json(c.why))
-            for c, outcome, state in decided
-        ]
-        names = ("did", "entity", "id", "version", "event", "reason", "outcome", "sqlstate", "why")
-        arrays: dict[str, Any] = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        changes = [change for group in decided for change in group.changes]
+        arrays: dict[str, Any] = {
+            "did": [did for group in decided for did in group.ids],
+            "entity": [c.entity for c in changes],
+            "id": [c.id for c in changes],
+            "version": [c.version for c in changes],
+            "event": [c.event for c in changes],
+            "reason": [c.reason for c in changes],
+            "outcome": [outcome] * len(changes),
+            "sqlstate": [state] * len(changes),
+            "why": [_json(c.why) for c in changes],
+        }
         self._on.execute(query("write_decisions"), arrays | {"run": self._run})
 
-    def _outbox(self, changes: list[Change]) -> None:
+    def _outbox(self, done: list[Group]) -> None:
+        changes = [change for group in done for change in group.changes]
         if not changes:
             return
-        rows = [
-            (c.event, *c.root, c.id, c.decision_id(self._sweep) if self._run else None, _json(_payload(c)))
-            for c in changes
-        ]
-        arrays = zip(
-            ("event", "root", "root_id", "id", "did", "payload"), map(list, zip(*rows, strict=True)), strict=True
-        )
-        self._on.execute(query("write_outbox"), dict(arrays))
+        ids = [did for group in done for did in group.ids] if self._run else [None] * len(changes)
+        arrays: dict[str, Any] = {
+            "event": [c.event for c in changes],
+            "root": [c.root[0] for c in changes],
+            "root_id": [c.root[1] for c in changes],
+            "id": [c.id for c in changes],
+            "did": ids,
+            "payload": [_json({f"{c.entity}Id": c.id, **c.payload}) for c in changes],
+        }
+        self._on.execute(query("write_outbox"), arrays)
 
     def _count(self, outcome: Outcome) -> None:
         if self._run is None:
@@ -253,19 +263,16 @@ class Writer:
         outcome.poisoned = [Stale(c.entity, c.id, c.version, f"SQLSTATE {state}") for c in group.changes]
         with self._on.begin():
             self._fence()
-            self._decisions([(c, "POISON", state) for c in group.changes])
+            self._decisions([group], "POISON", state)
             self._count(outcome)
         return outcome
 
     def act(self, changes: Sequence[Change]) -> None:
         """Write an act's changes inside the caller's transaction; its rows are locked already."""
         self._tell()
-        self._write([Group(("delivery", 0), tuple(changes))])
-        self._outbox(list(changes))
-
-
-def _payload(change: Change) -> dict[str, Any]:
-    return {f"{change.entity}Id": change.id, **change.payload}
+        whole = Group(("delivery", 0), tuple(changes), ())
+        self._write([whole])
+        self._outbox([whole])
 
 
 def _json(value: Any) -> str | None:
