@@ -51,8 +51,8 @@ def expire(
     drivers: Mapping[int, Driver],
     params: Params,
     now: datetime,
-) -> list[int]:
-    """Close the offers whose hard deadline is reached, end the round if none is left; return the silent drivers.
+) -> None:
+    """Close the offers whose hard deadline is reached, and end the round if none is left.
 
     A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
     reached the phone: a lost connection is nobody's fault.
@@ -71,7 +71,6 @@ def expire(
             group.change("driver", driver, "driver_cooled_down", "OFFER_EXPIRED", rest)
     if delivery.state == "OFFERING" and len(overdue) == len(pending):
         end_round(group, delivery)
-    return [offer.driver_id for offer in overdue]
 
 
 def end_round(group: Group, delivery: Sought | Job) -> None:

@@ -38,13 +38,12 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
         by_delivery[offer.delivery_id].append(offer)
 
     groups = {delivery.id: Group(("delivery", delivery.id), now) for delivery in sought}
-    silent: set[int] = set()
     for delivery in sought:
         begin_search(groups[delivery.id], delivery, now)
-        silent.update(expire(groups[delivery.id], delivery, by_delivery[delivery.id], drivers, params, now))
+        expire(groups[delivery.id], delivery, by_delivery[delivery.id], drivers, params, now)
 
-    # Whoever was silent a moment ago still counts as asked in this run, and rests in the next.
-    pending = frozenset(offer.driver_id for offer in offers if offer.state == "PENDING") | silent
+    # As read: a driver whose offer has just run out counts as asked in this run, and rests in the next.
+    pending = frozenset(offer.driver_id for offer in offers if offer.state == "PENDING")
     held = Counter(int(driver) for driver in frames["held"]["driver_id"])
     pings = {ping.driver_id: ping for ping in rows(frames["pings"], Ping)}
     free, kept_out = free_drivers(drivers.values(), pings, held, pending, params, now)
