@@ -1,0 +1,32 @@
+"""The made-up city in either store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dispatchkit.store.memory import MemoryStore
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.contract.both import Either
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> Iterator[Either]:
+    """Yield the filled city in memory, then in Postgres: every test of the contract runs on both."""
+    if request.param == "memory":
+        yield MemoryStore(databases.city_frames(), databases.NOW)
+        return
+    with databases.fresh("city") as made:
+        yield PostgresStore(made, batch=3, now=databases.NOW)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[MemoryStore, PostgresStore]]:
+    """Yield both stores with the same city."""
+    with databases.fresh("city") as made:
+        yield (
+            MemoryStore(databases.city_frames(), databases.NOW),
+            PostgresStore(made, batch=5, now=databases.NOW),
+        )

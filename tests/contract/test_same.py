@@ -1,0 +1,121 @@
+"""One city in both stores: the same reads, the same decisions, the same tables afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from dispatchkit.flows import act, catalog
+from dispatchkit.flows.gather import RECENT, gather, queries
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.change import canonical
+from dispatchkit.kernel.feature import Event
+from dispatchkit.kernel.tables import TABLES
+from tests import databases
+from tests.contract.both import events, refusals, table
+
+GONE = 999_999_999
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Return the settings that hold where no file says otherwise."""
+    monkeypatch.chdir(tmp_path)
+    return catalog.settings()
+
+
+def assert_same_tables(memory, postgres):
+    for name in TABLES:
+        assert_frame_equal(table(memory, name), table(postgres, name), check_dtypes=False)
+
+
+@pytest.mark.parametrize("feature", catalog.FEATURES)
+def test_every_read_of_a_feature_is_the_same_frame(pair, feature, now):
+    memory, postgres = pair
+    found = catalog.feature(feature)
+    named = queries(found.sql)
+    args = {"now": now, "recent": now - RECENT}
+    ours, theirs = memory.read(dict(named), args), postgres.read(dict(named), args)
+    for name in named:
+        assert_frame_equal(ours[name], theirs[name])
+    assert any(frame.height for frame in ours.values())
+    assert gather(memory, found, now).inputs_sha256 == gather(postgres, found, now).inputs_sha256
+
+
+def test_every_read_of_an_act_is_the_same_frame(pair):
+    memory, postgres = pair
+    named = queries(act.SQL)
+    asked = {name: (where, named[name]) for name, where in act.NEIGHBOURS.items()}
+    offers = databases.city_frames()["driver_offers"].sort("state", "id").unique("state", keep="first").sort("id")
+    rows = 0
+    for offer in offers.iter_rows(named=True):
+        args = {"delivery": offer["delivery_id"], "driver": offer["driver_id"]}
+        root = ("delivery", offer["delivery_id"])
+        with (
+            memory.acting(root, drivers=[], actor="test") as one,
+            postgres.acting(root, drivers=[], actor="test") as other,
+        ):
+            ours, theirs = one.read(asked, args), other.read(asked, args)
+        for name in asked:
+            assert_frame_equal(ours[name], theirs[name])
+            rows += ours[name].height
+    assert rows > 10
+
+
+def test_three_cycles_of_all_sweeps_decide_and_leave_the_same(pair, settings, now):
+    memory, postgres = pair
+    applied = dict.fromkeys(catalog.FEATURES, 0)
+    for minutes in (0, 4, 9):
+        memory.now = now + timedelta(minutes=minutes)
+        postgres = type(postgres)(postgres.engine, batch=4, now=memory.now)
+        for name in catalog.FEATURES:
+            ours, theirs = (sweep(store, settings, name, Options()) for store in (memory, postgres))
+            assert canonical([c.shown(name) for c in ours.changes]) == canonical(
+                [c.shown(name) for c in theirs.changes]
+            )
+            assert (ours.outcome.applied, ours.outcome.stale, ours.outcome.poisoned) == (
+                theirs.outcome.applied,
+                theirs.outcome.stale,
+                theirs.outcome.poisoned,
+            )
+            assert ours.outcome.applied == len(ours.changes)
+            applied[name] += ours.outcome.applied
+    assert min(applied.values()) > 0, applied
+    assert_same_tables(memory, postgres)
+    assert sorted(map(canonical, events(memory))) == sorted(map(canonical, events(postgres)))
+
+
+def test_acts_answer_and_leave_the_same(pair, settings):
+    memory, postgres = pair
+    for store in pair:
+        sweep(store, settings, "offers", Options())
+    pending = table(memory, "driver_offers").filter(pl.col("state") == "PENDING").sort("id")
+    assigned = databases.city_frames()["deliveries"].filter(pl.col("state") == "ASSIGNED").sort("id")
+    offer, other = pending.row(0, named=True), pending.row(1, named=True)
+    asked = [
+        Event(name="accept", actor="driver:1", offer_id=offer["id"], driver_id=offer["driver_id"]),
+        Event(name="accept", actor="driver:1", offer_id=offer["id"], driver_id=offer["driver_id"]),
+        Event(name="accept", actor="driver:1", offer_id=offer["id"], driver_id=other["driver_id"]),
+        Event(name="accept", actor="driver:1", offer_id=1, driver_id=offer["driver_id"]),
+        Event(
+            name="decline",
+            actor="driver:2",
+            offer_id=other["id"],
+            driver_id=other["driver_id"],
+            args={"reason": "TOO_FAR"},
+        ),
+        Event(name="reassign", actor="ops", delivery_id=assigned["id"][0], args={"to": None, "reason": "test"}),
+        Event(name="reassign", actor="ops", delivery_id=GONE, args={"to": None, "reason": "test"}),
+    ]
+    codes = []
+    for event in asked:
+        ours, theirs = (act.act(store, settings, event).document() for store in (memory, postgres))
+        assert canonical(ours) == canonical(theirs)
+        codes.append(ours["code"])
+    assert codes[:5] == ["OK", "OK_REPLAY", "NOT_FOUND", "NOT_FOUND", "OK"], codes
+    assert_same_tables(memory, postgres)
+    assert sorted(map(canonical, events(memory))) == sorted(map(canonical, events(postgres)))
+    assert refusals(memory) == refusals(postgres) != []
