@@ -57,7 +57,13 @@ class Book:
         self.stalled_seat = [-1] * n  # whose first acceptance came to nothing, or late
         self.stall_x, self.stall_y = [0.0] * n, [0.0] * n
         self.hopeful = never(n)  # arrival at the kitchen as expected at acceptance
-        self.from_x, self.from_y = [0.0] * n, [0.0] * n  # where the driver was at acceptance
+        self.from_x, self.from_y = [0.0] * n, [0.0] * n  # where the way to the merchant begins
+        self.stacked = [0] * n  # 1 if accepted while busy with another
+        self.leaves, self.leg_x, self.leg_y = (
+            never(n),
+            [0.0] * n,
+            [0.0] * n,
+        )  # where and when the way to the door begins
         self.free_at = [0] * self.seats  # when the last job of a driver ends
         self.ready_at = [0] * self.seats  # when the driver may be asked again
         self.forced_off = never(self.seats)

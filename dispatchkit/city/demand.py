@@ -81,7 +81,7 @@ def day_demand(plan: CityPlan, ground: Ground, day: int, first_id: int, count: i
         fee=199 + (way / 1000 * 70).astype(np.int64) // 10 * 10,
         tip=np.where(gives[:, 0] < 0.55, (goods * (0.05 + 0.15 * gives[:, 1])).astype(np.int64) // 10 * 10, 0),
         cancel=_second_thoughts(placed + ahead // 2, pick("cancel")),
-        patience=placed + ahead + pick("patience").integers(35, 61, count) * MINUTE,
+        patience=placed + ahead + pick("patience").integers(25, 61, count) * MINUTE,
         propensity=pick("propensity").beta(*BETA, count),
         fate=np.searchsorted([0.9965, 0.9985], pick("fate").random(count)).astype(np.int64),
     )

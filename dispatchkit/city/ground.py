@@ -25,7 +25,7 @@ FLEET = (  # vehicle, share, m/s door to door in town, largest stack, longest wa
     ("car", 0.20, 6.0, 3, 99_000),
     ("walker", 0.08, 1.6, 1, 1_300),
 )
-ORDERS_PER_DRIVER = 8.4  # on a usual day, stacks and idle time included
+ORDERS_PER_DRIVER = 9.5  # on a usual day, stacks and idle time included
 
 
 @dataclass(frozen=True)

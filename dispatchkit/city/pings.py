@@ -47,7 +47,8 @@ def _stage_changes(st: Stages, ground: Ground) -> Track:
         "picked": (mx, my),
         "door": (d.x, d.y),
     }
-    at = np.concatenate([st.times[name] for name in where])
+    times = st.times | {"assigned": np.where(book.times("stacked") == 1, NEVER, st.times["assigned"])}
+    at = np.concatenate([times[name] for name in where])
     x, y = np.concatenate([xy[0] for xy in where.values()]), np.concatenate([xy[1] for xy in where.values()])
     here = at < NEVER
     return np.tile(book.times("seat"), len(where))[here], at[here], x[here], y[here]
@@ -70,9 +71,10 @@ def _last_minutes(st: Stages, ground: Ground, luck: Luck, duty: list[Duty], nois
             continue  # the ping at acceptance was the last
         steps, gap = (14, MINUTE) if stalled is not None else (3, 40 * SECOND)
         last = day.now - (SILENT_FOR if lost and seat not in now.job else 0) - back
-        at = np.maximum(last - gap * np.arange(steps)[::-1], 0)
+        at = np.maximum(last - gap * np.arange(steps)[::-1], now.since(seat))
+        at = np.unique(np.minimum(at, day.now - SECOND))
         x, y = zip(*[now.where(seat, int(t)) for t in at], strict=True)
-        tracks.append((np.full(steps, seat), at, np.array(x), np.array(y)))
+        tracks.append((np.full(len(at), seat), at, np.array(x), np.array(y)))
     return tracks
 
 
@@ -89,9 +91,21 @@ class _Now:
             self.job[book.seat[order]] = order  # the one picked up first is written last
         self.stalled = {s: o for s, o in self.job.items() if book.stalled_seat[o] == s and book.started[o] > now}
         self.rest_x, self.rest_y = st.day.crew.x.copy(), st.day.crew.y.copy()
+        self.rested = [0] * len(st.day.crew)
         done = np.flatnonzero(st.times["door"] < NEVER)
         for order in done[np.argsort(st.times["door"][done], kind="stable")].tolist():
-            self.rest_x[book.seat[order]], self.rest_y[book.seat[order]] = self.demand.x[order], self.demand.y[order]
+            seat = book.seat[order]
+            self.rest_x[seat], self.rest_y[seat] = self.demand.x[order], self.demand.y[order]
+            self.rested[seat] = book.door[order]
+
+    def since(self, seat: int) -> int:
+        """Return when the present leg, or the present rest, began: before it the driver was elsewhere."""
+        order, book = self.job.get(seat), self.st.day.book
+        if order is None:
+            return self.rested[seat]
+        if book.picked[order] <= self.st.day.now:
+            return min(book.leaves[order], self.st.day.now)
+        return book.started[order] if book.stacked[order] else book.assigned[order]
 
     def where(self, seat: int, at: int) -> tuple[float, float]:
         """Return the place of a driver at a moment of the last minutes: on the straight line of the current leg."""
@@ -100,8 +114,8 @@ class _Now:
             return float(self.rest_x[seat]), float(self.rest_y[seat])
         shop = (float(self.mx[order]), float(self.my[order]))
         if at >= book.picked[order]:
-            door = (float(self.demand.x[order]), float(self.demand.y[order]))
-            return _between(shop, door, at, book.picked[order], book.door[order])
+            leg, door = (book.leg_x[order], book.leg_y[order]), (self.demand.x[order], self.demand.y[order])
+            return _between(leg, (float(door[0]), float(door[1])), at, book.leaves[order], book.door[order])
         origin = (book.from_x[order], book.from_y[order])
         return _between(origin, shop, at, book.started[order], book.arrived[order])
 

@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000  # the city counts in whole milliseconds since a day's start
 NEVER = 2**60  # an event that does not happen; every real time is smaller
 WEEKDAYS = (0.86, 0.88, 0.93, 1.0, 1.18, 1.22, 1.05)  # Monday first; mean 1.02, only the ratios matter
-RUSHES = ((12.4, 0.85, 0.34), (19.2, 1.25, 0.54), (15.5, 2.6, 0.12))  # local hour, spread in hours, share
+RUSHES = ((12.4, 0.9, 0.32), (19.2, 1.3, 0.49), (15.5, 2.8, 0.19))  # local hour, spread in hours, share
 OPEN, CLOSE = 10.25, 22.5  # local hours between which orders come
 
 

@@ -19,6 +19,7 @@ class Road(Desk):
         other = self.last[seat] if book.free_at[seat] > at else -1
         book.assigned[order], book.seat[order], book.pay[order] = at, seat, pay
         book.first_assigned[order] = min(book.first_assigned[order], at)
+        book.stacked[order] = int(other >= 0)
         book.slot[order] = 3 - book.slot[other] if other >= 0 else 1
         book.from_x[order], book.from_y[order] = self.x[seat], self.y[seat]
         self.before[seat], self.last[seat] = self.last[seat], order
@@ -73,6 +74,7 @@ class Road(Desk):
         later = picked - book.picked[other]
         for moment in (book.door, book.turned, book.ended):
             moment[other] += later if moment[other] < NEVER else 0
+        book.leaves[other] += later
         book.free_at[seat] += later
         book.picked[order] = picked
         return self.bring(order, seat, book.free_at[seat])
@@ -92,7 +94,8 @@ class Road(Desk):
     def bring(self, order: int, seat: int, leaves: int) -> None:
         """The way from the merchant, or from the door before, to the door; then the driver is free there."""
         book, luck = self.book, self.luck
-        x, y = self.x[seat], self.y[seat]
+        x, y = book.leg_x[order], book.leg_y[order] = self.x[seat], self.y[seat]
+        book.leaves[order] = leaves
         way = CIRCUITY * ((x - self.dx[order]) ** 2 + (y - self.dy[order]) ** 2) ** 0.5 + 60
         door = leaves + int(way / self.speed[seat] * luck.last_leg[order] * SECOND)
         book.door[order], ends = door, door + luck.service[order]
