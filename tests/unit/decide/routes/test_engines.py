@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,9 @@ from dispatchkit.decide.routes.check import violations
 from dispatchkit.decide.routes.engines import answer
 from dispatchkit.decide.routes.exact import best_order
 from dispatchkit.decide.routes.insertion import insert_all
-from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, schedule
+from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, Weights, schedule
 from dispatchkit.decide.routes.solve import search
+from dispatchkit.kernel.chance import uniform
 from dispatchkit.kernel.errors import Usage
 from tests.unit.decide.routes.problems import least_cost, problems
 
@@ -80,6 +82,23 @@ def eight_jobs() -> Problem:
         for step, kind in enumerate(("pickup", "dropoff"))
     ]
     return Problem(tasks=tuple(pairs), vehicles=(Vehicle(id=1, start=0, capacity=3),), time=LINE)
+
+
+@pytest.mark.parametrize(
+    "weights", [Weights(late=1, finish=0, travel=0), Weights(late=0, travel=0), Weights(late=0, finish=0), Weights()]
+)
+def test_ortools_finds_what_exact_proves_whatever_costs(weights: Weights) -> None:
+    chance = [uniform(5, "routing", i) for i in range(40)]
+    spots = [(int(1000 * x), int(1000 * y)) for x, y in pairwise(chance[:10])]
+    time = [[abs(a[0] - b[0]) + abs(a[1] - b[1]) for b in spots] for a in spots]
+    tasks = []
+    for job in range(4):
+        ready, due = int(1500 * chance[20 + job]), int(3000 * chance[30 + job])
+        tasks.append(Task(job=job, kind="pickup", place=2 * job + 1, load=1, earliest=ready))
+        tasks.append(Task(job=job, kind="dropoff", place=2 * job + 2, load=-1, due=due, after=2 * job))
+    cars = (Vehicle(id=1, start=0, capacity=2),)
+    problem = Problem(tasks=tuple(tasks), vehicles=cars, time=time, weights=weights)
+    assert answer(problem, engine="ortools", solutions=150).cost == answer(problem, engine="exact").cost
 
 
 def test_ortools_gives_the_same_order_every_time() -> None:
