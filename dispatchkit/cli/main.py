@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from importlib import import_module
@@ -14,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dispatchkit import __version__
-from dispatchkit.cli.show import Call
+from dispatchkit.cli.show import Call, warn
 from dispatchkit.kernel.errors import DispatchError, IOFailed, NotPermitted
 
 app = typer.Typer(
@@ -52,9 +53,14 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Batch analytics and routing for on-demand delivery: what happened, and what to do next."""
-    ctx.obj = Call(
-        config=tuple(config or ()), db=db, data=data, json=json, quiet=quiet, verbose=verbose, debug=debug
-    )
+    if _typed_password(ctx, db):
+        warn("a password in --db is visible to other users; put the URL into DISPATCHKIT_DATABASE_URL")
+    ctx.obj = Call(config=tuple(config or ()), db=db, data=data, json=json, quiet=quiet, verbose=verbose, debug=debug)
+
+
+def _typed_password(ctx: typer.Context, db: str) -> bool:
+    source = ctx.get_parameter_source("db")
+    return source is not None and source.name == "COMMANDLINE" and re.match(r"^\w+://[^/@]*:[^/@]+@", db) is not None
 
 
 for _group in GROUPS:

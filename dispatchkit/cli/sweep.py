@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,7 @@ def sweep(
     slot: Annotated[str | None, typer.Option(help="Cron slot (an instant); done once only.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, kept in the run ledger.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=0, help="Begin no batch after so many seconds.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also say why the rest got nothing.")] = False,
 ) -> None:
     """Run one or more sweeps: read, decide, write; each under its own lock.
@@ -48,6 +50,7 @@ def sweep(
         slot=parse_instant(slot) if slot else None,
         seed=seed,
         explain=explain,
+        deadline=timedelta(seconds=deadline) if deadline is not None else None,
     )
     wanted = list(catalog.FEATURES) if "all" in names else list(dict.fromkeys(names))
     for name in wanted:

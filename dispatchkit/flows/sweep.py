@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from dispatchkit import __version__
@@ -29,6 +29,7 @@ class Options:
     slot: datetime | None = None
     seed: int | None = None
     explain: bool = False
+    deadline: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
             return Swept(name, None, slot_done=True)
         plan, gathered = _decided(run, settings, feature, options, run.now)
         reached("decided")
-        outcome = run.apply(plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held)
+        outcome = run.apply(
+            plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, deadline=options.deadline
+        )
         return Swept(
             name,
             run.now,

@@ -81,7 +81,15 @@ def engine(url: str, waits: Database | None = None) -> Engine:
             re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url),
             poolclass=NullPool,
             hide_parameters=True,
-            connect_args={"options": options, "connect_timeout": 10, "application_name": "dispatchkit"},
+            connect_args={
+                "options": options,
+                "connect_timeout": 10,
+                "application_name": "dispatchkit",
+                "target_session_attrs": "read-write",
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "tcp_user_timeout": 10_000,
+            },
         )
     except (ArgumentError, ValueError):
         raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import polars as pl
@@ -70,8 +70,10 @@ class Run(Protocol):
         """Return each query's frame, all from one snapshot."""
         ...
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
-        """Write a run's changes, group by group, each group whole or not at all."""
+    def apply(
+        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, deadline: timedelta | None = None
+    ) -> Outcome:
+        """Write a run's changes, each group whole or not at all; what is left at the deadline counts as busy."""
         ...
 
 

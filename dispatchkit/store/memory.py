@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -193,7 +193,9 @@ class _MemoryRun:
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         return self._store.read(queries, args)
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
+    def apply(
+        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, deadline: timedelta | None = None
+    ) -> Outcome:
         outcome = Outcome()
         for group in groups(changes, self._sweep):
             stale = self._store.judge(group)

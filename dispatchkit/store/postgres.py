@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -140,11 +140,13 @@ class PostgresRun:
         reached("read")
         return found
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
+    def apply(
+        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, deadline: timedelta | None = None
+    ) -> Outcome:
         """Write the changes in batches and keep the ledger's counters; see `store.write`."""
         with self._on.begin():
             self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
-        outcome = Writer(self._on, self._ticket.sweep, self.id, self._number).apply(changes, self._batch)
+        outcome = Writer(self._on, self._ticket.sweep, self.id, self._number).apply(changes, self._batch, deadline)
         self._total.add(outcome)
         return outcome
 

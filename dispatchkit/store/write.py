@@ -7,11 +7,13 @@ Audit rows come from the triggers, in the same transaction.
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -70,13 +72,17 @@ class Writer:
     def __init__(self, connection: Connection, sweep: str, run_id: str | None, lock: int | None = None) -> None:
         self._on, self._sweep, self._run, self._lock = connection, sweep, run_id, lock
 
-    def apply(self, changes: Sequence[Change], batch: int) -> Outcome:
-        """Write all changes in batches of about `batch`; rows locked by others are tried again at the end."""
+    def apply(self, changes: Sequence[Change], batch: int, deadline: timedelta | None = None) -> Outcome:
+        """Write all changes in batches of about `batch`; rows locked by others are tried again at the end.
+
+        No batch begins after the deadline; what is left then counts as busy, and the next run takes it up.
+        """
         total, left = Outcome(), groups(changes, self._sweep)
+        end = time.monotonic() + deadline.total_seconds() if deadline is not None else math.inf
         for round_ in range(ROUNDS):
             busy: list[Group] = []
             for part in _parts(left, batch):
-                done, locked = self._part(part)
+                done, locked = self._part(part) if time.monotonic() < end else (Outcome(), part)
                 total.add(done)
                 busy += locked
             left = busy

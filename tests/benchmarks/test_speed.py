@@ -117,7 +117,7 @@ def test_load_beside_read_parquet(plan: CityPlan, tmp_path: Path) -> None:
 
 
 def test_audited_write_beside_unaudited(filled: Engine) -> None:
-    """The corridor's own write: offers revoked in batches of 500, with decision, event and counters, trail on and off."""
+    """The corridor's own write in batches of 500, with decisions, events and counters; the trail on and off."""
     store = PostgresStore(filled)
     rates: dict[bool, list[float]] = {True: [], False: []}
     for round_ in range(ROUNDS):
