@@ -144,6 +144,8 @@ def checked(given: Table[str, object], name: str) -> Mapping:
     for key in ("source", "columns", "tables"):
         if key not in given:
             raise BadConfig(f"{name}: `{key}` is missing")
+    for key in ("columns", "group", "missing"):
+        _list(given.get(key, []), f"{name}: `{key}`")
     found = build(Mapping, given, name)
     if found.time_zone:
         zone(found.time_zone)
@@ -179,6 +181,8 @@ def _source(given: object, where: str, mapping: Mapping) -> Source:
     kind = next((kind for kind in _KINDS if isinstance(document, dict) and kind in document), None)
     if kind is None:
         raise BadConfig(f"{where}: expected a column name or a table with one of {', '.join(_KINDS)}")
+    if isinstance(document, dict) and kind == "key":
+        _list(document[kind], where)
     found: Source = build(_KINDS[kind], document, where)
     if isinstance(found, Key) and found.key == ("*",) and not mapping.group:
         found = Key(mapping.columns)
@@ -186,3 +190,8 @@ def _source(given: object, where: str, mapping: Mapping) -> Source:
         if column not in mapping.columns:
             raise BadConfig(f"{where}: {shown(column)!r} is not among `columns`")
     return found
+
+
+def _list(given: object, where: str) -> None:
+    if not isinstance(given, list):
+        raise BadConfig(f'{where}: expected a list such as ["one", "two"], came {shown(given)!r}')

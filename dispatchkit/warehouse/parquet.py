@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.contracts import ROW
-from dispatchkit.warehouse.facts import Tally, arrow_schema, rising
+from dispatchkit.warehouse.facts import Tally, rising
 from dispatchkit.warehouse.files import open_old, ours
 from dispatchkit.warehouse.manifest import FileFacts, Manifest
 
@@ -53,19 +54,18 @@ class ParquetTable:
     def unknown_columns(self) -> list[str]:
         """Return columns that the contract does not have. Raises BadData for missing, doubled or mistyped ones."""
         name, schema = self.facts.name, self._schema
-        known = arrow_schema(self.facts.table)
+        known = TABLES[self.facts.table].create_empty().schema
         for column in schema.names:
             if schema.names.count(column) > 1:
                 raise BadData(f"{name}: column {shown(column)} is there twice", code="DK-IN-028")
-        for field in known:
-            if field.name not in schema.names:
-                raise BadData(f"{name}: missing column {field.name}", code="DK-IN-026")
-            came = schema.field(field.name).type
-            if came != field.type:
-                raise BadData(
-                    f"{name}: column {field.name} is {came}, the contract says {field.type}", code="DK-IN-026"
-                )
-        return sorted(set(schema.names) - set(known.names))
+        came = self._scan.collect_schema()
+        for column, dtype in known.items():
+            if column not in came:
+                raise BadData(f"{name}: missing column {column}", code="DK-IN-026")
+            if came[column] != dtype:
+                fact = f"column {column} is {came[column]}, the contract says {dtype}"
+                raise BadData(f"{name}: {fact}", code="DK-IN-026")
+        return sorted(set(schema.names) - set(known))
 
     def ids(self) -> pl.Series:
         """Return the id column. Raises BadData when rows or distinct ids are not the manifest's."""
@@ -83,7 +83,7 @@ class ParquetTable:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows, numbered from 1; after the last, sums and ranges are compared with the manifest."""
         facts, tally, at = self.facts, Tally(self.facts.table), 1
-        names = arrow_schema(facts.table).names
+        names = TABLES[facts.table].column_names()
         with self._readable():
             for rows in self._scan.select(names).collect_batches(chunk_size=_ROWS, maintain_order=True):
                 if len(rows):
