@@ -12,7 +12,7 @@ import polars as pl
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.kernel.clock import Window, parse_instant, rfc3339, service_day
-from dispatchkit.kernel.errors import InputMissing
+from dispatchkit.kernel.errors import CannotCreate, InputMissing
 from dispatchkit.kernel.figures import Findings
 from dispatchkit.measure.metric import Scope
 from dispatchkit.warehouse.files import ours, write_whole
@@ -63,6 +63,8 @@ def write(findings: Findings, to: Path) -> list[Path]:
     from dispatchkit.pages.markdown import markdown
 
     tables = to / f"{findings.name}-tables"
+    if not to.parent.is_dir():
+        raise CannotCreate(f"{to.parent.name}: no such directory; make it first")
     with ours(to):
         to.mkdir(exist_ok=True)
         tables.mkdir(exist_ok=True)

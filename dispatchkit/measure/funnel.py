@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Metric, Section, Table
+from dispatchkit.kernel.figures import MAX_EXCLUDED_SHARE, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, count, need, rate
 
 READS = {
@@ -121,6 +121,7 @@ def _ever_late(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
         at="dispatch_at",
         excluded={"no assignment time": ~pl.col("known") & ~pl.col("late")},
         open_=pl.col("searching") & ~pl.col("late"),
+        why="no assignment times were imported",
         definition="without a driver for over 10 min in any episode / deliveries dispatchable",
     )
 
@@ -129,19 +130,20 @@ def _load(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
     episodes = marts["mart_episodes"]
     begins, ends = pl.lit(scope.window.since), pl.lit(scope.known_until)
     held = pl.min_horizontal(pl.coalesce("closed_at", ends), ends) - pl.max_horizontal("opened_at", begins)
-    known = episodes.filter("known")
-    seconds = known.select(held.dt.total_microseconds().clip(lower_bound=0).sum()).item() / 1e6
+    untimed = count(episodes.filter(scope.within("opened_at")), ~pl.col("known"))
+    seconds = episodes.filter("known").select(held.dt.total_microseconds().clip(lower_bound=0).sum()).item() / 1e6
     span = (scope.known_until - scope.window.since).total_seconds()
+    told = span > 0 and untimed <= MAX_EXCLUDED_SHARE * count(episodes, scope.within("opened_at"))
     return Metric(
         name="unassigned_load",
         definition="time spent unassigned, summed over deliveries / length of the window: how many wait on average",
         cohort=scope.cohort("wall clock"),
         unit="ratio",
-        value=seconds / span if span else None,
+        value=seconds / span if told else None,
         numerator=round(seconds),
         denominator=round(span),
         made_in=("seconds", "seconds"),
-        why="" if span else "nothing is known of this window",
+        why="" if told else f"{untimed:,} searches have no assignment time",
     )
 
 
@@ -177,6 +179,9 @@ def _waiting(episodes: pl.DataFrame, spans: pl.DataFrame) -> pl.Series:
 
 def _notes(orders: pl.DataFrame) -> tuple[str, ...]:
     backwards = count(orders, pl.min_horizontal("click_to_door_s", "search_s") < 0)
-    if not backwards:
-        return ()
-    return (f"{backwards:,} orders have a stage that ends before it begins; they are counted as they stand.",)
+    notes = []
+    if backwards:
+        notes.append(f"{backwards:,} orders have a stage that ends before it begins; they are counted as they stand.")
+    if orders.height and count(orders, _outcome == "delivered") == orders.height:
+        notes.append("Every order here was delivered: the source may list no others, and then tells nothing of them.")
+    return tuple(notes)

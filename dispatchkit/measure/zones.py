@@ -123,7 +123,8 @@ def _wilson(side: int) -> pl.Expr:
 
 
 def _banded(rows: pl.DataFrame) -> pl.DataFrame:
-    unknown = (pl.col("orders") < FEW_ORDERS) & (pl.col("available_s") < FEW_SECONDS)
+    few = (pl.col("orders") < FEW_ORDERS) & (pl.col("available_s") < FEW_SECONDS)
+    unknown = few | (pl.col("wait_p90_min").is_null() & ~pl.col("supply_told"))  # a source of deliveries alone
     critical = (pl.col("never_low").fill_null(0) > 0.10) | (pl.col("gap_share") > 0.5)
     strained = (pl.col("never_share") > 0.05) | (pl.col("wait_p90_min").fill_null(0) >= 6) | (pl.col("gap_share") > 0)
     band = (
@@ -215,5 +216,6 @@ def _notes(inside: pl.DataFrame) -> tuple[str, ...]:
         "A driver's hours count in the zone of the order last taken, in the home zone until the first of a shift.",
     ]
     if not inside["available_s"].sum():
-        notes.append("No duty intervals were imported: supply is unknown, so the hours gap takes no part in the bands.")
+        notes.append("No duty intervals were imported: supply is unknown and the hours gap takes no part in the bands.")
+        notes.append("Where waits are unknown too, so is the band.")
     return tuple(notes)

@@ -1,15 +1,17 @@
 -- name: mart_engaged
 -- A row is one delivery carried by a named driver, with its share of that driver's clock time.
--- Engaged time runs from assignment to the end (to as_of while it lasts); where n deliveries overlap each gets 1/n,
--- so a driver's shares sum to the time spent carrying anything. Every start and end is a step; `reached` is the
--- integral of 1/n up to that step, and a share is its rise between a delivery's own two steps: no join of intervals.
+-- Engaged time runs from assignment (from the start, where no assignment is told) to the end, or to as_of while it
+-- lasts. Where n deliveries overlap each gets 1/n, so a driver's shares sum to the time spent carrying anything. Every
+-- start and end is a step; `reached` is the integral of 1/n up to that step, and a share is its rise between a
+-- delivery's own two steps: no join of intervals.
 -- A driver who was released keeps no share of that delivery.
 CREATE OR REPLACE TABLE mart_engaged AS
 WITH run AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
 held AS (
-    SELECT d.id, d.driver_id, epoch_us(d.assigned_at) AS begins, epoch_us(coalesce(d.ended_at, run.as_of)) AS ends
+    SELECT d.id, d.driver_id,
+        epoch_us(coalesce(d.assigned_at, d.started_at)) AS begins, epoch_us(coalesce(d.ended_at, run.as_of)) AS ends
     FROM deliveries AS d CROSS JOIN run
-    WHERE d.driver_id IS NOT NULL AND d.assigned_at IS NOT NULL AND coalesce(d.ended_at, run.as_of) > d.assigned_at
+    WHERE d.driver_id IS NOT NULL AND coalesce(d.ended_at, run.as_of) > coalesce(d.assigned_at, d.started_at)
 ),
 steps AS (
     SELECT id, driver_id, begins AS at_us, 1 AS change FROM held

@@ -138,3 +138,10 @@ def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_cou
     ]  # fmt: skip
     found = offers.measure(marts(tables(jobs, reassignment_cases=cases)), scope()).metric("auto_reassignment")
     assert (found.numerator, found.denominator, found.excluded_count) == (2, 4, 1)
+
+
+def test_without_assignment_times_nobody_can_say_how_many_waited():
+    section = funnel.measure(marts(tables([delivered(1, "12:00", 20, assigned_at=None)])), scope())
+    assert section.metric("unassigned_load").value is None
+    assert section.metric("unassigned_ever_late").value is None
+    assert "may list no others" in section.notes[0]

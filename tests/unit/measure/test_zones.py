@@ -69,3 +69,8 @@ def test_a_long_wait_strains_a_zone():
 def test_an_order_without_zone_lies_in_the_cell_of_its_merchant():
     merchant = [{"id": 1, "zone_id": None, "lat": 40.7512, "lon": -73.9901}]
     assert list(found([delivered(1, "12:00", 20)], merchants=merchant)) == ["cell 40.75/-74.0"]
+
+
+def test_a_source_of_deliveries_alone_leaves_the_band_unknown():
+    jobs = [delivered(n, "12:00", 20, assigned_at=None) for n in range(1, 11)]
+    assert found(jobs)["centre"]["band"] == "UNKNOWN"
