@@ -332,7 +332,7 @@ class Routes(dy.Schema):
     driver_id = _ref("drivers")
     state = _one_of(ROUTE.states)
     planned_at = _at()
-    stops = dy.String()  # canonical JSON: [{"delivery", "kind", "eta"}, ...]
+    stops = dy.String()  # canonical JSON: [{"delivery", "kind", "eta", "leave"}, ...]
     distance_m = _count()
     duration_s = _count()
     engine = _word()
