@@ -146,7 +146,7 @@ class Sight:
     delivery: Assigned
     driver: Driver
     trail: tuple[Ping, ...]
-    sole: bool  # the driver holds nothing else, so where he goes is about this delivery
+    alone_since: datetime | None  # since when the driver has held nothing else: where he goes is about this delivery
     way_s: int | None  # from the last ping to the pickup; None without a ping or a way
     planned: datetime | None  # the pickup the driver agreed to
 
@@ -239,6 +239,14 @@ class HeldRead(dy.Schema):
     driver_id = dy.Int64(min=1)
 
 
+class FinishedRead(dy.Schema):
+    """finished: deliveries that ended a short while ago."""
+
+    id = Deliveries.id
+    driver_id = dy.Int64(min=1)
+    ended_at = dy.Datetime(time_zone="UTC", time_unit="us")
+
+
 class PendingRead(dy.Schema):
     """pending: offers that wait for an answer."""
 
@@ -266,6 +274,7 @@ READS: dict[str, type[dy.Schema]] = {
     "pings": PingRead,
     "trail": PingRead,
     "held": HeldRead,
+    "finished": FinishedRead,
     "pending": PendingRead,
     "agreed": AgreedRead,
 }

@@ -68,6 +68,13 @@ FROM deliveries
 WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')
 ORDER BY id
 
+-- name: finished
+-- Deliveries that ended a short while ago: until then their driver had something else to do.
+SELECT id, driver_id, ended_at
+FROM deliveries
+WHERE ended_at >= :recent AND ended_at <= :now AND driver_id IS NOT NULL
+ORDER BY id
+
 -- name: pending
 -- Offers that wait for an answer: their drivers are spoken for.
 SELECT id, driver_id

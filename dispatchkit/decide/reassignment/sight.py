@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
+import polars as pl
+
 from dispatchkit.decide.reassignment.model import Assigned, Sight
 from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.dispatch import Driver, Ping, legs
@@ -22,7 +24,7 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
     for ping in sorted(rows(frames["trail"], Ping), key=lambda p: (p.driver_id, p.at)):
         trails[ping.driver_id].append(ping)
     held = Counter(frames["held"]["driver_id"])
-    planned = _planned(frames)
+    planned, busy_until = _planned(frames), _busy_until(frames)
     pairs = [(delivery, carriers[driver]) for delivery in assigned if (driver := delivery.driver_id) in carriers]
     asked = {
         delivery.id: ((trails[driver.id][-1].lat, trails[driver.id][-1].lon), delivery.pickup, driver.vehicle)
@@ -35,7 +37,7 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
             delivery=delivery,
             driver=driver,
             trail=tuple(trails[driver.id]),
-            sole=held[driver.id] == 1,
+            alone_since=_latest(delivery.assigned_at, busy_until.get(driver.id)) if held[driver.id] == 1 else None,
             way_s=ways[delivery.id][0] if delivery.id in ways and ways[delivery.id][0] >= 0 else None,
             planned=planned.get((delivery.id, delivery.episode, driver.id)),
         )
@@ -53,3 +55,14 @@ def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
         except (ValueError, KeyError, TypeError, Usage):
             continue
     return found
+
+
+def _busy_until(frames: Frames) -> dict[int, datetime]:
+    """Return when each driver last ended another delivery, or had one taken away."""
+    taken = frames["cases"].filter(pl.col("released_at").is_not_null()).select("driver_id", at="released_at")
+    ended = pl.concat([frames["finished"].select("driver_id", at="ended_at"), taken])
+    return dict(ended.group_by("driver_id").agg(pl.col("at").max()).iter_rows())
+
+
+def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)

@@ -66,9 +66,9 @@ def shift_end(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
 def no_start(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     """Return a suspicion if a driver with nothing else to do has not set out for the pickup."""
     delivery = sight.delivery
-    if delivery.state != "ASSIGNED" or delivery.assigned_at is None or not (sight.sole and sight.trail):
+    if delivery.state != "ASSIGNED" or sight.alone_since is None or not sight.trail:
         return None
-    stalled = now - delivery.assigned_at
+    stalled = now - sight.alone_since
     left = _to_pickup_m(sight, sight.trail[-1])
     if stalled < params.no_start or left <= params.moved_m:
         return None
@@ -81,7 +81,7 @@ def no_start(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
 
 def not_moving(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     """Return a suspicion if a driver under way has stayed within `moved_m` of one spot that is not the pickup."""
-    if sight.delivery.state != "EN_ROUTE_PICKUP" or not (sight.sole and sight.trail):
+    if sight.delivery.state != "EN_ROUTE_PICKUP" or sight.alone_since is None or not sight.trail:
         return None
     last = sight.trail[-1]
     since = last.at
@@ -89,7 +89,7 @@ def not_moving(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
         if haversine_m(ping.lat, ping.lon, last.lat, last.lon) > params.moved_m:
             break
         since = ping.at
-    stalled = now - max(since, sight.delivery.started_at or since)
+    stalled = now - max(since, sight.alone_since, sight.delivery.started_at or since)
     if stalled < params.not_moving or _to_pickup_m(sight, last) <= params.moved_m:
         return None
     return Suspicion("NOT_MOVING", _coming(sight, stalled), {"stalled_s": _s(stalled)})
@@ -97,10 +97,9 @@ def not_moving(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
 
 def wrong_way(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     """Return a suspicion if ping after ping the driver is farther from the pickup, and by far."""
-    if sight.delivery.state == "ARRIVED_PICKUP" or not sight.sole:
+    if sight.delivery.state == "ARRIVED_PICKUP" or sight.alone_since is None:
         return None
-    since = sight.delivery.assigned_at
-    left = [_to_pickup_m(sight, ping) for ping in sight.trail if since is None or ping.at >= since]
+    left = [_to_pickup_m(sight, ping) for ping in sight.trail if ping.at >= sight.alone_since]
     left = left[-params.wrong_way_pings - 1 :]
     rising = len(left) > params.wrong_way_pings and all(a < b for a, b in pairwise(left))
     if not rising or left[-1] - left[0] < params.wrong_way_m:

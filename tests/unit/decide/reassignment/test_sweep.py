@@ -104,6 +104,17 @@ FINE = {
     "he also carries something else": city(
         moving(frm=100, to=2000), assigned(1, since=6), a_delivery(2, state="PICKED_UP", driver=7, slot=2)
     ),
+    "he has just delivered something else": city(
+        STILL,
+        assigned(1, since=12),
+        a_delivery(2, state="DELIVERED", driver=7, ended_at=NOW - minutes(4)),
+    ),
+    "something else was just taken from him": city(
+        STILL,
+        assigned(1, since=12),
+        a_delivery(2, episode=2),
+        a_case(2, delivery=2, driver=7, state="RELEASED", released_at=NOW - minutes(4)),
+    ),
     "he has the goods": city(a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)),
     "he was told of the job after his last ping": city(a_driver(7, seen=minutes(11)), assigned(since=4)),
 }
