@@ -117,7 +117,7 @@ RESET ROLE;
 SET ROLE dk_owner;
 DO $$ DECLARE t text; BEGIN
   FOREACH t IN ARRAY '{deliveries,driver_offers,unassigned_orders,reassignment_cases,drivers,driver_availability_history}'::text[] LOOP
-    EXECUTE format('DROP TRIGGER z_audit_i ON dk.%1$I; DROP TRIGGER z_audit_u ON dk.%1$I; DROP TRIGGER z_audit_d ON dk.%1$I', t); END LOOP;
+    EXECUTE format('DROP TRIGGER z_audit_i ON dk.%1$I; DROP TRIGGER z_audit_u ON dk.%1$I; DROP TRIGGER z_audit_d ON dk.%1$I; REVOKE SELECT ON dk.%1$I FROM dk_audit', t); END LOOP;
 END $$;
 DROP FUNCTION dk.audit;
 SET ROLE dk_audit;

@@ -1,0 +1,97 @@
+"""How to break each invariant by hand, as a superuser with every trigger off: a check that cannot fail is no check."""
+
+# ruff: noqa: E501 - one case a line reads best
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TRIGGERS_OFF = """DO $$ DECLARE t regclass; BEGIN
+  FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace IN ('dk'::regnamespace, 'dk_aud'::regnamespace) LOOP
+    EXECUTE format('ALTER TABLE %s DISABLE TRIGGER ALL', t); END LOOP; END $$;"""
+ONE_DECISION = "(SELECT decision_id FROM dk.decisions WHERE outcome = 'APPLIED' ORDER BY decision_id LIMIT 1)"
+ONE_ACTIVE = "(SELECT min(id) FROM dk.deliveries WHERE active)"
+ONE_OFFERING = "(SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING')"
+LONG_CHAIN = "(SELECT min(chain) FROM dk_aud.head WHERE seq >= 3)"
+RUN = (
+    "INSERT INTO dk.sweep_runs (run_id, sweep, slot, as_of, status, finished_at) "
+    "VALUES (gen_random_uuid(), 'offers', '2026-01-01', now(), '{status}', {finished});"
+)
+
+BREAKS: Mapping[str, Mapping[str, str]] = {
+    "I1": {
+        "two accepted offers of an episode": """DROP INDEX dk.offer_one_accepted;
+            UPDATE dk.driver_offers b SET state = 'ACCEPTED', delivery_id = a.delivery_id, episode = a.episode
+            FROM (SELECT * FROM dk.driver_offers WHERE state = 'ACCEPTED' ORDER BY id LIMIT 1) a
+            WHERE b.id = (SELECT min(id) FROM dk.driver_offers WHERE state = 'DECLINED')"""
+    },
+    "I2": {
+        "two deliveries in a slot": f"""DROP INDEX dk.delivery_one_per_slot;
+            UPDATE dk.deliveries b SET driver_id = a.driver_id, slot = a.slot
+            FROM (SELECT * FROM dk.deliveries WHERE id = {ONE_ACTIVE}) a
+            WHERE b.id = (SELECT max(id) FROM dk.deliveries WHERE active)""",
+        "a slot above max_stack": f"UPDATE dk.deliveries SET slot = 3 WHERE id = {ONE_ACTIVE}",
+    },
+    "I3": {
+        "the delivery is with another driver": """UPDATE dk.deliveries d SET driver_id =
+            (SELECT max(r.id) FROM dk.drivers r WHERE r.id <> d.driver_id)
+            WHERE id = (SELECT min(o.delivery_id) FROM dk.driver_offers o JOIN dk.deliveries x ON x.id = o.delivery_id
+              AND x.episode = o.episode AND x.state = 'DELIVERED' WHERE o.state = 'ACCEPTED')"""
+    },
+    "I4": {
+        "a version that nobody wrote": "UPDATE dk.drivers SET version = version + 1 WHERE id = (SELECT min(id) FROM dk.drivers)",
+        "a row gone without a trace": "DELETE FROM dk.driver_offers WHERE id = (SELECT min(id) FROM dk.driver_offers)",
+    },
+    "I5": {"a value changed in silence": "UPDATE dk.drivers SET timeouts = timeouts + 1"},
+    "I6": {
+        "an edited event": f"UPDATE dk_aud.delivery_audit_logs SET reason = 'x' WHERE chain = {LONG_CHAIN} AND seq = 2",
+        "a missing event": f"DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN} AND seq = 2",
+        "a chain cut short": f"DELETE FROM dk_aud.delivery_audit_logs e USING dk_aud.head h WHERE h.chain = {LONG_CHAIN} AND (e.chain, e.seq) = (h.chain, h.seq)",
+        "a whole chain gone": f"DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN}",
+    },
+    "I7": {
+        "one version decided twice": f"""DROP INDEX dk.decision_subject_once;
+            INSERT INTO dk.decisions SELECT decision_id || '\\x00', run_id, entity, row_id, row_version, event, reason, outcome
+            FROM dk.decisions WHERE decision_id = {ONE_DECISION}"""
+    },
+    "I8": {
+        "a decision without its event": f"UPDATE dk.decisions SET row_version = row_version + 50 WHERE decision_id = {ONE_DECISION}"
+    },
+    "I9": {
+        "an event without its decision": "UPDATE dk_aud.delivery_audit_logs SET run_id = 'nobody' WHERE run_id IS NOT NULL"
+    },
+    "I10": {
+        "a decision without outbox event": f"DELETE FROM dk.outbox WHERE decision_id = {ONE_DECISION}",
+        "an event of a decision not applied": f"UPDATE dk.decisions SET outcome = 'STALE' WHERE decision_id = {ONE_DECISION}",
+    },
+    "I11": {
+        "expired early": """ALTER TABLE dk.driver_offers DROP CONSTRAINT offer_expired_after_deadline;
+            UPDATE dk.driver_offers SET responded_at = hard_deadline - interval '1 us' WHERE state = 'EXPIRED'""",
+        "accepted late": """ALTER TABLE dk.driver_offers DROP CONSTRAINT offer_accepted_in_time;
+            UPDATE dk.driver_offers SET responded_at = hard_deadline WHERE state = 'ACCEPTED'""",
+    },
+    "I12": {
+        "an offer for a closed delivery": f"UPDATE dk.deliveries SET state = 'CANCELLED' WHERE id = {ONE_OFFERING}",
+        "an offer of an old episode": f"UPDATE dk.deliveries SET episode = episode + 1 WHERE id = {ONE_OFFERING}",
+    },
+    "I13": {
+        "a miscounted run": "UPDATE dk.sweep_runs SET applied = applied + 1, decided = decided + 1",
+        "a slot done twice": "DROP INDEX dk.sweep_run_slot;" + RUN.format(status="OK", finished="now()") * 2,
+    },
+    "I14": {
+        "an edited seal": "SELECT dk_aud.make_seal(); UPDATE dk_aud.seal SET events = events + 1",
+        "a sealed event gone": f"SELECT dk_aud.make_seal(); DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN}",
+    },
+    "I15": {
+        "an open delivery that nobody searches for": "UPDATE dk.unassigned_orders SET state = 'CANCELLED', closed_at = now() WHERE state = 'OPEN'",
+        "a search beside a delivery that has ended": f"UPDATE dk.deliveries SET state = 'CANCELLED' WHERE id = {ONE_OFFERING}",
+    },
+    "I17": {"a run that died": RUN.format(status="RUNNING", finished="NULL")},
+    "I18": {
+        "work in the hands of somebody at home": "UPDATE dk.drivers SET duty = 'OFF_DUTY' WHERE id IN (SELECT driver_id FROM dk.deliveries WHERE active)"
+    },
+    "I19": {
+        "OFFERING without an offer": "UPDATE dk.driver_offers SET state = 'REVOKED', responded_at = now() WHERE state = 'PENDING'",
+        "an offer beside UNASSIGNED": f"UPDATE dk.deliveries SET state = 'UNASSIGNED' WHERE id = {ONE_OFFERING}",
+    },
+}

@@ -1,0 +1,43 @@
+"""Every invariant of `store.check` holds on a city at work, and rises when what it forbids is done by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.store.check import checks, offenders
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.integration.broken import BREAKS, TRIGGERS_OFF
+
+
+@pytest.fixture(scope="module")
+def worked():
+    """Yield a city on which the offers sweep has run, so that runs, decisions and events exist."""
+    with databases.fresh("city") as made:
+        swept = sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), "offers", Options())
+        assert swept.outcome.applied > 0
+        yield made
+
+
+def test_a_city_at_work_has_no_offender(worked):
+    assert [(found.name, count) for found, count in offenders(worked) if count] == []
+
+
+def test_every_invariant_has_a_way_to_break_it():
+    assert sorted(BREAKS) == sorted(found.name for found in checks())
+
+
+@pytest.mark.parametrize(("name", "how"), [(name, how) for name, ways in BREAKS.items() for how in ways])
+def test_breaking_it_by_hand_is_seen(worked, name, how):
+    found = next(found for found in checks() if found.name == name)
+    with worked.connect() as on:
+        before = on.exec_driver_sql(found.sql).scalar_one()
+        driver = on.connection.driver_connection
+        assert driver is not None
+        driver.execute(TRIGGERS_OFF)
+        driver.execute(BREAKS[name][how])
+        after = on.exec_driver_sql(found.sql).scalar_one()
+        on.rollback()
+    assert (before, after > before) == (0, True)

@@ -1,0 +1,146 @@
+"""The schema goes up and down step by step, keeps every row on the way, and is what the contracts say."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.errors import SchemaMismatch, Usage
+from dispatchkit.kernel.states import DUTY, MACHINES
+from dispatchkit.kernel.tables import TABLES
+from dispatchkit.store import migrate
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+STEPS = [step for step, _ in migrate.history()]
+SQL_TYPES = {
+    pl.Int64: {"bigint", "smallint"},
+    pl.Float64: {"double precision"},
+    pl.Boolean: {"boolean"},
+    pl.String: {"text"},
+    pl.Datetime: {"timestamp with time zone"},
+    pl.Date: {"date"},
+}
+
+
+def checksums(made: Engine) -> dict[str, str]:
+    """Return one checksum over the rows of every table there is; derived columns stand for themselves."""
+    with made.connect() as on:
+        names = on.exec_driver_sql(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname NOT IN ('transitions', 'meta') "
+            "AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('dk', 'dk_aud'))"
+        )
+        return {
+            name: on.exec_driver_sql(
+                f"SELECT md5(string_agg(to_jsonb(t)::text, '' ORDER BY t)) FROM {name} t"
+            ).scalar_one()
+            for name in sorted(names.scalars())
+        }
+
+
+def fingerprint(made: Engine) -> str:
+    with made.connect() as on:
+        return migrate.fingerprint(on)
+
+
+@pytest.fixture
+def worked(city, now):
+    """Return the city after a cycle of sweeps: runs, decisions, events and audit rows are there too."""
+    for name in catalog.FEATURES:
+        sweep(PostgresStore(city, now=now), catalog.settings(), name, Options())
+    return city
+
+
+def test_every_step_goes_down_and_up_again_without_losing_a_row(worked):
+    for i, step in reversed(list(enumerate(STEPS))):
+        below = STEPS[i - 1] if i else "base"
+        was, rows = fingerprint(worked), checksums(worked)
+        migrate.down(worked, below)
+        migrate.up(worked, step)
+        assert fingerprint(worked) == was, f"the schema after {step} is another one the second time"
+        assert checksums(worked) == rows, f"{step} lost or changed rows"
+        migrate.down(worked, below)
+
+
+def test_all_the_way_down_and_up_keeps_schema_rows_and_trail(worked, now):
+    was, rows = fingerprint(worked), checksums(worked)
+    assert len(rows) > 20
+    assert migrate.down(worked, "base").revision is None
+    found = migrate.up(worked)
+    assert (found.current, found.drifted) == (True, False)
+    assert fingerprint(worked) == was
+    assert checksums(worked) == rows
+    swept = sweep(PostgresStore(worked, now=now), catalog.settings(), "offers", Options())
+    assert (swept.outcome.applied, swept.outcome.stale) == (0, []), "the finished work is still known to be finished"
+
+
+def test_every_step_down_meets_the_schema_that_a_fresh_database_had_there(worked):
+    with databases.fresh("empty") as fresh:
+        migrate.down(fresh, "base")
+        on_the_way_up = {}
+        for step in STEPS:
+            migrate.up(fresh, step)
+            on_the_way_up[step] = fingerprint(fresh)
+    for step in reversed(STEPS):
+        migrate.down(worked, step)
+        assert fingerprint(worked) == on_the_way_up[step], step
+    migrate.up(worked)
+
+
+def test_rows_changed_while_the_trail_was_down_get_a_new_baseline(worked):
+    migrate.down(worked, "20260201000300")
+    with worked.begin() as on:
+        on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'")
+    migrate.up(worked)
+    with worked.connect() as on:
+        counted = on.exec_driver_sql(
+            "SELECT count(*) FILTER (WHERE e.op = 'B'), count(*) FROM dk.drivers r JOIN dk_aud.delivery_audit_logs e "
+            "ON (e.tbl, e.row_id, e.row_version) = ('drivers', r.id, r.version) WHERE r.duty = 'ON_DUTY'"
+        )
+        baselines, drivers = counted.one()
+    assert baselines == drivers > 0
+
+
+def test_the_schema_is_that_of_the_contracts(database):
+    with database.connect() as on:
+        found = on.exec_driver_sql(
+            "SELECT table_name, column_name, data_type, is_nullable = 'YES' FROM information_schema.columns "
+            "WHERE table_schema = 'dk' AND is_generated = 'NEVER'"
+        ).all()
+    there = {(table, column): (kind, nullable) for table, column, kind, nullable in found if table in TABLES}
+    promised = {(table, name): column for table, schema in TABLES.items() for name, column in schema.columns().items()}
+    assert sorted(there) == sorted(promised)
+    for key, column in promised.items():
+        kind, nullable = there[key]
+        assert kind in SQL_TYPES[column.dtype.base_type()], key
+        assert nullable == column.nullable, key
+
+
+def test_the_database_knows_the_transitions_of_the_kernel_and_no_other(database):
+    with database.connect() as on:
+        found = {tuple(row) for row in on.exec_driver_sql("SELECT tbl, src, dst FROM dk.transitions")}
+    births = {("driver_availability_history", "", duty) for duty in DUTY.states}
+    assert found == {row for machine in MACHINES for row in machine.rows()} | births
+
+
+def test_a_schema_changed_by_hand_has_drifted(database):
+    with database.begin() as on:
+        on.exec_driver_sql("ALTER TABLE dk.drivers DISABLE TRIGGER a_guard")
+    assert migrate.status(database).drifted
+    with database.begin() as on:
+        on.exec_driver_sql("ALTER TABLE dk.drivers ENABLE ALWAYS TRIGGER a_guard")
+    assert not migrate.status(database).drifted
+
+
+def test_an_unknown_revision_is_refused_by_name(database):
+    with pytest.raises(Usage, match="no revision '999'"):
+        migrate.up(database, "999")
+
+
+def test_a_database_that_is_behind_is_refused(database):
+    migrate.down(database, STEPS[-2])
+    with pytest.raises(SchemaMismatch, match=STEPS[-1]):
+        migrate.require(database)
