@@ -37,14 +37,17 @@ class Target:
     """What the plan hopes for, shown beside a figure as a target and not as a promise."""
 
     text: str
-    sign: str = ""  # ">" or "<" where the figure can be held against `value`
+    sign: str = ""  # ">", "<" or "=" where a figure can be held against `value`
     value: float = 0.0
 
-    def met(self, value: float | None) -> bool | None:
-        """Return whether a figure meets it, None where that cannot be told."""
+    def met(self, value: float | None, low: float | None = None, high: float | None = None) -> bool | None:
+        """Return whether a figure meets it; None where there is no figure, or its interval spans the target."""
         if value is None or not self.sign:
             return None
-        return value > self.value if self.sign == ">" else value < self.value
+        if self.sign == "=":
+            return value == self.value
+        sides = {v > self.value if self.sign == ">" else v < self.value for v in (value, low, high) if v is not None}
+        return sides.pop() if len(sides) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,11 @@ class Metric:
         text += f"; excluded {self.excluded_count:,}{f' ({reasons})' if reasons else ''}; open {self.open:,}"
         text += f"; {self.why}" if self.value is None and self.why else ""
         return f"{text}; FAILED: more than {MAX_EXCLUDED_SHARE:.0%} excluded" if self.failed else text
+
+    @property
+    def target_met(self) -> bool | None:
+        """Return whether the whole interval lies on the target's good side; None where that cannot be told."""
+        return self.target.met(self.value, self.low, self.high) if self.target else None
 
     @property
     def shown(self) -> str:
@@ -239,7 +247,7 @@ def _metric(m: Metric) -> dict[str, Any]:
             "cohort": m.cohort,
             "definition": m.definition,
             "target": m.target.text if m.target else None,
-            "target_met": m.target.met(m.value) if m.target else None,
+            "target_met": m.target_met,
             "why": m.why,
             "failed": m.failed,
             "line": m.line(),

@@ -29,7 +29,7 @@ TARGETS = {
     "offer_acceptance": Target("> 80 %", ">", 0.80),
     "unassigned_never_served": Target("< 5 %", "<", 0.05),
     "auto_reassignment": Target("> 95 %", ">", 0.95),
-    "drivers_tracked": Target("100 %", ">", 0.999999),
+    "drivers_tracked": Target("100 %", "=", 1.0),
     **{f"eta_accuracy_{event}": Target("> 85 %", ">", 0.85) for event in etas.EVENTS},
     "contribution_margin": Target("+15 % against a baseline"),
     "support_tickets": Target("-50 %"),
@@ -37,7 +37,7 @@ TARGETS = {
     "customer_satisfaction": Target("+20 %"),
     "live_tracking": Target("> 60 %", ">", 0.60),
     "ops_effort": Target("-70 %"),
-    "audit_completeness": Target("100 %", ">", 0.999999),
+    "audit_completeness": Target("100 %", "=", 1.0),
     "route_efficiency": Target("+20 % against a baseline"),
 }
 UNTOLD = {  # the plan's other targets: what they would be made of, and why an export cannot tell

@@ -17,6 +17,10 @@ HEADLINE = (
     "eta_accuracy_placement auto_reassignment contribution_per_order driver_utilisation"
 ).split()
 MOST_ZONES = 24
+TARGETS = (
+    "Targets are the plan's hopes, not promises: ✓ and ✗ where the whole 95 % interval lies on one side, ~ where the "
+    "interval spans the target."
+)
 
 
 def page(findings: Findings) -> str:
@@ -199,4 +203,4 @@ def _definitions(findings: Findings) -> str:
 
 def _foot(findings: Findings) -> str:
     source = ", ".join(f"{escape(k)} <code>{escape(v)}</code>" for k, v in sorted(findings.source.items()))
-    return f"<footer>Targets are the plan's hopes, not promises. {f'Source: {source}.' if source else ''}</footer>"
+    return f"<footer>{TARGETS} {f'Source: {source}.' if source else ''}</footer>"

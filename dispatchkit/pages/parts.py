@@ -26,8 +26,8 @@ def target(metric: Metric, word: str = "") -> str:
     """Return the plan's target with a mark whether the figure meets it; empty without one."""
     if metric.target is None:
         return ""
-    met = metric.target.met(metric.value)
-    kind, mark = {True: ("good", " ✓"), False: ("bad", " ✗"), None: ("", "")}[met]
+    undecided = " ~" if metric.value is not None and metric.target.sign else ""
+    kind, mark = {True: ("good", " ✓"), False: ("bad", " ✗"), None: ("", undecided)}[metric.target_met]
     return f'<span class="target {kind}">{word}{escape(metric.target.text)}{mark}</span>'
 
 

@@ -88,9 +88,24 @@ def test_days_are_the_unit_of_the_bootstrap_and_fewer_than_five_say_nothing():
     assert spread[0] < 0.45 < spread[1]
 
 
-@pytest.mark.parametrize(("value", "met"), [(0.81, True), (0.80, False), (None, None)])
-def test_a_target_is_met_only_when_there_is_a_figure_beyond_it(value, met):
-    assert Target("> 80 %", ">", 0.8).met(value) is met
+@pytest.mark.parametrize(
+    ("value", "low", "high", "met"),
+    [
+        (0.9, 0.85, 0.95, True),
+        (0.7, 0.6, 0.78, False),
+        (1.0, 0.34, 1.0, None),  # two of two: nothing is shown yet
+        (0.81, None, None, True),
+        (0.80, None, None, False),
+        (None, None, None, None),
+    ],
+)
+def test_a_target_is_met_only_when_the_whole_interval_lies_beyond_it(value, low, high, met):
+    assert Target("> 80 %", ">", 0.8).met(value, low, high) is met
+
+
+@pytest.mark.parametrize(("value", "met"), [(1.0, True), (0.999, False)])
+def test_completeness_is_all_or_not_met(value, met):
+    assert Target("100 %", "=", 1.0).met(value, 0.9, 1.0) is met
 
 
 def test_a_missing_column_is_named():
