@@ -286,13 +286,16 @@ def _json(value: Any) -> str | None:
 
 
 def _parts(left: list[Group], batch: int) -> Iterator[list[Group]]:
+    """Yield batches; a group that sees a row which the batch writes begins the next, judged on what is left."""
     part: list[Group] = []
-    size = 0
+    size, written = 0, set[Key]()
     for group in left:
-        if part and size + len(group.changes) > batch:
+        seen = group.seen().keys() | group.births()
+        if part and (size + len(group.changes) > batch or not written.isdisjoint(seen)):
             yield part
-            part, size = [], 0
+            part, size, written = [], 0, set()
         part.append(group)
         size += len(group.changes)
+        written |= {(change.entity, change.id) for change in group.changes}
     if part:
         yield part

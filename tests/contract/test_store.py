@@ -146,6 +146,30 @@ def test_a_group_with_one_refused_change_is_refused_whole_and_the_rest_goes_thro
     assert versions == [2, 2, 2, 2, 1, 1, 2, 2, 2, 2, 2, 2]
 
 
+ROOTS = [("delivery", int(id)) for id in databases.city_frames()["deliveries"]["id"][:2]]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        asks(DRIVERS[0], root=ROOTS[1], after={"timeouts": 8}),
+        asks(DRIVERS[1], root=ROOTS[1], expects=(("driver", DRIVERS[0], 1),)),
+    ],
+    ids=["it writes the row", "it relies on the row"],
+)
+def test_two_decisions_of_one_run_about_one_row_are_judged_in_turn(store, second):
+    outcome = apply(store, asks(DRIVERS[0], root=ROOTS[0]), second)
+    assert (outcome.decided, outcome.applied) == (2, 1)
+    assert [s.why for s in outcome.stale] == [f"driver {DRIVERS[0]} is at version 2"]
+    assert row(store, "drivers", DRIVERS[0])["timeouts"] == 7
+
+
+def test_a_decision_may_build_on_one_of_another_root_in_the_same_run(store):
+    outcome = apply(store, asks(DRIVERS[0], root=ROOTS[0]), asks(DRIVERS[0], root=ROOTS[1], version=2))
+    assert (outcome.applied, outcome.stale) == (2, [])
+    assert row(store, "drivers", DRIVERS[0])["version"] == 3
+
+
 def test_a_refused_birth_leaves_no_row_and_no_event(store):
     outcome = apply(store, replace(suspicion(), after={**suspicion().after, "state": "CLEARED"}))
     assert (outcome.applied, outcome.poison, events(store)) == (0, 1, [])

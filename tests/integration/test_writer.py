@@ -1,0 +1,131 @@
+"""The one writer beside others: rows they hold, work they do at the same time, events that leave."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.errors import DatabaseUnavailable
+from dispatchkit.store.contract import Outcome, Ticket
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.contract.both import apply, events, written
+
+
+def ledger(made: Engine) -> list[tuple[object, ...]]:
+    """Return the runs as (status, decided, applied, stale, poison, busy), oldest first."""
+    with made.connect() as on:
+        found = on.exec_driver_sql(
+            "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs ORDER BY started_at"
+        )
+        return [tuple(row) for row in found]
+
+
+def raised(delivery: int) -> Change:
+    """A harmless change of a delivery."""
+    return Change(
+        entity="delivery",
+        id=delivery,
+        version=1,
+        event="delivery_raised",
+        after={"priority": 9},
+        reason="test",
+        at=databases.NOW,
+        root=("delivery", delivery),
+    )
+
+
+def counted(driver: int, timeouts: int, root: tuple[str, int] | None = None) -> Change:
+    """A harmless change of a driver; less than nothing is refused by the table."""
+    return Change(
+        entity="driver",
+        id=driver,
+        version=1,
+        event="driver_counted",
+        after={"timeouts": timeouts},
+        reason="test",
+        at=databases.NOW,
+        root=root or ("driver", driver),
+    )
+
+
+def test_rows_that_somebody_holds_are_left_for_the_next_run(city, now):
+    settings, store = catalog.settings(), PostgresStore(city, batch=4, now=now)
+    planned = sweep(store, settings, "offers", Options(dry_run=True)).changes
+    roots = sorted({change.root[1] for change in planned})
+    held = [change for change in planned if change.root[1] == roots[1]]
+    with psycopg.connect(databases.url(city)) as other:
+        other.execute("SELECT FROM dk.deliveries WHERE id = %s FOR UPDATE", (roots[1],))
+        first = sweep(store, settings, "offers", Options()).outcome
+        other.rollback()
+    assert (first.applied, first.busy, first.stale) == (len(planned) - len(held), len(held), [])
+    second = sweep(store, settings, "offers", Options()).outcome
+    assert (second.applied, second.busy) == (len(held), 0)
+    assert [row[0] for row in ledger(city)] == ["PARTIAL", "OK"]
+
+
+def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(city, now):
+    drivers = databases.city_frames()["drivers"]["id"].to_list()[:40]
+    changes = [counted(driver, -1 if i in (7, 31) else 1) for i, driver in enumerate(drivers)]
+    outcome = apply(PostgresStore(city, batch=40, now=now), *changes)
+    assert (outcome.decided, outcome.applied, outcome.poison) == (40, 38, 2)
+    assert sorted((p.id, p.why) for p in outcome.poisoned) == [(drivers[i], "SQLSTATE 23514") for i in (7, 31)]
+    assert ledger(city) == [("OK", 40, 38, 0, 2, 0)]
+
+
+def test_every_applied_decision_leaves_one_event_of_its_name(city, now):
+    for name in catalog.FEATURES:
+        swept = sweep(PostgresStore(city, batch=3, now=now), catalog.settings(), name, Options())
+        assert swept.outcome.applied == len(swept.changes) > 0
+    with city.connect() as on:
+        decided = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1").all()
+        told = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.outbox ORDER BY 1").all()
+    assert told == decided
+
+
+def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(city, now):
+    deliveries = databases.city_frames()["deliveries"]["id"].to_list()
+    drivers = databases.city_frames()["drivers"]["id"].to_list()
+
+    def work(seed: int) -> Outcome:
+        order = random.Random(seed).sample(deliveries, len(deliveries))
+        pairs = [(raised(root), counted(drivers[root % len(drivers)], root, root=("delivery", root))) for root in order]
+        ticket = Ticket(sweep=f"worker {seed}")
+        return apply(PostgresStore(city, batch=30, now=now), *itertools.chain(*pairs), ticket=ticket)
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(work, range(4)))
+    outcomes.append(work(5))  # takes up what all four found locked by one another
+    with city.connect() as on:
+        deadlocks = on.exec_driver_sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert deadlocks.scalar_one() == 0
+        newest = on.exec_driver_sql(
+            "SELECT (SELECT max(version) FROM dk.deliveries), (SELECT max(version) FROM dk.drivers)"
+        )
+        assert tuple(newest.one()) == (2, 2)
+    assert [o.poison for o in outcomes] == [0] * 5
+    assert sum(o.applied for o in outcomes) == 2 * len(drivers), "a driver's row goes with one delivery, once"
+
+
+def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(city, now):
+    store, ticket = PostgresStore(city, now=now), Ticket(sweep="offers")
+    driver = int(databases.city_frames()["drivers"]["id"][0])
+    with pytest.raises(DatabaseUnavailable), store.sweeping(ticket) as run:
+        assert run is not None
+        with psycopg.connect(databases.url(city), autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'dispatchkit'"
+            )
+        written(run, [counted(driver, 1)])
+    assert apply(store, counted(driver, 1), ticket=ticket).applied == 1
+    assert [row[0] for row in ledger(city)] == ["ABANDONED", "OK"]
+    assert len(events(store)) == 1
