@@ -26,6 +26,7 @@ class Asked(NamedTuple):
     answered: int
     pay: int
     way_m: int
+    pickup: int  # when the driver was told to be there
 
 
 OFFER_STATES = ("PENDING", "ACCEPTED", "DECLINED", "EXPIRED", "REVOKED")

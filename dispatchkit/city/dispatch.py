@@ -14,7 +14,7 @@ from dispatchkit.city.demand import ASKS, CIRCUITY, Demand
 from dispatchkit.city.desk import ANSWER_GRACE, ASK, COOLDOWN, CYCLE, QUIET, TIMEOUT, cycle
 from dispatchkit.city.ground import Ground
 from dispatchkit.city.luck import DRAWN, SILENT, Luck
-from dispatchkit.city.plan import MINUTE, NEVER
+from dispatchkit.city.plan import MINUTE, NEVER, SECOND
 from dispatchkit.city.road import Road
 from dispatchkit.city.search import Search
 
@@ -81,7 +81,8 @@ class _Dispatch(Search, Road):
         busy = book.free_at[seat] > at
         answered, state = self.answer(order, draw, at)
         round_ = book.attempt[order] + 1
-        book.offers.append(Asked(order, seat, book.episode[order], round_, state, at, answered, pay, way))
+        pickup = (book.free_at[seat] if busy else at) + int(away / self.speed[seat] * SECOND)
+        book.offers.append(Asked(order, seat, book.episode[order], round_, state, at, answered, pay, way, pickup))
         if state == ACCEPTED:
             book.timeouts[seat], book.cooled[seat] = 0, answered
             return self.accept(order, seat, answered, away, pay)

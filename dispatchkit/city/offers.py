@@ -10,7 +10,6 @@ import polars as pl
 from dispatchkit.city.book import ACCEPTED, DECLINED, EXPIRED, OFFER_STATES, REVOKED, Asked, Day
 from dispatchkit.city.deliveries import DELIVERY_ID, ids, instants
 from dispatchkit.city.desk import ANSWER_GRACE, TIMEOUT
-from dispatchkit.city.ground import Ground, degrees
 from dispatchkit.city.plan import NEVER, SECOND, Ints, draws
 from dispatchkit.kernel.states import DECLINE_REASONS
 
@@ -18,11 +17,11 @@ REASON_SHARES = {"TOO_FAR": 0.34, "LOW_PAY": 0.27, "MERCHANT_WAIT": 0.16, "OTHER
 UNSEEN = 0.15  # of the expired: the push never arrived
 
 
-def offers_frame(day: Day, ground: Ground, seed: int, since_us: int, first_id: int) -> pl.DataFrame:
+def offers_frame(day: Day, seed: int, since_us: int, first_id: int) -> pl.DataFrame:
     """Return every offer of the day; `cause` is the reason of a decline or a revocation."""
     rows = np.array(day.book.offers, dtype=np.int64).reshape(-1, len(Asked._fields))
     rows = rows[np.lexsort((rows[:, 0], rows[:, 5]))]
-    order, seat, episode, attempt, state, sent, answered, pay, way = rows.T
+    order, seat, episode, attempt, state, sent, answered, pay, way, pickup = rows.T
     count, luck = len(rows), draws(seed, day.index + 1, "offers")
     push = luck.integers(300, 2_500, count)
     look = sent + push + luck.integers(SECOND, 6 * SECOND, count)
@@ -30,7 +29,7 @@ def offers_frame(day: Day, ground: Ground, seed: int, since_us: int, first_id: i
     deadline = sent + TIMEOUT
     delivered = np.where(unseen, NEVER, np.where(sent + push <= day.now, sent + push, NEVER))
     viewed = np.where(unseen | (look > np.minimum(answered, day.now)), NEVER, look)
-    payload = _payloads(day, ground, order, pay, way)
+    payload = _payloads(instants(since_us, pickup), pay, way)
     return pl.DataFrame(
         {
             "id": ids(np.arange(count), offset=first_id),
@@ -68,13 +67,9 @@ def _causes(state: Ints, luck: np.random.Generator) -> pl.Series:
     return pl.Series(cause.tolist(), dtype=pl.String)
 
 
-def _payloads(day: Day, ground: Ground, order: Ints, pay: Ints, way: Ints) -> pl.Series:
-    """Return canonical JSON of what the driver was shown: pay, way, pickup and drop-off as [lat, lon]."""
-    merchant = day.demand.merchant[order]
-    pick_lat, pick_lon = degrees(ground.merchants.x[merchant], ground.merchants.y[merchant])
-    drop_lat, drop_lon = degrees(day.demand.x[order], day.demand.y[order])
-    columns = (way, drop_lat, drop_lon, pay, pick_lat, pick_lon)
-    frame = pl.DataFrame({f"c{i}": column for i, column in enumerate(columns)})
-    shape = '{"distance_m":{},"dropoff":[{},{}],"pay_cents":{},"pickup":[{},{}]}'
-    text = pl.format(shape.replace('{"', '<"').replace("]}", "]>"), *[pl.col(c) for c in frame.columns])
+def _payloads(pickup: pl.Series, pay: Ints, way: Ints) -> pl.Series:
+    """Return canonical JSON of what the driver agreed to: no place and no person, for the offer is audited."""
+    frame = pl.DataFrame({"way": way, "pay": pay, "pickup": pickup.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")})
+    shape = '<"distance_m":{},"pay_cents":{},"pickup_eta":"{}">'
+    text = pl.format(shape, *[pl.col(name) for name in frame.columns])
     return frame.select(text.str.replace("<", "{").str.replace(">", "}").alias("payload")).to_series()

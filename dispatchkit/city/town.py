@@ -63,7 +63,7 @@ def _tables(plan: CityPlan, ground: Ground, day: Day, luck: Luck) -> dict[str, p
         "orders": orders_frame(day, ground, since),
         "deliveries": deliveries_frame(st, since),
         "driver_locations": pings_frame(st, ground, luck, duty, plan.seed, since, first),
-        "driver_offers": offers_frame(day, ground, plan.seed, since, first),
+        "driver_offers": offers_frame(day, plan.seed, since, first),
         "driver_availability_history": duties_frame(duty, since, first),
         "unassigned_orders": episodes_frame(st, since, first),
         "reassignment_cases": cases_frame(st, ground, luck, since, first),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
 from dispatchkit.kernel.clock import parse_instant
+from dispatchkit.kernel.errors import Usage
 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")]
 Now = Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")]
@@ -70,15 +72,17 @@ def decline(
 def reassign(
     ctx: typer.Context,
     delivery: Annotated[int, typer.Argument(min=1, help="Delivery id.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
+    reason: Annotated[str, typer.Option(help="Why, in one word such as FLAT_TYRE; kept in the audit trail.")],
     to: Annotated[int | None, typer.Option(min=1, help="Hand it to this driver; otherwise it is offered anew.")] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
     """Take a delivery from its driver before pickup, to offer it anew or to hand it to another.
 
-    Example: dispatchkit act delivery reassign 12 --to 7 --reason "flat tyre"
+    Example: dispatchkit act delivery reassign 12 --to 7 --reason FLAT_TYRE
     """
+    if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", reason):
+        raise Usage("--reason is one word such as FLAT_TYRE: free text may name people, and the audit trail keeps none")
     _act(
         ctx,
         now,

@@ -78,7 +78,7 @@ def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False
             if answer.refused:
                 acting.refuse(event.name, root, answer.code)
             elif answer.changes:
-                acting.write(answer.changes)
+                acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
         return Acted(event, answer, acting.now, dry_run)
 
 

@@ -74,8 +74,9 @@ class Respond(Protocol[P]):
 
 @dataclass(frozen=True, kw_only=True)
 class Feature(Generic[Q]):
-    """One room of live work. `sql` holds the named queries; `reads` says which of them `decide` gets as frames, and by which contract
-    each is checked at the border.
+    """One room of live work. `sql` holds the named queries.
+
+    reads: which of them `decide` gets as frames, and by which contract each is checked at the border.
 
     flag: the rollout switch that governs its changes. events: act names answered by `respond`.
     """

@@ -24,8 +24,8 @@ def parse(text: str) -> dict[str, str]:
 def bind(query: str, args: Mapping[str, int | datetime]) -> str:
     """Return a query with its `:name` parameters written in as literals.
 
-    Only whole numbers and instants may be bound: no text of a user ever becomes SQL. Written as literals, the same query
-    runs on Postgres and on the in-memory store.
+    Only whole numbers and instants may be bound: no text of a user ever becomes SQL. Written as literals, the same
+    query runs on Postgres and on the in-memory store.
     """
 
     def literal(match: re.Match[str]) -> str:

@@ -62,6 +62,7 @@ CASE = machine(
     },
 )
 CASE_OPEN = CASE.states - CASE.terminal
+CASE_SUSPECT = frozenset({"SUSPECTED", "GRACE", "CONFIRMED"})  # one of these for each delivery, and one of the rest
 
 ROUTE = machine("route_optimization_data", {BIRTH: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"})
 

@@ -86,8 +86,8 @@ class Acting(Protocol):
         """Return each (table, query) as a frame typed by the table's contract."""
         ...
 
-    def write(self, changes: Sequence[Change]) -> None:
-        """Write the act's changes; a version that moved is a bug here, since the rows are locked."""
+    def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
+        """Write the act's changes, `reason` beside them in the audit trail; the rows are locked, so none is stale."""
         ...
 
     def refuse(self, event: str, root: tuple[str, int], code: str) -> None:

@@ -14,13 +14,18 @@ from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.errors import DispatchError, IllegalTransition, TryLater
 from dispatchkit.kernel.machine import BIRTH
 from dispatchkit.kernel.sql import bind
-from dispatchkit.kernel.states import ACTIVE, CASE_OPEN, MACHINES, OPEN, WITH_DRIVER
+from dispatchkit.kernel.states import ACTIVE, CASE_OPEN, CASE_SUSPECT, MACHINES, OPEN, WITH_DRIVER
 from dispatchkit.kernel.tables import ENTITIES, TABLES
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, Stale, Ticket
 from dispatchkit.store.write import Group, groups
 
 Row = dict[str, Any]
 _MACHINES = {machine.table: machine for machine in MACHINES}
+ONE_A_DELIVERY = (  # as the partial unique indexes have it
+    ("unassigned_orders", frozenset({"OPEN"})),
+    ("reassignment_cases", CASE_SUSPECT),
+    ("reassignment_cases", CASE_OPEN - CASE_SUSPECT),
+)
 _STATE = {"drivers": "duty", "driver_availability_history": "duty"}
 
 
@@ -134,10 +139,10 @@ class MemoryStore:
                 raise Violation("delivery_one_per_slot")
         if table == "driver_offers":
             self._check_offer(row, others, born=born)
-        for name, open_states in (("unassigned_orders", {"OPEN"}), ("reassignment_cases", CASE_OPEN)):
-            rivals = [r for r in others if r["state"] in open_states] if table == name else []
-            if row.get("state") in open_states and any(r["delivery_id"] == row["delivery_id"] for r in rivals):
-                raise Violation(f"{name}: one open for each delivery")
+        for name, exclusive in ONE_A_DELIVERY:
+            rivals = [r for r in others if r["state"] in exclusive] if table == name else []
+            if row.get("state") in exclusive and any(r["delivery_id"] == row["delivery_id"] for r in rivals):
+                raise Violation(f"{name}: one of {', '.join(sorted(exclusive))} for each delivery")
 
     def _check_offer(self, row: Row, others: list[Row], *, born: bool) -> None:
         delivery = self.rows["deliveries"].get(row["delivery_id"])
@@ -223,7 +228,7 @@ class _MemoryActing:
             name: found[name].select(list(TABLES[table].columns())).sort("id") for name, (table, _) in queries.items()
         }
 
-    def write(self, changes: Sequence[Change]) -> None:
+    def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
         self._store.commit("act", changes, decided=False)
 
     def refuse(self, event: str, root: tuple[str, int], code: str) -> None:

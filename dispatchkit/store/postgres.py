@@ -171,9 +171,9 @@ class PostgresActing:
         """Return each (table, query) as a frame of the table's contract, as the locked transaction sees it."""
         return {name: read.typed(self._on, table, query, args) for name, (table, query) in queries.items()}
 
-    def write(self, changes: Sequence[Change]) -> None:
-        """Write the act's changes."""
-        Writer(self._on, "act", None).act(changes)
+    def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
+        """Write the act's changes; the audit trail keeps the reason."""
+        Writer(self._on, reason, None).act(changes)
 
     def refuse(self, event: str, root: tuple[str, int], code: str) -> None:
         """Record a refusal; it commits with the transaction."""

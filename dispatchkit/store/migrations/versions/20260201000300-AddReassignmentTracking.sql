@@ -7,7 +7,10 @@ CREATE TABLE dk.reassignment_cases (
   confirmed_at timestamptz, released_at timestamptz, closed_at timestamptz, pickup_distance_m bigint CHECK (pickup_distance_m >= 0),
   new_driver_id bigint REFERENCES dk.drivers, actor text, version bigint NOT NULL);
 SELECT dk.restore('reassignment_cases');
-CREATE UNIQUE INDEX case_one_open ON dk.reassignment_cases (delivery_id) WHERE state IN ('SUSPECTED', 'GRACE', 'CONFIRMED', 'RELEASED', 'REOFFERING', 'REASSIGNED');
+-- One suspicion at a time; a reassignment stays open beside it until its delivery ends.
+CREATE UNIQUE INDEX case_one_suspicion ON dk.reassignment_cases (delivery_id) WHERE state IN ('SUSPECTED', 'GRACE', 'CONFIRMED');
+CREATE UNIQUE INDEX case_one_release ON dk.reassignment_cases (delivery_id) WHERE state IN ('RELEASED', 'REOFFERING', 'REASSIGNED');
+CREATE INDEX deliveries_ended ON dk.deliveries (ended_at);
 CREATE INDEX cases_of_delivery ON dk.reassignment_cases (delivery_id);
 INSERT INTO dk.transitions SELECT 'reassignment_cases', src, unnest(string_to_array(dst, ' ')) FROM (VALUES
   ('', 'SUSPECTED GRACE CONFIRMED'),
@@ -28,6 +31,7 @@ RESET ROLE;
 SET ROLE dk_owner;
 SELECT dk.keep('reassignment_cases');
 DROP TABLE dk.reassignment_cases;
+DROP INDEX dk.deliveries_ended;
 DROP FUNCTION dk.guard_reassignment_cases;
 DELETE FROM dk.transitions WHERE tbl = 'reassignment_cases';
 RESET ROLE;
