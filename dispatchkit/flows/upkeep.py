@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from dispatchkit.kernel.clock import EARLIEST, LATEST
 from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, Usage
@@ -22,6 +24,7 @@ from dispatchkit.warehouse.intake import Intake, read_native, require
 from dispatchkit.warehouse.load import QUARANTINE_FILE, LoadReport, write_quarantine
 from dispatchkit.warehouse.manifest import Manifest
 
+T = TypeVar("T")
 MADE_UP = "made-up"  # the revision of exports that no database wrote
 _PERIOD = parse(Path(__file__).with_name("extract.sql").read_text("utf-8"))
 
@@ -129,11 +132,26 @@ def extract(
             force=force,
         ) as writer,
     ):
-        for table, schema in TABLES.items():
-            writer.append(table, schema.create_empty())  # a table without rows is still part of an export
-            writer.append(table, snapshot.table(table, cut.get(table, ""), period if table in cut else None))
+        for name, schema in TABLES.items():
+            writer.append(name, schema.create_empty())  # a table without rows is still part of an export
+        rows = (
+            (table, batch)
+            for table in TABLES
+            for batch in snapshot.table(table, cut.get(table, ""), period if table in cut else None)
+        )
+        for name, batch in _ahead(rows):
+            writer.append(name, batch)
     assert writer.manifest is not None  # leaving the block without an error completes the export
     return writer.manifest
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items, the next one being fetched while one is used: the database reads as the disk writes."""
+    with ThreadPoolExecutor(1) as fetcher:
+        coming = fetcher.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = fetcher.submit(next, items, None)
+            yield item
 
 
 def inside(to: Path) -> None:

@@ -70,13 +70,12 @@ class _TableFile:
         self.tally = Tally(table)
         self._file = open_new(self.tmp)
         self._sink = _Hashed(self._file)
-        texts = [column.name for column in self.schema if pa.types.is_string(column.type)]
         self._writer = pq.ParquetWriter(
             pa.PythonFile(self._sink, mode="w"),
             self.schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=texts,
+            use_dictionary=list(meta_columns(table, "words")),  # few words; ids and payloads rarely repeat
             write_page_checksum=True,
             store_schema=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 import polars as pl
 import pyarrow as pa
@@ -20,10 +21,16 @@ _ARROW: dict[type[pl.DataType], pa.DataType] = {
 }
 
 
+@cache
+def shape(table: str) -> pl.Schema:
+    """Return column -> polars type of a table's contract."""
+    return TABLES[table].create_empty().schema
+
+
+@cache
 def arrow_schema(table: str) -> pa.Schema:
     """Return the Arrow schema in which a table is written."""
-    shape = TABLES[table].create_empty().schema
-    return pa.schema([(name, _ARROW[dtype.base_type()]) for name, dtype in shape.items()])
+    return pa.schema([(name, _ARROW[dtype.base_type()]) for name, dtype in shape(table).items()])
 
 
 def meta_columns(table: str, key: str) -> dict[str, str]:
@@ -36,8 +43,7 @@ class Tally:
     """Running rows, ranges and sums of one table; `rising` stays true while ids arrive in strict order."""
 
     def __init__(self, table: str) -> None:
-        shape = TABLES[table].create_empty().schema
-        ranged = ["id", *(name for name, dtype in shape.items() if isinstance(dtype, pl.Datetime))]
+        ranged = ["id", *(name for name, dtype in shape(table).items() if isinstance(dtype, pl.Datetime))]
         self.rows = 0
         self.rising = True
         self.cents = {name: 0 for name, kind in meta_columns(table, "kind").items() if kind == "cents"}

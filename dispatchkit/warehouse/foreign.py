@@ -14,9 +14,9 @@ import polars as pl
 
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.states import DELIVERY
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.build import MAX_QUARANTINE
 from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, NOT_TIME, ROW, TWO_VERSIONS, harmless, judge, limit
+from dispatchkit.warehouse.facts import shape
 from dispatchkit.warehouse.intake import Intake
 from dispatchkit.warehouse.lines import FILE, LINES, Records, read_records
 from dispatchkit.warehouse.mapping import Column, Mapping
@@ -72,9 +72,8 @@ def _tables(rows: pl.DataFrame, mapping: Mapping) -> tuple[dict[str, pl.DataFram
     """Return each table's typed rows, one a record, and the faults of fields that could not be read."""
     tables, faults = {}, [pl.DataFrame(schema=_FAULT)]
     for table, sources in mapping.sources().items():
-        shape = TABLES[table].create_empty().schema
         values = [rows.get_column(RECORD)]
-        for name, dtype in shape.items():
+        for name, dtype in shape(table).items():
             if name not in sources:
                 values.append(pl.Series(name, [None] * len(rows), dtype))
                 continue

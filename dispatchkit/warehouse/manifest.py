@@ -27,6 +27,7 @@ from dispatchkit.kernel.errors import (
     shown,
 )
 from dispatchkit.kernel.tables import TABLES
+from dispatchkit.warehouse.facts import shape
 from dispatchkit.warehouse.files import digest, open_old
 
 FORMAT = 1
@@ -76,7 +77,7 @@ class Manifest:
 
 def column_types(table: str) -> dict[str, str]:
     """Return column -> type of a table's contract, in the words a manifest uses."""
-    return {name: type_name(dtype) for name, dtype in TABLES[table].create_empty().schema.items()}
+    return {name: type_name(dtype) for name, dtype in shape(table).items()}
 
 
 def type_name(dtype: pl.DataType) -> str:

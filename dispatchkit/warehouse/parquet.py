@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dispatchkit.kernel.errors import BadData, shown
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.contracts import ROW
-from dispatchkit.warehouse.facts import Tally, rising
+from dispatchkit.warehouse.facts import Tally, rising, shape
 from dispatchkit.warehouse.files import open_old, ours
 from dispatchkit.warehouse.manifest import FileFacts, Manifest
 
@@ -54,7 +53,7 @@ class ParquetTable:
     def unknown_columns(self) -> list[str]:
         """Return columns that the contract does not have. Raises BadData for missing, doubled or mistyped ones."""
         name, schema = self.facts.name, self._schema
-        known = TABLES[self.facts.table].create_empty().schema
+        known = shape(self.facts.table)
         for column in schema.names:
             if schema.names.count(column) > 1:
                 raise BadData(f"{name}: column {shown(column)} is there twice", code="DK-IN-028")
@@ -83,7 +82,7 @@ class ParquetTable:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows, numbered from 1; after the last, sums and ranges are compared with the manifest."""
         facts, tally, at = self.facts, Tally(self.facts.table), 1
-        names = TABLES[facts.table].column_names()
+        names = list(shape(facts.table))
         with self._readable():
             for rows in self._scan.select(names).collect_batches(chunk_size=_ROWS, maintain_order=True):
                 if len(rows):
