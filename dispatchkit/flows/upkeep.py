@@ -70,7 +70,7 @@ def read_files(
     sha256, rows: what the sender said of a single foreign file; lines after the header. Raises Usage, BadData, ...
     """
     if mapping is None:
-        if len(paths) != 1 or sha256 is not None or rows is not None:
+        if len(paths) != 1 or paths[0].is_file() or sha256 is not None or rows is not None:
             raise Usage("an export of ours is one directory and has a manifest; foreign files need --mapping FILE")
         return read_native(paths[0], now=now, strict=strict, revisions=_revisions())
     if (sha256 is not None or rows is not None) and len(paths) != 1:

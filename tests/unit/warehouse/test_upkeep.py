@@ -1,0 +1,135 @@
+"""Data in and out of a real Postgres, through the flows and the command line."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dispatchkit.flows import upkeep
+from dispatchkit.kernel.errors import NotPermitted, Refused
+from dispatchkit.kernel.tables import TABLES
+from dispatchkit.warehouse.intake import read_native
+from tests import databases
+
+HEAD = "store,placed,done,cents\n"
+MAPPING = """
+source = "shop"
+columns = ["store", "placed", "done", "cents"]
+[tables.merchants]
+id = { key = ["store"] }
+label = { text = "store {store}" }
+[tables.customers]
+id = { key = [] }
+[tables.orders]
+id = { key = ["*"] }
+customer_id = { key = [] }
+merchant_id = { key = ["store"] }
+placed_at = "placed"
+items = { constant = 1 }
+goods_cents = "cents"
+fee_cents = { constant = 0 }
+source = { constant = "shop" }
+[tables.deliveries]
+id = { key = ["*"] }
+order_id = { key = ["*"] }
+state = { constant = "DELIVERED" }
+driver_unknown = { constant = true }
+created_at = "placed"
+dispatch_at = "placed"
+ended_at = "done"
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "shop.toml").write_text(MAPPING)
+    line = "{},2026-03-02T12:00:00Z,2026-03-02T12:{}:00Z,{}\n"
+    (tmp_path / "shop.csv").write_text(
+        HEAD + line.format(1, 30, 900) + line.format(2, 40, 950) + line.format(2, 41, -5)
+    )
+    return tmp_path
+
+
+def test_what_a_database_holds_comes_out_in_again_and_out_the_same(city, database, tmp_path, now):
+    upkeep.extract(databases.url(city), tmp_path, tmp_path / "a")
+    came = upkeep.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
+    assert came.quarantine.is_empty()
+    done = upkeep.import_files(databases.url(database), tmp_path, came)
+    assert sum(counts.inserted for counts in done.tables.values()) == came.counts["lines"]
+    again = upkeep.import_files(databases.url(database), tmp_path, came)
+    assert sum(counts.inserted for counts in again.tables.values()) == again.conflicting == 0
+    upkeep.extract(databases.url(database), tmp_path, tmp_path / "b")
+    for table in TABLES:
+        one, two = (pl.read_parquet(tmp_path / x / f"{table}.parquet") for x in ("a", "b"))
+        assert one.drop("version", strict=False).equals(two.drop("version", strict=False)), table
+
+
+def test_an_extract_of_a_period_has_its_orders_and_all_that_hangs_on_them(city, tmp_path, now):
+    since, until = now - timedelta(hours=3), now - timedelta(hours=1)
+    upkeep.extract(databases.url(city), tmp_path, tmp_path / "x", since=since, until=until)
+    came = read_native(tmp_path / "x", now=now + timedelta(days=3650))
+    assert came.quarantine.is_empty()  # so nothing points to a row that was left out
+    placed = databases.city_frames()["orders"].get_column("placed_at")
+    assert len(came.frames["orders"]) == placed.is_between(since, until, closed="left").sum() > 0
+    assert 0 < len(came.frames["driver_offers"]) < len(databases.city_frames()["driver_offers"])
+
+
+def test_a_limit_on_changes_is_kept_before_anything_is_written(database, shop):
+    came = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
+    with pytest.raises(Refused, match="7 rows would be written, --max-changes is 6"):
+        upkeep.import_files(databases.url(database), shop, came, max_changes=6)
+    done = upkeep.import_files(databases.url(database), shop, came, max_changes=7)
+    assert {table: counts.inserted for table, counts in done.tables.items()} == {
+        "merchants": 2,
+        "customers": 1,
+        "orders": 2,
+        "deliveries": 2,
+    }
+
+
+def test_import_tells_what_it_read_and_exits_3_for_a_bad_row(database, shop, cli):
+    words = ("import", shop / "shop.csv", "--mapping", shop / "shop.toml")
+    dry = cli("--json", "--data", shop, "data", *words, "--dry-run", db=database)
+    assert dry.exit == 3 and not (shop / "quarantine.csv").exists()
+    real = cli("--json", "--data", shop, "data", *words, db=database)
+    told = json.loads(real.stdout)
+    assert told["tables"] == json.loads(dry.stdout)["tables"]
+    assert (told["read"]["lines"], told["read"]["records"], told["read"]["quarantined_lines"]) == (3, 2, 1)
+    assert real.exit == 3 and real.stderr.count("\n") == 1 and "DK-IN-034: shop.csv:3" in real.stderr
+    assert "shop.csv,3,goods_cents,DK-IN-034" in (shop / "quarantine.csv").read_text()
+
+
+REFUSED = [
+    (("import", "shop.csv"), 2, "foreign files need --mapping"),
+    (("import", "none.csv", "--mapping", "shop.toml"), 66, "no such file"),
+    (("import", "shop.csv", "--mapping", "none.toml"), 66, "no such file"),
+    (("import", "shop.csv", "--mapping", "shop.csv"), 78, "not TOML"),
+    (("import", "shop.csv", "--mapping", "shop.toml", "--rows", "4"), 65, "3 rows, 4 were announced"),
+    (("import", "shop.csv", "--mapping", "shop.toml", "--sha256", "0" * 64), 65, "checksum mismatch"),
+    (("load", "none"), 66, "no such export"),
+    (("load", "."), 65, "no manifest"),
+    (("check", ".", "--max-age", "soon"), 2, "expected a span"),
+    (("check", ".", "--now", "yesterday"), 2, "not an instant"),
+    (("extract", "--since", "2026-03-03", "--until", "2026-03-02"), 2, "is not before"),
+    (("extract", "--to", "../x"), 77, "outside output root"),
+    (("sample", "--to", "../x"), 77, "outside output root"),
+    (("sample", "--to", "none/x"), 73, "no such directory"),
+]
+
+
+@pytest.mark.parametrize(("words", "exit_code", "gist"), REFUSED, ids=[" ".join(r[0])[:50] for r in REFUSED])
+def test_a_call_that_cannot_be_served_says_so_in_one_line(words, exit_code, gist, shop, cli):
+    ran = cli("--data", "here", "data", *words)
+    assert (ran.exit, ran.stdout) == (exit_code, "")
+    assert gist in ran.stderr and ran.stderr.count("\n") == 1
+
+
+def test_an_absolute_output_is_meant_and_a_climbing_one_is_not(tmp_path):
+    upkeep.inside(tmp_path / "x")
+    upkeep.inside(Path("a/../x"))
+    with pytest.raises(NotPermitted):
+        upkeep.inside(Path("a/../../x"))
