@@ -131,6 +131,8 @@ def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
     where = place(made.url.render_as_string(hide_password=True))
     if not state and isinstance(original, psycopg.OperationalError):
         return DatabaseUnavailable(f"cannot connect to {where}, or the connection was lost")
+    if not state and isinstance(original, psycopg.ProgrammingError):  # libpq did not understand an option in it
+        return Usage("--db holds an option that Postgres does not know; expected postgresql://user@host/database")
     primary = original.diag.message_primary if isinstance(original, psycopg.Error) else None
     said = f"{primary or 'database error'} (SQLSTATE {state})"
     for pattern, kind in _KINDS:

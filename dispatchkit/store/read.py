@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,17 +20,14 @@ from dispatchkit.store.contract import Args
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Ask = Callable[[str], Any]  # SQL in, Arrow stream out
 _INTS = (pl.Int8, pl.Int16, pl.Int32)
 
 
 def frames(made: Engine, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
     """Return each query's frame, all from one repeatable-read, read-only snapshot."""
-    with _adbc(made) as cursor:
-        found = {}
-        for name, query in queries.items():
-            cursor.execute(bind(query, args))
-            found[name] = _usual(pl.DataFrame(cursor.fetch_arrow()))
-        return found
+    with _adbc(made) as ask:
+        return {name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()}
 
 
 def typed(on: Connection, table: str, query: str, args: Args) -> pl.DataFrame:
@@ -50,45 +47,62 @@ class Snapshot:
     snapshot: str
     database_id: str
     revision: str
-    _cursor: Any
+    _ask: Ask
 
     def table(self, name: str, where: str = "", args: Args | None = None) -> Iterator[pa.RecordBatch]:
         """Yield a table's rows in ascending id as Arrow batches, columns in the contract's order."""
+        import pyarrow as pa
+
         listed = ", ".join(_cast(name, column) for column in statements.columns(name))
         condition = f" WHERE {where}" if where else ""
-        self._cursor.execute(bind(f"SELECT {listed} FROM dk.{name}{condition} ORDER BY id", args or {}))  # noqa: S608
-        yield from self._cursor.fetch_record_batch()
+        stream = self._ask(bind(f"SELECT {listed} FROM dk.{name}{condition} ORDER BY id", args or {}))  # noqa: S608
+        try:
+            yield from pa.RecordBatchReader.from_stream(stream)
+        except (pa.ArrowException, OSError):
+            raise DatabaseUnavailable(
+                f"reading {name} broke off: the connection was lost or the query stopped"
+            ) from None
 
 
 @contextmanager
 def snapshot(made: Engine) -> Iterator[Snapshot]:
     """Yield one repeatable-read snapshot of a database at the newest revision. Raises SchemaMismatch otherwise."""
     migrate.require(made)
-    with _adbc(made, role="dk_export") as cursor:
-        cursor.execute(statements.query("snapshot").text)
-        row = pl.DataFrame(cursor.fetch_arrow()).row(0, named=True)
-        yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), cursor)
+    with _adbc(made, role="dk_export") as ask:
+        row = pl.DataFrame(ask(statements.query("snapshot").text)).row(0, named=True)
+        yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), ask)
 
 
 @contextmanager
-def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Any]:
-    import adbc_driver_manager
-    import adbc_driver_postgresql.dbapi as adbc
+def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Ask]:
+    """Yield a function that runs one query in the snapshot; each stream is read before the next query.
+
+    The driver is used below its DBAPI: that would import pyarrow and pandas, a third of a second of every command.
+    """
+    from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
+    from adbc_driver_postgresql import connect as database
 
     url = made.url.render_as_string(hide_password=False).replace("postgresql+psycopg://", "postgresql://")
     try:
-        with adbc.connect(url, autocommit=True) as found, found.cursor() as cursor:
+        with database(url) as opened, AdbcConnection(opened) as on, AdbcStatement(on) as statement:
+
+            def ask(query: str) -> Any:
+                statement.set_sql_query(query)
+                return statement.execute_query()[0]
+
             for setting in (
                 f"SET ROLE {role}",
                 "SET search_path = dk, pg_temp",
                 "SET timezone = 'UTC'",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             ):
-                cursor.execute(setting)
-            yield cursor
-            cursor.execute("COMMIT")
-    except adbc_driver_manager.Error as fault:
+                ask(setting)
+            yield ask
+            ask("COMMIT")
+    except Error as fault:
         raise _known(fault, made) from None
+    except pl.exceptions.ComputeError:  # its text may hold row values
+        raise DatabaseUnavailable("a read broke off: connection lost or query stopped") from None
 
 
 def _known(fault: Any, made: Engine) -> DispatchError:

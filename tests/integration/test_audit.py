@@ -34,7 +34,8 @@ def test_the_chain_can_be_recomputed_by_anyone_from_what_stands_in_it(city, now)
     with city.connect() as on:
         rows = on.exec_driver_sql(
             f"SELECT chain, seq, tbl, row_id, row_version, op, old, new, login, actor, run_id, reason, {STAMP}, "
-            f"prev, hash FROM {LOGS} WHERE chain IN (SELECT chain FROM {LOGS} WHERE run_id IS NOT NULL) ORDER BY chain, seq"
+            f"prev, hash FROM {LOGS} WHERE chain IN (SELECT chain FROM {LOGS} WHERE run_id IS NOT NULL) "
+            "ORDER BY chain, seq"
         ).all()
     heads: dict[int, bytes] = {}
     for *body, prev, written in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from dispatchkit.flows import catalog
@@ -133,6 +134,11 @@ def test_a_schema_changed_by_hand_has_drifted(database):
     with database.begin() as on:
         on.exec_driver_sql("ALTER TABLE dk.drivers ENABLE ALWAYS TRIGGER a_guard")
     assert not migrate.status(database).drifted
+
+
+def test_the_file_names_tell_the_history_that_alembic_reads():
+    steps = [step.revision for step in ScriptDirectory(str(migrate.SCRIPTS)).walk_revisions()]
+    assert STEPS == steps[::-1]
 
 
 def test_an_unknown_revision_is_refused_by_name(database):

@@ -1,0 +1,147 @@
+"""What the commands say and return when the database is not as it should be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dispatchkit.cli import main
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.store import migrate
+from dispatchkit.store.contract import Ticket
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+SECRET = "geheim42"
+OPTIONS = ("--now", rfc3339(databases.NOW))
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Return a function that runs a command line in this process: (exit, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: object) -> tuple[int, str, str]:
+        code = main.run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def one_line(stderr: str) -> str:
+    """Return the only message; warnings stand in lines of their own."""
+    lines = [line for line in stderr.splitlines() if not line.startswith("dispatchkit: warning:")]
+    assert len(lines) == 1, stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        (f"postgresql://u:{SECRET}@127.0.0.1:1/x", 69),
+        (f"postgresql://u:{SECRET}@no-such-host.invalid/x", 69),
+        (f"postgresql://u:{SECRET}@/x?host=/nowhere", 69),
+        (f"postgresql://u:{SECRET}@127.0.0.1:port/x", 2),
+        (f"postgresql://u:{SECRET}@[::1/x", 2),
+        (f"postgresql://u:{SECRET}@127.0.0.1:99999/x", 69),
+        (f"postgresql://127.0.0.1:1/x?password={SECRET}", 69),
+        (f"postgresql://127.0.0.1:1/x?pasword={SECRET}", 2),
+        (f"sqlite:///{SECRET}.db", 2),
+        (SECRET, 2),
+        ("", 2),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [("db", "status"), ("sweep", "offers", *OPTIONS), ("--debug", "db", "check")], ids=str
+)
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(run, url, code, words):
+    found, out, err = run("--db", url, *words)
+    assert found == code, err
+    assert SECRET not in out + err
+    if "--debug" not in words:
+        assert one_line(err).startswith("dispatchkit: DK-")
+
+
+def test_a_database_that_does_not_exist_is_unreachable(run, database):
+    gone = databases.to_database(databases.url(database), "no_such_database")
+    code, _, err = run("--db", gone, "db", "status")
+    assert (code, "no_such_database" in one_line(err)) == (69, True)
+
+
+def test_a_database_without_schema_asks_for_it(run, database):
+    migrate.down(database, "base")
+    for words in (("sweep", "offers"), ("act", "offer", "accept", 1, "--driver", 1), ("db", "check")):
+        code, _, err = run("--db", databases.url(database), *words)
+        assert (code, "db up" in one_line(err)) == (76, True)
+
+
+@pytest.mark.parametrize("revision", ["20260201000800", "29990101000000"])
+def test_a_database_of_another_revision_is_refused_before_anything_is_written(run, city, revision):
+    newest = migrate.newest()
+    with city.begin() as on:
+        on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (revision,))
+    for words in (("sweep", "offers", *OPTIONS), ("act", "offer", "accept", 1, "--driver", 1, *OPTIONS)):
+        code, out, err = run("--db", databases.url(city), *words)
+        assert (code, out) == (76, "")
+        assert revision in one_line(err) and newest in err
+    with city.begin() as on:
+        on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (newest,))
+        assert on.exec_driver_sql("SELECT count(*) FROM dk.sweep_runs").scalar_one() == 0
+
+
+def test_a_strict_clock_takes_no_instant_from_anyone(run, city):
+    url = databases.url(city)
+    assert run("--db", url, "db", "up", "--strict-clock")[0] == 0
+    for words in (("sweep", "offers"), ("act", "offer", "accept", 1, "--driver", 1)):
+        code, out, err = run("--db", url, *words, *OPTIONS)
+        assert (code, out, "strict clock" in one_line(err)) == (2, "", True)
+    with city.connect() as on:
+        on.exec_driver_sql("SELECT set_config('dk.now', '2026-01-01', false)")
+        assert on.exec_driver_sql("SELECT dk.clock() > '2026-02-01'").scalar_one()
+
+
+def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, city, now):
+    with PostgresStore(city, now=now).sweeping(Ticket(sweep="offers")):
+        code, out, err = run("--db", databases.url(city), "sweep", "offers", *OPTIONS)
+        assert (code, out, "another run" in one_line(err)) == (75, "", True)
+        assert run("--db", databases.url(city), "sweep", "offers", *OPTIONS, "--dry-run")[0] == 0
+    with city.connect() as on:
+        assert on.exec_driver_sql("SELECT count(*), min(status) FROM dk.sweep_runs").one() == (1, "OK")
+
+
+def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_takes_them_up(run, city):
+    words = ("--db", databases.url(city), "--json", "sweep", "offers", *OPTIONS)
+    planned = json.loads(run(*words, "--dry-run")[1])["changes"]
+    with city.begin() as on:
+        on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
+        code, out, err = run(*words)
+    assert (code, json.loads(out)["applied"], json.loads(out)["busy"]) == (75, 0, len(planned))
+    assert "stayed locked" in err
+    code, out, _ = run(*words)
+    assert (code, json.loads(out)["applied"]) == (0, len(planned))
+
+
+def test_an_act_on_a_row_that_somebody_holds_tries_later(run, city):
+    with city.begin() as on:
+        offer, driver = on.exec_driver_sql("SELECT id, driver_id FROM dk.driver_offers WHERE state = 'PENDING'").first()
+        on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
+        code, out, err = run("--db", databases.url(city), "act", "offer", "accept", offer, "--driver", driver)
+    assert (code, out) == (75, ""), err
+
+
+def test_a_login_that_may_not_become_the_app_is_told_what_to_grant(run, database):
+    with database.begin() as on:
+        on.exec_driver_sql(
+            "DO $$ BEGIN CREATE ROLE dk_test_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
+        on.exec_driver_sql("GRANT SELECT ON public.alembic_version TO dk_test_stranger")
+        on.exec_driver_sql("GRANT USAGE ON SCHEMA dk TO dk_test_stranger")
+    stranger = databases.url(database).replace("//postgres@", "//dk_test_stranger@")
+    if stranger == databases.url(database):
+        pytest.skip("the given server's login is not `postgres`")
+    code, _, err = run("--db", stranger, "sweep", "offers", *OPTIONS)
+    with database.begin() as on:
+        on.exec_driver_sql("DROP OWNED BY dk_test_stranger")
+    assert (code, "dk_app" in one_line(err)) == (77, True)
