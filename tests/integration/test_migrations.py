@@ -36,7 +36,7 @@ def checksums(made: Engine) -> dict[str, str]:
         )
         return {
             name: on.exec_driver_sql(
-                f"SELECT md5(string_agg(to_jsonb(t)::text, '' ORDER BY t)) FROM {name} t"
+                f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM (SELECT to_jsonb(t)::text AS row FROM {name} t) x"
             ).scalar_one()
             for name in sorted(names.scalars())
         }
