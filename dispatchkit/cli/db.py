@@ -73,6 +73,7 @@ def check(
     from dispatchkit.flows import database
 
     if sql:
+        show.line("SET timezone = 'UTC'; SET extra_float_digits = 1;  -- as the trail was written\n")
         for name, offender, query in database.invariants():
             show.line(f"-- {name}: {offender}\n{query};\n")
         return

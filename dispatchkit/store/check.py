@@ -30,7 +30,7 @@ class Check:
 def checks() -> tuple[Check, ...]:
     """Return all invariants, ready to run in psql as they stand."""
     live = " UNION ALL ".join(
-        f"SELECT '{table}' AS tbl, id, version, to_jsonb(t) AS image FROM dk.{table} t"  # noqa: S608
+        f"SELECT '{table}' AS tbl, id, version, row_to_json(t)::text AS image FROM dk.{table} t"  # noqa: S608
         for table in ENTITIES.values()
     )
     table_of = "CASE k.entity " + " ".join(f"WHEN '{e}' THEN '{t}'" for e, t in ENTITIES.items()) + " END"

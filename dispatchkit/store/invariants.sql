@@ -24,14 +24,14 @@ WHERE (l.id IS NOT NULL AND (t.row_id IS NULL OR l.version <> t.last OR t.events
 -- name: I5
 -- a row that differs from its newest audit image
 WITH live AS ({live}),
-newest AS (SELECT DISTINCT ON (tbl, row_id) tbl, row_id, new FROM dk_aud.delivery_audit_logs ORDER BY tbl, row_id, row_version DESC)
-SELECT count(*) FROM live l JOIN newest n ON (n.tbl, n.row_id) = (l.tbl, l.id) WHERE l.image IS DISTINCT FROM n.new
+newest AS (SELECT DISTINCT ON (tbl, row_id) tbl, row_id, image FROM dk_aud.delivery_audit_logs ORDER BY tbl, row_id, row_version DESC)
+SELECT count(*) FROM live l JOIN newest n ON (n.tbl, n.row_id) = (l.tbl, l.id) WHERE l.image IS DISTINCT FROM n.image::text
 
 -- name: I6
 -- a break in an audit chain: gap, wrong predecessor, hash that does not recompute, head that is not the last event
 WITH e AS (SELECT e.*, lag(hash) OVER w AS before, row_number() OVER w AS n FROM dk_aud.delivery_audit_logs e WINDOW w AS (PARTITION BY chain ORDER BY seq))
 SELECT (SELECT count(*) FROM e WHERE seq <> n OR prev <> coalesce(before, '\x00')
-    OR hash <> sha256(prev || convert_to(dk_aud.body(chain, seq, tbl, row_id, row_version, op, old, new, login, actor, run_id, reason, at), 'UTF8')))
+    OR hash <> sha256(prev || convert_to(dk_aud.body(chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason, at, image), 'UTF8')))
   + (SELECT count(*) FROM dk_aud.head h FULL JOIN (SELECT DISTINCT ON (chain) chain, seq, hash FROM e ORDER BY chain, seq DESC) l USING (chain)
       WHERE (h.seq, h.hash) IS DISTINCT FROM (l.seq, l.hash))
 

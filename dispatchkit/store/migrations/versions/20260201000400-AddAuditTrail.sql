@@ -4,9 +4,11 @@
 CREATE SCHEMA IF NOT EXISTS dk_aud AUTHORIZATION dk_audit;
 GRANT USAGE ON SCHEMA dk_aud TO dk_owner, dk_verify;
 SET ROLE dk_audit;
+-- image: the row as it then stood (null: gone); what it was before is the image of the version before. json keeps the very
+-- text that was hashed.
 CREATE TABLE IF NOT EXISTS dk_aud.delivery_audit_logs (
   chain bigint, seq bigint, tbl text NOT NULL, row_id bigint NOT NULL, row_version bigint NOT NULL, op text NOT NULL CHECK (op IN ('I', 'U', 'D', 'B')),
-  old jsonb, new jsonb, login text NOT NULL, actor text, run_id text, reason text, at timestamptz NOT NULL, epoch int NOT NULL, txid xid8 NOT NULL,
+  image json, login text NOT NULL, actor text, run_id text, reason text, at timestamptz NOT NULL, epoch int NOT NULL, txid xid8 NOT NULL,
   prev bytea NOT NULL, hash bytea NOT NULL, PRIMARY KEY (chain, seq), UNIQUE (tbl, row_id, row_version));
 CREATE INDEX IF NOT EXISTS audit_by_txid ON dk_aud.delivery_audit_logs (epoch, txid);
 CREATE TABLE IF NOT EXISTS dk_aud.head (chain bigint PRIMARY KEY, seq bigint NOT NULL, hash bytea NOT NULL) WITH (fillfactor = 70);
@@ -16,17 +18,17 @@ CREATE TABLE IF NOT EXISTS dk_aud.seal (
   epoch int, n bigint, lo xid8 NOT NULL, hi xid8 NOT NULL, events bigint NOT NULL, root bytea NOT NULL, prev bytea NOT NULL, digest bytea NOT NULL,
   PRIMARY KEY (epoch, n));
 
--- What is hashed of an event besides its predecessor's hash.
-CREATE OR REPLACE FUNCTION dk_aud.body(chain bigint, seq bigint, tbl text, row_id bigint, row_version bigint, op text, old jsonb, new jsonb, login text, actor text,
-    run_id text, reason text, at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
-  SELECT jsonb_build_array(chain, seq, tbl, row_id, row_version, op, old, new, login, actor, run_id, reason,
-    to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'))::text $$;
+-- What is hashed of an event besides its predecessor's hash: a line of JSON, then the image.
+CREATE OR REPLACE FUNCTION dk_aud.body(chain bigint, seq bigint, tbl text, row_id bigint, row_version bigint, op text, login text, actor text,
+    run_id text, reason text, at timestamptz, image json) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT json_build_array(chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason,
+    to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'))::text || E'\n' || coalesce(image::text, '') $$;
 -- link(start, body) OVER (PARTITION BY chain ORDER BY seq): sha256(previous hash || body), so a whole statement is chained at once.
 CREATE OR REPLACE FUNCTION dk_aud.link_step(state bytea, start bytea, body text) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN RETURN sha256(coalesce(state, start) || convert_to(body, 'UTF8')); END $$;
 CREATE OR REPLACE AGGREGATE dk_aud.link(bytea, text) (SFUNC = dk_aud.link_step, STYPE = bytea);
 
--- The statement that appends events: `source` yields (chain, row_id, row_version, old, new). Heads are locked in chain order.
+-- The statement that appends events: `source` yields (chain, row_id, row_version, image). Heads are locked in chain order.
 CREATE OR REPLACE FUNCTION dk_aud.append_sql(tbl text, op text, source text) RETURNS text LANGUAGE sql IMMUTABLE AS $fn$
   SELECT format($q$
     WITH changed AS MATERIALIZED (SELECT s.*, row_number() OVER (PARTITION BY s.chain ORDER BY s.row_id) AS k FROM (%3$s) s),
@@ -35,11 +37,11 @@ CREATE OR REPLACE FUNCTION dk_aud.append_sql(tbl text, op text, source text) RET
       nullif(current_setting('dk.run_id', true), '') AS run_id, nullif(current_setting('dk.reason', true), '') AS reason, (SELECT n FROM epoch) AS epoch),
     bodied AS MATERIALIZED (
       SELECT c.*, coalesce(h.seq, 0) + c.k AS seq, coalesce(h.hash, '\x00') AS start, t.*,
-        dk_aud.body(c.chain, coalesce(h.seq, 0) + c.k, %1$L, c.row_id, c.row_version, %2$L, c.old, c.new, t.login, t.actor, t.run_id, t.reason, t.at) AS body
+        dk_aud.body(c.chain, coalesce(h.seq, 0) + c.k, %1$L, c.row_id, c.row_version, %2$L, t.login, t.actor, t.run_id, t.reason, t.at, c.image) AS body
       FROM changed c CROSS JOIN told t LEFT JOIN heads h USING (chain)),
     linked AS MATERIALIZED (SELECT b.*, dk_aud.link(b.start, b.body) OVER (PARTITION BY b.chain ORDER BY b.k) AS hash FROM bodied b),
     written AS (
-      INSERT INTO delivery_audit_logs SELECT l.chain, l.seq, %1$L, l.row_id, l.row_version, %2$L, l.old, l.new, l.login, l.actor, l.run_id, l.reason, l.at, l.epoch,
+      INSERT INTO delivery_audit_logs SELECT l.chain, l.seq, %1$L, l.row_id, l.row_version, %2$L, l.image, l.login, l.actor, l.run_id, l.reason, l.at, l.epoch,
         pg_current_xact_id(), coalesce(lag(l.hash) OVER (PARTITION BY l.chain ORDER BY l.k), l.start), l.hash FROM linked l)
     INSERT INTO head SELECT DISTINCT ON (l.chain) l.chain, l.seq, l.hash FROM linked l ORDER BY l.chain, l.seq DESC
     ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, hash = excluded.hash $q$, tbl, op, source) $fn$;
@@ -54,16 +56,16 @@ CREATE OR REPLACE FUNCTION dk_aud.make_capture(tbl text, chain text, sign int) R
       ELSE %4$s;
       END IF;
       RETURN NULL; END $c$ $fn$, tbl,
-    append_sql(tbl, 'I', format('SELECT n.%I * %s AS chain, n.id AS row_id, n.version AS row_version, NULL::jsonb AS old, to_jsonb(n) AS new FROM new_rows n', chain, sign)),
-    append_sql(tbl, 'U', format('SELECT n.%I * %s AS chain, n.id AS row_id, n.version AS row_version, to_jsonb(o) AS old, to_jsonb(n) AS new FROM new_rows n JOIN old_rows o USING (id)', chain, sign)),
-    append_sql(tbl, 'D', format('SELECT o.%I * %s AS chain, o.id AS row_id, o.version + 1 AS row_version, to_jsonb(o) AS old, NULL::jsonb AS new FROM old_rows o', chain, sign)));
+    append_sql(tbl, 'I', format('SELECT n.%I * %s AS chain, n.id AS row_id, n.version AS row_version, row_to_json(n) AS image FROM new_rows n', chain, sign)),
+    append_sql(tbl, 'U', format('SELECT n.%I * %s AS chain, n.id AS row_id, n.version AS row_version, row_to_json(n) AS image FROM new_rows n', chain, sign)),
+    append_sql(tbl, 'D', format('SELECT o.%I * %s AS chain, o.id AS row_id, o.version + 1 AS row_version, NULL::json AS image FROM old_rows o', chain, sign)));
   EXECUTE format('REVOKE ALL ON FUNCTION dk_aud.capture_%1$s() FROM PUBLIC; GRANT EXECUTE ON FUNCTION dk_aud.capture_%1$s() TO dk_owner', tbl);
 END $$;
 
 -- Rows that exist without an image of their present version (written before the trail, or while it was down) get a baseline event.
 CREATE OR REPLACE FUNCTION dk_aud.baseline(tbl text, chain text, sign int) RETURNS void LANGUAGE plpgsql
     SET search_path = dk_aud, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$ BEGIN
-  EXECUTE append_sql(tbl, 'B', format('SELECT n.%1$I * %2$s AS chain, n.id AS row_id, n.version AS row_version, NULL::jsonb AS old, to_jsonb(n) AS new FROM dk.%3$I n
+  EXECUTE append_sql(tbl, 'B', format('SELECT n.%1$I * %2$s AS chain, n.id AS row_id, n.version AS row_version, row_to_json(n) AS image FROM dk.%3$I n
     WHERE NOT EXISTS (SELECT FROM delivery_audit_logs e WHERE (e.tbl, e.row_id, e.row_version) = (%3$L, n.id, n.version))', chain, sign, tbl));
 END $$;
 
@@ -101,7 +103,7 @@ SET ROLE dk_owner;
 
 CREATE FUNCTION dk.audit(tbl text) RETURNS void LANGUAGE plpgsql SET search_path = dk, pg_temp AS $$ BEGIN
   EXECUTE format('CREATE TRIGGER z_audit_i AFTER INSERT ON dk.%1$I REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dk_aud.capture_%1$s()', tbl);
-  EXECUTE format('CREATE TRIGGER z_audit_u AFTER UPDATE ON dk.%1$I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dk_aud.capture_%1$s()', tbl);
+  EXECUTE format('CREATE TRIGGER z_audit_u AFTER UPDATE ON dk.%1$I REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION dk_aud.capture_%1$s()', tbl);
   EXECUTE format('CREATE TRIGGER z_audit_d AFTER DELETE ON dk.%1$I REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION dk_aud.capture_%1$s()', tbl);
   EXECUTE format('ALTER TABLE dk.%1$I ENABLE ALWAYS TRIGGER z_audit_i, ENABLE ALWAYS TRIGGER z_audit_u, ENABLE ALWAYS TRIGGER z_audit_d', tbl);
   EXECUTE format('GRANT SELECT ON dk.%1$I TO dk_audit', tbl);
