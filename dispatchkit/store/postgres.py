@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from dispatchkit.config import Database
 from dispatchkit.kernel.change import Change
@@ -60,20 +60,24 @@ class PostgresStore:
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
             reached("lock held")
             try:
-                run = PostgresRun(
-                    self.engine, on, ticket, number, self._instant(on), self._batch, self._now is not None
-                )
-            except SlotDone:
-                yield None
-                return
-            reached("ledger open")
-            try:
-                yield run
-            except BaseException:
-                run.close("FAILED")
-                raise
-            run.close()
-            reached("ledger closed")
+                yield from self._ledgered(on, ticket, number)
+            finally:
+                _let_go(on, number)
+
+    def _ledgered(self, on: Connection, ticket: Ticket, number: int) -> Iterator[Run | None]:
+        try:
+            run = PostgresRun(self.engine, on, ticket, number, self._instant(on), self._batch, self._now is not None)
+        except SlotDone:
+            yield None
+            return
+        reached("ledger open")
+        try:
+            yield run
+        except BaseException:
+            run.close("FAILED")
+            raise
+        run.close()
+        reached("ledger closed")
 
     @contextmanager
     def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
@@ -179,6 +183,17 @@ class PostgresActing:
         """Record a refusal; it commits with the transaction."""
         values = {"actor": self._actor, "event": event, "root": root[0], "id": root[1], "code": code}
         self._on.execute(query("write_refusal"), values)
+
+
+def _let_go(on: Connection, number: int) -> None:
+    """Give the sweep's lock back before the connection closes: the server notices a closed one only a moment later."""
+    if on.closed or on.invalidated:
+        return
+    with suppress(DBAPIError):  # a lost connection has lost its lock
+        if on.in_transaction():
+            on.rollback()
+        with on.begin():
+            on.execute(query("drop_lock"), {"no": number})
 
 
 def sweep_number(sweep: str) -> int:

@@ -2,6 +2,10 @@
 -- Take a sweep's advisory lock, or tell that another holds it.
 SELECT pg_try_advisory_lock(1684733953, :no)
 
+-- name: drop_lock
+-- Give a sweep's advisory lock back.
+SELECT pg_advisory_unlock(1684733953, :no)
+
 -- name: hold_lock
 -- Prove that this very connection holds the sweep's lock.
 SELECT count(*) FROM pg_locks
