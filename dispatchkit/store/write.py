@@ -98,7 +98,9 @@ class Writer:
         for attempt in range(TRIES):
             try:
                 with self._on.begin():
-                    return self._transaction(part)
+                    done = self._transaction(part)
+                reached("batch committed")
+                return done
             except DBAPIError as fault:
                 state = sqlstate(fault)
                 if state in RETRIED and attempt + 1 < TRIES:

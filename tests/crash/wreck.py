@@ -1,0 +1,51 @@
+"""What is left after a crash, and what a database holds apart from when and by which run it was written."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Engine
+
+from dispatchkit.kernel.tables import TABLES
+from dispatchkit.store.check import offenders
+
+HISTORY = {
+    "decisions": "SELECT entity, row_id, row_version, event, reason FROM dk.decisions WHERE outcome = 'APPLIED'",
+    "outbox": "SELECT event, root, root_id, row_id, payload FROM dk.outbox",
+    "audit": "SELECT tbl, row_id, row_version, op, image::text FROM dk_aud.delivery_audit_logs",
+}
+
+
+def contents(made: Engine) -> dict[str, list[str]]:
+    """Return the rows of every table as sorted text, and the history without its instants and runs."""
+    wanted = {name: f"SELECT to_jsonb(t)::text FROM dk.{name} t" for name in TABLES}
+    with made.connect() as on:
+        return {
+            name: sorted(str(tuple(row)) for row in on.exec_driver_sql(query))
+            for name, query in (wanted | HISTORY).items()
+        }
+
+
+def different(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return by table the rows that only one of two databases holds."""
+    pairs = {name: sorted(set(one[name]) ^ set(other[name])) for name in one}
+    return {name: rows for name, rows in pairs.items() if rows or len(one[name]) != len(other[name])}
+
+
+def settle(made: Engine) -> None:
+    """Wait until the server has noticed that the dead process is gone."""
+    with made.connect() as on:
+        for _ in range(200):
+            left = on.exec_driver_sql(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND backend_type = 'client backend'"
+            )
+            if left.scalar_one() == 0:
+                return
+            time.sleep(0.02)
+    raise AssertionError("a backend outlives its client")
+
+
+def broken(made: Engine) -> list[str]:
+    """Return the broken invariants; a run that still says RUNNING is what the next run will find, no damage."""
+    return [found.name for found, count in offenders(made) if count and found.name != "I17"]
