@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import Dispatch
+from dispatchkit.kernel.dispatch import Dispatch, Point
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.money import to_cents
 from dispatchkit.kernel.tables import Deliveries, Drivers, Episodes, Locations, Merchants, Offers, Orders
@@ -73,19 +73,18 @@ class Sought:
     version: int
     ready_at: datetime | None
     merchant_id: int
-    pickup_lat: float
-    pickup_lon: float
+    pickup_lat: float | None
+    pickup_lon: float | None
     dropoff_lat: float | None
     dropoff_lon: float | None
 
     @property
-    def pickup(self) -> tuple[float, float]:
-        return self.pickup_lat, self.pickup_lon
+    def pickup(self) -> Point | None:
+        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
 
     @property
-    def dropoff(self) -> tuple[float, float] | None:
-        known = self.dropoff_lat is not None and self.dropoff_lon is not None
-        return (self.dropoff_lat, self.dropoff_lon) if known else None  # type: ignore[return-value]
+    def dropoff(self) -> Point | None:
+        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ def propose(
     Greedy: the highest priority chooses first, then the longest due, then the lowest id. A driver is asked once a run.
     """
     searching = [s for s in seekers if s.attempts < params.max_attempts]
-    pickups = {s.delivery.id: s.delivery.pickup for s in searching}
+    pickups = {s.delivery.id: pickup for s in searching if (pickup := s.delivery.pickup)}
     ways = approaches(free, pickups, params.radius_max_m, params, travel)
     taken: set[int] = set()
     chosen: list[tuple[Seeker, list[Approach]]] = []
@@ -146,7 +146,7 @@ def _lengths_m(chosen: Sequence[tuple[Seeker, Sequence[Approach]]], travel: Trav
     asked = {
         seeker.delivery.id: (seeker.delivery.pickup, seeker.delivery.dropoff, possible[0].driver.vehicle)
         for seeker, possible in chosen
-        if seeker.delivery.dropoff is not None
+        if seeker.delivery.pickup is not None and seeker.delivery.dropoff is not None
     }
     return {delivery: max(0, metres) for delivery, (_, metres) in legs(asked, travel).items()}
 
@@ -154,7 +154,8 @@ def _lengths_m(chosen: Sequence[tuple[Seeker, Sequence[Approach]]], travel: Trav
 def _unserved(
     seeker: Seeker, judged: Sequence[tuple[Approach, str | None]], kept_out: Mapping[str, int], params: Params
 ) -> Explanation:
-    """Return why nobody was asked: the binding rule is that of the soonest driver, whom its relaxation would bring."""
+    """Return why nobody was asked, and what would change it: a wider radius if that brings somebody, else the rule that
+    keeps out the soonest driver."""
     radius = params.radius_m(seeker.attempts, seeker.waited)
     said: Explanation = {
         "delivery_id": seeker.delivery.id,
@@ -167,6 +168,9 @@ def _unserved(
     }
     if seeker.attempts >= params.max_attempts:
         return {**said, "rule": "ATTEMPTS_USED_UP", "relax": f"max_attempts above {seeker.attempts}"}
+    if seeker.delivery.pickup is None:
+        relax = f"the position of merchant {seeker.delivery.merchant_id}"
+        return {**said, "rule": "PICKUP_UNKNOWN", "relax": relax}
     if not judged:
         return {**said, "rule": "NO_FREE_DRIVER_IN_REACH"}
     way, rule = judged[0]

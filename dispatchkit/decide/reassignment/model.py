@@ -94,8 +94,12 @@ class Followed:
     state: str
     episode: int
     driver_id: int | None
-    pickup_lat: float
-    pickup_lon: float
+    pickup_lat: float | None
+    pickup_lon: float | None
+
+    @property
+    def pickup(self) -> Point | None:
+        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +171,8 @@ class JobRead(dy.Schema):
     lock_until = Deliveries.lock_until
     version = Deliveries.version
     ready_at = Orders.ready_at
-    pickup_lat = Merchants.lat
-    pickup_lon = Merchants.lon
+    pickup_lat = Locations.lat  # never empty: who goes astray cannot be told where nobody knows the way
+    pickup_lon = Locations.lon
 
 
 class FollowedRead(dy.Schema):

@@ -48,7 +48,7 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
     suspected = frozenset(sight.driver.id for sight in seen if sight.delivery.id in suspects)
     waiting = [d for root, d in sorted(followed.items()) if d.state == "UNASSIGNED" and _taken(cases[root])]
     pickups = {sight.delivery.id: sight.delivery.pickup for sight in seen if sight.delivery.id in suspects}
-    pickups |= {delivery.id: (delivery.pickup_lat, delivery.pickup_lon) for delivery in waiting}
+    pickups |= {delivery.id: pickup for delivery in waiting if (pickup := delivery.pickup)}
     ways = approaches(_others(frames, suspected, params, now), pickups, params.reach_m, params, travel)
     bench = Bench(params=params, now=now, ways=ways, lost_it=_lost_it(frames))
     for delivery in waiting:  # taken away before and not yet offered: somebody was meant to carry it

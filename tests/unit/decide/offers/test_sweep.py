@@ -7,6 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+import polars as pl
 import pytest
 
 from dispatchkit.decide.offers.model import Params
@@ -273,3 +274,12 @@ CONTRADICTIONS = [
 def test_settings_that_contradict_are_refused_by_name(settings, one, other):
     with pytest.raises(BadConfig, match=f"{one}.*{other}"):
         Params(**settings)
+
+
+def test_a_merchant_without_a_position_stops_nobody_elses_search_and_is_named():
+    town = city(a_delivery(1), a_delivery(2), a_driver(7, at=(100, 0)))
+    town["merchants"] = town["merchants"].with_columns(lat=pl.when(pl.col("id") != 1).then("lat"))
+    assert asked(run(town)) == [(2, 7)]
+    assert [(e["delivery_id"], e["rule"]) for e in said(town)] == [(1, "PICKUP_UNKNOWN")]
+    town["merchants"] = town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))
+    assert asked(run(town)) == []

@@ -257,3 +257,17 @@ def test_nobody_is_replaced_for_a_counter_where_all_would_wait():
 def test_an_old_episode_is_not_mistaken_for_the_present_one():
     town = city(STILL, assigned(since=12, episode=2), an_episode(1, 1, state="ASSIGNED"), a_case(1, driver=7))
     assert events(town)[:2] == ["reassignment_aborted", "reassignment_suspected"]
+
+
+def test_an_assignment_whose_pickup_nobody_knows_is_set_aside_by_its_contract_alone():
+    town = city(STILL, assigned(), assigned(2, driver=8))
+    town["merchants"] = town["merchants"].with_columns(lat=pl.when(pl.col("id") != 2).then("lat"))
+    good, aside = FEATURE.reads["assigned"].filter(gather(FEATURE, town, NOW, check=False)["assigned"])
+    assert good["id"].to_list() == [1]
+    assert aside.counts() == {"pickup_lat|nullability": 1}
+
+
+def test_a_case_of_a_delivery_whose_pickup_nobody_knows_is_followed_all_the_same():
+    town = city(a_delivery(1, episode=2), a_case(1, state="RELEASED", trigger="OPS", released_at=NOW - minutes(1)))
+    town["merchants"] = town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))
+    assert run(town) == []
