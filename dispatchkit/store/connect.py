@@ -26,6 +26,13 @@ from dispatchkit.kernel.errors import (
 from dispatchkit.store import embedded
 
 RETRIED = frozenset({"40P01", "40001", "55P03"})  # deadlock, serialisation, lock timeout
+PATIENCE = {  # how long a silent network is waited for, in libpq's words; every connection has them, also for reads
+    "connect_timeout": "10",
+    "application_name": "dispatchkit",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "tcp_user_timeout": "10000",
+}
 _LOST = re.compile(r"^(08...|28...|3D000|57P0[1-5]|25P03)$")
 _KINDS: tuple[tuple[re.Pattern[str], type[DispatchError]], ...] = (
     (_LOST, DatabaseUnavailable),
@@ -81,15 +88,7 @@ def engine(url: str, waits: Database | None = None) -> Engine:
             re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url),
             poolclass=NullPool,
             hide_parameters=True,
-            connect_args={
-                "options": options,
-                "connect_timeout": 10,
-                "application_name": "dispatchkit",
-                "target_session_attrs": "read-write",
-                "keepalives_idle": 5,
-                "keepalives_interval": 2,
-                "tcp_user_timeout": 10_000,
-            },
+            connect_args={"options": options, "target_session_attrs": "read-write", **PATIENCE},
         )
     except (ArgumentError, ValueError):
         raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database") from None
@@ -134,7 +133,11 @@ def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
     if not state and isinstance(original, psycopg.ProgrammingError):  # libpq did not understand an option in it
         return Usage("--db holds an option that Postgres does not know; expected postgresql://user@host/database")
     primary = original.diag.message_primary if isinstance(original, psycopg.Error) else None
-    said = f"{primary or 'database error'} (SQLSTATE {state})"
+    return by_state(state, f"{primary or 'database error'} (SQLSTATE {state})", where)
+
+
+def by_state(state: str, said: str, where: str) -> DispatchError:
+    """Return our error for a SQLSTATE; `said` must name no row's values."""
     for pattern, kind in _KINDS:
         if pattern.match(state):
             if kind is DatabaseUnavailable:

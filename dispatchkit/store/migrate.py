@@ -107,6 +107,11 @@ def _move(made: Engine, revision: str, move: str) -> Status:
             raise TryLater("another run is migrating this database")
         found.exec_driver_sql("SET statement_timeout = 0")
         found.commit()
+        at = _revision(found)
+        if at is not None and at not in dict(history()):
+            raise SchemaMismatch(
+                f"schema {at} is not one this program knows; use the program that made it, or a newer one"
+            )
         config.attributes["connection"] = found
         try:
             with redirect_stdout(io.StringIO()):
@@ -123,4 +128,7 @@ def _move(made: Engine, revision: str, move: str) -> Status:
             digest = fingerprint(found)
             found.execute(text("UPDATE dk.meta SET schema_sha256 = :digest"), {"digest": digest})
         found.commit()
-        return _status(found)
+        status = _status(found)
+        # Given back here: the server notices a closed connection only a moment later, and the next run must not wait.
+        found.exec_driver_sql(f"SELECT pg_advisory_unlock({LOCK})")
+        return status

@@ -82,7 +82,8 @@ def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Ask]:
     from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
     from adbc_driver_postgresql import connect as database
 
-    url = made.url.render_as_string(hide_password=False).replace("postgresql+psycopg://", "postgresql://")
+    patient = made.url.set(drivername="postgresql").update_query_dict(connect.PATIENCE)
+    url = patient.render_as_string(hide_password=False)
     try:
         with database(url) as opened, AdbcConnection(opened) as on, AdbcStatement(on) as statement:
 
@@ -107,14 +108,14 @@ def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Ask]:
 
 def _known(fault: Any, made: Engine) -> DispatchError:
     state = str(getattr(fault, "sqlstate", "") or "")
-    if state in ("42P01", "42703", "3F000", "22023"):
-        return SchemaMismatch("the database has no dispatchkit schema of this version; run `dispatchkit db up`")
-    if not state or state.startswith(("08", "28", "57P0")):
-        where = connect.place(made.url.render_as_string(hide_password=True))
+    where = connect.place(made.url.render_as_string(hide_password=True))
+    if not state:
         return DatabaseUnavailable(f"cannot read from {where}, or the connection was lost")
+    if state == "22023":  # SET ROLE to a role that is not there
+        return SchemaMismatch("the database has no dispatchkit schema of this version; run `dispatchkit db up`")
     if state == "42501":
         return NotPermitted("the login may not become dk_app or dk_export; GRANT dk_app, dk_export TO it")
-    return DispatchError(f"the database refused a read (SQLSTATE {state})")
+    return connect.by_state(state, f"a read was refused (SQLSTATE {state})", where)
 
 
 def _cast(table: str, column: str) -> str:

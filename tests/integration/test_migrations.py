@@ -150,3 +150,15 @@ def test_a_database_that_is_behind_is_refused(database):
     migrate.down(database, STEPS[-2])
     with pytest.raises(SchemaMismatch, match=STEPS[-1]):
         migrate.require(database)
+
+
+def test_a_database_of_a_newer_program_is_refused_not_guessed_at(database):
+    with database.begin() as on:
+        on.exec_driver_sql("UPDATE public.alembic_version SET version_num = '29990101000000'")
+    with pytest.raises(SchemaMismatch, match="29990101000000"):
+        migrate.up(database)
+
+
+def test_a_migration_leaves_its_lock_to_the_next_at_once(database):
+    for _ in range(3):
+        assert migrate.up(database).current

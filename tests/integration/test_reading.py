@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from dispatchkit.flows import act, catalog, shows
+from dispatchkit.flows.gather import queries
 from dispatchkit.kernel.errors import DatabaseUnavailable, SchemaMismatch
+from dispatchkit.kernel.sql import bind
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store import read
+from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 
 
@@ -49,3 +55,29 @@ def test_a_read_that_fails_says_so_in_our_words(city, query, fault):
         read.frames(city, {"query": query}, {})
     assert "DETAIL" not in str(said.value)
     assert said.value.__cause__ is None
+
+
+LIVE = {  # what runs every minute or waits for a person
+    f"{path.parent.name}/{name}": sql
+    for path in (act.SQL, *(catalog.feature(name).sql for name in catalog.FEATURES))
+    for name, sql in queries(path).items()
+}
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_live_work_never_walks_through_every_delivery_or_offer(city, now, name):
+    query = bind(LIVE[name], {"now": now, "recent": now, "delivery": 1, "driver": 1, "offer": 1})
+    with city.connect() as on:
+        for way in ("seqscan", "indexscan", "indexonlyscan"):  # what remains is to look rows up in a fitting index
+            on.exec_driver_sql(f"SET enable_{way} = off")
+        plan = "\n".join(on.exec_driver_sql(f"EXPLAIN {query}").scalars())
+    assert not re.findall(r"Seq Scan on (?:deliveries|driver_offers|driver_locations|orders)\b", plan), plan
+
+
+def test_a_listing_asks_for_no_more_rows_than_it_shows(city, now):
+    store = PostgresStore(city, now=now)
+    for what in shows.LISTINGS:
+        assert shows.listing(store, what, limit=2).height <= 2
+    newest = shows.listing(store, "deliveries", limit=3)
+    assert_frame_equal(newest, shows.listing(store, "deliveries", limit=1000).head(3))
+    assert set(shows.listing(store, "deliveries", state="DELIVERED", limit=5)["state"]) == {"DELIVERED"}
