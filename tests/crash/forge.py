@@ -16,12 +16,14 @@ from typing import Any
 import adbc_driver_postgresql
 import alembic.command
 import dataframely
+import duckdb
 import ortools.constraint_solver.pywrapcp
 import psycopg
+import pyarrow.parquet
 import sqlalchemy.dialects.postgresql.psycopg
 import typer
 
-LOADED = (adbc_driver_postgresql, alembic, dataframely, ortools, sqlalchemy, typer)
+LOADED = (adbc_driver_postgresql, alembic, dataframely, duckdb, ortools, pyarrow, sqlalchemy, typer)
 
 
 def serve() -> None:

@@ -34,8 +34,8 @@ def different(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[st
 
 def settle(made: Engine) -> None:
     """Wait until the server has noticed that the dead process is gone."""
-    with made.connect() as on:
-        for _ in range(200):
+    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
+        for _ in range(250):
             left = on.exec_driver_sql(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
                 "AND backend_type = 'client backend'"

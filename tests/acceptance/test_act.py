@@ -1,0 +1,116 @@
+"""What people do, by the real command line: every answer has its code and its exit."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+SOON = ("--now", rfc3339(databases.NOW + timedelta(seconds=5)))
+LATE = ("--now", rfc3339(databases.NOW + timedelta(hours=1)))
+MISSING = 999_999_999
+
+
+@pytest.fixture
+def offers(city, tmp_path, monkeypatch):
+    """Return the pending offers after the offers sweep, as (offer, driver, delivery)."""
+    monkeypatch.chdir(tmp_path)
+    sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
+    with city.connect() as on:
+        found = on.exec_driver_sql(
+            "SELECT id, driver_id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id"
+        )
+        return [tuple(row) for row in found]
+
+
+def said(ran) -> tuple[int, str]:
+    """Return a command's exit and the code in its document."""
+    assert ran.stdout, ran.stderr
+    return ran.exit, json.loads(ran.stdout)["code"]
+
+
+def state(made, delivery: int) -> tuple[str, int | None]:
+    """Return a delivery's state and driver."""
+    with made.connect() as on:
+        query = "SELECT state, driver_id FROM dk.deliveries WHERE id = %s"
+        return tuple(on.exec_driver_sql(query, (delivery,)).one())
+
+
+def test_a_driver_accepts_and_the_same_accept_again_has_the_same_answer(cli, city, offers):
+    offer, driver, delivery = offers[0]
+    words = ("--json", "act", "offer", "accept", offer, "--driver", driver, *SOON)
+    dry = cli(*words, "--dry-run", db=city)
+    assert (said(dry), state(city, delivery)[0]) == ((0, "OK"), "OFFERING")
+    first = cli(*words, db=city)
+    assert said(first) == (0, "OK")
+    assert json.loads(first.stdout)["changes"] == json.loads(dry.stdout)["changes"]
+    assert state(city, delivery) == ("ASSIGNED", driver)
+    again = cli(*words, db=city)
+    assert (said(again), json.loads(again.stdout)["changes"]) == ((0, "OK_REPLAY"), [])
+
+
+def test_a_decline_is_counted_with_its_reason_and_an_accept_afterwards_is_refused(cli, city, offers):
+    offer, driver, delivery = offers[0]
+    declined = cli(
+        "--json", "act", "offer", "decline", offer, "--driver", driver, "--reason", "TOO_FAR", *SOON, db=city
+    )
+    assert said(declined) == (0, "OK")
+    with city.connect() as on:
+        query = "SELECT state, cause FROM dk.driver_offers WHERE id = %s"
+        assert tuple(on.exec_driver_sql(query, (offer,)).one()) == ("DECLINED", "TOO_FAR")
+    refused = cli("--json", "act", "offer", "accept", offer, "--driver", driver, *SOON, db=city)
+    assert said(refused) == (3, "ILLEGAL_TRANSITION")
+    assert state(city, delivery)[0] == "UNASSIGNED"
+
+
+@pytest.mark.parametrize(
+    ("case", "code"),
+    [("after the deadline", "OFFER_EXPIRED"), ("of somebody else", "NOT_FOUND"), ("that is not there", "NOT_FOUND")],
+)
+def test_an_offer_is_not_to_be_had_and_the_refusal_is_recorded(cli, city, offers, case, code):
+    (offer, driver, delivery), (_, stranger, _) = offers[:2]
+    asked = {"of somebody else": (offer, stranger), "that is not there": (MISSING, driver)}.get(case, (offer, driver))
+    when = LATE if case == "after the deadline" else SOON
+    ran = cli("--json", "act", "offer", "accept", asked[0], "--driver", asked[1], *when, db=city)
+    assert said(ran) == (3, code)
+    assert ran.stderr == f"dispatchkit: DK-REFUSED: accept refused: {code}\n"
+    assert state(city, delivery)[0] == "OFFERING"
+    with city.connect() as on:
+        told = on.exec_driver_sql("SELECT actor, event, code FROM dk.refusals").all()
+    assert [tuple(row) for row in told] == [(f"driver:{asked[1]}", "accept", code)]
+
+
+def test_a_reason_that_nobody_knows_is_a_usage_error_that_lists_them(cli, city, offers):
+    offer, driver, _ = offers[0]
+    ran = cli("act", "offer", "decline", offer, "--driver", driver, "--reason", "RAIN", *SOON, db=city)
+    assert (ran.exit, ran.stdout) == (2, "")
+    assert "'RAIN'" in ran.stderr and "TOO_FAR" in ran.stderr
+
+
+def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, city, offers):
+    with city.connect() as on:
+        one, other = on.exec_driver_sql(
+            "SELECT id FROM dk.deliveries WHERE state = 'ASSIGNED' ORDER BY id LIMIT 2"
+        ).scalars()
+        idle = on.exec_driver_sql(
+            "SELECT min(id) FROM dk.drivers r WHERE duty = 'ON_DUTY' AND NOT EXISTS "
+            "(SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active) AND NOT EXISTS "
+            "(SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')"
+        ).scalar_one()
+        carried = on.exec_driver_sql("SELECT min(id) FROM dk.deliveries WHERE state = 'PICKED_UP'").scalar_one()
+    words = ("--json", "act", "delivery", "reassign")
+    handed = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", *SOON, db=city)
+    assert (said(handed), state(city, one)) == ((0, "OK"), ("ASSIGNED", idle))
+    released = cli(*words, other, "--reason", "FLAT_TYRE", *SOON, db=city)
+    assert (said(released), state(city, other)) == ((0, "OK"), ("UNASSIGNED", None))
+    assert said(cli(*words, carried, "--reason", "FLAT_TYRE", *SOON, db=city)) == (3, "CUSTODY_CONFLICT")
+    assert said(cli(*words, MISSING, "--reason", "FLAT_TYRE", *SOON, db=city)) == (3, "NOT_FOUND")
+    told = cli("act", "delivery", "reassign", one, "--reason", "Ann's flat tyre", *SOON, db=city)
+    assert (told.exit, "Ann" in told.stdout + told.stderr) == (2, False), "free text may name people"
