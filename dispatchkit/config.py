@@ -22,8 +22,9 @@ from dispatchkit.kernel.flags import Flag
 
 PROJECT_FILES = (Path("configs/default.toml"), Path("configs/flags.toml"))
 MAX_BYTES, MAX_DEPTH = 1_000_000, 32
-_SPAN = re.compile(r"(\d+)\s*(s|min|h|d)")
+_SPAN = re.compile(r"(\d{1,12})\s*(s|min|h|d)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+LONGEST_S = 100 * 366 * 86400  # a longer one, added to an instant, leaves the calendar
 T = TypeVar("T")
 
 
@@ -45,6 +46,13 @@ class Database:
     lock_timeout: timedelta = timedelta(seconds=2)
     statement_timeout: timedelta = timedelta(seconds=30)
     batch: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("lock_timeout", "statement_timeout"):  # to Postgres, 0 means to wait for ever
+            if not timedelta() < getattr(self, name) <= timedelta(days=1):
+                raise BadConfig(f"database.{name} is {getattr(self, name)}; expected more than 0s, at most 1d")
+        if self.batch < 1:
+            raise BadConfig(f"database.batch is {self.batch}; expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,9 @@ class Settings:
     def flag(self, name: str) -> Flag:
         """Return a rollout flag; one that no file mentions is fully on."""
         given = self.tables.get("flags", {}).get(name, {})
+        if not isinstance(given, Mapping):
+            raise BadConfig(f"[flags.{name}] must be a table, e.g. enabled = true and percent = 5.0")
+        _only(given, {"enabled", "percent"}, "key", f"[flags.{name}]")
         return build(Flag, {"name": name, **given}, f"flags.{name}")
 
     @property
@@ -102,14 +113,21 @@ def build(cls: type[T], given: Any, where: str) -> T:
     return cls(**{key: _value(types[key], value, f"{where}.{key}") for key, value in given.items()})
 
 
+def span(text: str) -> timedelta | None:
+    """Return a span written `30s`, `5min`, `2h` or `7d`, None for anything else or more than a century."""
+    match = _SPAN.fullmatch(text)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else LONGEST_S + 1
+    return timedelta(seconds=seconds) if seconds <= LONGEST_S else None
+
+
 def _value(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise BadConfig(f"{where} is {value}; expected a finite number")
     if kind is timedelta:
-        match = _SPAN.fullmatch(value) if isinstance(value, str) else None
-        if not match:
+        found = span(value) if isinstance(value, str) else None
+        if found is None:
             raise BadConfig(f"{where} is {value!r}; expected a span such as '30s', '5min', '2h' or '7d'")
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        return found
     if kind is float and type(value) is int:
         return float(value)
     origin = getattr(kind, "__origin__", None)

@@ -31,8 +31,8 @@ def register(app: typer.Typer) -> None:
 
 def accept(
     ctx: typer.Context,
-    offer: Annotated[int, typer.Argument(min=1, help="Offer id.")],
-    driver: Annotated[int, typer.Option(min=1, help="The driver who answers.")],
+    offer: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Offer id.")],
+    driver: Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who answers.")],
     payload: Annotated[str | None, typer.Option(help="SHA-256 of the payload the driver saw.")] = None,
     now: Now = None,
     dry_run: Dry = False,
@@ -47,8 +47,8 @@ def accept(
 
 def decline(
     ctx: typer.Context,
-    offer: Annotated[int, typer.Argument(min=1, help="Offer id.")],
-    driver: Annotated[int, typer.Option(min=1, help="The driver who answers.")],
+    offer: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Offer id.")],
+    driver: Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who answers.")],
     reason: Annotated[str, typer.Option(help="TOO_FAR, LOW_PAY, MERCHANT_WAIT, UNSAFE_AREA, ... or OTHER.")] = "OTHER",
     now: Now = None,
     dry_run: Dry = False,
@@ -71,9 +71,11 @@ def decline(
 
 def reassign(
     ctx: typer.Context,
-    delivery: Annotated[int, typer.Argument(min=1, help="Delivery id.")],
+    delivery: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")],
     reason: Annotated[str, typer.Option(help="Why, in one word such as FLAT_TYRE; kept in the audit trail.")],
-    to: Annotated[int | None, typer.Option(min=1, help="Hand it to this driver; otherwise it is offered anew.")] = None,
+    to: Annotated[
+        int | None, typer.Option(min=1, max=show.MAX_ID, help="Hand it to this driver; otherwise it is offered anew.")
+    ] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
+from dispatchkit.config import span
 from dispatchkit.kernel.clock import parse_day, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.errors import Usage
 
@@ -45,7 +45,9 @@ def sample(
     orders: Annotated[int, typer.Option(min=1, help="Orders in all days together.")] = 1200,
     days: Annotated[int, typer.Option(min=1, help="Service days; the last one stops in the evening rush.")] = 2,
     start: Annotated[str, typer.Option(metavar="DAY", help="The first day.")] = "2026-03-06",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same city, byte for byte.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=show.MAX_SEED, help="The same seed gives the same city, byte for byte.")
+    ] = 1,
     force: Force = False,
 ) -> None:
     """Make up a city with drivers, merchants and days of orders, as an export.
@@ -216,10 +218,10 @@ def _now(text: str | None) -> datetime:
 
 
 def _span(text: str | None) -> timedelta | None:
-    match = re.fullmatch(r"(\d{1,6})\s*(s|min|h|d)", text) if text else None
-    if text and not match:
+    found = span(text) if text is not None else None
+    if text is not None and found is None:
         raise Usage(f"--max-age is {text!r}; expected a span such as 30s, 15min, 2h or 7d")
-    return timedelta(seconds=int(match[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[match[2]]) if match else None
+    return found
 
 
 def _instant(ctx: typer.Context, text: str | None) -> datetime | None:

@@ -38,7 +38,7 @@ def flags(ctx: typer.Context) -> None:
 def who(
     ctx: typer.Context,
     flag: Annotated[str, typer.Argument(help="Name of the flag.")],
-    ids: Annotated[list[int], typer.Argument(min=1, help="Ids of deliveries (for routes: drivers).")],
+    ids: Annotated[list[int], typer.Argument(min=1, max=show.MAX_ID, help="Ids of deliveries (for routes: drivers).")],
 ) -> None:
     """Tell which ids are inside a rollout; raising the percentage only ever adds some.
 

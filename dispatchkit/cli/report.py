@@ -17,7 +17,9 @@ app = typer.Typer(help="What happened: funnel, money, zones, drivers, predicted 
 Day = Annotated[str, typer.Option("--day", help="Service day, YYYY-MM-DD.")]
 Days = Annotated[int, typer.Option("--days", min=1, max=366, help="So many days, ending with --day.")]
 To = Annotated[Path | None, typer.Option("--to", help="Folder for HTML, Markdown, JSON, CSV and Parquet files.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap over days (five days and more).")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=show.MAX_SEED, help="Seed of the bootstrap over days (five and more).")
+]
 
 
 def register(app_: typer.Typer) -> None:

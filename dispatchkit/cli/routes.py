@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli.show import call, document, line, note, refuse, table, working
+from dispatchkit.cli.show import MAX_SEED, call, document, line, note, refuse, table, working
 
 route = typer.Typer(help="Multi-stop plans of standalone problems.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def plan(
         float | None, typer.Option(min=0.01, help="Stop OR-Tools by the clock; results then differ between runs.")
     ] = None,
     solutions: Annotated[int, typer.Option(min=1, help="Else stop it after looking at so many solutions.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the search.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the plan here, as JSON.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:

@@ -15,6 +15,9 @@ import typer
 if TYPE_CHECKING:
     from dispatchkit.config import Settings
 
+MAX_ID = 2**63 - 1  # what a bigint holds
+MAX_SEED = 2**31 - 1  # what every engine takes
+
 
 @dataclass(kw_only=True)
 class Call:

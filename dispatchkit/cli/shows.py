@@ -27,7 +27,7 @@ def show(
             help="deliveries, offers, drivers, unassigned, cases, routes, outbox, runs, refusals; or delivery ID."
         ),
     ],
-    id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="Which delivery.")] = None,
+    id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=out.MAX_ID, help="Which delivery.")] = None,
     state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 50,
 ) -> None:

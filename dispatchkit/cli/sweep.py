@@ -28,9 +28,11 @@ def sweep(
     max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")] = None,
     now: Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")] = None,
     slot: Annotated[str | None, typer.Option(help="Cron slot (an instant); done once only.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, kept in the run ledger.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=show.MAX_SEED, help="Seed, kept in the run ledger.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
-    deadline: Annotated[float | None, typer.Option(min=0, help="Begin no batch after so many seconds.")] = None,
+    deadline: Annotated[
+        float | None, typer.Option(min=0, max=86_400, help="Begin no batch after so many seconds.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also say why the rest got nothing.")] = False,
 ) -> None:
     """Run one or more sweeps: read, decide, write; each under its own lock.

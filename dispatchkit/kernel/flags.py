@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
+from dispatchkit.kernel.errors import BadConfig
+
 BUCKETS = 10_000
 
 
@@ -15,6 +17,10 @@ class Flag:
     name: str
     enabled: bool = True
     percent: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percent <= 100:
+            raise BadConfig(f"flags.{self.name}.percent is {self.percent:g}; expected 0 to 100")
 
     def admits(self, unit: int) -> bool:
         """Return whether `unit` is inside: monotone in `percent`, independent of other flags."""

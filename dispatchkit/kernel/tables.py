@@ -13,9 +13,8 @@ from typing import Any
 import dataframely as dy
 
 from dispatchkit.kernel.clock import EARLIEST, LATEST
-from dispatchkit.kernel.states import CASE, DECLINE_REASONS, DELIVERY, DUTY, EPISODE, OFFER, ROUTE
+from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE
 
-MAX_ID = 2**63 - 1
 VEHICLES = ("bicycle", "car", "walker", "scooter", "motorcycle", "van", "other")
 DUTY_STATES = tuple(sorted(DUTY.states))
 
@@ -382,7 +381,6 @@ ENTITIES: dict[str, str] = {  # what a Change names -> the audited, versioned ta
     "route": "route_optimization_data",
 }
 LOCK_ORDER = ("delivery", "offer", "driver", "duty", "episode", "case", "route")
-REASONS = tuple(DECLINE_REASONS)
 
 
 def refs(schema: type[dy.Schema]) -> dict[str, str]:

@@ -41,6 +41,8 @@ class Params:
             )
         if not 0 <= 2 * self.exact_up_to <= MAX_TASKS:
             raise BadConfig(f"routes.exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}")
+        if not 0 <= self.seed < 2**31:
+            raise BadConfig(f"routes.seed is {self.seed}; OR-Tools takes 0 to 2147483647")
         if self.solutions < 1:
             raise BadConfig(f"routes.solutions is {self.solutions}; OR-Tools must look at one at least")
         for name in ("pickup_service", "dropoff_service", "min_gain", "eta_tolerance"):
