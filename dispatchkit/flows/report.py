@@ -20,6 +20,7 @@ from dispatchkit.warehouse.load import open_marts
 
 WAREHOUSE = "warehouse.duckdb"
 HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
+RUNS = r"^[=+\-@\t\r\n]"  # a spreadsheet runs text that begins so; words of an import reach these tables
 MARGIN = timedelta(days=1)  # rows of the period that carry a later time
 
 
@@ -85,7 +86,9 @@ def as_json(findings: Findings) -> str:
 
 
 def _csv(frame: pl.DataFrame) -> bytes:
-    return frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ").encode()
+    text = pl.col(pl.String)
+    safe = frame.with_columns(pl.when(text.str.contains(RUNS)).then(pl.lit("'") + text).otherwise(text).name.keep())
+    return safe.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ").encode()
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

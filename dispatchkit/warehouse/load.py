@@ -119,7 +119,7 @@ def write_quarantine(path: Path, quarantine: pl.DataFrame) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(quarantine.columns)
     for row in quarantine.iter_rows():
-        writer.writerow([f"'{x}" if isinstance(x, str) and x[:1] in ("=", "+", "-", "@") else x for x in row])
+        writer.writerow([f"'{x}" if isinstance(x, str) and x[:1] in tuple("=+-@\t\r\n") else x for x in row])
     write_whole(path, out.getvalue().encode())
 
 
