@@ -104,7 +104,9 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, city, offers):
             "(SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active) AND NOT EXISTS "
             "(SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')"
         ).scalar_one()
-        carried = on.exec_driver_sql("SELECT min(id) FROM dk.deliveries WHERE state = 'PICKED_UP'").scalar_one()
+        carried = on.exec_driver_sql(
+            "SELECT min(id) FROM dk.deliveries WHERE state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF')"
+        ).scalar_one()
     words = ("--json", "act", "delivery", "reassign")
     handed = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", *SOON, db=city)
     assert (said(handed), state(city, one)) == ((0, "OK"), ("ASSIGNED", idle))
