@@ -106,8 +106,8 @@ def _move(made: Engine, revision: str, move: str) -> Status:
         if not found.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one():
             raise TryLater("another run is migrating this database")
         found.exec_driver_sql("SET statement_timeout = 0")
-        found.commit()
         at = _revision(found)
+        found.commit()  # Alembic would put all steps into a transaction that it finds open
         if at is not None and at not in dict(history()):
             raise SchemaMismatch(
                 f"schema {at} is not one this program knows; use the program that made it, or a newer one"
