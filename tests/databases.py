@@ -56,7 +56,7 @@ def city_frames() -> Mapping[str, pl.DataFrame]:
 
 @contextmanager
 def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
-    """Yield an engine on a new copy of template `empty` or `city`; on the way out no invariant has an offender (if `sound`)."""
+    """Yield an engine on a new copy of template `empty` or `city`; if `sound`, the end must keep every invariant."""
     template = _template(kind)
     name = f"{_session()}_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server(), autocommit=True) as on:
