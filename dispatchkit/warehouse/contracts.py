@@ -14,6 +14,7 @@ import polars as pl
 
 from dispatchkit.kernel.errors import BadData, shown
 from dispatchkit.kernel.tables import TABLES, refs
+from dispatchkit.warehouse.rings import require_rings
 
 ROW = "row_number"
 QUARANTINE = pl.Schema(
@@ -49,9 +50,14 @@ def quarantined(file: str, rows: pl.DataFrame, column: str, code: str, fact: str
 
 
 def judge(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return (good rows, quarantine) of typed rows numbered by `row_number`; one line per bad row, its first fault."""
+    """Return (good rows, quarantine) of typed rows numbered by `row_number`; one line per bad row, its first fault.
+
+    Raises BadData for a zone whose ring is none: that is a bad file, not a bad row.
+    """
     passed, failed = _numbered(table).filter(rows)
     good = passed.select(rows.columns)
+    if table == "delivery_zones":
+        require_rings(file, good)
     places = {"lat", "lon"} <= set(rows.columns)
     island = (pl.col("lat") == 0) & (pl.col("lon") == 0)
     found = []

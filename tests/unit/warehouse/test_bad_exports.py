@@ -192,6 +192,44 @@ def test_check_and_import_refuse_what_load_refuses(tmp_path: Path) -> None:
         read_native(tmp_path / "x", now=NOW)
 
 
+RINGS = [
+    ("[[13,52],[14,52],", "not JSON"),
+    ("[" * 100_000, "not JSON"),
+    ('{"type": "Polygon"}', r"not a list of \[lon, lat\] pairs"),
+    ("[[13,52,0],[14,52,0],[14,53,0],[13,52,0]]", r"not a list of \[lon, lat\] pairs"),
+    ('[["13","52"],[14,52],[14,53],["13","52"]]', r"not a list of \[lon, lat\] pairs"),
+    ("[]", "fewer than three corners"),
+    ("[[13,52],[14,52],[14,53],[13,53]]", "not closed"),
+    ("[[13,52],[14,53],[14,52],[13,53],[13,52]]", "crosses itself"),
+    ("[[52,130],[52,140],[53,140],[52,130]]", "longitude comes first"),
+    (f"[[13,52],[1{'0' * 400},52],[14,53],[13,52]]", "not a coordinate"),
+    ("[[13,52],[NaN,52],[14,53],[13,52]]", "not a coordinate"),
+    ("[[13,52],[14,52],[15,52],[13,52]]", "encloses nothing"),
+]
+
+
+@pytest.mark.parametrize(("ring", "fault"), RINGS, ids=[f"{r[1]} {r[0][:20]}" for r in RINGS])
+def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(ring: str, fault: str, tmp_path: Path) -> None:
+    good = {"id": 6, "name": "east", "ring": "[[13,52],[14,52],[14,53],[13,52]]"}
+    data = frames() | {"delivery_zones": rows("delivery_zones", good, {"id": 7, "name": "west", "ring": ring})}
+    x = export(tmp_path / "x", data)
+    for use in (
+        lambda: load(x, tmp_path / "x.duckdb", now=NOW),
+        lambda: check(x, now=NOW),
+        lambda: read_native(x, now=NOW),
+    ):
+        with pytest.raises(DispatchError, match=f"delivery_zones.parquet: zone 7: .*{fault}") as refused:
+            use()
+        assert (refused.value.exit_code, refused.value.code) == (65, "DK-IN-062")
+    assert not list(tmp_path.glob("x.duckdb*"))
+
+
+def test_zones_with_good_rings_are_loaded(tmp_path: Path) -> None:
+    zone = {"id": 7, "name": "west", "ring": "[[13.0, 52], [14, 52.5], [14, 53], [13, 52]]"}
+    report = check(export(tmp_path / "x", frames() | {"delivery_zones": rows("delivery_zones", zone)}), now=NOW)
+    assert report.rows["delivery_zones"] == 1 and report.quarantine.is_empty()
+
+
 def test_every_cut_and_flipped_byte_is_found(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames())
     for name in ("orders.parquet", "manifest.json"):

@@ -315,3 +315,10 @@ def test_the_shipped_mappings_read_files_of_their_kind(
         assert quote["eta_at"] - quote["quoted_at"] == timedelta(minutes=25)
         delivery = came.frames["deliveries"].row(0, named=True)
         assert delivery["ended_at"] - delivery["created_at"] == timedelta(minutes=31)
+
+
+def test_a_zone_of_a_foreign_file_needs_a_ring_too(tmp_path: Path) -> None:
+    zone = {"id": {"key": ["no"]}, "name": {"constant": "west"}, "ring": {"constant": "[[13,52],[14,52],[14,53]]"}}
+    with pytest.raises(BadData, match="delivery_zones: zone [0-9]+: fewer than three corners") as refused:
+        bring(tmp_path, HEAD + GOOD, SIMPLE | {"tables": SIMPLE["tables"] | {"delivery_zones": zone}})
+    assert refused.value.code == "DK-IN-062"
