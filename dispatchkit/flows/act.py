@@ -59,7 +59,7 @@ def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False
     """Return the answer to one event, written unless refused, repeated or dry. Raises TryLater on a locked row."""
     feature = catalog.answering(event.name)
     event = _located(store, event)
-    drivers = _drivers(store, event)
+    drivers = [event.driver_id] if event.driver_id else []
     root = ("delivery", event.delivery_id or 0)
     with store.acting(root, drivers=drivers, actor=event.actor) as acting:
         if event.delivery_id is None:
@@ -88,12 +88,3 @@ def _located(store: Store, event: Event) -> Event:
         return event
     found = store.read({"offer": queries(SQL)["delivery_of_offer"]}, {"offer": event.offer_id})["offer"]
     return replace(event, delivery_id=found["delivery_id"][0]) if found.height else event
-
-
-def _drivers(store: Store, event: Event) -> list[int]:
-    """Return the drivers to lock: the one who acts or is named, and the one who holds the delivery."""
-    wanted = {event.driver_id, event.args.get("to")} - {None}
-    if event.delivery_id is not None:
-        found = store.read({"held": queries(SQL)["driver_of_delivery"]}, {"delivery": event.delivery_id})["held"]
-        wanted |= set(found["driver_id"])
-    return sorted(int(driver) for driver in wanted if driver is not None)

@@ -2,10 +2,6 @@
 -- The delivery an offer belongs to.
 SELECT id, delivery_id, driver_id FROM driver_offers WHERE id = :offer
 
--- name: driver_of_delivery
--- The driver who holds a delivery.
-SELECT id, driver_id FROM deliveries WHERE id = :delivery AND driver_id IS NOT NULL
-
 -- name: delivery
 -- The delivery itself.
 SELECT * FROM deliveries WHERE id = :delivery

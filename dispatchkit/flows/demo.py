@@ -13,6 +13,7 @@ from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import CannotCreate
 from dispatchkit.store import connect, migrate
+from dispatchkit.warehouse.files import WAREHOUSE_FILE
 
 Say = Callable[[str], None]
 
@@ -63,10 +64,10 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
     )
 
     extracted = upkeep.extract("embedded", to, to / "extract", force=True)
-    loaded = upkeep.load_export(to / "extract", to / report.WAREHOUSE, now=extracted.as_of)
-    told(f"extracted in one snapshot and loaded {sum(loaded.rows.values()):,} rows into {to / report.WAREHOUSE}")
+    loaded = upkeep.load_export(to / "extract", to / WAREHOUSE_FILE, now=extracted.as_of)
+    told(f"extracted in one snapshot and loaded {sum(loaded.rows.values()):,} rows into {to / WAREHOUSE_FILE}")
 
-    found = report.report("nightly", plan.start, to / report.WAREHOUSE, settings)
+    found = report.report("nightly", plan.start, to / WAREHOUSE_FILE, settings)
     page = report.write(found, to)[0]
     told(f"reported on {plan.start}: {page}")
     return Shown(page, str(plan.start), rfc3339(plan.as_of), tuple(steps))

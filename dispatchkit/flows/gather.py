@@ -14,6 +14,7 @@ import polars as pl
 
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.feature import Feature
+from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.contract import Args
 
@@ -30,11 +31,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a policy decides on, its fingerprint, and how many rows were set aside by which rule."""
+    """What a policy decides on, its fingerprint, the rows set aside by rule, and how many units the flag holds."""
 
     frames: Mapping[str, pl.DataFrame]
     inputs_sha256: str
     set_aside: Mapping[str, int]
+    held: int
 
 
 @lru_cache
@@ -43,8 +45,11 @@ def queries(path: Path) -> Mapping[str, str]:
     return parse(path.read_text("utf-8"))
 
 
-def gather(reader: Reader, feature: Feature[Any], now: datetime) -> Gathered:
-    """Return a feature's frames as of `now`, each checked against its contract."""
+def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> Gathered:
+    """Return a feature's frames as of `now`, each checked against its contract, without units outside the rollout.
+
+    They are left out before anything is decided: a held delivery must not claim a driver whom another could have.
+    """
     named = queries(feature.sql)
     found = reader.read({name: named[name] for name in feature.reads}, {"now": now, "recent": now - RECENT})
     frames: dict[str, pl.DataFrame] = {}
@@ -57,7 +62,12 @@ def gather(reader: Reader, feature: Feature[Any], now: datetime) -> Gathered:
         good, failure = schema.filter(frame.select(schema.column_names()), cast=True)
         aside |= {f"{name}: {rule}": count for rule, count in sorted(failure.counts().items())}
         frames[name] = good
-    return Gathered(frames, fingerprint(frames), aside)
+    held: set[int] = set()
+    for name, column in feature.units.items():
+        outside = {unit for unit in frames[name].get_column(column).unique() if not flag.admits(unit)}
+        frames[name] = frames[name].filter(~pl.col(column).is_in(sorted(outside)))
+        held |= outside
+    return Gathered(frames, fingerprint(frames), aside, len(held))
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:

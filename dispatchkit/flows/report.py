@@ -18,7 +18,6 @@ from dispatchkit.measure.metric import Scope
 from dispatchkit.warehouse.files import ours, write_whole
 from dispatchkit.warehouse.load import open_marts
 
-WAREHOUSE = "warehouse.duckdb"
 HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
 RUNS = r"^[=+\-@\t\r\n]"  # a spreadsheet runs text that begins so; words of an import reach these tables
 MARGIN = timedelta(days=1)  # rows of the period that carry a later time

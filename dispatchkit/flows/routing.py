@@ -13,7 +13,8 @@ from dispatchkit.decide.routes.check import Violation, timed, violations
 from dispatchkit.decide.routes.engines import answer
 from dispatchkit.decide.routes.instance import Instance, read_json, read_lilim
 from dispatchkit.decide.routes.problem import Plan, Route
-from dispatchkit.kernel.errors import BadData, CannotCreate, InputMissing, NotPermitted, Usage
+from dispatchkit.kernel.errors import BadData, InputMissing, Usage
+from dispatchkit.warehouse.files import write_whole
 
 FORMATS = ("json", "lilim")
 JUDGE_SCALE = 1_000_000  # others' plans are judged to the millionth of a unit
@@ -55,24 +56,9 @@ def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
     return found + violations(instance.problem, judged, check_cost=False) + _figures(instance, judged, document)
 
 
-def check_output(out: Path, *, force: bool) -> None:
-    """Refuse a file name before any work depends on it. Raises CannotCreate, NotPermitted."""
-    if out.is_symlink():
-        raise NotPermitted(f"{out} is a symbolic link; name the file itself")
-    if out.exists() and not force:
-        raise CannotCreate(f"{out} exists; choose another name or --force")
-    if not out.parent.is_dir():
-        raise CannotCreate(f"{out.parent} is no directory")
-
-
 def write(document: Document, out: Path) -> None:
-    """Write a plan to a file, whole or not at all."""
-    part = out.with_name(f".{out.name}.part")
-    try:
-        part.write_text(json.dumps(document, sort_keys=True) + "\n", "utf-8")
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a plan to a file, whole or not at all. Raises CannotCreate, NotPermitted, IOFailed."""
+    write_whole(out, (json.dumps(document, sort_keys=True) + "\n").encode())
 
 
 def _document(instance: Instance, plan: Plan) -> Document:

@@ -15,7 +15,6 @@ from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Refused
 from dispatchkit.kernel.feature import Feature
-from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.points import reached
 from dispatchkit.store.contract import Outcome, Store, Ticket
 
@@ -105,26 +104,20 @@ def _decided(
 ) -> tuple[Swept, Gathered]:
     """Return what the policy decides at `now`, and what it decided on."""
     params, travel = catalog.params(feature, settings), catalog.travel(settings)
-    gathered = gather(reader, feature, now)
+    gathered = gather(reader, feature, settings.flag(feature.flag), now)
     changes = feature.decide(gathered.frames, params, now, travel)
-    kept = admitted(changes, settings.flag(feature.flag))
-    if options.max_changes is not None and len(kept) > options.max_changes:
-        raise Refused(f"sweep {feature.name} would make {len(kept)} changes, limit {options.max_changes}; nothing done")
+    limit = options.max_changes
+    if limit is not None and len(changes) > limit:
+        raise Refused(f"sweep {feature.name} would make {len(changes)} changes, limit {limit}; nothing done")
     unserved: Sequence[Mapping[str, Any]] = ()
     if options.explain and feature.explain is not None:
         unserved = feature.explain(gathered.frames, params, now, travel)
-    held = len(changes) - len(kept)
     return Swept(
         feature.name,
         now,
-        changes=kept,
-        held=held,
+        changes=changes,
+        held=gathered.held,
         set_aside=gathered.set_aside,
         unserved=unserved,
         dry_run=True,
     ), gathered
-
-
-def admitted(changes: Sequence[Change], flag: Flag) -> list[Change]:
-    """Return the changes whose root is inside the rollout; a group is held whole or not at all."""
-    return [change for change in changes if flag.admits(change.root[1])]

@@ -19,9 +19,10 @@ from dispatchkit.store.intake import Counts, insert
 from dispatchkit.warehouse import load as warehouse
 from dispatchkit.warehouse import mapping as mappings
 from dispatchkit.warehouse.export import ExportWriter
+from dispatchkit.warehouse.files import QUARANTINE_FILE, staged
 from dispatchkit.warehouse.foreign import read_foreign
 from dispatchkit.warehouse.intake import Intake, read_native, require
-from dispatchkit.warehouse.load import QUARANTINE_FILE, LoadReport, write_quarantine
+from dispatchkit.warehouse.load import LoadReport, quarantine_csv
 from dispatchkit.warehouse.manifest import Manifest
 
 T = TypeVar("T")
@@ -97,10 +98,11 @@ def import_files(
         wanted = sum(counts.inserted for counts in insert(made, came.frames, dry_run=True).values())
         if wanted > max_changes:
             raise Refused(f"{wanted} rows would be written, --max-changes is {max_changes}; nothing written")
-    tables = insert(made, came.frames, dry_run=dry_run)
-    if not dry_run:
-        data.mkdir(parents=True, exist_ok=True)
-        write_quarantine(data / QUARANTINE_FILE, came.quarantine)
+    if dry_run:
+        return Imported(intake=came, tables=insert(made, came.frames, dry_run=True))
+    data.mkdir(parents=True, exist_ok=True)
+    with staged(data / QUARANTINE_FILE, quarantine_csv(came.quarantine)):
+        tables = insert(made, came.frames)
     return Imported(intake=came, tables=tables)
 
 

@@ -78,13 +78,15 @@ class Feature(Generic[Q]):
 
     reads: which of them `decide` gets as frames, and by which contract each is checked at the border.
 
-    flag: the rollout switch that governs its changes. events: act names answered by `respond`.
+    flag: the rollout switch; units: read -> column of the unit it counts, the root of every change that read leads to.
+    events: act names answered by `respond`.
     """
 
     name: str
     flag: str
     sql: Path
     reads: Mapping[str, type[dy.Schema]]
+    units: Mapping[str, str]
     params: type[Q]
     decide: Decide[Q]
     respond: Respond[Q] | None = None

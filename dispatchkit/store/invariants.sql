@@ -81,8 +81,9 @@ SELECT count(*) FROM dk.deliveries d FULL JOIN (SELECT * FROM dk.unassigned_orde
 WHERE (d.state IN ('UNASSIGNED', 'OFFERING')) IS DISTINCT FROM (u.id IS NOT NULL) OR (u.id IS NOT NULL AND u.episode <> d.episode)
 
 -- name: I17
--- a run still RUNNING while nobody holds a sweep's lock
-SELECT count(*) FROM dk.sweep_runs WHERE status = 'RUNNING' AND NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953 AND granted)
+-- a run still RUNNING while nobody holds its sweep's lock
+SELECT count(*) FROM dk.sweep_runs WHERE status = 'RUNNING' AND NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953
+  AND objid::bigint = hashtext(sweep)::bigint & 4294967295 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND granted)
 
 -- name: I18
 -- an active delivery with a driver who is off duty

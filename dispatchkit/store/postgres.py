@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -32,41 +31,46 @@ def open_store(db: str, data: Path, waits: Database, now: datetime | None = None
     """Return the store behind --db, its schema checked. Raises DatabaseUnavailable, SchemaMismatch, Usage."""
     made = connect.engine(connect.resolve(db, data), waits)
     migrate.require(made)
-    return PostgresStore(made, batch=waits.batch, now=now)
+    return PostgresStore(made, waits, now=now)
 
 
 class PostgresStore:
     """Rows in Postgres, written as role dk_app whatever the login."""
 
-    def __init__(self, made: Engine, *, batch: int = 500, now: datetime | None = None) -> None:
-        self.engine, self._batch, self._now = made, batch, now
+    def __init__(self, made: Engine, waits: Database | None = None, *, now: datetime | None = None) -> None:
+        self.engine, self.waits, self._now = made, waits or Database(), now
+
+    @property
+    def now_given(self) -> bool:
+        return self._now is not None
 
     def clock(self) -> datetime:
-        """Return --now if given (and the database allows it), else the database clock."""
+        """Return --now if given, else the database clock. A strict clock only keeps --now from writes."""
+        if self._now is not None:
+            return self._now
         with self._connected() as on:
             return self._instant(on)
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         """Return each query's frame, all from one snapshot."""
-        return read.frames(self.engine, queries, args)
+        return read.frames(self.engine, queries, args, self.waits)
 
     @contextmanager
     def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
         with self._connected() as on:
-            number = sweep_number(ticket.sweep)
             with on.begin():
-                if not on.execute(query("take_lock"), {"no": number}).scalar_one():
+                if not on.execute(query("take_lock"), {"sweep": ticket.sweep}).scalar_one():
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
             reached("lock held")
             try:
-                yield from self._ledgered(on, ticket, number)
+                yield from self._ledgered(on, ticket)
             finally:
-                _let_go(on, number)
+                _let_go(on, ticket.sweep)
 
-    def _ledgered(self, on: Connection, ticket: Ticket, number: int) -> Iterator[Run | None]:
+    def _ledgered(self, on: Connection, ticket: Ticket) -> Iterator[Run | None]:
         try:
-            run = PostgresRun(self.engine, on, ticket, number, self._instant(on), self._batch, self._now is not None)
+            run = PostgresRun(self, on, ticket, self._instant(on))
         except SlotDone:
             yield None
             return
@@ -81,14 +85,16 @@ class PostgresStore:
 
     @contextmanager
     def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
-        """Yield an Acting with root row, its pending offers and the drivers locked; the clock is read after that."""
+        """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`; then the clock."""
         with self._connected() as on, on.begin():
             on.execute(query("tell_actor"), {"actor": actor})
             on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]})
+            wanted = set(drivers)
             if root[0] == "delivery":
                 on.execute(query("lock_pending"), {"id": root[1]})
-            if drivers:
-                on.execute(text(statements.lock("driver", wait=True)), {"ids": sorted(drivers)})
+                wanted |= set(on.execute(query("holder"), {"id": root[1]}).scalars())
+            if wanted:
+                on.execute(text(statements.lock("driver", wait=True)), {"ids": sorted(wanted)})
             yield PostgresActing(on, actor, self._instant(on))
 
     @contextmanager
@@ -114,15 +120,13 @@ class PostgresStore:
 class PostgresRun:
     """One run: its row in the ledger is RUNNING while the advisory lock is held."""
 
-    def __init__(
-        self, made: Engine, on: Connection, ticket: Ticket, number: int, now: datetime, batch: int, now_given: bool
-    ) -> None:
+    def __init__(self, store: PostgresStore, on: Connection, ticket: Ticket, now: datetime) -> None:
         self.id, self.now = str(uuid4()), now
-        self._engine, self._on, self._ticket, self._number, self._batch = made, on, ticket, number, batch
+        self._store, self._on, self._ticket = store, on, ticket
         self._total = Outcome()
         values: dict[str, object] = {"run": self.id, "sweep": ticket.sweep, "slot": ticket.slot, "now": now}
         values |= {
-            "now_given": now_given,
+            "now_given": store.now_given,
             "seed": ticket.seed,
             "config": ticket.config_sha256,
             "code": ticket.code_version,
@@ -140,7 +144,7 @@ class PostgresRun:
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         """Return each query's frame, all from one snapshot, on a connection of its own."""
-        found = read.frames(self._engine, queries, args)
+        found = self._store.read(queries, args)
         reached("read")
         return found
 
@@ -150,7 +154,7 @@ class PostgresRun:
         """Write the changes in batches and keep the ledger's counters; see `store.write`."""
         with self._on.begin():
             self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
-        outcome = Writer(self._on, self._ticket.sweep, self.id, self._number).apply(changes, self._batch, deadline)
+        outcome = Writer(self._on, self._ticket.sweep, self.id).apply(changes, self._store.waits.batch, deadline)
         self._total.add(outcome)
         return outcome
 
@@ -185,7 +189,7 @@ class PostgresActing:
         self._on.execute(query("write_refusal"), values)
 
 
-def _let_go(on: Connection, number: int) -> None:
+def _let_go(on: Connection, sweep: str) -> None:
     """Give the sweep's lock back before the connection closes: the server notices a closed one only a moment later."""
     if on.closed or on.invalidated:
         return
@@ -193,9 +197,4 @@ def _let_go(on: Connection, number: int) -> None:
         if on.in_transaction():
             on.rollback()
         with on.begin():
-            on.execute(query("drop_lock"), {"no": number})
-
-
-def sweep_number(sweep: str) -> int:
-    """Return the advisory lock number of a sweep: stable, and the same for every program version."""
-    return zlib.crc32(sweep.encode()) & 0x7FFFFFFF
+            on.execute(query("drop_lock"), {"sweep": sweep})

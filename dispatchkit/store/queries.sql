@@ -1,15 +1,16 @@
 -- name: take_lock
 -- Take a sweep's advisory lock, or tell that another holds it.
-SELECT pg_try_advisory_lock(1684733953, :no)
+SELECT pg_try_advisory_lock(1684733953, hashtext(:sweep))
 
 -- name: drop_lock
 -- Give a sweep's advisory lock back.
-SELECT pg_advisory_unlock(1684733953, :no)
+SELECT pg_advisory_unlock(1684733953, hashtext(:sweep))
 
 -- name: hold_lock
 -- Prove that this very connection holds the sweep's lock.
 SELECT count(*) FROM pg_locks
-WHERE locktype = 'advisory' AND classid = 1684733953 AND objid = :no AND objsubid = 2 AND pid = pg_backend_pid() AND granted
+WHERE locktype = 'advisory' AND classid = 1684733953 AND objid::bigint = hashtext(:sweep)::bigint & 4294967295 AND objsubid = 2
+  AND pid = pg_backend_pid() AND granted
 
 -- name: set_clock
 -- Let this connection reason at the operator's --now.
@@ -53,6 +54,10 @@ SELECT set_config('dk.run_id', :run, true), set_config('dk.reason', :reason, tru
 -- name: tell_actor
 -- Who says to be acting; the login is recorded beside it by the database itself.
 SELECT set_config('dk.actor', :actor, true)
+
+-- name: holder
+-- Who holds a delivery, read after its lock.
+SELECT driver_id FROM dk.deliveries WHERE id = :id AND driver_id IS NOT NULL
 
 -- name: lock_pending
 -- Lock a delivery's pending offers, after the delivery itself.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from sqlalchemy import Connection, Engine, text
 
+from dispatchkit.config import Database
 from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, NotPermitted, SchemaMismatch
 from dispatchkit.kernel.sql import bind
 from dispatchkit.kernel.tables import TABLES
@@ -24,9 +25,9 @@ Ask = Callable[[str], Any]  # SQL in, Arrow stream out
 _INTS = (pl.Int8, pl.Int16, pl.Int32)
 
 
-def frames(made: Engine, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
+def frames(made: Engine, queries: Mapping[str, str], args: Args, waits: Database) -> dict[str, pl.DataFrame]:
     """Return each query's frame, all from one repeatable-read, read-only snapshot."""
-    with _adbc(made) as ask:
+    with _adbc(made, "dk_app", waits.lock_timeout, waits.statement_timeout) as ask:
         return {name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()}
 
 
@@ -68,13 +69,13 @@ class Snapshot:
 def snapshot(made: Engine) -> Iterator[Snapshot]:
     """Yield one repeatable-read snapshot of a database at the newest revision. Raises SchemaMismatch otherwise."""
     migrate.require(made)
-    with _adbc(made, role="dk_export") as ask:
+    with _adbc(made, "dk_export", timedelta(seconds=30), timedelta()) as ask:  # an export may take its time
         row = pl.DataFrame(ask(statements.query("snapshot").text)).row(0, named=True)
         yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), ask)
 
 
 @contextmanager
-def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Ask]:
+def _adbc(made: Engine, role: str, lock_wait: timedelta, query_time: timedelta) -> Iterator[Ask]:
     """Yield a function that runs one query in the snapshot; each stream is read before the next query.
 
     The driver is used below its DBAPI: that would import pyarrow and pandas, a third of a second of every command.
@@ -95,6 +96,8 @@ def _adbc(made: Engine, role: str = "dk_app") -> Iterator[Ask]:
                 f"SET ROLE {role}",
                 "SET search_path = dk, pg_temp",
                 "SET timezone = 'UTC'",
+                f"SET lock_timeout = '{lock_wait.total_seconds():g}s'",
+                f"SET statement_timeout = '{query_time.total_seconds():g}s'",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             ):
                 ask(setting)

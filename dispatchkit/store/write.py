@@ -11,8 +11,7 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,51 +25,18 @@ from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER
 from dispatchkit.store import statements
 from dispatchkit.store.connect import RETRIED, sqlstate
 from dispatchkit.store.contract import Outcome, Stale
+from dispatchkit.store.groups import Group, Key, fit, groups
 from dispatchkit.store.statements import query
 
-Key = tuple[str, int]
 ROW_FAULTS = ("22", "23", "DK", "P0")  # SQLSTATE classes that one row can cause
 TRIES, ROUNDS = 5, 3
-
-
-@dataclass(frozen=True)
-class Group:
-    """The changes of one root, in their order, each with its decision id."""
-
-    root: Key
-    changes: tuple[Change, ...]
-    ids: tuple[bytes, ...]
-
-    def seen(self) -> dict[Key, int]:
-        """Return the version at which this decision saw each row it writes or relies on (births left out)."""
-        found: dict[Key, int] = {}
-        for change in self.changes:
-            for entity, id_, version in ((change.entity, change.id, change.version), *change.expects):
-                if version > 0:
-                    found.setdefault((entity, id_), version)
-        for key in self.births():
-            found.pop(key, None)
-        return found
-
-    def births(self) -> set[Key]:
-        """Return the rows born in this group."""
-        return {(c.entity, c.id) for c in self.changes if c.version == 0}
-
-
-def groups(changes: Iterable[Change], sweep: str) -> list[Group]:
-    """Return changes gathered by root, roots in lock order."""
-    found: dict[Key, list[Change]] = defaultdict(list)
-    for change in changes:
-        found[change.root].append(change)
-    ordered = sorted(found, key=lambda root: (LOCK_ORDER.index(root[0]), root[1]))
-    return [Group(root, tuple(found[root]), tuple(c.decision_id(sweep) for c in found[root])) for root in ordered]
 
 
 class Writer:
     """Writes the changes of one run (`run_id`) or of one act (None) on one connection."""
 
-    def __init__(self, connection: Connection, sweep: str, run_id: str | None, lock: int | None = None) -> None:
-        self._on, self._sweep, self._run, self._lock = connection, sweep, run_id, lock
+    def __init__(self, connection: Connection, sweep: str, run_id: str | None) -> None:
+        self._on, self._sweep, self._run = connection, sweep, run_id
 
     def apply(self, changes: Sequence[Change], batch: int, deadline: timedelta | None = None) -> Outcome:
         """Write all changes in batches of about `batch`; rows locked by others are tried again at the end.
@@ -86,7 +52,7 @@ class Writer:
                 total.add(done)
                 busy += locked
             left = busy
-            if not left:
+            if not left or round_ + 1 == ROUNDS or time.monotonic() >= end:
                 break
             reached("busy retry")
             time.sleep(0.05 * (round_ + 1))
@@ -142,9 +108,7 @@ class Writer:
 
     def _fence(self) -> None:
         """Prove that this very connection holds the sweep's lock (a transaction pooler would swap it unseen)."""
-        if self._lock is None:
-            return
-        held = self._on.execute(query("hold_lock"), {"no": self._lock}).scalar_one()
+        held = self._on.execute(query("hold_lock"), {"sweep": self._sweep}).scalar_one()
         if held != 1:
             raise BadConfig(
                 "the connection lost the sweep's lock: is a transaction pooler in between? Connect directly"
@@ -277,6 +241,8 @@ class Writer:
 
     def act(self, changes: Sequence[Change]) -> None:
         """Write an act's changes inside the caller's transaction; its rows are locked already."""
+        for change in changes:
+            fit(change)
         self._tell()
         whole = Group(("delivery", 0), tuple(changes), ())
         self._write([whole])

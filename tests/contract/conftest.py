@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dispatchkit.config import Database
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
@@ -19,7 +20,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Either]:
         yield MemoryStore(databases.city_frames(), databases.NOW)
         return
     with databases.fresh("city") as made:
-        yield PostgresStore(made, batch=3, now=databases.NOW)
+        yield PostgresStore(made, Database(batch=3), now=databases.NOW)
 
 
 @pytest.fixture
@@ -28,5 +29,5 @@ def pair() -> Iterator[tuple[MemoryStore, PostgresStore]]:
     with databases.fresh("city") as made:
         yield (
             MemoryStore(databases.city_frames(), databases.NOW),
-            PostgresStore(made, batch=5, now=databases.NOW),
+            PostgresStore(made, Database(batch=5), now=databases.NOW),
         )

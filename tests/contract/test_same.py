@@ -13,6 +13,7 @@ from dispatchkit.flows.gather import RECENT, gather, queries
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.feature import Event
+from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.tables import TABLES
 from tests import databases
 from tests.contract.both import events, refusals, table
@@ -42,7 +43,8 @@ def test_every_read_of_a_feature_is_the_same_frame(pair, feature, now):
     for name in named:
         assert_frame_equal(ours[name], theirs[name])
     assert any(frame.height for frame in ours.values())
-    assert gather(memory, found, now).inputs_sha256 == gather(postgres, found, now).inputs_sha256
+    flag = Flag(name=name)
+    assert gather(memory, found, flag, now).inputs_sha256 == gather(postgres, found, flag, now).inputs_sha256
 
 
 def test_every_read_of_an_act_is_the_same_frame(pair):
@@ -70,7 +72,7 @@ def test_three_cycles_of_all_sweeps_decide_and_leave_the_same(pair, settings, no
     applied = dict.fromkeys(catalog.FEATURES, 0)
     for minutes in (0, 4, 9):
         memory.now = now + timedelta(minutes=minutes)
-        postgres = type(postgres)(postgres.engine, batch=4, now=memory.now)
+        postgres = type(postgres)(postgres.engine, postgres.waits, now=memory.now)
         for name in catalog.FEATURES:
             ours, theirs = (sweep(store, settings, name, Options()) for store in (memory, postgres))
             assert canonical([c.shown(name) for c in ours.changes]) == canonical(

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from dispatchkit.config import Database
 from dispatchkit.flows import act, catalog, shows
 from dispatchkit.flows.gather import queries
 from dispatchkit.kernel.errors import DatabaseUnavailable, SchemaMismatch
@@ -52,7 +53,7 @@ def test_all_tables_of_a_snapshot_are_of_one_instant(city):
 )
 def test_a_read_that_fails_says_so_in_our_words(city, query, fault):
     with pytest.raises(fault) as said:
-        read.frames(city, {"query": query}, {})
+        read.frames(city, {"query": query}, {}, Database())
     assert "DETAIL" not in str(said.value)
     assert said.value.__cause__ is None
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from dispatchkit.config import Database
 from dispatchkit.flows import catalog
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.change import Change
@@ -58,7 +59,7 @@ def counted(driver: int, timeouts: int, root: tuple[str, int] | None = None) -> 
 
 
 def test_rows_that_somebody_holds_are_left_for_the_next_run(city, now):
-    settings, store = catalog.settings(), PostgresStore(city, batch=4, now=now)
+    settings, store = catalog.settings(), PostgresStore(city, Database(batch=4), now=now)
     planned = sweep(store, settings, "offers", Options(dry_run=True)).changes
     roots = sorted({change.root[1] for change in planned})
     held = [change for change in planned if change.root[1] == roots[1]]
@@ -75,7 +76,7 @@ def test_rows_that_somebody_holds_are_left_for_the_next_run(city, now):
 def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(city, now):
     drivers = databases.city_frames()["drivers"]["id"].to_list()[:40]
     changes = [counted(driver, -1 if i in (7, 31) else 1) for i, driver in enumerate(drivers)]
-    outcome = apply(PostgresStore(city, batch=40, now=now), *changes)
+    outcome = apply(PostgresStore(city, Database(batch=40), now=now), *changes)
     assert (outcome.decided, outcome.applied, outcome.poison) == (40, 38, 2)
     assert sorted((p.id, p.why) for p in outcome.poisoned) == [(drivers[i], "SQLSTATE 23514") for i in (7, 31)]
     assert ledger(city) == [("OK", 40, 38, 0, 2, 0)]
@@ -83,7 +84,7 @@ def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(city, no
 
 def test_every_applied_decision_leaves_one_event_of_its_name(city, now):
     for name in catalog.FEATURES:
-        swept = sweep(PostgresStore(city, batch=3, now=now), catalog.settings(), name, Options())
+        swept = sweep(PostgresStore(city, Database(batch=3), now=now), catalog.settings(), name, Options())
         assert swept.outcome.applied == len(swept.changes) > 0
     with city.connect() as on:
         decided = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1").all()
@@ -99,7 +100,7 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
         order = random.Random(seed).sample(deliveries, len(deliveries))
         pairs = [(raised(root), counted(drivers[root % len(drivers)], root, root=("delivery", root))) for root in order]
         ticket = Ticket(sweep=f"worker {seed}")
-        return apply(PostgresStore(city, batch=30, now=now), *itertools.chain(*pairs), ticket=ticket)
+        return apply(PostgresStore(city, Database(batch=30), now=now), *itertools.chain(*pairs), ticket=ticket)
 
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(work, range(4)))

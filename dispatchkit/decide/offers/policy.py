@@ -91,6 +91,7 @@ FEATURE = Feature(
     flag="offers",
     sql=Path(__file__).with_name("reads.sql"),
     reads=READS,
+    units={"deliveries": "id"},
     params=Params,
     decide=decide,
     respond=respond,

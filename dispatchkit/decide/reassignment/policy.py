@@ -85,6 +85,7 @@ FEATURE = Feature(
     flag="reassignment",
     sql=Path(__file__).with_name("reads.sql"),
     reads=READS,
+    units={"assigned": "id", "followed": "id"},
     params=Params,
     decide=decide,
     respond=respond,

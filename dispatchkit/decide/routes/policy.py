@@ -1,8 +1,8 @@
 """Plan the stops of every driver with work; write only what a driver would notice.
 
-A plan is made anew when what it depends on has changed (`inputs_sha256`: work, promises, position, parameters), and
-written when stops differ or an ETA moved. The stop in motion stays first, and a known order is kept unless a new one
-clearly gains: drivers who see their list reshuffled every minute stop trusting it.
+A plan is made anew when what it depends on has changed (`inputs_sha256`: work, promises, position, parameters) or its
+first stop is overdue, and written when stops differ or an ETA moved. The stop in motion stays first, and a known order
+is kept unless a new one clearly gains: drivers who see their list reshuffled every minute stop trusting it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dispatchkit.decide.routes.board import Board, board, problem_of
 from dispatchkit.decide.routes.engines import answer, as_plan
 from dispatchkit.decide.routes.model import READS, Carrier, Held, Params, Ping, Stored
 from dispatchkit.decide.routes.problem import Plan, Problem, Visit, schedule
-from dispatchkit.decide.routes.stops import Stop, differs, listed, parse
+from dispatchkit.decide.routes.stops import Stop, differs, listed, overdue, parse
 from dispatchkit.kernel.change import Change, Value, canonical
 from dispatchkit.kernel.feature import Feature, Frames, Travel
 from dispatchkit.kernel.group import Group, Said, rows
@@ -47,10 +47,10 @@ def _replan(work: Board, stored: Stored | None, params: Params, now: datetime, t
     """Return the change to one driver's plan, if there is anything new in it that they would notice."""
     stands = stored is not None and stored.state == "PLANNED"
     inputs = work.fingerprint(params, travel.name)
-    if stored and stands and stored.inputs_sha256 == inputs:
+    known = parse(stored.stops) if stored and stands else []
+    if stored and stands and stored.inputs_sha256 == inputs and not overdue(known, params.eta_tolerance, now):
         return []
     problem, metres = problem_of(work, params, now, travel)
-    known = parse(stored.stops) if stored and stands else []
     best = answer(problem, exact_up_to=params.exact_up_to, solutions=params.solutions, seed=params.seed)
     plan, known_cost = _prefer_known(problem, work, known, best, params.min_gain)
     stops = listed(work, plan, now)
@@ -144,6 +144,7 @@ FEATURE = Feature(
     flag="routes",
     sql=Path(__file__).with_name("reads.sql"),
     reads=READS,
+    units={"held": "driver_id", "plans": "id"},
     params=Params,
     decide=decide,
 )

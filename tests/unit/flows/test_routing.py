@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dispatchkit.flows import routing
-from dispatchkit.kernel.errors import BadData, CannotCreate, InputMissing, NotPermitted, Usage
+from dispatchkit.kernel.errors import BadData, InputMissing, Usage
 
 # Two pairs on a line east of the depot; the windows let one vehicle of two do all: 10 out, 10 back.
 LILIM = """2 10 1
@@ -171,16 +171,3 @@ def test_a_plan_that_is_none_is_refused(own: Path, text: str) -> None:
     plan.write_text(text)
     with pytest.raises(BadData):
         routing.check(own, "json", plan)
-
-
-def test_an_output_that_exists_or_points_elsewhere_is_refused_before_the_work(tmp_path: Path) -> None:
-    there = tmp_path / "plan.json"
-    there.touch()
-    (tmp_path / "link.json").symlink_to(there)
-    with pytest.raises(CannotCreate, match="exists"):
-        routing.check_output(there, force=False)
-    routing.check_output(there, force=True)
-    with pytest.raises(CannotCreate, match="no directory"):
-        routing.check_output(tmp_path / "none" / "plan.json", force=False)
-    with pytest.raises(NotPermitted, match="symbolic link"):
-        routing.check_output(tmp_path / "link.json", force=True)
