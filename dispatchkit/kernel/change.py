@@ -42,7 +42,6 @@ class Change:
     expects: tuple[Ref, ...] = ()
     payload: Mapping[str, Any] = field(default_factory=dict)
     why: Mapping[str, Any] = field(default_factory=dict)
-    unit: int | None = None  # what a rollout percentage counts (a driver, a delivery); root id if None
 
     def decision_id(self, sweep: str) -> bytes:
         """Return SHA-256 over (sweep, entity, id, version, event, after): a decision keeps its id on any retry."""
