@@ -1,6 +1,7 @@
 """Who may be asked now, and how soon they could be at a pickup: the driver's side of every assignment.
 
 `Dispatch` holds the parameters that offers, reassignment and assignment share; each feature's Params inherit them.
+`DriverRead`, `PingRead` and `HeldRead` are the contracts of what their reads.sql bring.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import dataframely as dy
 import polars as pl
 
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.feature import Travel
 from dispatchkit.kernel.geo import haversine_expr
+from dispatchkit.kernel.tables import Deliveries, Drivers, Locations
 
 Point = tuple[float, float]  # lat, lon
 LEGS_AT_ONCE = 32
@@ -68,6 +71,36 @@ class Ping:
     at: datetime
     lat: float
     lon: float
+
+
+class DriverRead(dy.Schema):
+    """Rows of drivers, on duty or with work: what a Driver is made of."""
+
+    id = Drivers.id
+    vehicle = Drivers.vehicle
+    duty = Drivers.duty
+    shift_end = Drivers.shift_end
+    max_stack = Drivers.max_stack
+    timeouts = Drivers.timeouts
+    cooldown_until = Drivers.cooldown_until
+    version = Drivers.version
+
+
+class PingRead(dy.Schema):
+    """Recent positions of drivers: what a Ping is made of."""
+
+    id = Locations.id
+    driver_id = Locations.driver_id
+    at = Locations.at
+    lat = Locations.lat
+    lon = Locations.lon
+
+
+class HeldRead(dy.Schema):
+    """Deliveries that occupy a driver."""
+
+    id = Deliveries.id
+    driver_id = dy.Int64(min=1)
 
 
 @dataclass(frozen=True, slots=True)

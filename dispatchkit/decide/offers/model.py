@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import Dispatch, Point
+from dispatchkit.kernel.dispatch import Dispatch, DriverRead, HeldRead, PingRead, Point
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.money import to_cents
-from dispatchkit.kernel.tables import Deliveries, Drivers, Episodes, Locations, Merchants, Offers, Orders
+from dispatchkit.kernel.tables import Deliveries, Episodes, Merchants, Offers, Orders
 
 SEARCHED = ("CREATED", "SCHEDULED", "UNASSIGNED", "OFFERING")
 
@@ -179,36 +179,6 @@ class EpisodeRead(dy.Schema):
     delivery_id = Episodes.delivery_id
     episode = Episodes.episode
     opened_at = Episodes.opened_at
-
-
-class DriverRead(dy.Schema):
-    """drivers: those on duty."""
-
-    id = Drivers.id
-    vehicle = Drivers.vehicle
-    duty = Drivers.duty
-    shift_end = Drivers.shift_end
-    max_stack = Drivers.max_stack
-    timeouts = Drivers.timeouts
-    cooldown_until = Drivers.cooldown_until
-    version = Drivers.version
-
-
-class PingRead(dy.Schema):
-    """pings: the last recent position of each driver."""
-
-    id = Locations.id
-    driver_id = Locations.driver_id
-    at = Locations.at
-    lat = Locations.lat
-    lon = Locations.lon
-
-
-class HeldRead(dy.Schema):
-    """held: deliveries that occupy a driver."""
-
-    id = Deliveries.id
-    driver_id = dy.Int64(min=1)
 
 
 class ReleasedRead(dy.Schema):

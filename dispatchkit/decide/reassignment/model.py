@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import Dispatch, Driver, Ping, Point
+from dispatchkit.kernel.dispatch import Dispatch, Driver, DriverRead, HeldRead, Ping, PingRead, Point
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.tables import Cases, Deliveries, Drivers, Locations, Merchants, Offers, Orders
+from dispatchkit.kernel.tables import Cases, Deliveries, Locations, Merchants, Offers, Orders
 
 LOOK_BACK = timedelta(minutes=20)  # how far back the reads see pings
 BEFORE_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
@@ -211,36 +211,6 @@ class HistoryRead(dy.Schema):
     delivery_id = Cases.delivery_id
     driver_id = Cases.driver_id
     released_at = Cases.released_at
-
-
-class DriverRead(dy.Schema):
-    """drivers (on duty) and carriers (with a delivery not yet picked up)."""
-
-    id = Drivers.id
-    vehicle = Drivers.vehicle
-    duty = Drivers.duty
-    shift_end = Drivers.shift_end
-    max_stack = Drivers.max_stack
-    timeouts = Drivers.timeouts
-    cooldown_until = Drivers.cooldown_until
-    version = Drivers.version
-
-
-class PingRead(dy.Schema):
-    """pings (the last of each driver) and trail (all recent ones of the carriers)."""
-
-    id = Locations.id
-    driver_id = Locations.driver_id
-    at = Locations.at
-    lat = Locations.lat
-    lon = Locations.lon
-
-
-class HeldRead(dy.Schema):
-    """held: deliveries that occupy a driver."""
-
-    id = Deliveries.id
-    driver_id = dy.Int64(min=1)
 
 
 class FinishedRead(dy.Schema):

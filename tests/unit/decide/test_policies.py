@@ -20,6 +20,7 @@ from dispatchkit.decide.offers.model import Params as OfferParams
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as ReassignmentParams
 from dispatchkit.kernel.feature import Event
+from dispatchkit.kernel.sql import parse
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Place, Tables, a_delivery, a_driver, a_ping, city, minutes, seconds
 from tests.unit.decide.corridor import apply, gather, locked
@@ -38,6 +39,18 @@ happenings = st.lists(
     min_size=4,
     max_size=16,
 )
+
+
+def test_what_two_rooms_read_by_one_name_and_contract_they_read_by_the_same_sql() -> None:
+    one, other = offers.FEATURE, reassignment.FEATURE
+    shared = [name for name in one.reads if one.reads[name] is other.reads.get(name)]
+    assert shared == ["drivers", "pings", "held"]
+    ours, theirs = (parse(feature.sql.read_text()) for feature in (one, other))
+    assert [without_comments(ours[name]) for name in shared] == [without_comments(theirs[name]) for name in shared]
+
+
+def without_comments(query: str) -> list[str]:
+    return [line for line in query.splitlines() if not line.startswith("--")]
 
 
 @dataclass
