@@ -13,7 +13,7 @@ from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.dispatch import SHIFT_ENDS, Approach, Free, approaches, legs
 from dispatchkit.kernel.feature import Travel
-from dispatchkit.kernel.group import Group
+from dispatchkit.kernel.group import Group, Values
 
 Explanation = dict[str, Any]
 
@@ -82,50 +82,57 @@ def _hindrance(seeker: Seeker, way: Approach, taken: set[int], params: Params, n
 
 
 def _offer(seeker: Seeker, possible: Sequence[Approach], distance_m: int, params: Params, now: datetime) -> None:
+    """Add to the seeker's group that the delivery is offered, and the offer to the soonest driver."""
     delivery, group, best = seeker.delivery, seeker.group, possible[0]
     driver, attempt = best.driver, seeker.attempts + 1
-    pay_cents = params.pay_cents(distance_m)
-    told = {  # frozen: what the driver agrees to. No place or person: the offer is audited for years
+    told: Values = {  # frozen: what the driver agrees to. No place or person: the offer is audited for years
         "delivery_id": delivery.id,
         "merchant_id": delivery.merchant_id,
         "distance_m": distance_m,
-        "pay_cents": pay_cents,
+        "pay_cents": params.pay_cents(distance_m),
         "pickup_eta": pickup_at(delivery, best, now),
     }
-    payload = canonical(told)
-    expires_at = now + params.timeout
-    group.change("delivery", delivery, "delivery_offering", "DRIVER_FOUND", {"state": "OFFERING"})
+    asked: Values = {
+        "delivery_id": delivery.id,
+        "driver_id": driver.id,
+        "episode": delivery.episode,
+        "attempt": attempt,
+        "ask": seeker.asked.get(driver.id, 0) + 1,
+    }
     offer_id = key("offer", delivery.id, delivery.episode, attempt, driver.id)
+    group.change("delivery", delivery, "delivery_offering", "DRIVER_FOUND", {"state": "OFFERING"})
     group.born(
         "offer",
         offer_id,
         "offer_created",
         "SOONEST_AT_PICKUP",
-        {
-            "delivery_id": delivery.id,
-            "driver_id": driver.id,
-            "episode": delivery.episode,
-            "attempt": attempt,
-            "ask": seeker.asked.get(driver.id, 0) + 1,
-            "state": "PENDING",
-            "cause": None,
-            "mode": "cascade",
-            "pay_cents": pay_cents,
-            "distance_m": distance_m,
-            "payload": payload,
-            "payload_sha256": sha256(payload.encode()).hexdigest(),
-            "sent_at": now,
-            "expires_at": expires_at,
-            "hard_deadline": expires_at + params.accept_grace,
-            "delivered_at": None,
-            "viewed_at": None,
-            "responded_at": None,
-            "late": False,
-        },
+        asked | _pending(told, params, now),
         expects=(("driver", driver.id, driver.version),),
         payload={"offerId": offer_id, "deliveryId": delivery.id, "driverId": driver.id, "payload": told},
         why=_why(seeker, possible, params),
     )
+
+
+def _pending(told: Values, params: Params, now: datetime) -> Values:
+    """Return the columns of an offer that tells this and waits for its answer from `now` on."""
+    payload = canonical(told)
+    expires_at = now + params.timeout
+    return {
+        "state": "PENDING",
+        "cause": None,
+        "mode": "cascade",
+        "pay_cents": told["pay_cents"],
+        "distance_m": told["distance_m"],
+        "payload": payload,
+        "payload_sha256": sha256(payload.encode()).hexdigest(),
+        "sent_at": now,
+        "expires_at": expires_at,
+        "hard_deadline": expires_at + params.accept_grace,
+        "delivered_at": None,
+        "viewed_at": None,
+        "responded_at": None,
+        "late": False,
+    }
 
 
 def _why(seeker: Seeker, possible: Sequence[Approach], params: Params) -> Explanation:
