@@ -58,7 +58,7 @@ class Board:
         )
 
     def fingerprint(self, params: Params, travel_name: str) -> str:
-        """Return SHA-256 over all that the plan depends on but the clock: with nothing new, nothing is planned anew."""
+        """Return SHA-256 over all that the plan depends on but the clock."""
         words = [
             (self.driver.vehicle, self.driver.max_stack, self.start_from, [round(x, _CELL) for x in self.start]),
             [(row.id, row.state, row.ready_at, row.promised_at) for row in self.held],

@@ -67,3 +67,9 @@ def differs(known: Sequence[Stop], new: Sequence[Stop], tolerance: timedelta) ->
         return True
     pairs = zip(known, new, strict=True)
     return any(a.eta and b.eta and abs(a.eta - b.eta) > tolerance for a, b in pairs)
+
+
+def overdue(known: Sequence[Stop], tolerance: timedelta, now: datetime) -> bool:
+    """Return whether the first stop should have been done before `now`, by more than the tolerance."""
+    leave = known[0].leave if known else None
+    return leave is not None and leave + tolerance < now

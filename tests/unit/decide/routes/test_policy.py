@@ -148,7 +148,28 @@ def test_a_second_run_after_applying_changes_nothing() -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     assert sweep(tables) == []
-    assert sweep(tables, NOW + minutes(3)) == []  # the clock alone is no reason to plan anew
+    assert sweep(tables, NOW + minutes(3)) == []  # the clock alone is no reason while the first stop is in time
+
+
+def test_a_plan_whose_first_stop_is_overdue_is_made_anew_once() -> None:
+    tables = two_in_hand()
+    (first,) = sweep(tables)
+    tables = apply(tables, [first])
+    last = datetime.fromisoformat(stops(first)[0]["leave"]) + Params().eta_tolerance
+    assert sweep(tables, last) == []
+    for now in (last + timedelta(microseconds=1), NOW + minutes(15)):  # all the while the driver stands still
+        (change,) = sweep(tables, now)
+        assert (change.reason, order(change)) == ("TIMES_MOVED", order(first))
+        assert datetime.fromisoformat(stops(change)[0]["eta"]) == now + minutes(1)
+        assert "inputs_sha256" not in change.after  # of all that the plan depends on, only the clock has moved
+        tables = apply(tables, [change])
+        assert sweep(tables, now) == []
+
+
+def test_a_stop_that_nobody_can_plan_is_never_overdue() -> None:
+    tables = city(a_driver(1, at=(0, 0)), held(1, dropoff=None))
+    tables = apply(tables, sweep(tables))
+    assert sweep(tables, NOW + minutes(15)) == []
 
 
 @pytest.mark.parametrize(("east", "new"), [(20, 0), (-3000, 1)])
@@ -275,4 +296,8 @@ def test_any_work_gives_a_plan_of_all_its_stops_once_and_then_rest(
     tables = apply(tables, [change])
     assert sweep(tables) == []
     tables["driver_locations"] = city(a_driver(1, at=then))["driver_locations"]
-    assert sweep(apply(tables, sweep(tables))) == []
+    tables = apply(tables, sweep(tables))
+    assert sweep(tables) == []
+    later = NOW + minutes(15)
+    tables = apply(tables, sweep(tables, later))
+    assert sweep(tables, later) == []
