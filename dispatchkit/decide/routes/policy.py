@@ -144,6 +144,7 @@ FEATURE = Feature(
     flag="routes",
     sql=Path(__file__).with_name("reads.sql"),
     reads=READS,
+    units={"held": "driver_id", "plans": "id"},
     params=Params,
     decide=decide,
 )
