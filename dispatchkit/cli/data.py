@@ -13,6 +13,7 @@ from dispatchkit.cli.show import call
 from dispatchkit.config import span
 from dispatchkit.kernel.clock import parse_day, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.errors import Usage
+from dispatchkit.warehouse.files import QUARANTINE_FILE, WAREHOUSE_FILE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from dispatchkit.warehouse.load import LoadReport
     from dispatchkit.warehouse.manifest import Manifest
 
-WAREHOUSE = "warehouse.duckdb"
 Now = Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the machine's clock.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse columns that nobody knows instead of warning.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an export that is there.")]
@@ -99,7 +99,7 @@ def bring(
         show.table(["read", "count"], list(came.counts.items()))
         show.line(_equation(came.counts))
         show.table(["table", "inserted", "same", "conflicting"], [[name, *n.values()] for name, n in tables.items()])
-    _warn(ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / "quarantine.csv")
+    _warn(ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / QUARANTINE_FILE)
     if done.conflicting:
         show.refuse(ctx, f"{done.conflicting} rows are in the database with other values; those stand")
 
@@ -132,7 +132,7 @@ def load(
     ctx: typer.Context,
     export: Export,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"DuckDB file; by default {WAREHOUSE} under --data.")
+        Path | None, typer.Option(metavar="FILE", help=f"DuckDB file; by default {WAREHOUSE_FILE} under --data.")
     ] = None,
     strict: Strict = False,
     max_age: MaxAge = None,
@@ -144,11 +144,11 @@ def load(
     """
     from dispatchkit.flows import upkeep
 
-    to = to or _under_data(ctx, WAREHOUSE)
+    to = to or _under_data(ctx, WAREHOUSE_FILE)
     upkeep.inside(to)
     with show.working(ctx, "loading"):
         found = upkeep.load_export(export, to, now=_now(now), max_age=_span(max_age), strict=strict)
-    _loaded(ctx, found, to.with_name("quarantine.csv"))
+    _loaded(ctx, found, to.with_name(QUARANTINE_FILE))
 
 
 def check(ctx: typer.Context, export: Export, strict: Strict = False, max_age: MaxAge = None, now: Now = None) -> None:

@@ -86,10 +86,11 @@ def etas(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed
 def _run(ctx: typer.Context, name: str, day: str, days: int, to: Path | None, seed: int) -> None:
     from dispatchkit.flows import report
     from dispatchkit.kernel.clock import parse_day
+    from dispatchkit.warehouse.files import WAREHOUSE_FILE
 
     call = show.call(ctx)
     with show.working(ctx, "measuring"):
-        found = report.report(name, parse_day(day), call.data / report.WAREHOUSE, call.settings(), days=days, seed=seed)
+        found = report.report(name, parse_day(day), call.data / WAREHOUSE_FILE, call.settings(), days=days, seed=seed)
         files = report.write(found, to) if to else []
     if call.json:
         show.line(report.as_json(found).rstrip())

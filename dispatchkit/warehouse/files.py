@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 from dispatchkit.kernel.errors import CannotCreate, DispatchError, InputMissing, IOFailed, NotPermitted, TryLater
 
+WAREHOUSE_FILE = "warehouse.duckdb"  # under --data unless another is named
+QUARANTINE_FILE = "quarantine.csv"
 TMP = ".tmp"
 _BLOCK = 1 << 20
 
@@ -97,19 +99,45 @@ def sync_directory(path: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file as tmp, sync, rename, directory sync: whoever sees the name sees all of it."""
+    with staged(path, data):
+        pass
+
+
+@contextmanager
+def staged(path: Path, data: bytes) -> Iterator[None]:
+    """Write and sync a file under a temporary name, run the block, then give it its name; none if the block fails.
+
+    A full disk is found before the block does what cannot be taken back.
+    """
+    if path.is_dir():
+        raise failure(OSError(errno.EISDIR, ""), path)
     tmp = path.with_name(path.name + TMP)
     tmp.unlink(missing_ok=True)
     try:
-        with open_new(tmp) as file, ours(path):
+        with ours(path), open_new(tmp) as file:  # closing writes again what a full disk refused, and fails again
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        yield
         with ours(path):
             tmp.rename(path)
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse the name of a file before any work depends on it. Raises CannotCreate, NotPermitted, InputMissing."""
+    with ours(path):
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "")
+        if path.is_dir():
+            raise OSError(errno.EISDIR, "")
+        if path.exists() and not force:
+            raise OSError(errno.EEXIST, "")
+    if not path.parent.is_dir():
+        raise CannotCreate(f"{path.parent.name}: no such directory", code="DK-IN-048")
 
 
 @contextmanager

@@ -29,11 +29,10 @@ from dispatchkit.kernel.errors import (
 )
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import MAX_QUARANTINE, Built, build, connect
-from dispatchkit.warehouse.files import TMP, held, ours, sync_directory, write_whole
+from dispatchkit.warehouse.files import QUARANTINE_FILE, TMP, held, ours, staged
 from dispatchkit.warehouse.manifest import Manifest
 from dispatchkit.warehouse.marts import ORDER, TIME
 
-QUARANTINE_FILE = "quarantine.csv"
 _MARTS = Path(__file__).with_name("marts")
 
 
@@ -74,14 +73,13 @@ def load(
         _clear(tmp)
         try:
             built = _build(tmp, export_dir, manifest, strict=strict, max_quarantine=max_quarantine)
-            with ours(database_file):
+            lines = quarantine_csv(built.quarantine)
+            with staged(database_file.with_name(QUARANTINE_FILE), lines), ours(database_file):
                 tmp.rename(database_file)
         except duckdb.Error as error:
             raise _trouble(error, database_file) from error
         finally:
             _clear(tmp)
-        sync_directory(database_file.parent)
-        write_quarantine(database_file.with_name(QUARANTINE_FILE), built.quarantine)
     return report(manifest, built)
 
 
@@ -113,14 +111,14 @@ def report(manifest: Manifest, built: Built) -> LoadReport:
     )
 
 
-def write_quarantine(path: Path, quarantine: pl.DataFrame) -> None:
-    """Write quarantine lines as CSV for people: a cell that a spreadsheet would run gets a leading quote mark."""
+def quarantine_csv(quarantine: pl.DataFrame) -> bytes:
+    """Return quarantine lines as CSV for people: a cell that a spreadsheet would run gets a leading quote mark."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(quarantine.columns)
     for row in quarantine.iter_rows():
         writer.writerow([f"'{x}" if isinstance(x, str) and x[:1] in tuple("=+-@\t\r\n") else x for x in row])
-    write_whole(path, out.getvalue().encode())
+    return out.getvalue().encode()
 
 
 def _build(tmp: Path, directory: Path, manifest: Manifest, *, strict: bool, max_quarantine: float) -> Built:

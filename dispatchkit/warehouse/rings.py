@@ -1,4 +1,4 @@
-"""The rings of delivery zones: one that is no ring makes every figure of its zone wrong, so the whole file is refused."""
+"""The rings of delivery zones: one that is none makes every figure of its zone wrong, so the whole file is refused."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from dispatchkit.kernel.errors import DispatchError
+from dispatchkit.warehouse.contracts import QUARANTINE
 from dispatchkit.warehouse.intake import read_native
-from dispatchkit.warehouse.load import check, load, open_marts
+from dispatchkit.warehouse.load import check, load, open_marts, quarantine_csv
 from tests.unit.warehouse.exports import (
     NOON,
     NOW,
@@ -409,9 +410,6 @@ def test_ten_bad_rows_are_forgiven_and_eleven_make_a_bad_file(bad: int, passes: 
     assert refused.value.exit_code == 65
 
 
-def test_quarantine_for_people_disarms_formulas(tmp_path: Path) -> None:
-    from dispatchkit.warehouse.contracts import QUARANTINE
-    from dispatchkit.warehouse.load import write_quarantine
-
-    write_quarantine(tmp_path / "q.csv", pl.DataFrame([("=cmd()", 1, "a", "b", "+c")], schema=QUARANTINE, orient="row"))
-    assert (tmp_path / "q.csv").read_text().splitlines()[1] == "'=cmd(),1,a,b,'+c"
+def test_quarantine_for_people_disarms_formulas() -> None:
+    lines = pl.DataFrame([("=cmd()", 1, "a", "b", "+c")], schema=QUARANTINE, orient="row")
+    assert quarantine_csv(lines).splitlines()[1] == b"'=cmd(),1,a,b,'+c"

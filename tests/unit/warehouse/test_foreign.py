@@ -319,6 +319,6 @@ def test_the_shipped_mappings_read_files_of_their_kind(
 
 def test_a_zone_of_a_foreign_file_needs_a_ring_too(tmp_path: Path) -> None:
     zone = {"id": {"key": ["no"]}, "name": {"constant": "west"}, "ring": {"constant": "[[13,52],[14,52],[14,53]]"}}
-    with pytest.raises(BadData, match="delivery_zones: zone [0-9]+: fewer than three corners") as refused:
+    with pytest.raises(BadData, match=r"delivery_zones: zone [0-9]+: fewer than three corners") as refused:
         bring(tmp_path, HEAD + GOOD, SIMPLE | {"tables": SIMPLE["tables"] | {"delivery_zones": zone}})
     assert refused.value.code == "DK-IN-062"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.errors import CannotCreate, InputMissing, TryLater, Usage
+from dispatchkit.kernel.errors import CannotCreate, InputMissing, IOFailed, TryLater, Usage
 from dispatchkit.warehouse.intake import read_native
 from dispatchkit.warehouse.load import load, open_marts
 from tests.unit.warehouse.exports import NOW, export, frames, order, rows
@@ -38,6 +40,21 @@ def test_a_refused_load_leaves_the_old_database(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="empty file"):
         load(bad, tmp_path / "x.duckdb", now=NOW)
     assert (tmp_path / "x.duckdb").read_bytes() == before
+
+
+def test_a_disk_that_fills_up_before_the_quarantine_is_written_keeps_the_old_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    old, new = export(tmp_path / "a", frames(3)), export(tmp_path / "b", frames(2))
+    load(old, tmp_path / "x.duckdb", now=NOW)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(IOFailed, match=r"quarantine.csv: disk full, nothing kept"):
+        load(new, tmp_path / "x.duckdb", now=NOW)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_a_file_that_is_no_database_is_not_overwritten(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.flows import upkeep
-from dispatchkit.kernel.errors import NotPermitted, Refused
+from dispatchkit.kernel.errors import InputMissing, IOFailed, NotPermitted, Refused
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.intake import read_native
 from tests import databases
@@ -89,6 +91,25 @@ def test_a_limit_on_changes_is_kept_before_anything_is_written(database, shop):
         "orders": 2,
         "deliveries": 2,
     }
+
+
+def test_a_disk_too_full_for_the_quarantine_imports_nothing(database, shop, monkeypatch):
+    came = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
+    (shop / "quarantine.csv").mkdir()
+    with pytest.raises(InputMissing, match=r"quarantine.csv: is a directory"):
+        upkeep.import_files(databases.url(database), shop, came)
+    (shop / "quarantine.csv").rmdir()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(IOFailed, match="disk full, nothing kept"):
+        upkeep.import_files(databases.url(database), shop, came)
+    monkeypatch.undo()
+    done = upkeep.import_files(databases.url(database), shop, came)
+    assert [counts.inserted for counts in done.tables.values()] == [2, 1, 2, 2]
+    assert [counts.same for counts in done.tables.values()] == [0, 0, 0, 0]
+
+
+def full(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_import_tells_what_it_read_and_exits_3_for_a_bad_row(database, shop, cli):
