@@ -41,9 +41,10 @@ def plan(
     dispatchkit route plan lc101.txt --format lilim --seconds 10 --out plan.json
     """
     from dispatchkit.flows import routing
+    from dispatchkit.warehouse.files import check_output
 
     if out:
-        routing.check_output(out, force=force)
+        check_output(out, force=force)
     with working(ctx, f"planning {file}"):
         made = routing.plan(file, form, engine=engine, seconds=seconds, seed=seed, solutions=solutions)
     if out:
