@@ -1,4 +1,4 @@
-"""Points on the earth: distance, cells, polygons. Degrees are WGS84, distances metres."""
+"""Points on the earth: distance, polygons. Degrees are WGS84, distances metres."""
 
 from __future__ import annotations
 
@@ -31,14 +31,6 @@ def haversine_expr(lat1: str, lon1: str, lat2: str, lon2: str) -> pl.Expr:
     half_lat, half_lon = (p2 - p1) / 2, (pl.col(lon2).radians() - pl.col(lon1).radians()) / 2
     h = half_lat.sin() ** 2 + p1.cos() * p2.cos() * half_lon.sin() ** 2
     return 2 * EARTH_M * h.sqrt().clip(0, 1).arcsin()
-
-
-def cell_expr(lat: str, lon: str, *, decimals: int = 2) -> pl.Expr:
-    """Return the name of the square cell a point lies in, by its south-west corner (0.01 degree is about 1.1 km)."""
-    step = 10**decimals
-    # Whole steps know no -0.0, which would be a second name of the cell at 0.0.
-    south, west = ((pl.col(name) * step).floor().cast(pl.Int64, strict=False) / step for name in (lat, lon))
-    return pl.format("cell {}/{}", south.round(decimals), west.round(decimals))
 
 
 def contains(ring: Ring, lat: float, lon: float) -> bool:

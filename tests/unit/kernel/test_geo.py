@@ -1,4 +1,4 @@
-"""Distances agree with known ones, cells tile the plane, and a bad ring is named."""
+"""Distances agree with known ones, and a bad ring is named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.geo import EARTH_M, cell_expr, contains, haversine_expr, haversine_m, is_point, ring_fault
+from dispatchkit.kernel.geo import EARTH_M, contains, haversine_expr, haversine_m, is_point, ring_fault
 
 SQUARE = [(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0), (0.0, 0.0)]
 HORSESHOE = [(0, 0), (5, 0), (5, 5), (4, 5), (4, 1), (1, 1), (1, 5), (0, 5), (0, 0)]
@@ -49,12 +49,6 @@ def test_the_expression_gives_the_same_distances():
 )
 def test_a_point_is_finite_and_on_the_earth(lat, lon, fine):
     assert is_point(lat, lon) is fine
-
-
-def test_a_cell_is_named_by_its_south_west_corner():
-    frame = pl.DataFrame({"lat": [52.517, 52.51, -0.001, -0.0, 0.0], "lon": [13.388, 13.38, -0.001, -0.0, 0.0]})
-    cells = frame.select(cell_expr("lat", "lon")).to_series().to_list()
-    assert cells == ["cell 52.51/13.38", "cell 52.51/13.38", "cell -0.01/-0.01", "cell 0.0/0.0", "cell 0.0/0.0"]
 
 
 @pytest.mark.parametrize(
