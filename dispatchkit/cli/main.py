@@ -41,7 +41,10 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     ctx: typer.Context,
-    config: Annotated[list[Path] | None, typer.Option(help="TOML file with settings; repeatable, later wins.")] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(envvar="DISPATCHKIT_CONFIG", help="TOML file with settings; repeatable, later wins."),
+    ] = None,
     db: Annotated[
         str, typer.Option(envvar="DISPATCHKIT_DATABASE_URL", help="postgresql://... or `embedded`.", show_envvar=True)
     ] = "embedded",
@@ -78,6 +81,9 @@ def run(argv: list[str] | None = None) -> int:
         code = getattr(stop, "exit_code", getattr(stop, "code", 0))
         return code if isinstance(code, int) else 0
     except TyperException as fault:
+        if type(fault).__name__ == "NoArgsIsHelpError":
+            print(_help(fault), file=sys.stderr)
+            return 2
         hint = getattr(fault, "ctx", None)
         tail = f" (try `{hint.command_path} --help`)" if hint is not None else ""
         return _fail("DK-USE", f"{_usage(fault)}{tail}", 2)
@@ -106,6 +112,10 @@ def _invoke(argv: list[str] | None) -> Call | None:
         return ctx.obj if isinstance(ctx.obj, Call) else None
 
 
+def _help(fault: TyperException) -> str:
+    return str(getattr(fault, "format_message", lambda: fault)())
+
+
 def _usage(fault: TyperException) -> str:
     said = getattr(fault, "format_message", None)
     return str(said() if said else fault).replace("\n", " ").strip() or "no command given"
@@ -115,7 +125,8 @@ def _os_error(fault: OSError) -> DispatchError:
     where = f"{fault.filename}: " if fault.filename else ""
     if fault.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):
         return NotPermitted(f"{where}permission denied")
-    return IOFailed(f"{where}{os.strerror(fault.errno) if fault.errno else 'I/O error'}; nothing was kept")
+    said = os.strerror(fault.errno) if fault.errno else "I/O error"
+    return IOFailed(f"{where}{said}; what is complete stands, nothing is half-written")
 
 
 def _fail(code: str, text: str, exit_code: int, debug: bool = False) -> int:

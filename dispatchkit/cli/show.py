@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from dispatchkit.config import Settings
 
+WIDE = 2_000  # columns; no cell of ours is cut
 MAX_ID = 2**63 - 1  # what a bigint holds
 MAX_SEED = 2**31 - 1  # what every engine takes
 
@@ -62,13 +63,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     from rich.console import Console
     from rich.table import Table
 
-    out = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    out = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")  # too wide: the terminal wraps lines
     for i, name in enumerate(columns):
         numeric = bool(cells) and all(row[i].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells)
-        out.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        out.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in cells:
         out.add_row(*row)
-    Console(highlight=False, markup=False).print(out)
+    Console(highlight=False, markup=False, width=WIDE, soft_wrap=True).print(out, crop=False)
 
 
 def line(text: str) -> None:

@@ -47,12 +47,22 @@ def show(
         return
     for name, frame in frames.items():
         if name == "delivery":
-            out.table(("what", "is"), list(_rows(frame)[0].items()))
+            out.table(("what", "is"), list(zip(frame.columns, _cells(frame)[0], strict=True)))
         else:
-            out.table(frame.columns, [list(row.values()) for row in _rows(frame)], title=name if id_ else "")
+            out.table(frame.columns, _cells(frame), title=name if id_ else "")
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, object]]:
     from dispatchkit.kernel.change import plain
 
     return [plain(row) for row in frame.iter_rows(named=True)]
+
+
+def _cells(frame: pl.DataFrame) -> list[list[object]]:
+    """Return the rows for people: instants to the second."""
+    from datetime import datetime
+
+    return [
+        [f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else value for value in row]
+        for row in frame.rows()
+    ]

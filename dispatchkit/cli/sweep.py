@@ -10,7 +10,7 @@ import typer
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
 from dispatchkit.kernel.clock import parse_instant
-from dispatchkit.kernel.errors import TryLater, Usage
+from dispatchkit.kernel.errors import DispatchError, Refused, TryLater, Usage
 
 if TYPE_CHECKING:
     from dispatchkit.flows.sweep import Swept
@@ -60,17 +60,23 @@ def sweep(
             raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(catalog.FEATURES)} or `all`")
     settings = call(ctx).settings()
     store = database.store(call(ctx).db, call(ctx).data, settings, now=given, batch=batch)
-    results = []
+    results: list[Swept] = []
+    failed: list[DispatchError] = []
     for name in wanted:
-        with show.working(ctx, f"sweep {name}"):
-            results.append(run(store, settings, name, options))
-    if call(ctx).json:
+        if name not in settings.tables.get("flags", {}):
+            show.warn(f"no configuration sets flag {name}: its rollout is 100 % (see --config)")
+        try:
+            with show.working(ctx, f"sweep {name}"):
+                results.append(run(store, settings, name, options))
+        except (TryLater, Refused) as fault:  # the other sweeps do not wait for this one
+            failed.append(fault)
+        else:
+            if not call(ctx).json:
+                _print(ctx, results[-1])
+    if call(ctx).json and results:
         documents = [result.document() for result in results]
-        show.document(documents[0] if len(documents) == 1 else documents)
-    else:
-        for result in results:
-            _print(ctx, result)
-    _conclude(ctx, results)
+        show.document(documents[0] if len(wanted) == 1 else documents)
+    _conclude(ctx, results, failed)
 
 
 def _print(ctx: typer.Context, result: Swept) -> None:
@@ -111,7 +117,7 @@ def _steps(before: object, after: object) -> str:
     return ", ".join(shown)
 
 
-def _conclude(ctx: typer.Context, results: list[Swept]) -> None:
+def _conclude(ctx: typer.Context, results: list[Swept], failed: list[DispatchError]) -> None:
     """Say what was refused (exit 3); rows that stayed locked mean the work is not done (exit 75)."""
     for result in results:
         if result.outcome.stale:
@@ -126,4 +132,10 @@ def _conclude(ctx: typer.Context, results: list[Swept]) -> None:
             show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
     busy = [f"{r.sweep}: {r.outcome.busy}" for r in results if r.outcome.busy]
     if busy:
-        raise TryLater(f"rows stayed locked by others ({'; '.join(busy)}); the next run takes them up")
+        failed.append(TryLater(f"rows stayed locked by others ({'; '.join(busy)}); the next run takes them up"))
+    for fault in failed:
+        if isinstance(fault, Refused):
+            show.refuse(ctx, str(fault))
+    later = [str(fault) for fault in failed if isinstance(fault, TryLater)]
+    if later:
+        raise TryLater("; ".join([*later, *call(ctx).refused]))

@@ -13,7 +13,7 @@ from dispatchkit.kernel.errors import Usage
 from dispatchkit.store import check, connect, migrate
 from dispatchkit.store.postgres import PostgresStore, open_store
 
-LATE = timedelta(minutes=15)  # a due row older than this means that its sweep fell silent
+LATE = timedelta(minutes=15)  # a row due for longer, and no run since: that sweep fell silent
 
 
 def store(
@@ -70,9 +70,10 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
     if migrate.status(made).drifted:
         findings.append("the schema differs from what was migrated; compare with a fresh database")
     for silence in silences:
-        if silence.oldest_due is not None and at - silence.oldest_due > LATE:
+        ran = silence.last_as_of is not None and at - silence.last_as_of <= LATE
+        if silence.oldest_due is not None and at - silence.oldest_due > LATE and not ran:
             findings.append(
-                f"sweep {silence.sweep} is late: its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
+                f"sweep {silence.sweep} fell silent: its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
             )
     return {
         "checks": [{"name": f.name, "offenders": count, "offender": f.offender} for f, count in counted],

@@ -8,10 +8,19 @@ import polars as pl
 
 from dispatchkit.flows.gather import queries
 from dispatchkit.kernel.errors import Refused, Usage
+from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE
 from dispatchkit.store.contract import Store
 
 SQL = Path(__file__).with_name("shows.sql")
 LISTINGS = ("deliveries", "offers", "drivers", "unassigned", "cases", "routes", "outbox", "runs", "refusals")
+STATES = {
+    "deliveries": DELIVERY.states,
+    "offers": OFFER.states,
+    "drivers": DUTY.states,
+    "unassigned": OPEN,
+    "cases": CASE.states,
+    "routes": ROUTE.states,
+}
 
 
 def listing(store: Store, what: str, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
@@ -23,6 +32,8 @@ def listing(store: Store, what: str, *, state: str | None = None, limit: int = 5
     found = store.read({what: queries(SQL)[what]}, {})[what]  # no text of a user becomes SQL: it is compared here
     if "state" not in found.columns:
         raise Usage(f"{what} have no state to filter by")
+    if state not in STATES.get(what, frozenset({state})):
+        raise Usage(f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}")
     return found.filter(pl.col("state") == state).head(limit)
 
 

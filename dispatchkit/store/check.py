@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import ENTITIES
-from dispatchkit.store.connect import translated
+from dispatchkit.store.connect import connection
 from dispatchkit.store.statements import query
 
 
@@ -44,7 +44,7 @@ def checks() -> tuple[Check, ...]:
 
 def offenders(made: Engine) -> list[tuple[Check, int]]:
     """Return each invariant with its number of offenders, all seen in one snapshot."""
-    with translated(made), made.connect() as on:
+    with connection(made, role="dk_verify") as on:
         on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         on.exec_driver_sql("SET LOCAL statement_timeout = 0")
         on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
@@ -53,20 +53,21 @@ def offenders(made: Engine) -> list[tuple[Check, int]]:
 
 @dataclass(frozen=True)
 class Silence:
-    """When a sweep last finished, and since when its oldest due row has been waiting."""
+    """When a sweep last finished, as of when it reasoned then, and since when its oldest due row has been waiting."""
 
     sweep: str
     last_ok: datetime | None
+    last_as_of: datetime | None
     oldest_due: datetime | None
 
 
 def silences(made: Engine, sweeps: Sequence[str], now: datetime | None = None) -> tuple[datetime, list[Silence]]:
     """Return the database clock and, for each sweep, its last OK run and its oldest due row."""
     named = parse(Path(__file__).with_name("due.sql").read_text("utf-8"))
-    with translated(made), made.connect() as on:
+    with connection(made, role="dk_verify") as on:
         if now is not None:
             on.execute(query("set_clock"), {"now": rfc3339(now)})
         at = on.execute(query("clock")).scalar_one()
-        last: dict[str, datetime] = {row[0]: row[1] for row in on.exec_driver_sql(named["last_ok"])}
+        last = {row[0]: (row[1], row[2]) for row in on.exec_driver_sql(named["last_ok"])}
         due = {sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none() for sweep in sweeps if sweep in named}
-        return at, [Silence(sweep, last.get(sweep), due.get(sweep)) for sweep in sweeps]
+        return at, [Silence(sweep, *last.get(sweep, (None, None)), due.get(sweep)) for sweep in sweeps]

@@ -49,7 +49,7 @@ def resolve(db: str, data: Path) -> str:
         url = embedded.start(data)
         _ensure_database(url)
         return url
-    if not re.match(r"^postgres(ql)?://", db):
+    if not re.match(r"^postgres(ql)?://[^/?]*(/|\?|$)", db) or db.rstrip("/").endswith(":"):
         raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database, or `embedded`")
     return db
 
@@ -129,11 +129,32 @@ def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
     original = fault.orig if isinstance(fault, DBAPIError) else fault
     where = place(made.url.render_as_string(hide_password=True))
     if not state and isinstance(original, psycopg.OperationalError):
-        return DatabaseUnavailable(f"cannot connect to {where}, or the connection was lost")
+        return DatabaseUnavailable(f"cannot work with {where}: {_cause(str(original))}")
     if not state and isinstance(original, psycopg.ProgrammingError):  # libpq did not understand an option in it
         return Usage("--db holds an option that Postgres does not know; expected postgresql://user@host/database")
     primary = original.diag.message_primary if isinstance(original, psycopg.Error) else None
     return by_state(state, f"{primary or 'database error'} (SQLSTATE {state})", where)
+
+
+_CAUSES = (  # what libpq says of a connection that did not come about, and what we say of it
+    ("password authentication failed", "wrong user or password"),
+    ("no password supplied", "it wants a password; give it in DISPATCHKIT_DATABASE_URL or a password file"),
+    ("does not exist", "there is no such user or database"),
+    ("Connection refused", "nothing listens there"),
+    ("No such file or directory", "no server at that socket"),
+    ("not resolve", "no such host"),
+    ("Name or service not known", "no such host"),
+    ("could not translate host", "no such host"),
+    ("timeout", "no answer in time"),
+    ("SSL", "the two do not agree on SSL; see sslmode"),
+    ("no pg_hba.conf entry", "the server does not admit this user from here (pg_hba.conf)"),
+    ("read-only", "it is a standby, which takes no writes"),
+)
+
+
+def _cause(said: str) -> str:
+    """Return why a connection failed, in our words: libpq's may hold what a user typed."""
+    return next((ours for theirs, ours in _CAUSES if theirs in said), "cannot connect, or the connection was lost")
 
 
 def by_state(state: str, said: str, where: str) -> DispatchError:

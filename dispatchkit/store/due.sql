@@ -13,5 +13,5 @@ SELECT min(d.assigned_at) FROM dk.deliveries d WHERE d.active
   AND NOT EXISTS (SELECT FROM dk.route_optimization_data r WHERE r.driver_id = d.driver_id AND r.state = 'PLANNED')
 
 -- name: last_ok
--- The last finished run of each sweep.
-SELECT sweep, max(finished_at) AS last_ok FROM dk.sweep_runs WHERE status = 'OK' GROUP BY sweep
+-- The last finished run of each sweep, and the latest instant one reasoned at.
+SELECT sweep, max(finished_at) AS last_ok, max(as_of) AS last_as_of FROM dk.sweep_runs WHERE status = 'OK' GROUP BY sweep

@@ -127,6 +127,7 @@ def _move(made: Engine, revision: str, move: str) -> Status:
         if now.current:
             digest = fingerprint(found)
             found.execute(text("UPDATE dk.meta SET schema_sha256 = :digest"), {"digest": digest})
+            found.exec_driver_sql("GRANT SELECT ON public.alembic_version TO dk_app, dk_import, dk_export, dk_verify")
         found.commit()
         status = _status(found)
         # Given back here: the server notices a closed connection only a moment later, and the next run must not wait.
