@@ -87,6 +87,13 @@ def service_day(day: date, tz: str, *, starts_at: time = time(4)) -> Window:
     return Window(begin, end)
 
 
+def day_of(instant: datetime, tz: str, *, starts_at: time = time(4)) -> date:
+    """Return the service day that an instant belongs to."""
+    local = instant.astimezone(zone(tz))
+    today = local.date()
+    return today if instant >= service_day(today, tz, starts_at=starts_at).since else today - timedelta(days=1)
+
+
 def rfc3339(instant: datetime) -> str:
     """Return an instant as text with microseconds and `Z`: always 27 characters, so text sorts as time does."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dispatchkit.kernel import states
 from dispatchkit.kernel.chance import key, normal, uniform
 from dispatchkit.kernel.change import canonical, plain
-from dispatchkit.kernel.clock import parse_instant, rfc3339, service_day
+from dispatchkit.kernel.clock import day_of, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.geo import EARTH_M, contains, haversine_expr, haversine_m, ring_fault
 from dispatchkit.kernel.machine import BIRTH
@@ -43,6 +43,14 @@ def test_rounding_is_symmetric_and_moves_no_amount_by_more_than_half_a_cent(amou
     assert abs(to_cents(amount) - amount) <= Fraction(1, 2)
     assert to_cents(-amount) == -to_cents(amount)
     assert to_cents(amount + 1) == to_cents(amount) + 1 or amount < 0
+
+
+@given(INSTANTS, ZONES, STARTS)
+def test_every_instant_lies_in_exactly_the_service_day_it_belongs_to(instant, tz, starts_at):
+    day = day_of(instant, tz, starts_at=starts_at)
+    assert instant in service_day(day, tz, starts_at=starts_at)
+    for other in (day - timedelta(days=1), day + timedelta(days=1)):
+        assert instant not in service_day(other, tz, starts_at=starts_at)
 
 
 @given(DAYS, ZONES, STARTS)
