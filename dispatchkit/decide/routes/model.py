@@ -28,7 +28,7 @@ class Params:
     solutions: int = 500  # how many solutions OR-Tools may look at
     seed: int = 0
     min_gain: timedelta = timedelta(seconds=30)  # a known order is kept unless a new one saves this much
-    eta_tolerance: timedelta = timedelta(minutes=2)  # smaller shifts of every ETA are not worth a new plan
+    eta_tolerance: timedelta = timedelta(minutes=2)  # smaller shifts, or a first stop less overdue, need no new plan
 
     def __post_init__(self) -> None:
         for name in ("late_weight", "finish_weight", "travel_weight"):
