@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dispatchkit.kernel.machine import BIRTH, Machine, machine
 
 _TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
@@ -67,6 +69,18 @@ CASE_SUSPECT = frozenset({"SUSPECTED", "GRACE", "CONFIRMED"})  # one of these fo
 ROUTE = machine("route_optimization_data", {BIRTH: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"})
 
 MACHINES = (DELIVERY, OFFER, DUTY, EPISODE, CASE, ROUTE)
+FROZEN: Mapping[str, tuple[str, ...]] = {  # what a row keeps from its birth on, by table
+    "drivers": ("id",),
+    "deliveries": ("id", "order_id", "created_at"),
+    "driver_offers": tuple(
+        "id delivery_id driver_id episode attempt ask mode pay_cents distance_m payload payload_sha256 "
+        "sent_at expires_at hard_deadline".split()
+    ),
+    "driver_availability_history": ("id", "driver_id", "duty", "since"),
+    "unassigned_orders": ("id", "delivery_id", "episode", "opened_at"),
+    "reassignment_cases": ("id", "delivery_id", "driver_id", "episode", "trigger", "suspected_at"),
+    "route_optimization_data": ("id", "driver_id"),
+}
 DECLINE_REASONS = {  # countable in a driver's score?
     "TOO_FAR": True,
     "LOW_PAY": True,

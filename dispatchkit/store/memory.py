@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.errors import DispatchError, IllegalTransition, TryLater
-from dispatchkit.kernel.machine import BIRTH
+from dispatchkit.kernel.change import Change, Value
+from dispatchkit.kernel.errors import IllegalTransition, TryLater
 from dispatchkit.kernel.sql import bind
-from dispatchkit.kernel.states import ACTIVE, CASE_OPEN, CASE_SUSPECT, MACHINES, OPEN, WITH_DRIVER
 from dispatchkit.kernel.tables import ENTITIES, TABLES
+from dispatchkit.store import rules
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, Stale, Ticket
-from dispatchkit.store.write import Group, groups
+from dispatchkit.store.groups import Group, fit, groups
+from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 
-Row = dict[str, Any]
-_MACHINES = {machine.table: machine for machine in MACHINES}
-ONE_A_DELIVERY = (  # as the partial unique indexes have it
-    ("unassigned_orders", frozenset({"OPEN"})),
-    ("reassignment_cases", CASE_SUSPECT),
-    ("reassignment_cases", CASE_OPEN - CASE_SUSPECT),
-)
-_STATE = {"drivers": "duty", "driver_availability_history": "duty"}
-
-
-class Violation(DispatchError):
-    """A rule of the database was broken."""
+DEFAULTS: Mapping[str, Mapping[str, Value]] = {  # what a birth that does not say gets, as in the migrations
+    "drivers": {"max_stack": 2, "timeouts": 0},
+    "deliveries": {"episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False},
+    "driver_offers": {"state": "PENDING", "late": False},
+    "unassigned_orders": {"level": 0},
+}
 
 
 class MemoryStore:
@@ -39,8 +33,10 @@ class MemoryStore:
     def __init__(self, tables: Mapping[str, pl.DataFrame], now: datetime) -> None:
         self.now = now
         self.rows: dict[str, dict[int, Row]] = {name: {} for name in TABLES}
+        self._taken: dict[str, dict[tuple[Any, ...], set[int]]] = {rule.name: defaultdict(set) for rule in EXCLUSIONS}
         for name, frame in tables.items():
-            self.rows[name] = {row["id"]: row for row in frame.iter_rows(named=True)}
+            for row in frame.iter_rows(named=True):
+                self._put(name, row["id"], row)
         self.events: list[Row] = []  # the outbox
         self.refusals: list[Row] = []
         self.runs: list[Row] = []
@@ -87,16 +83,19 @@ class MemoryStore:
         yield _MemoryActing(self, actor)
 
     def commit(self, sweep: str, changes: Sequence[Change], decided: bool) -> None:
-        """Write one group whole, or raise Violation and write nothing."""
-        entities = {ENTITIES[c.entity] for c in changes}
-        before = {name: dict(self.rows[name]) for name in entities}
+        """Write one group whole, or raise Violation or IllegalTransition and write nothing."""
+        undo: list[tuple[str, int, Row | None]] = []
         try:
             for change in changes:
-                self._write(change)
+                table = ENTITIES[change.entity]
+                undo.append((table, change.id, self.rows[table].get(change.id)))
+                self._write(table, change)
             for change in changes:
-                self._pair(change)
+                if change.entity == "offer" and "state" in change.after:
+                    rules.pair(self.rows["driver_offers"][change.id], self.rows)
         except (Violation, IllegalTransition):
-            self.rows.update(before)
+            for table, id_, row in reversed(undo):
+                self._put(table, id_, row)
             raise
         for change in changes:
             did = change.decision_id(sweep) if decided else None
@@ -105,73 +104,31 @@ class MemoryStore:
             payload = {f"{change.entity}Id": change.id, **change.payload}
             self.events.append({"event": change.event, "root": change.root, "payload": payload, "decision_id": did})
 
-    def _write(self, change: Change) -> None:
-        table = ENTITIES[change.entity]
+    def _write(self, table: str, change: Change) -> None:
         old = self.rows[table].get(change.id)
         if (old["version"] if old else 0) != change.version:
             raise Violation(f"{table} {change.id} is not at version {change.version}")
-        blank: Row = dict.fromkeys(TABLES[table].columns())
-        if table == "deliveries":
-            blank |= {"episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False}
-        if table == "driver_offers":
-            blank |= {"late": False}
-        if table == "unassigned_orders":
-            blank |= {"level": 0}
-        row = (deepcopy(old) if old else blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
-        column = _STATE.get(table, "state")
-        machine = _MACHINES.get(table)
-        was = old[column] if old else BIRTH
-        if machine and was != row[column]:
-            machine.step(was, row[column])
-        self._check(table, row, born=old is None)
-        self.rows[table][change.id] = row
+        blank: Row = dict.fromkeys(TABLES[table].columns()) | dict(DEFAULTS.get(table, {}))
+        row = (old or blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
+        rules.check(table, row, old, self.rows)
+        self._put(table, change.id, row)
+        for rule in EXCLUSIONS:
+            key = rule.of(row) if rule.table == table else None
+            for other in self._taken[rule.name][key] if key else ():
+                if other != change.id and rule.clash(row, self.rows[table][other]):
+                    raise Violation(f"{table} {change.id}: {rule.name}, taken by {other}")
 
-    def _check(self, table: str, row: Row, *, born: bool) -> None:
-        others = [r for r in self.rows[table].values() if r["id"] != row["id"]]
-        if table == "deliveries":
-            if (row["driver_id"] is not None) != (row["state"] in WITH_DRIVER and not row["driver_unknown"]):
-                raise Violation("driver_when_carried")
-            if row["state"] in ACTIVE and row["slot"] is None:
-                raise Violation("active_has_slot")
-            if row["state"] in ACTIVE and any(
-                r["state"] in ACTIVE and (r["driver_id"], r["slot"]) == (row["driver_id"], row["slot"]) for r in others
-            ):
-                raise Violation("delivery_one_per_slot")
-        if table == "driver_offers":
-            self._check_offer(row, others, born=born)
-        for name, exclusive in ONE_A_DELIVERY:
-            rivals = [r for r in others if r["state"] in exclusive] if table == name else []
-            if row.get("state") in exclusive and any(r["delivery_id"] == row["delivery_id"] for r in rivals):
-                raise Violation(f"{name}: one of {', '.join(sorted(exclusive))} for each delivery")
-
-    def _check_offer(self, row: Row, others: list[Row], *, born: bool) -> None:
-        delivery = self.rows["deliveries"].get(row["delivery_id"])
-        if born and (not delivery or delivery["state"] not in OPEN or delivery["episode"] != row["episode"]):
-            raise Violation("delivery takes no offers now")
-        if (row["state"] == "PENDING") != (row["responded_at"] is None):
-            raise Violation("offer_answered_iff_ended")
-        if row["state"] == "ACCEPTED" and row["responded_at"] >= row["hard_deadline"]:
-            raise Violation("offer_accepted_in_time")
-        if row["state"] == "EXPIRED" and row["responded_at"] < row["hard_deadline"]:
-            raise Violation("offer_expired_after_deadline")
-        if row["state"] == "PENDING" and any(
-            r["state"] == "PENDING" and r["driver_id"] == row["driver_id"] for r in others
-        ):
-            raise Violation("offer_one_pending")
-        same = (row["delivery_id"], row["episode"])
-        if row["state"] == "ACCEPTED" and any(
-            r["state"] == "ACCEPTED" and (r["delivery_id"], r["episode"]) == same for r in others
-        ):
-            raise Violation("offer_one_accepted")
-
-    def _pair(self, change: Change) -> None:
-        if change.entity != "offer":
-            return
-        offer = self.rows["driver_offers"][change.id]
-        delivery = self.rows["deliveries"][offer["delivery_id"]]
-        in_force = offer["state"] == "ACCEPTED" and delivery["episode"] == offer["episode"]
-        if in_force and delivery["driver_id"] != offer["driver_id"]:
-            raise Violation("offer is accepted but its delivery is not with that driver")
+    def _put(self, table: str, id_: int, row: Row | None) -> None:
+        """Set or remove a row, and keep count of the keys that exclude others."""
+        old = self.rows[table].pop(id_, None)
+        if row is not None:
+            self.rows[table][id_] = row
+        for rule in EXCLUSIONS:
+            if rule.table == table:
+                if old and (was := rule.of(old)):
+                    self._taken[rule.name][was].discard(id_)
+                if row and (key := rule.of(row)):
+                    self._taken[rule.name][key].add(id_)
 
     def judge(self, group: Group) -> Stale | None:
         """Return why a group is stale, or None if every row is at the version it was seen at."""
@@ -229,6 +186,8 @@ class _MemoryActing:
         }
 
     def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
+        for change in changes:
+            fit(change)
         self._store.commit("act", changes, decided=False)
 
     def refuse(self, event: str, root: tuple[str, int], code: str) -> None:

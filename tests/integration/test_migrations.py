@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 from alembic.script import ScriptDirectory
@@ -10,10 +12,11 @@ from sqlalchemy import Engine
 from dispatchkit.flows import catalog
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.errors import SchemaMismatch, Usage
-from dispatchkit.kernel.states import DUTY, MACHINES
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.kernel.states import DUTY, FROZEN, MACHINES
+from dispatchkit.kernel.tables import ENTITIES, TABLES, refs
 from dispatchkit.store import migrate
 from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.store.rules import CHECKS, EXCLUSIONS
 from tests import databases
 
 STEPS = [step for step, _ in migrate.history()]
@@ -125,6 +128,38 @@ def test_the_database_knows_the_transitions_of_the_kernel_and_no_other(database)
         found = {tuple(row) for row in on.exec_driver_sql("SELECT tbl, src, dst FROM dk.transitions")}
     births = {("driver_availability_history", "", duty) for duty in DUTY.states}
     assert found == {row for machine in MACHINES for row in machine.rows()} | births
+
+
+def test_the_guards_freeze_the_columns_that_the_kernel_says_and_no_other(database):
+    guard = "SELECT pg_get_functiondef(to_regproc('dk.guard_' || %s))"
+    with database.connect() as on:
+        found = {table: on.exec_driver_sql(guard, (table,)).scalar_one() for table in ENTITIES.values()}
+    compared = {table: re.search(r"IF \((.*)\) IS DISTINCT FROM \((.*)\) THEN", body) for table, body in found.items()}
+    for side, group in (("OLD.", 1), ("NEW.", 2)):
+        assert {t: [side + name for name in FROZEN[t]] for t in ENTITIES.values()} == {
+            t: match.group(group).split(", ") for t, match in compared.items() if match
+        }
+    assert FROZEN.keys() == set(ENTITIES.values())
+
+
+def test_the_database_has_the_rules_of_the_memory_store_and_no_other(database):
+    with database.connect() as on:
+        named = on.exec_driver_sql(  # what spans columns or rows; checks of one column are in the contracts
+            "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE connamespace = 'dk'::regnamespace "
+            "AND (contype IN ('u', 'x') OR contype = 'c' AND cardinality(conkey) > 1) "
+            "UNION SELECT indrelid::regclass::text, relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid "
+            "WHERE indisunique AND NOT indisprimary AND relnamespace = 'dk'::regnamespace"
+        ).all()
+        keys = on.exec_driver_sql(
+            "SELECT conrelid::regclass::text, attname, confrelid::regclass::text FROM pg_constraint "
+            "JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1] "
+            "WHERE contype = 'f' AND connamespace = 'dk'::regnamespace"
+        ).all()
+    audited = set(ENTITIES.values())
+    assert {(t, n) for t, n in named if t in audited} == {(rule.table, rule.name) for rule in (*CHECKS, *EXCLUSIONS)}
+    assert {tuple(key) for key in keys if key[0] in audited} == {
+        (table, column, parent) for table in audited for column, parent in refs(TABLES[table]).items()
+    }
 
 
 def test_a_schema_changed_by_hand_has_drifted(database):

@@ -1,0 +1,186 @@
+"""What Postgres refuses, said again for the memory store: each rule bears the name it has in the migrations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from dispatchkit.kernel.errors import DispatchError
+from dispatchkit.kernel.machine import BIRTH
+from dispatchkit.kernel.states import ACTIVE, CASE_OPEN, CASE_SUSPECT, FROZEN, MACHINES, OPEN, WITH_DRIVER
+from dispatchkit.kernel.tables import TABLES, refs
+
+Row = dict[str, Any]
+Rows = Mapping[str, Mapping[int, Row]]
+_MACHINES = {machine.table: machine for machine in MACHINES}
+_STATE = {"drivers": "duty"}  # where the column is not called `state`
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+class Violation(DispatchError):
+    """A rule of the database was broken."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What has to hold within a row; asked in this order, so a rule may rely on those above it."""
+
+    name: str
+    table: str
+    holds: Callable[[Row], bool]
+
+
+CHECKS = (
+    Check("active_has_slot", "deliveries", lambda r: r["state"] not in ACTIVE or r["slot"] is not None),
+    Check(
+        "driver_when_carried",
+        "deliveries",
+        lambda r: (r["driver_id"] is not None) == (not r["driver_unknown"] and r["state"] in WITH_DRIVER),
+    ),
+    Check(
+        "unknown_driver_only_in_history",
+        "deliveries",
+        lambda r: not r["driver_unknown"] or r["state"] in WITH_DRIVER - ACTIVE,
+    ),
+    Check("offer_times", "driver_offers", lambda r: r["sent_at"] < r["expires_at"] <= r["hard_deadline"]),
+    Check(
+        "offer_answered_iff_ended",
+        "driver_offers",
+        lambda r: (r["state"] == "PENDING") == (r["responded_at"] is None),
+    ),
+    Check(
+        "offer_accepted_in_time",
+        "driver_offers",
+        lambda r: r["state"] != "ACCEPTED" or r["responded_at"] < r["hard_deadline"],
+    ),
+    Check(
+        "offer_expired_after_deadline",
+        "driver_offers",
+        lambda r: r["state"] != "EXPIRED" or r["responded_at"] >= r["hard_deadline"],
+    ),
+    Check(
+        "duty_interval_not_empty",
+        "driver_availability_history",
+        lambda r: r["until"] is None or r["since"] < r["until"],
+    ),
+    Check("episode_closed_iff_over", "unassigned_orders", lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None)),
+    Check("route_optimization_data_check", "route_optimization_data", lambda r: r["id"] == r["driver_id"]),
+)
+
+
+def overlap(one: Row, other: Row) -> bool:
+    """Return whether two half-open intervals share an instant."""
+    return bool(one["since"] < (other["until"] or _LAST) and other["since"] < (one["until"] or _LAST))
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Rows of one table that share a key exclude each other, as far as they are in `states` and clash."""
+
+    name: str
+    table: str
+    key: tuple[str, ...]
+    states: frozenset[str] | None = None
+    clash: Callable[[Row, Row], bool] = lambda one, other: True
+
+    def of(self, row: Row) -> tuple[Any, ...] | None:
+        """Return the key a row takes, or None if the rule does not look at it."""
+        if self.states is not None and row["state"] not in self.states:
+            return None
+        found = tuple(row[name] for name in self.key)
+        return None if None in found else found
+
+
+EXCLUSIONS = (
+    Exclusion("delivery_one_per_slot", "deliveries", ("driver_id", "slot"), ACTIVE),
+    Exclusion("offer_one_accepted", "driver_offers", ("delivery_id", "episode"), frozenset({"ACCEPTED"})),
+    Exclusion("offer_one_pending", "driver_offers", ("driver_id",), frozenset({"PENDING"})),
+    Exclusion("duty_intervals_apart", "driver_availability_history", ("driver_id",), clash=overlap),
+    Exclusion("episode_once", "unassigned_orders", ("delivery_id", "episode")),
+    Exclusion("episode_one_open", "unassigned_orders", ("delivery_id",), frozenset({"OPEN"})),
+    Exclusion("case_one_suspicion", "reassignment_cases", ("delivery_id",), CASE_SUSPECT),
+    Exclusion("case_one_release", "reassignment_cases", ("delivery_id",), CASE_OPEN - CASE_SUSPECT),
+)
+
+
+def check(table: str, row: Row, old: Row | None, rows: Rows) -> None:
+    """Raise Violation or IllegalTransition if a row may not be written in place of `old` (None: it is born)."""
+    for name, accepts in _columns(table):
+        if not accepts(row[name]):
+            raise Violation(f"{table} {row['id']}: {name} may not be {row[name]!r}")
+    for name, parent in refs(TABLES[table]).items():
+        if row[name] is not None and row[name] not in rows[parent]:
+            raise Violation(f"{table} {row['id']}: there is no {name} {row[name]} in {parent}")
+    for name in FROZEN[table]:
+        if old and old[name] != row[name]:
+            raise Violation(f"{table} {row['id']}: a frozen column changed: {name}")
+    machine, column = _MACHINES.get(table), _STATE.get(table, "state")
+    if machine and (not old or old[column] != row[column]):
+        machine.step(old[column] if old else BIRTH, row[column])
+    for rule in CHECKS:
+        if rule.table == table and not rule.holds(row):
+            raise Violation(f"{table} {row['id']}: {rule.name}")
+    if table == "driver_offers" and not old:
+        _offer_open(row, rows)
+
+
+def _offer_open(offer: Row, rows: Rows) -> None:
+    delivery = rows["deliveries"][offer["delivery_id"]]
+    if delivery["state"] not in OPEN or delivery["episode"] != offer["episode"]:
+        raise Violation(f"delivery {delivery['id']} takes no offers now")
+
+
+def pair(offer: Row, rows: Rows) -> None:
+    """Raise Violation if an accepted offer of the current episode and its delivery name two drivers."""
+    delivery = rows["deliveries"][offer["delivery_id"]]
+    in_force = offer["state"] == "ACCEPTED" and delivery["episode"] == offer["episode"]
+    if in_force and delivery["driver_id"] != offer["driver_id"]:
+        raise Violation(f"offer {offer['id']} is accepted but its delivery is not with that driver")
+
+
+_KINDS: Mapping[type[pl.DataType], tuple[type, ...]] = {
+    pl.Int64: (int,),
+    pl.Float64: (int, float),
+    pl.Boolean: (bool,),
+    pl.String: (str,),
+    pl.Datetime: (datetime,),
+    pl.Date: (date,),
+}
+
+
+@cache
+def _columns(table: str) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    """Return what each column accepts. In plain Python: a frame of one row takes a contract 5 ms, this 10 µs."""
+    return tuple((name, _accepts(column)) for name, column in TABLES[table].columns().items())
+
+
+def _accepts(column: dy.Column) -> Callable[[Any], bool]:
+    kinds = _KINDS[column.dtype.base_type()]
+    said = vars(column)
+    least, most, below, words = (said.get(name) for name in ("min", "max", "max_exclusive", "is_in"))
+    shortest, longest = said.get("min_length") or 0, said.get("max_length")
+    pattern = re.compile(said["regex"]) if said.get("regex") else None
+    if kinds == (int,):
+        most = 2**63 - 1 if most is None else most
+
+    def accepts(value: Any) -> bool:
+        if value is None:
+            return column.nullable
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            return False
+        if isinstance(value, datetime) and value.tzinfo is None:
+            return False
+        if isinstance(value, str):
+            fits = shortest <= len(value) and (longest is None or len(value) <= longest)
+            return fits and (pattern is None or pattern.search(value) is not None)
+        in_range = (least is None or least <= value) and (most is None or value <= most)
+        return in_range and (below is None or value < below) and (words is None or value in words)
+
+    return accepts
