@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from dispatchkit.kernel.errors import NotPermitted, SchemaMismatch, TryLater, Usage
+from dispatchkit.kernel.sql import parse
 from dispatchkit.store.connect import sqlstate, translated
 
 SCRIPTS = Path(__file__).parent / "migrations"
-LOCK = 1684733952  # advisory lock of the schema itself
+_SQL = parse(Path(__file__).with_name("migrate.sql").read_text("utf-8"))
 PRIVATE = ("dk", "dk_aud")
 
 
@@ -71,7 +72,7 @@ def require(made: Engine) -> None:
 def strict_clock(made: Engine) -> None:
     """Make the database clock the only one: from now on writes refuse --now."""
     with translated(made), made.begin() as found:
-        found.exec_driver_sql("UPDATE dk.meta SET clock = 'strict'")
+        found.exec_driver_sql(_SQL["strict_clock"])
 
 
 def fingerprint(found: Connection) -> str:
@@ -83,15 +84,15 @@ def _status(found: Connection) -> Status:
     revision = _revision(found)
     drifted = False
     if revision == newest():
-        recorded = found.execute(text("SELECT schema_sha256 FROM dk.meta")).scalar_one_or_none()
+        recorded = found.execute(text(_SQL["recorded"])).scalar_one_or_none()
         drifted = recorded != fingerprint(found)
     return Status(revision, newest(), drifted)
 
 
 def _revision(found: Connection) -> str | None:
-    if found.execute(text("SELECT to_regclass('public.alembic_version')")).scalar_one() is None:
+    if found.execute(text(_SQL["begun"])).scalar_one() is None:
         return None
-    revision = found.execute(text("SELECT version_num FROM public.alembic_version")).scalar_one_or_none()
+    revision = found.execute(text(_SQL["revision"])).scalar_one_or_none()
     return None if revision is None else str(revision)
 
 
@@ -103,7 +104,7 @@ def _move(made: Engine, revision: str, move: str) -> Status:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     with translated(made), made.connect() as found:
-        if not found.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one():
+        if not found.exec_driver_sql(_SQL["take_lock"]).scalar_one():
             raise TryLater("another run is migrating this database")
         found.exec_driver_sql("SET statement_timeout = 0")
         at = _revision(found)
@@ -126,10 +127,10 @@ def _move(made: Engine, revision: str, move: str) -> Status:
         now = _status(found)
         if now.current:
             digest = fingerprint(found)
-            found.execute(text("UPDATE dk.meta SET schema_sha256 = :digest"), {"digest": digest})
-            found.exec_driver_sql("GRANT SELECT ON public.alembic_version TO dk_app, dk_import, dk_export, dk_verify")
+            found.execute(text(_SQL["record"]), {"digest": digest})
+            found.exec_driver_sql(_SQL["show_revision"])
         found.commit()
         status = _status(found)
         # Given back here: the server notices a closed connection only a moment later, and the next run must not wait.
-        found.exec_driver_sql(f"SELECT pg_advisory_unlock({LOCK})")
+        found.exec_driver_sql(_SQL["drop_lock"])
         return status
