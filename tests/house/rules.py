@@ -27,6 +27,17 @@ AT_HOME = {  # a place -> the heavy libraries that may be imported there and now
     r"pages(\..*)?": "altair vl_convert great_tables",
     r"server(\..*)?": "fastapi uvicorn starlette websockets",
 }
+SQL = re.compile(
+    r"\bSELECT\b.*\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.*\bSET\b|\bDELETE\s+FROM\b|\bCREATE\s+(TEMP\s+)?TABLE\b",
+    re.DOTALL | re.IGNORECASE,
+)
+SQL_AT_HOME = {  # modules that build statements from the names of contracts, or ask before our database is there
+    "store.statements",
+    "store.intake",
+    "store.read",
+    "store.check",
+    "store.connect",
+}
 IMPURE_MODULES = set(
     "time random secrets uuid os socket subprocess threading multiprocessing asyncio tempfile shutil urllib logging "
     "requests httpx io sys locale getpass platform".split()
@@ -135,6 +146,26 @@ def _impure(node: ast.AST) -> str:
 def docstring_faults(tree: Iterable[Module]) -> Iterator[str]:
     """Yield every module that does not say what it is for."""
     yield from (f"{module.name} has no docstring" for module in tree if not ast.get_docstring(module.tree))
+
+
+def loose_sql_faults(tree: Iterable[Module]) -> Iterator[str]:
+    """Yield every SQL statement in Python: SQL stands in .sql files, except where it is built from names."""
+    for module in tree:
+        if module.name.partition(".")[2] not in SQL_AT_HOME:
+            for line, text in _strings(module.tree):
+                if found := SQL.search(text):
+                    yield f"{module.name}:{line} holds SQL: {' '.join(found.group().split())[:40]}"
+
+
+def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of every string but docstrings; what an f-string fills in reads as {}."""
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts | alone:
+            yield node.lineno, node.value
 
 
 def sql_faults(name: str, text: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tests.house.tree import ROOT, TOP, modules, texts
 
 @pytest.mark.parametrize(
     "rule",
-    [rules.floor_faults, rules.library_faults, rules.purity_faults, rules.docstring_faults],
+    [rules.floor_faults, rules.library_faults, rules.purity_faults, rules.docstring_faults, rules.loose_sql_faults],
     ids=lambda rule: rule.__name__,
 )
 def test_every_module_keeps(rule):

@@ -110,6 +110,34 @@ def test_a_module_without_docstring_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("body", "fine"),
+    [
+        ("x = 'SELECT id FROM orders'", False),
+        ('x = """\n  select id\n  from orders"""', False),
+        ("x = f'SELECT {columns} FROM {table}'", False),
+        ("x = f'INSERT INTO {table} VALUES (1)'", False),
+        ("x = f'UPDATE {table} SET a = 1'", False),
+        ("x = 'DELETE FROM orders'", False),
+        ("x = f'CREATE TABLE {table} (id bigint)'", False),
+        ("x = 'SET timezone'", True),
+        ("x = f'rows were inserted into {table}'", True),
+        ("def f():\n    'Return what SELECT takes FROM a table.'", True),
+    ],
+)
+def test_sql_in_python_is_found_except_where_it_is_at_home(tmp_path, body, fine):
+    assert (list(rules.loose_sql_faults(tree(tmp_path, flows__sweep=body))) == []) is fine
+    assert list(rules.loose_sql_faults(tree(tmp_path / "b", store__statements=body))) == []
+
+
+def test_every_module_where_sql_is_at_home_still_holds_some(monkeypatch):
+    homes = set(rules.SQL_AT_HOME)
+    monkeypatch.setattr(rules, "SQL_AT_HOME", set())
+    assert {
+        fault.partition(":")[0].removeprefix("dispatchkit.") for fault in rules.loose_sql_faults(modules())
+    } == homes
+
+
+@pytest.mark.parametrize(
     ("name", "text", "faults"),
     [
         ("reads.sql", "-- name: a\n-- Deliveries.\nSELECT 1", 1),  # one word describes nothing
