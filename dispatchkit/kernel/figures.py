@@ -57,6 +57,7 @@ class Metric:
     unit: share, minutes, cents or ratio. numerator is None where the figure is a quantile.
     made_in: the units of numerator and denominator, count, cents or seconds.
     low, high: 95 % interval; `interval` says how it was made, or why there is none. why: the reason of an `n/a`.
+    remark: what must be known to read the value, said beside it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Metric:
     high: float | None = None
     interval: str = ""
     why: str = ""
+    remark: str = ""
     target: Target | None = None
 
     @property
@@ -94,6 +96,7 @@ class Metric:
         reasons = ", ".join(f"{e.reason} {e.count:,}" for e in self.excluded if e.count)
         text += f"; excluded {self.excluded_count:,}{f' ({reasons})' if reasons else ''}; open {self.open:,}"
         text += f"; {self.why}" if self.value is None and self.why else ""
+        text += f"; {self.remark}" if self.remark else ""
         return f"{text}; FAILED: more than {MAX_EXCLUDED_SHARE:.0%} excluded" if self.failed else text
 
     @property
@@ -249,6 +252,7 @@ def _metric(m: Metric) -> dict[str, Any]:
             "target": m.target.text if m.target else None,
             "target_met": m.target_met,
             "why": m.why,
+            "remark": m.remark,
             "failed": m.failed,
             "line": m.line(),
         }

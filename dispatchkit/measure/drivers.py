@@ -41,7 +41,9 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         notes=(
             "Advisory: ranks equals, suspends nobody. Score: 100 x weighted mean of shares drawn towards the other "
             "drivers' mean; ranked by the weighted mean of their Wilson lower bounds (cautious), over the last "
-            f"{WINDOW} events of each kind. Below {FEWEST} accepted deliveries: insufficient, no rank.",
+            f"{WINDOW} events of each kind.",
+            "Completion: deliveries scored that were completed. Dropoff, pickup: no slower than three quarters of the "
+            "rides there. Steadiness: not handed back. Acceptance: offers accepted.",
             "No ratings were imported: the other weights are scaled up. Weights: "
             + ", ".join(f"{name} {weight:.2f}" for name, weight in WEIGHTS.items())
             + ". Acceptance is shown and weighs nothing.",
@@ -157,7 +159,10 @@ def _table(ranked: pl.DataFrame) -> Table:
         "rank driver_id vehicle zone tag score cautious completion completion_n dropoff pickup steadiness acceptance "
         "available_h engaged_h utilisation offers accepted delivered offers_per_h earned_cents earned_per_h"
     ).split()
-    note = "Earned: pay and top-ups, never tips. completion_n: the accepted deliveries behind the score."
+    note = (
+        f"Insufficient: fewer than {FEWEST} events (deliveries scored), so no rank. Earned: pay and top-ups, never "
+        "tips, in the currency of the ledger."
+    )
     return Table(name="drivers", title="Drivers", frame=ranked.select(columns), units=_UNITS, note=note)
 
 

@@ -39,6 +39,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         tables=(_ledger(costs, revenue), _bridge(costs, revenue), _by_zone(per_order)),
         checks=_checks(per_order, costs, revenue),
         notes=(
+            "Amounts are in the currency of the ledger.",
             "Costs are allocated: a driver's guarantee is spread over the orders of the shift. One more order for a "
             "driver below the guarantee would cost nothing in pay.",
             "Refunds can still come for 14 days after an order; until then its margin is open. Fixed cost is outside.",

@@ -46,7 +46,10 @@ UNTOLD = {  # the plan's other targets: what they would be made of, and why an e
     "customer_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
     "live_tracking": ("deliveries with a customer view / deliveries", "no tracking views were imported"),
     "ops_effort": ("transitions by ops / 1,000 orders", "exports carry no history of transitions"),
-    "audit_completeness": ("rows, deltas and decisions matched / all", "checked in the database: `audit verify`"),
+    "audit_completeness": (
+        "rows, deltas and decisions matched / all",
+        "checked in the database: `dispatchkit db check`",
+    ),
     "route_efficiency": ("km and driver-minutes / delivered order", "needs paired days against a named baseline"),
 }
 

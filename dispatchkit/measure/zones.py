@@ -94,9 +94,13 @@ def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.D
 
 
 def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Return the health of every zone over each of `keys`; drivers too many in one hour do not fill another's gap."""
     summed = "orders delivered never_served open_orders engaged_s available_s required_s short_quarters_s".split()
     p90 = waits.group_by(keys).agg(wait_p90_min=pl.col("waited_min").quantile(0.9, interpolation="nearest"))
-    rows = quarters.group_by(keys).agg(pl.col(summed).sum(), pl.col("supply_told").first())
+    told, gap = pl.col("supply_told").first(), pl.col("required_s") - pl.col("available_s")
+    hours = quarters.group_by("zone", hour=pl.col("bucket_at").dt.truncate("1h")).agg(pl.col(summed).sum(), told)
+    known = hours.with_columns(short_s=pl.when("supply_told").then(gap.clip(lower_bound=0)))
+    rows = known.group_by(keys).agg(pl.col(*summed, "short_s").sum(), told)
     joined = rows.join(p90, on=keys, how="left").join(usual, on=keys, how="left")
     return _banded(_scored(joined)).sort(keys)
 
@@ -104,8 +108,7 @@ def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, ke
 def _scored(rows: pl.DataFrame) -> pl.DataFrame:
     closed = pl.col("orders") - pl.col("open_orders")
     lost = (pl.col("never_served") + PRIOR * pl.col("usual").fill_null(0)) / (closed + PRIOR)
-    short = pl.when(pl.col("supply_told")).then(pl.col("required_s") - pl.col("available_s")).clip(lower_bound=0)
-    gap = pl.when(pl.col("required_s") > 0).then(short / pl.col("required_s")).fill_null(0)
+    gap = pl.when(pl.col("required_s") > 0).then(pl.col("short_s") / pl.col("required_s")).fill_null(0)
     parts = rows.with_columns(closed=closed, never_share=lost, gap_share=gap)
     worst = pl.max_horizontal(
         (pl.col("never_share") / 0.10).clip(0, 1),
@@ -162,7 +165,9 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
         critical_hours=(pl.col("band") == "CRITICAL").sum().cast(pl.Int64),
         strained_hours=(pl.col("band") == "STRAINED").sum().cast(pl.Int64),
     )
-    hours_of = {f"{name}_h": pl.col(f"{name}_s") / 3600 for name in ("required", "available", "short_quarters")}
+    hours_of = {
+        f"{name}_h": pl.col(f"{name}_s") / 3600 for name in ("required", "available", "short", "short_quarters")
+    }
     frame = (
         day.join(bad, on="zone", how="left")
         .with_columns(**hours_of)
@@ -178,6 +183,7 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
             "wait_p90_min",
             "required_h",
             "available_h",
+            "short_h",
             "short_quarters_h",
             "utilisation",
             "idle",
@@ -187,9 +193,9 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
         .sort(pl.col("score"), "zone", nulls_last=True)
     )
     note = (
-        "never_share is drawn towards the zone's usual; never_high is the upper 95 % bound of the raw share: what the "
-        "day cannot rule out. short_quarters_h sums the quarter hours in which drivers were short, even if there were "
-        "enough over the whole day. idle: utilisation below 0.4."
+        "Never served (share) is drawn towards the zone's usual; at most: the upper 95 % bound of the raw share, what "
+        "the day cannot rule out. Hours short are summed hour by hour: drivers to spare in the afternoon do not fill a "
+        "gap at noon. Utilisation: time with a delivery in hand / hours available; idle: below 40 %."
     )
     return Table(name="zones", title="Zones over the day", frame=frame, units=_UNITS, note=note)
 
@@ -202,7 +208,7 @@ def _hour_table(hours: pl.DataFrame) -> Table:
 _UNITS = {
     **dict.fromkeys(("orders", "delivered", "never_served", "critical_hours", "strained_hours"), "count"),
     **dict.fromkeys(("never_share", "never_high", "utilisation"), "share"),
-    **dict.fromkeys(("required_h", "available_h", "short_quarters_h"), "hours"),
+    **dict.fromkeys(("required_h", "available_h", "short_h", "short_quarters_h"), "hours"),
     **dict.fromkeys(("required_s", "available_s", "short_quarters_s"), "count"),
     "wait_p90_min": "minutes",
     "score": "score",
@@ -211,11 +217,14 @@ _UNITS = {
 
 def _notes(inside: pl.DataFrame) -> tuple[str, ...]:
     notes = [
-        "Score: 100 x (1 - the worst of never-served share / 10 %, p90 wait from 3 to 15 min, hours gap / required).",
+        "Score: 100 x (1 - the worst of never-served share / 10 %, wait (90 % point) from 3 to 15 min, "
+        "hours short / needed).",
+        "STRAINED: an hour was short, the wait is 6 min or more, or over 5 % were never served. CRITICAL: half of the "
+        "hours needed were short, or surely over 10 % never served. The same rules judge one hour and the day.",
         "Demand is orders placed: a lower bound, since requests lost before an order are not imported.",
         "A driver's hours count in the zone of the order last taken, in the home zone until the first of a shift.",
     ]
     if not inside["available_s"].sum():
-        notes.append("No duty intervals were imported: supply is unknown and the hours gap takes no part in the bands.")
+        notes.append("No duty intervals were imported: supply is unknown and hours short take no part in the bands.")
         notes.append("Where waits are unknown too, so is the band.")
     return tuple(notes)

@@ -43,7 +43,9 @@ def _head(findings: Findings) -> str:
         alarm = f'<div class="alarm"><b>Not to be trusted as it stands</b><ul>{listed}</ul></div>'
     early = findings.as_of < findings.window.until
     running = " The day was still running: what is open is counted as open." if early else ""
-    known = f"{words.span(findings)}, known as of {words.instant(findings.as_of, findings.tz)}.{running}"
+    paid = any(m.unit == "cents" for section in findings.sections for m in section.metrics)
+    money = " Money is in the currency of the ledger." if paid else ""
+    known = f"{words.span(findings)}, known as of {words.instant(findings.as_of, findings.tz)}.{running}{money}"
     return (
         f"<h1>{escape(findings.title)}, {escape(findings.day)}</h1>"
         f'<p class="soft">{escape(known)}</p>{alarm}<div class="cards">{"".join(cards)}</div>'
@@ -101,7 +103,8 @@ def _service(section: Section, tz: str) -> str:
             f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b><td class=n>{escape(words.interval(m) or m.why)}"
             for m in pair
         )
-        body += f"<tr><td>{escape(words.name(name.removesuffix('_all_orders')))}{cells}</tr>"
+        remark = f'<br><span class="note">{escape(everyone.remark)}</span>' if everyone.remark else ""
+        body += f"<tr><td>{escape(words.name(name.removesuffix('_all_orders')))}{remark}{cells}</tr>"
     head = "<th><th class=n>all orders<th class=n>95 % interval<th class=n>delivered only<th class=n>95 % interval"
     return f"<table><tr>{head}</tr>{body}</table>" + parts.fold("With counts", parts.metrics(section.metrics))
 
@@ -133,12 +136,10 @@ def _zones(section: Section, tz: str) -> str:
         drawn = parts.figure(charts.heat(hours.frame, tz, busiest))
         drawn += '<p class="note">The number is the orders placed in that hour.</p>'
     columns = (
-        "zone band score orders never_served never_high wait_p90_min required_h available_h short_quarters_h "
-        "utilisation critical_hours"
+        "zone band score orders never_served never_share never_high wait_p90_min required_h available_h short_h "
+        "utilisation critical_hours strained_hours"
     ).split()
-    names = {"never_high": "up to", "wait_p90_min": "p90 wait", "required_h": "hours needed", "available_h": "there"}
-    names |= {"short_quarters_h": "short", "utilisation": "used", "critical_hours": "critical h"}
-    return drawn + parts.table(day, tz, columns=columns, names=names, most=40) + parts.metrics(section.metrics)
+    return drawn + parts.table(day, tz, columns=columns, most=40) + parts.metrics(section.metrics)
 
 
 def _drivers(section: Section, tz: str) -> str:
@@ -148,13 +149,12 @@ def _drivers(section: Section, tz: str) -> str:
         "rank driver_id vehicle zone score cautious completion completion_n dropoff pickup acceptance available_h "
         "utilisation earned_per_h"
     ).split()
-    names = {"driver_id": "driver", "completion_n": "of", "available_h": "hours", "earned_per_h": "per h"}
-    names |= {"dropoff": "drop-off", "completion": "done", "acceptance": "accepts", "utilisation": "used"}
     few = whole.frame.height - ranked.height
     shown = f"<p>{ranked.height:,} drivers ranked, {few:,} with too few events to rank.</p>"
     for title, rows in _ends_of(ranked) or [("Busiest drivers (too few events to rank)", _busiest(whole.frame))]:
         part = replace(whole, frame=rows, note="")
-        shown += f"<h3>{title}</h3>" + parts.table(part, tz, columns=columns, names=names)
+        shown += f"<h3>{title}</h3>" + parts.table(part, tz, columns=columns)
+    shown += parts.notes([whole.note])
     vehicles = f"<h3>By vehicle</h3>{parts.table(section.table('by_vehicle'), tz)}"
     return parts.metrics(section.metrics) + (shown if whole.frame.height else "") + vehicles
 

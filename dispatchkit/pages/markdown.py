@@ -40,7 +40,7 @@ def _section(section: Section, tz: str) -> list[str]:
 def _table(table: Table, tz: str) -> list[str]:
     if table.frame.is_empty():
         return [f"### {table.title}", "No rows."]
-    head = "| " + " | ".join(table.frame.columns) + " |"
+    head = "| " + " | ".join(words.heading(c) for c in table.frame.columns) + " |"
     rule = "|" + "|".join("--:" if c in table.units else "---" for c in table.frame.columns) + "|"
     body = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in words.rows(table, tz)]
     more = [f"... and {len(body) - LONGEST:,} more"] if len(body) > LONGEST else []

@@ -18,7 +18,9 @@ def card(metric: Metric) -> str:
         f"<b>{escape(words.value(metric.value, metric.unit))}</b>",
         f"<span>{escape(words.name(metric.name))}</span>",
     ]
-    lines += [f"<span>{escape(text)}</span>" for text in (between and f"95 %: {between}", counts) if text]
+    lines += [
+        f"<span>{escape(text)}</span>" for text in (between and f"95 %: {between}", counts, metric.remark) if text
+    ]
     return f'<div class="card">{"".join(lines)}{target(metric, "target ")}</div>'
 
 
@@ -35,27 +37,23 @@ def metrics(rows: Iterable[Metric]) -> str:
     """Return metrics as a table: value, interval, counts, what was left out, target."""
     body = []
     for m in rows:
-        said = m.why if m.value is None and m.why else words.left_out(m)
         failed = ' <span class="bad">too much excluded</span>' if m.failed else ""
         body.append(
             f"<tr><td>{escape(words.name(m.name))}{failed}</td>"
             f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b></td>"
             f"<td class=n>{escape(words.interval(m))}</td><td class=n>{escape(m.made_of)}</td>"
-            f"<td>{escape(said)}</td><td>{target(m)}</td></tr>"
+            f"<td>{escape(words.remarks(m))}</td><td>{target(m)}</td></tr>"
         )
     head = "<th>figure<th class=n>value<th class=n>95 % interval<th class=n>made of<th>left out, open<th>target"
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(body)}</table></div>'
 
 
-def table(
-    shown: Table, tz: str, *, columns: list[str] | None = None, most: int = 60, names: dict[str, str] | None = None
-) -> str:
+def table(shown: Table, tz: str, *, columns: list[str] | None = None, most: int = 60) -> str:
     """Return a table; bands become coloured words, and what is beyond `most` rows is left to the files."""
     picked = columns or shown.frame.columns
     numeric = [c in shown.units for c in picked]
     head = "".join(
-        f"<th{' class=n' if n else ''}>{escape((names or {}).get(c, c.replace('_', ' ')))}"
-        for c, n in zip(picked, numeric, strict=True)
+        f"<th{' class=n' if n else ''}>{escape(words.heading(c))}" for c, n in zip(picked, numeric, strict=True)
     )
     texts = words.rows(shown, tz, columns=picked)
     body = "".join(f"<tr>{_cells(row, numeric)}</tr>" for row in texts[:most])

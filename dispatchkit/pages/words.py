@@ -21,6 +21,35 @@ _NAMES = {
     "eta_accuracy_placement": "ETA within 5 min at placement",
 }
 
+_HEADINGS = {
+    "driver_id": "driver",
+    "tag": "evidence",
+    "score": "score (0-100)",
+    "cautious": "cautious score (0-100)",
+    "completion_n": "deliveries scored",
+    "available_h": "hours available",
+    "engaged_h": "hours with a delivery",
+    "offers_per_h": "offers an hour",
+    "earned_cents": "earned",
+    "earned_per_h": "earned an hour",
+    "cents": "amount",
+    "never_served": "never served (orders)",
+    "never_share": "never served (share)",
+    "never_high": "never served, at most",
+    "wait_p90_min": "wait, 90 % point (min)",
+    "required_h": "hours needed",
+    "short_h": "hours short",
+    "short_quarters_h": "hours short by quarters",
+    "required_s": "needed (s)",
+    "available_s": "available (s)",
+    "short_quarters_s": "short by quarters (s)",
+    "unassigned": "waiting",
+    "bias_min": "bias (min)",
+    "error_median_min": "median error (min)",
+    "width_mean_min": "mean interval (min)",
+    "late_min": "late (min)",
+}
+
 
 def name(word: str) -> str:
     """Return a metric's or column's name as words: `first_offer_acceptance` -> `First offer acceptance`."""
@@ -28,6 +57,11 @@ def name(word: str) -> str:
         return _NAMES[word]
     plain = word.replace("eta_", "ETA ").replace("_", " ").strip()
     return plain[:1].upper() + plain[1:]
+
+
+def heading(column: str) -> str:
+    """Return a column's heading, with its unit: `wait_p90_min` -> `wait, 90 % point (min)`."""
+    return _HEADINGS.get(column, column.replace("_", " "))
 
 
 def value(number: float | None, unit: str) -> str:
@@ -46,6 +80,11 @@ def interval(metric: Metric) -> str:
         return ""
     low, high = value(metric.low, metric.unit), value(metric.high, metric.unit)
     return f"{low.removesuffix(' %').removesuffix(' min')} to {high}"
+
+
+def remarks(metric: Metric) -> str:
+    """Return what stands beside a figure: why there is none, or what must be known of it and what it leaves out."""
+    return metric.why or "; ".join(filter(None, [metric.remark, left_out(metric)]))
 
 
 def left_out(metric: Metric) -> str:

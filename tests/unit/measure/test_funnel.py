@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dispatchkit.measure import funnel, offers, service
 from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
 
@@ -145,3 +147,17 @@ def test_without_assignment_times_nobody_can_say_how_many_waited():
     assert section.metric("unassigned_load").value is None
     assert section.metric("unassigned_ever_late").value is None
     assert "may list no others" in section.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("promises", "said"),
+    [((None, None), "2 of 2 orders carry no promise: on time is then 40 min after placement"),
+     ((None, 35), "1 of 2 orders carry no promise: on time is then 40 min after placement"), ((35, 35), "")],
+)  # fmt: skip
+def test_on_time_says_beside_its_value_how_many_orders_had_no_promise(promises, said):
+    orders = [
+        delivered(n, "12:00", 30, promised_at=minutes and after("12:00", minutes))
+        for n, minutes in enumerate(promises, 1)
+    ]
+    found = service.measure(marts(tables(orders)), scope())
+    assert found.metric("on_time_all_orders").remark == said

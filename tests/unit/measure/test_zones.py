@@ -74,3 +74,13 @@ def test_an_order_without_zone_lies_in_the_cell_of_its_merchant():
 def test_a_source_of_deliveries_alone_leaves_the_band_unknown():
     jobs = [delivered(n, "12:00", 20, assigned_at=None) for n in range(1, 11)]
     assert found(jobs)["centre"]["band"] == "UNKNOWN"
+
+
+def test_drivers_to_spare_in_the_afternoon_do_not_fill_a_gap_at_noon():
+    jobs = [delivered(n, "12:00", 20, driver_id=n) for n in range(1, 6)]
+    drivers = [{"id": n} for n in range(1, 6)]
+    duties = [duty(1, "12:00", "13:00"), *(duty(n, "14:00", "18:00") for n in range(2, 6))]
+    zone = found(jobs, drivers=drivers, driver_availability_history=duties)["centre"]
+    assert zone["available_h"] > zone["required_h"] == pytest.approx(2)
+    assert (zone["short_h"], zone["score"]) == (pytest.approx(1), pytest.approx(50))
+    assert (zone["band"], zone["strained_hours"]) == ("STRAINED", 1)

@@ -83,6 +83,27 @@ def test_numbers_are_said_in_their_unit(number, unit, text):
     assert words.value(number, unit) == text
 
 
+@pytest.mark.parametrize(
+    ("column", "heading"),
+    [("earned_cents", "earned"), ("wait_p90_min", "wait, 90 % point (min)"), ("critical_hours", "critical hours")],
+)
+def test_a_column_is_headed_by_plain_words_with_its_unit(column, heading):
+    assert words.heading(column) == heading
+
+
+def test_what_must_be_known_of_a_figure_stands_beside_its_value():
+    rule = "no promise: 40 min after placement"
+    told = findings(
+        metric(name="on_time_all_orders", remark=rule), metric(name="on_time_delivered_only"), name="service"
+    )
+    shown = page(told)
+    row = re.search(r"<tr><td>On time<.*?</tr>", shown)
+    assert row and rule in row[0]
+    assert rule in re.search(r'<div class="card">.*?</div>', shown)[0]
+    assert rule in markdown(told)
+    assert words.remarks(told.sections[0].metrics[0]) == rule
+
+
 def test_times_are_shown_on_the_markets_clock_in_tables_and_charts():
     assert words.cell(NOON, None, "Europe/Berlin") == "13:00"
     assert "13:00" in charts.day(quarters(), "Europe/Berlin")
