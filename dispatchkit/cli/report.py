@@ -84,11 +84,13 @@ def etas(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed
 
 
 def _run(ctx: typer.Context, name: str, day: str, days: int, to: Path | None, seed: int) -> None:
-    from dispatchkit.flows import report
+    from dispatchkit.flows import report, upkeep
     from dispatchkit.kernel.clock import parse_day
     from dispatchkit.warehouse.files import WAREHOUSE_FILE
 
     call = show.call(ctx)
+    if to:
+        upkeep.inside(to)
     with show.working(ctx, "measuring"):
         found = report.report(name, parse_day(day), call.data / WAREHOUSE_FILE, call.settings(), days=days, seed=seed)
         files = report.write(found, to) if to else []
@@ -122,7 +124,7 @@ def _section(section: Section, tz: str, *, tables: bool) -> None:
             words.value(m.value, m.unit),
             words.interval(m),
             m.made_of,
-            m.why or words.left_out(m),
+            words.remarks(m),
             m.target.text if m.target else "",
         )
         for m in section.metrics
@@ -131,4 +133,8 @@ def _section(section: Section, tz: str, *, tables: bool) -> None:
     show.table(columns, rows, title=section.title)
     for table in section.tables if tables else ():
         show.line("")
-        show.table(table.frame.columns, words.rows(table, tz), title=table.title)
+        show.table([words.heading(c) for c in table.frame.columns], words.rows(table, tz), title=table.title)
+        if table.note:
+            show.line(table.note)
+    for note in section.notes if tables else ():
+        show.line(note)

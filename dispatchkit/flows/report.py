@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
-from dispatchkit.kernel.clock import Window, parse_instant, rfc3339, service_day
-from dispatchkit.kernel.errors import CannotCreate, InputMissing
+from dispatchkit.kernel.clock import Window, day_of, parse_instant, rfc3339, service_day
+from dispatchkit.kernel.errors import CannotCreate, InputMissing, NotPermitted
 from dispatchkit.kernel.figures import Findings
 from dispatchkit.measure.metric import Scope
-from dispatchkit.warehouse.files import ours, write_whole
-from dispatchkit.warehouse.load import open_marts
+from dispatchkit.warehouse.files import ours, sync_directory
+from dispatchkit.warehouse.load import Marts, open_marts
 
 HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
 RUNS = r"^[=+\-@\t\r\n]"  # a spreadsheet runs text that begins so; words of an import reach these tables
@@ -26,7 +28,7 @@ MARGIN = timedelta(days=1)  # rows of the period that carry a later time
 def report(name: str, day: date, warehouse: Path, settings: Settings, *, days: int = 1, seed: int = 0) -> Findings:
     """Return what a report finds on a service day, or on `days` days ending with it.
 
-    Raises Usage for an unknown report, InputMissing if nothing is loaded or the day lies after what is loaded.
+    Raises Usage for an unknown report, InputMissing if nothing is loaded or no order of these days is.
     """
     wanted = catalog.report(name)
     market = settings.market
@@ -39,13 +41,14 @@ def report(name: str, day: date, warehouse: Path, settings: Settings, *, days: i
         scope = Scope(days=spans, as_of=as_of, seed=seed)
         if scope.window.since >= as_of:
             raise InputMissing(f"{day} begins after what is loaded: the export stands at {rfc3339(as_of)}")
+        _need_orders(marts, scope.window, _named(day, days), settings)
         period = Window(scope.window.since - HISTORY, scope.window.until + MARGIN)
         frames = {mart: marts.frame(mart, columns, within=period) for mart, columns in wanted.reads.items()}
         source = {key: marts.manifest[key] for key in ("database_id", "revision", "sha256") if key in marts.manifest}
     return Findings(
         name=name,
         title=wanted.title,
-        day=str(day) if days == 1 else f"{day - timedelta(days=days - 1)} to {day}",
+        day=_named(day, days),
         window=scope.window,
         as_of=as_of,
         tz=market.timezone,
@@ -57,26 +60,70 @@ def report(name: str, day: date, warehouse: Path, settings: Settings, *, days: i
 def write(findings: Findings, to: Path) -> list[Path]:
     """Write a report as HTML, Markdown, JSON, and its tables as CSV and Parquet; return the files, HTML first.
 
-    Each file is there wholly or not at all; what stood there before is replaced. Raises CannotCreate, IOFailed.
+    Files carry the report's days in their names and are as readable as the umask lets them be: they are for people.
+    All are written aside first and then named, so a full disk leaves what stood there before.
+    Raises CannotCreate, NotPermitted (a symlink), IOFailed.
     """
     from dispatchkit.pages.html import page
     from dispatchkit.pages.markdown import markdown
 
-    tables = to / f"{findings.name}-tables"
-    if not to.parent.is_dir():
-        raise CannotCreate(f"{to.parent.name}: no such directory; make it first")
-    with ours(to):
-        to.mkdir(exist_ok=True)
-        tables.mkdir(exist_ok=True)
+    stem = f"{findings.name}-{findings.day.replace(' to ', '_')}"
+    tables = to / f"{stem}-tables"
     texts = {"html": page(findings), "md": markdown(findings), "json": as_json(findings)}
-    made = {to / f"{findings.name}.{ending}": text.encode() for ending, text in texts.items()}
+    made = {to / f"{stem}.{ending}": text.encode() for ending, text in texts.items()}
     for section in findings.sections:
         for table in section.tables:
             made[tables / f"{table.name}.csv"] = _csv(table.frame)
             made[tables / f"{table.name}.parquet"] = _parquet(table.frame)
-    for path, data in made.items():
-        write_whole(path, data)
+    _folder(to)
+    for path in made:
+        if path.is_dir():
+            raise CannotCreate(f"{path.name}: is a directory, a file belongs there; move it away")
+    with ours(to), TemporaryDirectory(dir=to, prefix=".report-") as aside:
+        ready = {Path(aside) / str(i): path for i, path in enumerate(made)}
+        for tmp, path in ready.items():
+            _written(tmp, path, made[path])
+        _folder(tables)
+        for tmp, path in ready.items():
+            with ours(path):
+                tmp.replace(path)
+    for folder in (tables, to):
+        sync_directory(folder)
     return list(made)
+
+
+def _named(day: date, days: int) -> str:
+    return str(day) if days == 1 else f"{day - timedelta(days=days - 1)} to {day}"
+
+
+def _need_orders(marts: Marts, window: Window, named: str, settings: Settings) -> None:
+    """Raise InputMissing for a window without any order: its figures would all be `n/a` for reasons not its own."""
+    if marts.frame("mart_deliveries", ["placed_at"], within=window).height:
+        return
+    placed = marts.frame("mart_deliveries", ["placed_at"])["placed_at"].drop_nulls().sort()
+    market = settings.market
+    ends = [day_of(at, market.timezone, starts_at=market.day_starts_at) for at in (*placed.head(1), *placed.tail(1))]
+    loaded = f"{ends[0]} to {ends[1]}" if ends else "no order at all"
+    raise InputMissing(f"no orders on {named}; loaded: {loaded}")
+
+
+def _folder(path: Path) -> None:
+    """Make a folder where there is none; a link would lead the files elsewhere."""
+    if path.is_symlink():
+        raise NotPermitted(f"{path.name}: symlink refused; give the folder itself", code="DK-IN-047")
+    if not path.parent.is_dir():
+        raise CannotCreate(f"{path.parent.name}: no such directory; make it first")
+    if path.exists() and not path.is_dir():
+        raise CannotCreate(f"{path.name}: is a file; give a folder")
+    with ours(path):
+        path.mkdir(exist_ok=True)
+
+
+def _written(tmp: Path, path: Path, data: bytes) -> None:
+    with ours(path), tmp.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def as_json(findings: Findings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ def test_the_nightly_report_leaves_the_same_bytes_twice(data, tmp_path, capsys):
     for folder in ("a", "b"):
         assert report(data, "nightly", "--day", DAY, "--to", str(tmp_path / folder)) == 0
     made = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert {Path("nightly.html"), Path("nightly.md"), Path("nightly.json")} < set(made)
-    assert Path("nightly-tables/drivers.parquet") in made
+    assert {Path(f"nightly-{DAY}.{ending}") for ending in ("html", "md", "json")} < set(made)
+    assert Path(f"nightly-{DAY}-tables/drivers.parquet") in made
     for path in made:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
     assert capsys.readouterr().err == ""
@@ -60,6 +61,7 @@ def test_the_evening_that_still_runs_counts_its_open_orders(data, capsys):
 @pytest.mark.parametrize(
     ("day", "folder", "code", "said"),
     [("2026-03-09", ".", 66, "begins after what is loaded"), (DAY, "nothing", 66, "data load"),
+     ("2026-02-01", ".", 66, "no orders on 2026-02-01; loaded: 2026-03-06 to 2026-03-07"),
      ("yesterday", ".", 2, "YYYY-MM-DD")],
 )  # fmt: skip
 def test_a_day_that_cannot_be_told_ends_in_one_line(data, day, folder, code, said, capsys):
@@ -71,3 +73,39 @@ def test_a_day_that_cannot_be_told_ends_in_one_line(data, day, folder, code, sai
 
 def test_a_folder_whose_parent_is_missing_is_not_made(data, tmp_path, capsys):
     assert report(data, "etas", "--day", DAY, "--to", str(tmp_path / "no" / "such")) == 73
+
+
+def test_a_report_is_not_written_outside_the_working_folder_nor_through_a_link(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert report(data, "etas", "--day", DAY, "--to", "../x") == 77
+    assert report(data, "etas", "--day", DAY, "--to", str(tmp_path / "link")) == 77
+    assert "symlink refused" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["here", "link"]
+
+
+def test_each_night_keeps_its_own_files_and_several_days_name_both_ends(data, tmp_path):
+    for day in (DAY, "2026-03-07"):
+        assert report(data, "etas", "--day", day, "--to", str(tmp_path)) == 0
+    assert report(data, "etas", "--day", "2026-03-07", "--days", "2", "--to", str(tmp_path)) == 0
+    pages = sorted(path.stem for path in tmp_path.glob("*.html"))
+    assert pages == ["etas-2026-03-06", "etas-2026-03-06_2026-03-07", "etas-2026-03-07"]
+
+
+def test_the_terminal_names_units_and_says_why_a_driver_has_no_rank(data, capsys):
+    assert report(data, "drivers", "--day", DAY) == 0
+    said = capsys.readouterr().out
+    assert "fewer than 20 events" in said
+    assert "earned_cents" not in said
+    assert "in the currency of the ledger" in said
+
+
+def test_no_note_of_the_page_speaks_of_a_column_by_its_name_in_the_file(data, tmp_path):
+    assert report(data, "nightly", "--day", DAY, "--to", str(tmp_path)) == 0
+    page = (tmp_path / f"nightly-{DAY}.html").read_text("utf-8")
+    notes = re.findall(r'<p class="note">(.*?)</p>', page)
+    assert notes
+    assert [note for note in notes if "_" in note] == []
+    assert not [head for head in re.findall(r"<th[^>]*>([^<]*)", page) if "_" in head]
+    assert "audit verify" not in page
