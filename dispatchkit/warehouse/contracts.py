@@ -16,6 +16,11 @@ from dispatchkit.kernel.errors import BadData, shown
 from dispatchkit.kernel.tables import TABLES, refs
 from dispatchkit.warehouse.rings import require_rings
 
+RULES = {  # the rules of the contracts that join columns, as one says them
+    "sent_before_expiry": "empty interval: sent_at < expires_at <= hard_deadline must hold",
+    "answered_iff_ended": "a pending offer has no answer time, and every other has one",
+    "interval_not_empty": "empty interval: since < until must hold",
+}
 ROW = "row_number"
 QUARANTINE = pl.Schema(
     {"file": pl.String(), "row": pl.Int64(), "column": pl.String(), "code": pl.String(), "reason": pl.String()}
@@ -58,8 +63,6 @@ def judge(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
     good = passed.select(rows.columns)
     if table == "delivery_zones":
         require_rings(file, good)
-    places = {"lat", "lon"} <= set(rows.columns)
-    island = (pl.col("lat") == 0) & (pl.col("lon") == 0)
     found = []
     if len(failed):
         details = failed.details()
@@ -67,9 +70,11 @@ def judge(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
             column, code, fact = _fault(table, rule)
             bad = details.filter(pl.col(rule) == "invalid")
             found.append(quarantined(file, bad, column, code, fact, quote=harmless(table, column)))
-    if places and good.select(island.any()).item():
-        found.append(quarantined(file, good.filter(island), "lat", NULL_ISLAND, "is position 0,0", quote=False))
-        good = good.filter(~island | island.is_null())
+    for lat, lon in (("lat", "lon"), ("dropoff_lat", "dropoff_lon")):
+        island = (pl.col(lat) == 0) & (pl.col(lon) == 0)
+        if {lat, lon} <= set(rows.columns) and good.select(island.any()).item():
+            found.append(quarantined(file, good.filter(island), lat, NULL_ISLAND, "is position 0,0", quote=False))
+            good = good.filter(~island | island.is_null())
     if not found:
         return good, nothing()
     return good, pl.concat(found).sort("row", maintain_order=True).unique("row", keep="first", maintain_order=True)
@@ -112,9 +117,26 @@ def _fault(table: str, rule: str) -> tuple[str, str, str]:
     name, _, check = rule.partition("|")
     found = TABLES[table].columns().get(name)
     if found is None:
-        return name, EMPTY_INTERVAL, f"contract rule broken: {name.replace('_', ' ')}"
-    fact = "is required" if check == "nullability" else f"breaks the contract of {table}.{name} ({check})"
-    return name, code_of(table, name, found), fact
+        return name, EMPTY_INTERVAL, RULES.get(name, name.replace("_", " "))
+    return name, code_of(table, name, found), _told(found, check)
+
+
+def _told(column: dy.Column, check: str) -> str:
+    """Return in words what a column's check asks for."""
+    meta = column.metadata or {}
+    if check == "nullability":
+        return "is required"
+    if "words" in meta:
+        return f"is none of {', '.join(meta['words'])}"
+    if meta.get("kind") in ("lat", "lon"):
+        return "is not a coordinate"
+    if meta.get("kind") == "cents":
+        return "is negative money"
+    if isinstance(column, dy.Datetime):
+        return "lies outside the years 2000 to 2100"
+    limits = {name: getattr(column, name, None) for name in ("min", "max", "min_length", "max_length")}
+    said = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits.items() if value is not None)
+    return f"is out of range: {said}" if said else f"is not what the column holds ({check})"
 
 
 def code_of(table: str, name: str, column: dy.Column) -> str:

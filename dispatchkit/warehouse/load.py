@@ -165,7 +165,7 @@ def _trouble(error: duckdb.Error, file: Path) -> Exception:
     text = str(error)
     if "lock" in text.lower() or "being used" in text or "different configuration" in text:
         return TryLater(f"{file.name}: another process is writing it; try again when it is done")
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or "No space left" in text:
         return IOFailed(f"{file.name}: disk full or unreadable, nothing kept")
     return error
 

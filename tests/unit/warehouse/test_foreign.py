@@ -80,14 +80,14 @@ DONE = "2026-03-02 12:30:00"
 BAD: list[tuple[str, str, str, str]] = [
     (ROW.format(done=DONE, cents="10.5", pieces=1), "cents", "DK-IN-033", "'10.5' is not a whole number of cents"),
     (ROW.format(done=DONE, cents="1e3", pieces=1), "cents", "DK-IN-033", "'1e3' is not a whole number of cents"),
-    (ROW.format(done=DONE, cents="-1", pieces=1), "goods_cents", "DK-IN-034", "breaks the contract"),
+    (ROW.format(done=DONE, cents="-1", pieces=1), "goods_cents", "DK-IN-034", "negative money"),
     (ROW.format(done=DONE, cents="", pieces=1), "goods_cents", "DK-IN-034", "is required"),
     (ROW.format(done="noon", cents=1, pieces=1), "done", "DK-IN-038", "'noon' is not a timestamp"),
     (ROW.format(done="", cents=1, pieces=1), "deliveries.ended_at", "DK-IN-038", "is required: the delivery is over"),
     (ROW.format(done="2026-03-02 11:59:59", cents=1, pieces=1), "deliveries.ended_at", "DK-IN-039", "before it began"),
     (ROW.format(done="2026-03-09 11:00:00", cents=1, pieces=1), "deliveries.ended_at", "DK-IN-038", "lasted 167 h"),
     (f"2,2026-03-29 02:30:00,,{DONE},1,1\n", "placed", "DK-IN-037", "the hour that the clock change skips"),
-    ("2,1999-03-02 12:00:00,,1999-03-02 12:30:00,1,1\n", "placed_at", "DK-IN-038", "breaks the contract"),
+    ("2,1999-03-02 12:00:00,,1999-03-02 12:30:00,1,1\n", "placed_at", "DK-IN-038", "outside the years 2000 to 2100"),
 ]
 
 
