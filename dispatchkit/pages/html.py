@@ -147,7 +147,7 @@ def _drivers(section: Section, tz: str) -> str:
     ranked = whole.frame.filter(pl.col("rank").is_not_null())
     columns = (
         "rank driver_id vehicle zone score cautious completion completion_n dropoff pickup acceptance available_h "
-        "utilisation earned_per_h"
+        "earned_per_h"
     ).split()
     few = whole.frame.height - ranked.height
     shown = f"<p>{ranked.height:,} drivers ranked, {few:,} with too few events to rank.</p>"

@@ -26,7 +26,8 @@ figcaption i::before { content: ""; display: inline-block; width: .75rem; height
 table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); }
 th, td { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { vertical-align: bottom; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
+.wide th, .wide td { padding-right: .55rem; } th { vertical-align: bottom; }
+td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 .bar { position: relative; min-width: 9rem; } .bar u { position: absolute; inset: .3rem auto .3rem 0;

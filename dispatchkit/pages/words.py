@@ -24,8 +24,8 @@ _NAMES = {
 _HEADINGS = {
     "driver_id": "driver",
     "tag": "evidence",
-    "score": "score (0-100)",
-    "cautious": "cautious score (0-100)",
+    "score": "score (of 100)",
+    "cautious": "cautious score (of 100)",
     "completion_n": "deliveries scored",
     "available_h": "hours available",
     "engaged_h": "hours with a delivery",
