@@ -75,10 +75,10 @@ SELECT count(*) FROM (SELECT s.*, lag(s.digest) OVER (ORDER BY s.epoch, s.n) AS 
 WHERE r.events <> s.events OR r.root <> s.root OR s.prev <> coalesce(s.before, '\x00')
    OR s.digest <> sha256(s.prev || s.root || convert_to(concat_ws('|', s.epoch, s.n, s.lo, s.hi, s.events), 'UTF8'))
 
--- name: I15
--- an open search beside a delivery that is not open, or a delivery that is open without one
-SELECT count(*) FROM dk.deliveries d FULL JOIN (SELECT * FROM dk.unassigned_orders WHERE state = 'OPEN') u ON u.delivery_id = d.id
-WHERE (d.state IN ('UNASSIGNED', 'OFFERING')) IS DISTINCT FROM (u.id IS NOT NULL) OR (u.id IS NOT NULL AND u.episode <> d.episode)
+-- name: I16
+-- an audit image, a decision or an event with a key that names a person or a place
+SELECT (SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE image::text ~* {personal})
+  + (SELECT count(*) FROM dk.decisions WHERE why::text ~* {personal}) + (SELECT count(*) FROM dk.outbox WHERE payload::text ~* {personal})
 
 -- name: I17
 -- a run still RUNNING while nobody holds its sweep's lock
@@ -93,3 +93,8 @@ SELECT count(*) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHE
 -- OFFERING without a pending offer of this episode, or a pending offer whose delivery is not OFFERING
 SELECT (SELECT count(*) FROM dk.deliveries d WHERE d.state = 'OFFERING' AND NOT EXISTS (SELECT FROM dk.driver_offers o WHERE o.delivery_id = d.id AND o.episode = d.episode AND o.state = 'PENDING'))
   + (SELECT count(*) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id WHERE o.state = 'PENDING' AND d.state <> 'OFFERING')
+
+-- name: I20
+-- an open search beside a delivery that is not open, or a delivery that is open without one
+SELECT count(*) FROM dk.deliveries d FULL JOIN (SELECT * FROM dk.unassigned_orders WHERE state = 'OPEN') u ON u.delivery_id = d.id
+WHERE (d.state IN ('UNASSIGNED', 'OFFERING')) IS DISTINCT FROM (u.id IS NOT NULL) OR (u.id IS NOT NULL AND u.episode <> d.episode)

@@ -82,9 +82,14 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
         "an edited seal": "SELECT dk_aud.make_seal(); UPDATE dk_aud.seal SET events = events + 1",
         "a sealed event gone": f"SELECT dk_aud.make_seal(); DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN}",
     },
-    "I15": {
+    "I20": {
         "an open delivery that nobody searches for": "UPDATE dk.unassigned_orders SET state = 'CANCELLED', closed_at = now() WHERE state = 'OPEN'",
         "a search beside a delivery that has ended": f"UPDATE dk.deliveries SET state = 'CANCELLED' WHERE id = {ONE_OFFERING}",
+    },
+    "I16": {
+        "a phone in an event": 'UPDATE dk.outbox SET payload = payload || \'{"phone": "+1 555 0100"}\' WHERE id = (SELECT min(id) FROM dk.outbox)',
+        "a position in a decision": f"UPDATE dk.decisions SET why = '{{\"pickup_lat\": 1.5}}' WHERE decision_id = {ONE_DECISION}",
+        "a name in an image": 'UPDATE dk_aud.delivery_audit_logs SET image = \'{"name": "x"}\' WHERE seq = 1 AND chain = (SELECT min(chain) FROM dk_aud.head)',
     },
     "I17": {"a run that died": RUN.format(status="RUNNING", finished="NULL")},
     "I18": {

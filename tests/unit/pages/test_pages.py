@@ -99,7 +99,7 @@ def test_what_must_be_known_of_a_figure_stands_beside_its_value():
     shown = page(told)
     row = re.search(r"<tr><td>On time<.*?</tr>", shown)
     assert row and rule in row[0]
-    assert rule in re.search(r'<div class="card">.*?</div>', shown)[0]
+    assert rule in re.findall(r'<div class="card">.*?</div>', shown)[0]
     assert rule in markdown(told)
     assert words.remarks(told.sections[0].metrics[0]) == rule
 
