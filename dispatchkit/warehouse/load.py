@@ -77,6 +77,7 @@ def load(
             built = _build(tmp, export_dir, manifest, strict=strict, max_quarantine=max_quarantine)
             lines = quarantine_csv(built.quarantine)
             with staged(database_file.with_name(QUARANTINE_FILE), lines), ours(database_file):
+                tmp.chmod(0o600)  # it holds whatever the export holds, which is as private
                 tmp.rename(database_file)
         except duckdb.Error as error:
             raise _trouble(error, database_file) from error
