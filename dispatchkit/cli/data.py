@@ -25,7 +25,9 @@ Now = Annotated[str | None, typer.Option(help="Judge ages at this instant instea
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse columns that nobody knows instead of warning.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an export that is there.")]
 MaxAge = Annotated[str | None, typer.Option(help="Refuse an older extract: 30s, 15min, 2h, 7d.")]
-Export = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of an export, with its manifest.json.")]
+Export = Annotated[
+    Path, typer.Argument(readable=False, metavar="DIR", help="Directory of an export, with its manifest.json.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Directory for the export.")],
+    to: Annotated[Path, typer.Option(readable=False, metavar="DIR", help="Directory for the export.")],
     orders: Annotated[int, typer.Option(min=1, help="Orders in all days together.")] = 1200,
     days: Annotated[int, typer.Option(min=1, help="Service days; the last one stops in the evening rush.")] = 2,
     start: Annotated[str, typer.Option(metavar="DAY", help="The first day.")] = "2026-03-06",
@@ -66,7 +68,9 @@ def sample(
 
 def bring(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="CSV files, or the directory of one export.")],
+    files: Annotated[
+        list[Path], typer.Argument(readable=False, metavar="FILES", help="CSV files, or the directory of one export.")
+    ],
     mapping: Annotated[
         Path | None, typer.Option(metavar="TOML", help="What the columns of foreign files mean; see configs/imports.")
     ] = None,
