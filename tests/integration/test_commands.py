@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -145,3 +146,39 @@ def test_a_login_that_may_not_become_the_app_is_told_what_to_grant(run, database
     with database.begin() as on:
         on.exec_driver_sql("DROP OWNED BY dk_test_stranger")
     assert (code, "dk_app" in one_line(err)) == (77, True)
+
+
+def test_a_plain_login_with_the_roles_of_the_readme_does_all_that_cron_does(run, city, tmp_path):
+    with city.begin() as on:
+        on.exec_driver_sql("DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+        on.exec_driver_sql("GRANT dk_app, dk_import, dk_export, dk_verify TO dk_test_cron")
+    cron = databases.url(city).replace("//postgres@", "//dk_test_cron@")
+    if cron == databases.url(city):
+        pytest.skip("the given server's login is not `postgres`")
+    for words in (("sweep", "all"), ("db", "check"), ("db", "status"), ("data", "extract", "--to", tmp_path / "x")):
+        code, _, err = run(
+            "--db", cron, "-q", *words, *(OPTIONS if words[0] != "data" and words[1] != "status" else ())
+        )
+        assert code == 0, (words, err)
+
+
+def test_one_stuck_sweep_stops_no_other(run, city, now):
+    with PostgresStore(city, now=now).sweeping(Ticket(sweep="reassignment")):
+        code, out, err = run("--db", databases.url(city), "sweep", "all", *OPTIONS)
+    assert (code, "another run of sweep reassignment" in err) == (75, True)
+    assert "offer_created" in out
+    with city.connect() as on:
+        done = on.exec_driver_sql("SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1")
+        assert done.scalars().all() == ["offers", "routes"]
+
+
+def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, city, now):
+    def checked(minutes: int) -> tuple[int, str]:
+        later = rfc3339(now + timedelta(minutes=minutes))
+        code, _, err = run("--db", databases.url(city), "db", "check", "--now", later)
+        return code, err
+
+    code, err = checked(20)
+    assert (code, "sweep offers fell silent" in err) == (3, True)
+    run("--db", databases.url(city), "sweep", "all", "--now", rfc3339(now + timedelta(minutes=19)))
+    assert checked(20)[0] == 0
