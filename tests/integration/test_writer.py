@@ -14,9 +14,9 @@ from dispatchkit.config import Database
 from dispatchkit.flows import catalog
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.errors import DatabaseUnavailable
+from dispatchkit.kernel.errors import BadConfig, DatabaseUnavailable
 from dispatchkit.store.contract import Outcome, Ticket
-from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.store.postgres import PostgresRun, PostgresStore
 from tests import databases
 from tests.contract.both import apply, events, written
 
@@ -130,3 +130,16 @@ def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_th
     assert apply(store, counted(driver, 1), ticket=ticket).applied == 1
     assert [row[0] for row in ledger(city)] == ["ABANDONED", "OK"]
     assert len(events(store)) == 1
+
+
+def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(city, now):
+    """Behind a transaction pooler each transaction may run on another backend: there the lock is not ours."""
+    driver = databases.city_frames()["drivers"]["id"].to_list()[0]
+    store = PostgresStore(city, now=now)
+    with pytest.raises(BadConfig, match="transaction pooler"), store.sweeping(Ticket(sweep="offers")) as run:
+        assert isinstance(run, PostgresRun)
+        run._ticket = Ticket(sweep="routes")  # whose lock this connection does not hold
+        run.apply([counted(driver, 1)], inputs_sha256="")
+    with city.connect() as on:
+        assert on.exec_driver_sql("SELECT max(version) FROM dk.drivers").scalar_one() == 1
+    assert [row[0] for row in ledger(city)] == ["FAILED"]
