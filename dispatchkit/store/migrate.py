@@ -16,7 +16,6 @@ from dispatchkit.store.connect import sqlstate, translated
 
 SCRIPTS = Path(__file__).parent / "migrations"
 _SQL = parse(Path(__file__).with_name("migrate.sql").read_text("utf-8"))
-PRIVATE = ("dk", "dk_aud")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.money import to_cents
 from dispatchkit.kernel.tables import Deliveries, Episodes, Merchants, Offers, Orders
 
-SEARCHED = ("CREATED", "SCHEDULED", "UNASSIGNED", "OFFERING")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Dispatch):
