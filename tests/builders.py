@@ -143,6 +143,7 @@ def an_episode(delivery: int, episode: int = 1, *, opened: timedelta = minutes(2
         "state": "OPEN",
         "opened_at": NOW - opened,
         "level": 0,
+        "reminders": 0,
         "version": 1,
     }
     return [Row("unassigned_orders", values | columns)]
@@ -172,6 +173,7 @@ def an_offer(
         "state": state,
         "mode": "cascade",
         "pay_cents": 1000,
+        "boost_cents": 0,
         "distance_m": 1300,
         "payload": payload,
         "payload_sha256": sha256(payload.encode()).hexdigest(),

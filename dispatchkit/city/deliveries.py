@@ -131,6 +131,7 @@ def deliveries_frame(st: Stages, since_us: int) -> pl.DataFrame:
         "ended_at": instants(since_us, st.ended),
         "ended_by": _words(np.where(st.ended < NEVER, by, NOTHING)),
         "ended_while": _words(np.where(given_up, st.state_before_end, NOTHING)),
+        "liable": _words(np.where(given_up, by, NOTHING)),
         "lock_until": pl.repeat(None, len(d), dtype=pl.Datetime("us", "UTC"), eager=True),
         "version": np.ones(len(d), dtype=np.int64),
     }
@@ -166,6 +167,10 @@ def episodes_frame(st: Stages, since_us: int, first_id: int) -> pl.DataFrame:
         np.searchsorted(np.array([3, 6, 10, 20]) * MINUTE, age, side="right"),
         np.searchsorted([3, 5, 8], asked, side="right"),
     )
+    by_age = since + np.array([0, 3, 6, 10, 20])[level] * MINUTE
+    due = np.where(level > 0, np.minimum(by_age, np.minimum(closed, day.now)), NEVER)
+    cause = np.where(number == 2, "STALL", np.where(asked > 0, "NO_ACCEPTANCE", "NO_SUPPLY"))
+    nothing = pl.repeat(None, len(order), dtype=pl.Datetime("us", "UTC"), eager=True)
     rank = np.lexsort((number, order))
     frame = pl.DataFrame(
         {
@@ -176,10 +181,35 @@ def episodes_frame(st: Stages, since_us: int, first_id: int) -> pl.DataFrame:
             "opened_at": instants(since_us, since[rank]),
             "closed_at": instants(since_us, closed[rank]),
             "level": level[rank].astype(np.int64),
+            "level_due_at": instants(since_us, due[rank]),
+            "level_at": instants(since_us, due[rank]),
+            "acked_at": nothing,
+            "snoozed_until": nothing,
+            "reminders": np.zeros(len(order), dtype=np.int64),
+            "reminded_at": nothing,
+            "cause": _words(np.where(level > 0, cause, NOTHING)[rank]),
             "version": np.ones(len(order), dtype=np.int64),
         }
     )
     return frame
+
+
+def tickets_frame(episodes: pl.DataFrame) -> pl.DataFrame:
+    """Return a ticket for each of the day's episodes that reached level 3, closed with its episode."""
+    open_ = pl.col("state") == "OPEN"
+    return episodes.filter(pl.col("level") >= 3).select(
+        "id",
+        "delivery_id",
+        "episode",
+        pl.lit(3, pl.Int64).alias("level"),
+        "cause",
+        pl.when(open_).then(pl.lit("OPEN")).otherwise(pl.lit("CLOSED")).alias("state"),
+        pl.col("level_at").alias("opened_at"),
+        pl.col("level_due_at").alias("due_at"),
+        "closed_at",
+        pl.when(open_).then(None).otherwise(pl.lit("system:escalation")).alias("closed_by"),
+        "version",
+    )
 
 
 def _unaccepted(day: Day) -> Ints:

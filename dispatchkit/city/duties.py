@@ -71,9 +71,11 @@ def _marks(day: Day, seat: int, rest: tuple[int, int, int] | None) -> list[tuple
     return [*marks, (planned, ENDING, "last_job"), (end, OFF, "shift_end")]
 
 
-def duties_frame(rows: list[Duty], since_us: int, first_id: int) -> pl.DataFrame:
+def duties_frame(rows: list[Duty], day: Day, since_us: int, first_id: int) -> pl.DataFrame:
     """Return the driver_availability_history table of one day."""
     driver, duty, since, until, reason = zip(*rows, strict=True)
+    planned = {int(driver): int(day.crew.end[seat]) for seat, driver in enumerate(day.crew.driver)}
+    shift_end = [NEVER if row.duty == OFF else planned[row.driver] for row in rows]
     return pl.DataFrame(
         {
             "id": ids(np.arange(len(rows)), offset=first_id),
@@ -82,6 +84,7 @@ def duties_frame(rows: list[Duty], since_us: int, first_id: int) -> pl.DataFrame
             "since": instants(since_us, np.array(since, dtype=np.int64)),
             "until": instants(since_us, np.array(until, dtype=np.int64)),
             "reason": pl.Series(reason, dtype=pl.String),
+            "shift_end": instants(since_us, np.array(shift_end, dtype=np.int64)),
             "version": np.ones(len(rows), dtype=np.int64),
         }
     )

@@ -42,6 +42,7 @@ def offers_frame(day: Day, seed: int, since_us: int, first_id: int) -> pl.DataFr
             "cause": _causes(state, luck),
             "mode": pl.repeat("cascade", count, dtype=pl.String, eager=True),
             "pay_cents": pay,
+            "boost_cents": np.zeros(count, dtype=np.int64),
             "distance_m": way,
             "payload": payload,
             "payload_sha256": pl.Series([sha256(text.encode()).hexdigest() for text in payload], dtype=pl.String),

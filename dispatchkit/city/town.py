@@ -10,7 +10,15 @@ import polars as pl
 
 from dispatchkit.city.book import Day
 from dispatchkit.city.crew import day_crew
-from dispatchkit.city.deliveries import cases_frame, deliveries_frame, episodes_frame, ids, orders_frame, stages
+from dispatchkit.city.deliveries import (
+    cases_frame,
+    deliveries_frame,
+    episodes_frame,
+    ids,
+    orders_frame,
+    stages,
+    tickets_frame,
+)
 from dispatchkit.city.demand import day_demand
 from dispatchkit.city.dispatch import run
 from dispatchkit.city.duties import drivers_frame, duties, duties_frame
@@ -59,14 +67,16 @@ def _day(plan: CityPlan, ground: Ground, index: int) -> tuple[Day, Luck]:
 def _tables(plan: CityPlan, ground: Ground, day: Day, luck: Luck) -> dict[str, pl.DataFrame]:
     st, since, first = stages(day), _since(plan, day.index), (day.index + 1) * PER_DAY + 1
     duty = duties(day, ground, _length(plan, day.index))
+    episodes = episodes_frame(st, since, first)
     return {
         "orders": orders_frame(day, ground, since),
         "deliveries": deliveries_frame(st, since),
         "driver_locations": pings_frame(st, ground, luck, duty, plan.seed, since, first),
         "driver_offers": offers_frame(day, plan.seed, since, first),
-        "driver_availability_history": duties_frame(duty, since, first),
-        "unassigned_orders": episodes_frame(st, since, first),
+        "driver_availability_history": duties_frame(duty, day, since, first),
+        "unassigned_orders": episodes,
         "reassignment_cases": cases_frame(st, ground, luck, since, first),
+        "support_tickets": tickets_frame(episodes),
         "delivery_costs": costs_frame(st, ground, duty, since, first),
         "delivery_revenue": revenue_frame(st, plan.seed, since, first),
         "eta_quotes": quotes_frame(st, plan.seed, since, first),

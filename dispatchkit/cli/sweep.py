@@ -54,16 +54,16 @@ def sweep(
         explain=explain,
         deadline=timedelta(seconds=deadline) if deadline is not None else None,
     )
-    wanted = list(catalog.FEATURES) if "all" in names else list(dict.fromkeys(names))
+    wanted = list(catalog.SWEEPS) if "all" in names else list(dict.fromkeys(names))
     for name in wanted:
-        if name not in catalog.FEATURES:
-            raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(catalog.FEATURES)} or `all`")
+        if name not in catalog.SWEEPS:
+            raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(catalog.SWEEPS)} or `all`")
     settings = call(ctx).settings()
     store = database.store(call(ctx).db, call(ctx).data, settings, now=given, batch=batch)
     results: list[Swept] = []
     failed: list[DispatchError] = []
     for name in wanted:
-        if name not in settings.tables.get("flags", {}):
+        if name in catalog.FEATURES and name not in settings.tables.get("flags", {}):
             show.warn(f"no configuration sets flag {name}: its rollout is 100 % (see --config)")
         try:
             with show.working(ctx, f"sweep {name}"):
@@ -80,6 +80,8 @@ def sweep(
 
 
 def _print(ctx: typer.Context, result: Swept) -> None:
+    from dispatchkit.flows import catalog
+
     rows = [
         (result.sweep, c.event, f"{c.entity} {c.id}", c.version, c.reason, _steps(c.before, c.after))
         for c in result.changes
@@ -91,6 +93,10 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         show.table(keys, [[row.get(key) for key in keys] for row in result.unserved])
     if result.slot_done:
         show.note(ctx, f"sweep {result.sweep}: slot already done")
+        return
+    if result.sweep in catalog.JOBS:
+        counts = ", ".join(f"{name} {count}" for name, count in result.done.items())
+        show.note(ctx, f"sweep {result.sweep}: {counts}{'; dry run, nothing done' if result.dry_run else ''}")
         return
     done = result.outcome
     tail = "dry run, nothing written" if result.dry_run else f"applied {done.applied}, stale {len(done.stale)}"

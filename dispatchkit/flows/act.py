@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,26 @@ from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import queries
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.feature import Answer, Event
+from dispatchkit.kernel.errors import TryLater
+from dispatchkit.kernel.feature import Answer, Event, Feature
 from dispatchkit.store.contract import Args, Store
 
 SQL = Path(__file__).with_name("act.sql")
-NEIGHBOURS = {  # the locked rows of one delivery, by the table whose contract they keep
+NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the table whose contract they keep
     "delivery": "deliveries",
     "order": "orders",
     "offers": "driver_offers",
     "episode": "unassigned_orders",
     "case": "reassignment_cases",
+    "cases": "reassignment_cases",
+    "tickets": "support_tickets",
     "drivers": "drivers",
     "held": "deliveries",
     "pending": "driver_offers",
+    "duties": "driver_availability_history",
 }
+LOOK_BACK = timedelta(hours=48)  # how far back an act sees a driver's duties
+TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -56,28 +62,40 @@ def shown(change: Change) -> dict[str, Any]:
 
 
 def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False) -> Acted:
-    """Return the answer to one event, written unless refused, repeated or dry. Raises TryLater on a locked row."""
+    """Return the answer to one event, written unless refused, repeated or dry. Raises TryLater on a locked row.
+
+    What is asked of a driver also locks the delivery he is being asked about, before himself. Should he be asked about
+    another one meanwhile, everything is read again.
+    """
     feature = catalog.answering(event.name)
     event = _located(store, event)
+    for _ in range(TRIES):
+        beside = event.delivery_id or _asked_about(store, event.driver_id)
+        acted = _once(store, settings, feature, event, beside, dry_run)
+        if acted is not None:
+            return acted
+    raise TryLater(f"driver {event.driver_id} is being asked about one delivery after another")
+
+
+def _once(
+    store: Store, settings: Settings, feature: Feature[Any], event: Event, delivery: int, dry_run: bool
+) -> Acted | None:
+    """Return the answer, or None if the driver's pending offer is no longer about the delivery that was locked."""
+    root = ("delivery", delivery) if event.offer_id or event.delivery_id else ("driver", event.driver_id or 0)
     drivers = [event.driver_id] if event.driver_id else []
-    root = ("delivery", event.delivery_id or 0)
-    with store.acting(root, drivers=drivers, actor=event.actor) as acting:
-        if event.delivery_id is None:
-            answer = Answer("NOT_FOUND", refused=True)
-        else:
-            args: Args = {"delivery": event.delivery_id, "driver": event.driver_id or 0}
-            named = queries(SQL)
-            frames = acting.read({name: (table, named[name]) for name, table in NEIGHBOURS.items()}, args)
-            found = (
-                feature.respond(frames, event, catalog.params(feature, settings), acting.now)
-                if feature.respond
-                else None
-            )
-            answer = found or Answer("ILLEGAL_TRANSITION", refused=True)
+    with store.acting(("delivery", delivery), drivers=drivers, actor=event.actor) as acting:
+        args: Args = {"delivery": delivery, "driver": event.driver_id or 0, "since": acting.now - LOOK_BACK}
+        named = queries(SQL)
+        frames = acting.read({name: (table, named[name]) for name, table in NEIGHBOURS.items()}, args)
+        if root[0] == "driver" and set(frames["pending"]["delivery_id"]) - {delivery}:
+            return None
+        answer = Answer("NOT_FOUND", refused=True)
+        if feature.respond and not (event.offer_id and not delivery):
+            answer = feature.respond(frames, event, catalog.params(feature, settings), acting.now)
         if not dry_run:
             if answer.refused:
                 acting.refuse(event.name, root, answer.code)
-            elif answer.changes:
+            if answer.changes:
                 acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
         return Acted(event, answer, acting.now, dry_run)
 
@@ -88,3 +106,11 @@ def _located(store: Store, event: Event) -> Event:
         return event
     found = store.read({"offer": queries(SQL)["delivery_of_offer"]}, {"offer": event.offer_id})["offer"]
     return replace(event, delivery_id=found["delivery_id"][0]) if found.height else event
+
+
+def _asked_about(store: Store, driver: int | None) -> int:
+    """Return the delivery that a driver is being asked about, 0 if none."""
+    if driver is None:
+        return 0
+    found = store.read({"pending": queries(SQL)["pending"]}, {"driver": driver})["pending"]
+    return int(found["delivery_id"][0]) if found.height else 0

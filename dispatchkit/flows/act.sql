@@ -22,6 +22,14 @@ SELECT * FROM unassigned_orders WHERE delivery_id = :delivery AND state = 'OPEN'
 -- Its open reassignment case.
 SELECT * FROM reassignment_cases WHERE delivery_id = :delivery AND state IN ('SUSPECTED', 'GRACE', 'CONFIRMED', 'RELEASED', 'REOFFERING', 'REASSIGNED')
 
+-- name: cases
+-- Every reassignment case it ever had.
+SELECT * FROM reassignment_cases WHERE delivery_id = :delivery
+
+-- name: tickets
+-- Its open tickets.
+SELECT * FROM support_tickets WHERE delivery_id = :delivery AND state = 'OPEN'
+
 -- name: drivers
 -- The acting driver and the one who holds it.
 SELECT * FROM drivers WHERE id = :driver OR id IN (SELECT driver_id FROM deliveries WHERE id = :delivery AND driver_id IS NOT NULL)
@@ -34,3 +42,7 @@ AND (driver_id = :driver OR driver_id IN (SELECT driver_id FROM deliveries WHERE
 -- name: pending
 -- What the acting driver is being asked.
 SELECT * FROM driver_offers WHERE driver_id = :driver AND state = 'PENDING'
+
+-- name: duties
+-- The acting driver's duties of late, the present one included.
+SELECT * FROM driver_availability_history WHERE driver_id = :driver AND (until IS NULL OR until >= :since)

@@ -5,23 +5,38 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dispatchkit import config
 from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Feature, Report, Travel
+from dispatchkit.store.contract import Store
 
-# In the order of one cycle: take back what stalls, then offer what is open, then plan the stops.
+# Sweeps in the order of one cycle: who is there, what stalls, what is open, what stays open, in which order to drive.
 FEATURES: Mapping[str, str] = {
     "reassignment": "dispatchkit.decide.reassignment.policy",
     "offers": "dispatchkit.decide.offers.policy",
     "routes": "dispatchkit.decide.routes.policy",
 }
+# Rooms that only answer acts.
+ANSWERING: Mapping[str, str] = {}
+# Upkeep that runs like a sweep, under its own lock and with its line in the ledger, but decides nothing.
+JOBS: Mapping[str, str] = {}
+SWEEPS = (*FEATURES, *JOBS)
 FLAGS = tuple(FEATURES)
-TABLES = ("dispatch", "travel", *FEATURES)
+TABLES = ("dispatch", "travel", *FEATURES, *ANSWERING, *JOBS)
+
+
+class Job(Protocol):
+    """Upkeep on a schedule: what it did, as counts by name. A dry run counts what it would do."""
+
+    def __call__(self, store: Store, settings: config.Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
+        """Do the work as of `now`; the caller holds the job's lock."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +49,22 @@ class TravelParams:
 
 def feature(name: str) -> Feature[Any]:
     """Return a feature by name. Raises Usage for an unknown one."""
-    if name not in FEATURES:
-        raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(FEATURES)} or `all`")
-    found: Feature[Any] = import_module(FEATURES[name]).FEATURE
+    known = {**FEATURES, **ANSWERING}
+    if name not in known:
+        raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(SWEEPS)} or `all`")
+    found: Feature[Any] = import_module(known[name]).FEATURE
+    return found
+
+
+def job(name: str) -> Job:
+    """Return a job by name."""
+    found: Job = import_module(JOBS[name]).run
     return found
 
 
 def answering(event: str) -> Feature[Any]:
     """Return the feature that answers an act."""
-    for name in FEATURES:
+    for name in (*FEATURES, *ANSWERING):
         found = feature(name)
         if event in found.events:
             return found
@@ -60,8 +82,9 @@ def report(name: str) -> Report:
 def settings(files: Sequence[Path] = ()) -> config.Settings:
     """Return the settings of a run, every feature's table checked: a typing error never waits for its sweep."""
     found = config.load(files, known=TABLES, flags=FLAGS)
-    for name in FEATURES:
+    for name in (*FEATURES, *ANSWERING):
         params(feature(name), found)
+    for name in FLAGS:
         found.flag(name)
     found.params("travel", TravelParams)
     found.params("dispatch", Dispatch)

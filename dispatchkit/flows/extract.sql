@@ -29,6 +29,11 @@ delivery_id IN (SELECT d.id FROM dk.deliveries d JOIN dk.orders o ON o.id = d.or
 delivery_id IN (SELECT d.id FROM dk.deliveries d JOIN dk.orders o ON o.id = d.order_id
   WHERE o.placed_at >= :since AND o.placed_at < :until)
 
+-- name: support_tickets
+-- The tickets of those deliveries.
+delivery_id IN (SELECT d.id FROM dk.deliveries d JOIN dk.orders o ON o.id = d.order_id
+  WHERE o.placed_at >= :since AND o.placed_at < :until)
+
 -- name: delivery_costs
 -- What those deliveries cost, and what was paid in the period for no delivery in particular.
 (delivery_id IS NULL AND at >= :since AND at < :until)

@@ -50,7 +50,7 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
 
     They are left out before anything is decided: a held delivery must not claim a driver whom another could have.
     """
-    named = queries(feature.sql)
+    named = queries(feature.sql) if feature.sql else {}
     found = reader.read({name: named[name] for name in feature.reads}, {"now": now, "recent": now - RECENT})
     frames: dict[str, pl.DataFrame] = {}
     aside: dict[str, int] = {}

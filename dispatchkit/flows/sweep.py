@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,9 @@ from dispatchkit import __version__
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import Gathered, Reader, gather
-from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.change import Change, canonical
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import Refused
+from dispatchkit.kernel.errors import Refused, Usage
 from dispatchkit.kernel.feature import Feature
 from dispatchkit.kernel.points import reached
 from dispatchkit.store.contract import Outcome, Store, Ticket
@@ -43,6 +44,7 @@ class Swept:
     held: int = 0
     set_aside: Mapping[str, int] = field(default_factory=dict)
     unserved: Sequence[Mapping[str, Any]] = ()
+    done: Mapping[str, int] = field(default_factory=dict)  # what a job did
     slot_done: bool = False
     dry_run: bool = False
 
@@ -64,22 +66,18 @@ class Swept:
             "set_aside": dict(self.set_aside),
             "changes": [change.shown(self.sweep) for change in self.changes],
             "unserved": list(self.unserved),
+            "done": dict(self.done),
         }
 
 
 def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swept:
     """Run one sweep and return what it did. Raises TryLater when its lock is held, Refused past max_changes."""
+    if name in catalog.JOBS:
+        return _job(store, settings, name, options)
     feature = catalog.feature(name)
     if options.dry_run:
         return _decided(store, settings, feature, options, store.clock())[0]
-    ticket = Ticket(
-        sweep=name,
-        seed=options.seed,
-        slot=options.slot,
-        config_sha256=settings.sha256,
-        code_version=__version__,
-    )
-    with store.sweeping(ticket) as run:
+    with store.sweeping(_ticket(settings, name, options, _parameters(settings, feature))) as run:
         if run is None:
             return Swept(name, None, slot_done=True)
         plan, gathered = _decided(run, settings, feature, options, run.now)
@@ -87,16 +85,38 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
         outcome = run.apply(
             plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, deadline=options.deadline
         )
-        return Swept(
-            name,
-            run.now,
-            run.id,
-            plan.changes,
-            outcome,
-            plan.held,
-            plan.set_aside,
-            plan.unserved,
-        )
+        return replace(plan, run_id=run.id, outcome=outcome, dry_run=False)
+
+
+def _job(store: Store, settings: Settings, name: str, options: Options) -> Swept:
+    work = catalog.job(name)
+    if options.dry_run:
+        now = store.clock()
+        return Swept(name, now, done=work(store, settings, now, dry_run=True), dry_run=True)
+    with store.sweeping(_ticket(settings, name, options, {})) as run:
+        if run is None:
+            return Swept(name, None, slot_done=True)
+        return Swept(name, run.now, run.id, done=work(store, settings, run.now, dry_run=False))
+
+
+def _ticket(settings: Settings, name: str, options: Options, params: Mapping[str, Any]) -> Ticket:
+    return Ticket(
+        sweep=name,
+        seed=options.seed,
+        slot=options.slot,
+        config_sha256=settings.sha256,
+        code_version=__version__,
+        params=canonical(params),
+    )
+
+
+def _parameters(settings: Settings, feature: Feature[Any]) -> Mapping[str, Any]:
+    """Return what the run is decided with, fit for JSON: spans in seconds, the engine of travel times, the rollout."""
+    given = dataclasses.asdict(catalog.params(feature, settings))
+    spans = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
+    flag = settings.flag(feature.flag)
+    rollout = {"enabled": flag.enabled, "percent": flag.percent}
+    return {"params": spans, "travel": catalog.travel(settings).name, "flag": rollout}
 
 
 def _decided(
@@ -104,6 +124,8 @@ def _decided(
 ) -> tuple[Swept, Gathered]:
     """Return what the policy decides at `now`, and what it decided on."""
     params, travel = catalog.params(feature, settings), catalog.travel(settings)
+    if feature.decide is None:
+        raise Usage(f"{feature.name} decides nothing; it only answers acts")
     gathered = gather(reader, feature, settings.flag(feature.flag), now)
     changes = feature.decide(gathered.frames, params, now, travel)
     limit = options.max_changes

@@ -28,6 +28,7 @@ class Dispatch:
     """How many deliveries a driver may hold and how old a ping may be."""
 
     max_stack: int = 2  # at most this many, and at most the driver's own max_stack
+    timeouts_to_offline: int = 3  # countable silences in a row after which a driver is not asked any more
     stack_detour: timedelta = timedelta(minutes=6)  # added to the way to a pickup for each delivery already held
     fresh: timedelta = timedelta(seconds=60)
     aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
@@ -36,6 +37,8 @@ class Dispatch:
     def __post_init__(self) -> None:
         if not 1 <= self.max_stack <= 3:
             raise BadConfig(f"max_stack is {self.max_stack}; a driver has slots 1 to 3")
+        if self.timeouts_to_offline < 1:
+            raise BadConfig(f"timeouts_to_offline is {self.timeouts_to_offline}; expected 1 or more")
         if self.stack_detour < timedelta():
             raise BadConfig("stack_detour is below zero")
         if not timedelta() < self.fresh <= self.aging <= self.stale:
@@ -132,6 +135,8 @@ def unfit(driver: Driver, ping: Ping | None, held: int, pending: bool, params: D
         return "STACK_FULL"
     if params.freshness(ping.at if ping else None, now) not in ("FRESH", "AGING"):
         return "NO_RECENT_PING"
+    if driver.timeouts >= params.timeouts_to_offline:
+        return "TIMED_OUT"
     if driver.cooldown_until is not None and now < driver.cooldown_until:
         return "COOLDOWN"
     return None

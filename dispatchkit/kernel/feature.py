@@ -53,7 +53,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an act came to: a result code (semantics, section 3) and the changes, none if refused or a replay."""
+    """What an act came to: a result code (semantics, section 3) and the changes, none for a replay.
+
+    A refused act changes nothing of what it asked for, but it may leave a ticket for a person.
+    """
 
     code: str
     changes: tuple[Change, ...] = ()
@@ -74,9 +77,9 @@ class Respond(Protocol[P]):
 
 @dataclass(frozen=True, kw_only=True)
 class Feature(Generic[Q]):
-    """One room of live work. `sql` holds the named queries.
+    """One room of live work. `sql` holds the named queries. A room without `decide` only answers acts.
 
-    reads: which of them `decide` gets as frames, and by which contract each is checked at the border.
+    reads: which queries `decide` gets as frames, and by which contract each is checked at the border.
 
     flag: the rollout switch; units: read -> column of the unit it counts, the root of every change that read leads to.
     events: act names answered by `respond`.
@@ -84,11 +87,11 @@ class Feature(Generic[Q]):
 
     name: str
     flag: str
-    sql: Path
-    reads: Mapping[str, type[dy.Schema]]
-    units: Mapping[str, str]
     params: type[Q]
-    decide: Decide[Q]
+    sql: Path | None = None
+    reads: Mapping[str, type[dy.Schema]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    decide: Decide[Q] | None = None
     respond: Respond[Q] | None = None
     explain: Explain[Q] | None = None
     events: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import polars as pl
 
 from dispatchkit.kernel.change import Change, Ref, Value
 from dispatchkit.kernel.machine import BIRTH, Machine
-from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE
+from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE, TICKET
 
 STATE: Mapping[str, tuple[Machine, str]] = {
     "delivery": (DELIVERY, "state"),
@@ -19,6 +19,7 @@ STATE: Mapping[str, tuple[Machine, str]] = {
     "driver": (DUTY, "duty"),
     "episode": (EPISODE, "state"),
     "case": (CASE, "state"),
+    "ticket": (TICKET, "state"),
     "route": (ROUTE, "state"),
 }
 

@@ -30,6 +30,7 @@ def _delivery() -> Machine:
 DELIVERY = _delivery()
 CUSTODY = frozenset(_TO_DOOR)
 ACTIVE = frozenset(_TO_PICKUP) | CUSTODY | {"RESCUE", "RETURNING"}
+AWAY = frozenset({"OFF_DUTY", "ON_BREAK", "FORCED_OFF"})  # duties in which a driver holds nothing
 OPEN = frozenset({"UNASSIGNED", "OFFERING"})
 WITH_DRIVER = ACTIVE | {"DELIVERED", "RETURNED", "FAILED"}
 
@@ -68,17 +69,20 @@ CASE_SUSPECT = frozenset({"SUSPECTED", "GRACE", "CONFIRMED"})  # one of these fo
 
 ROUTE = machine("route_optimization_data", {BIRTH: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"})
 
-MACHINES = (DELIVERY, OFFER, DUTY, EPISODE, CASE, ROUTE)
+TICKET = machine("support_tickets", {BIRTH: "OPEN", "OPEN": "CLOSED"})
+
+MACHINES = (DELIVERY, OFFER, DUTY, EPISODE, CASE, TICKET, ROUTE)
 FROZEN: Mapping[str, tuple[str, ...]] = {  # what a row keeps from its birth on, by table
     "drivers": ("id",),
     "deliveries": ("id", "order_id", "created_at"),
     "driver_offers": tuple(
-        "id delivery_id driver_id episode attempt ask mode pay_cents distance_m payload payload_sha256 "
+        "id delivery_id driver_id episode attempt ask mode pay_cents boost_cents distance_m payload payload_sha256 "
         "sent_at expires_at hard_deadline".split()
     ),
-    "driver_availability_history": ("id", "driver_id", "duty", "since"),
+    "driver_availability_history": ("id", "driver_id", "duty", "since", "shift_end"),
     "unassigned_orders": ("id", "delivery_id", "episode", "opened_at"),
     "reassignment_cases": ("id", "delivery_id", "driver_id", "episode", "trigger", "suspected_at"),
+    "support_tickets": ("id", "delivery_id", "episode", "level", "cause", "opened_at", "due_at"),
     "route_optimization_data": ("id", "driver_id"),
 }
 DECLINE_REASONS = {  # countable in a driver's score?

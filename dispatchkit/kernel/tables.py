@@ -13,9 +13,10 @@ from typing import Any
 import dataframely as dy
 
 from dispatchkit.kernel.clock import EARLIEST, LATEST
-from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE
+from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE, TICKET
 
 VEHICLES = ("bicycle", "car", "walker", "scooter", "motorcycle", "van", "other")
+PARTIES = ("customer", "merchant", "ops", "driver", "system")
 DUTY_STATES = tuple(sorted(DUTY.states))
 
 
@@ -136,8 +137,9 @@ class Deliveries(dy.Schema):
     picked_up_at = _at(nullable=True)
     arrived_dropoff_at = _at(nullable=True)
     ended_at = _at(nullable=True)
-    ended_by = _one_of(("customer", "merchant", "ops", "driver", "system"), nullable=True)
+    ended_by = _one_of(PARTIES, nullable=True)
     ended_while = _word(nullable=True)  # the state in which it was cancelled or given up
+    liable = _one_of(PARTIES, nullable=True)  # who answers for a delivery that was cancelled, failed or returned
     lock_until = _at(nullable=True)  # a person's assignment, not to be undone by a sweep before this
     version = _count(least=1)
 
@@ -164,7 +166,8 @@ class Offers(dy.Schema):
     state = _one_of(OFFER.states)
     cause = _word(nullable=True)
     mode = _one_of(("cascade", "waves", "broadcast", "forced"))
-    pay_cents = _cents()
+    pay_cents = _cents()  # what the driver would earn, the boost included
+    boost_cents = _cents()
     distance_m = _count()
     payload = dy.String(max_length=4000)
     payload_sha256 = dy.String(regex="^[0-9a-f]{64}$")
@@ -195,6 +198,7 @@ class Duties(dy.Schema):
     since = _at()
     until = _at(nullable=True)
     reason = _word(nullable=True)
+    shift_end = _at(nullable=True)  # the end of the shift as it was planned when the interval began
     version = _count(least=1)
 
     @dy.rule()
@@ -212,6 +216,29 @@ class Episodes(dy.Schema):
     opened_at = _at()
     closed_at = _at(nullable=True)
     level = dy.Int64(min=0, max=4)
+    level_due_at = _at(nullable=True)  # when the level should have been reached; `level_at`: when a sweep said so
+    level_at = _at(nullable=True)
+    acked_at = _at(nullable=True)  # a person has seen it; notes silence reminders, not the clock
+    snoozed_until = _at(nullable=True)
+    reminders = _count()
+    reminded_at = _at(nullable=True)
+    cause = _word(nullable=True)  # why nobody carries it, as last seen
+    version = _count(least=1)
+
+
+class Tickets(dy.Schema):
+    """What a person has to look at: an episode that reached a level, or goods in two hands."""
+
+    id = _id()
+    delivery_id = _ref("deliveries")
+    episode = _count(least=1)
+    level = dy.Int64(min=2, max=4)
+    cause = _word()
+    state = _one_of(TICKET.states)
+    opened_at = _at()
+    due_at = _at()  # when it should have been opened
+    closed_at = _at(nullable=True)
+    closed_by = _word(nullable=True)
     version = _count(least=1)
 
 
@@ -361,6 +388,7 @@ TABLES: dict[str, type[dy.Schema]] = {  # parents before children
     "driver_availability_history": Duties,
     "unassigned_orders": Episodes,
     "reassignment_cases": Cases,
+    "support_tickets": Tickets,
     "delivery_costs": Costs,
     "delivery_revenue": Revenue,
     "driver_zone_preferences": ZonePreferences,
@@ -378,9 +406,10 @@ ENTITIES: dict[str, str] = {  # what a Change names -> the audited, versioned ta
     "duty": "driver_availability_history",
     "episode": "unassigned_orders",
     "case": "reassignment_cases",
+    "ticket": "support_tickets",
     "route": "route_optimization_data",
 }
-LOCK_ORDER = ("delivery", "offer", "driver", "duty", "episode", "case", "route")
+LOCK_ORDER = ("delivery", "offer", "driver", "duty", "episode", "case", "ticket", "route")
 
 
 def refs(schema: type[dy.Schema]) -> dict[str, str]:

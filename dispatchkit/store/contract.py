@@ -24,6 +24,7 @@ class Ticket:
     slot: datetime | None = None
     config_sha256: str | None = None
     code_version: str | None = None
+    params: str | None = None  # canonical JSON of what the run is decided with
 
 
 @dataclass(frozen=True)

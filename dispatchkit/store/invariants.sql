@@ -26,6 +26,8 @@ WHERE (l.id IS NOT NULL AND (t.row_id IS NULL OR l.version <> t.last OR t.events
 WITH live AS ({live}),
 newest AS (SELECT DISTINCT ON (tbl, row_id) tbl, row_id, image FROM dk_aud.delivery_audit_logs ORDER BY tbl, row_id, row_version DESC)
 SELECT count(*) FROM live l JOIN newest n ON (n.tbl, n.row_id) = (l.tbl, l.id) WHERE l.image IS DISTINCT FROM n.image::text
+  AND l.image::jsonb IS DISTINCT FROM n.image::jsonb || coalesce((SELECT jsonb_object_agg(a.name, a.was) FROM dk_aud.added a
+    WHERE a.tbl = l.tbl AND NOT n.image::jsonb ? a.name), '{}')
 
 -- name: I6
 -- a break in an audit chain: gap, wrong predecessor, hash that does not recompute, head that is not the last event
@@ -75,6 +77,12 @@ SELECT count(*) FROM (SELECT s.*, lag(s.digest) OVER (ORDER BY s.epoch, s.n) AS 
 WHERE r.events <> s.events OR r.root <> s.root OR s.prev <> coalesce(s.before, '\x00')
    OR s.digest <> sha256(s.prev || s.root || convert_to(concat_ws('|', s.epoch, s.n, s.lo, s.hi, s.events), 'UTF8'))
 
+-- name: I15
+-- an escalation level that an episode reached twice, or one lower than before
+SELECT (SELECT count(*) FROM (SELECT (image->>'level')::int AS level, lag((image->>'level')::int) OVER (PARTITION BY row_id ORDER BY row_version) AS before
+    FROM dk_aud.delivery_audit_logs WHERE tbl = 'unassigned_orders' AND image IS NOT NULL) x WHERE level < before)
+  + (SELECT count(*) FROM (SELECT FROM dk.outbox WHERE event = 'unassigned_order_escalated' GROUP BY row_id, payload->>'level' HAVING count(*) > 1) x)
+
 -- name: I16
 -- an audit image, a decision or an event with a key that names a person or a place
 SELECT (SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE image::text ~* {personal})
@@ -86,8 +94,8 @@ SELECT count(*) FROM dk.sweep_runs WHERE status = 'RUNNING' AND NOT EXISTS (SELE
   AND objid::bigint = hashtext(sweep)::bigint & 4294967295 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND granted)
 
 -- name: I18
--- an active delivery with a driver who is off duty
-SELECT count(*) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND r.duty = 'OFF_DUTY'
+-- an active delivery with a driver who is off duty or rests
+SELECT count(*) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND r.duty IN ('OFF_DUTY', 'ON_BREAK', 'FORCED_OFF')
 
 -- name: I19
 -- OFFERING without a pending offer of this episode, or a pending offer whose delivery is not OFFERING

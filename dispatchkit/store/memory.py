@@ -22,8 +22,8 @@ from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 DEFAULTS: Mapping[str, Mapping[str, Value]] = {  # what a birth that does not say gets, as in the migrations
     "drivers": {"max_stack": 2, "timeouts": 0},
     "deliveries": {"episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False},
-    "driver_offers": {"state": "PENDING", "late": False},
-    "unassigned_orders": {"level": 0},
+    "driver_offers": {"state": "PENDING", "boost_cents": 0, "late": False},
+    "unassigned_orders": {"level": 0, "reminders": 0},
 }
 
 

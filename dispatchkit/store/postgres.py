@@ -130,6 +130,7 @@ class PostgresRun:
             "seed": ticket.seed,
             "config": ticket.config_sha256,
             "code": ticket.code_version,
+            "params": ticket.params,
         }
         with on.begin():  # we hold the lock, so whatever is still RUNNING died
             on.execute(query("abandon_runs"), {"sweep": ticket.sweep})

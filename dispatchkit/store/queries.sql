@@ -30,8 +30,8 @@ UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp() W
 
 -- name: begin_run
 -- Enter a run in the ledger; a slot that is done refuses a second.
-INSERT INTO dk.sweep_runs (run_id, sweep, slot, as_of, now_given, seed, config_sha256, code_version)
-VALUES (CAST(:run AS uuid), :sweep, :slot, :now, :now_given, :seed, :config, :code)
+INSERT INTO dk.sweep_runs (run_id, sweep, slot, as_of, now_given, seed, config_sha256, code_version, params)
+VALUES (CAST(:run AS uuid), :sweep, :slot, :now, :now_given, :seed, :config, :code, CAST(:params AS jsonb))
 
 -- name: note_inputs
 -- What the run decided on, and how many changes its flag held back.

@@ -14,7 +14,7 @@ import polars as pl
 
 from dispatchkit.kernel.errors import DispatchError
 from dispatchkit.kernel.machine import BIRTH
-from dispatchkit.kernel.states import ACTIVE, CASE_OPEN, CASE_SUSPECT, FROZEN, MACHINES, OPEN, WITH_DRIVER
+from dispatchkit.kernel.states import ACTIVE, AWAY, CASE_OPEN, CASE_SUSPECT, FROZEN, MACHINES, OPEN, WITH_DRIVER
 from dispatchkit.kernel.tables import TABLES, refs
 
 Row = dict[str, Any]
@@ -71,6 +71,8 @@ CHECKS = (
         lambda r: r["until"] is None or r["since"] < r["until"],
     ),
     Check("episode_closed_iff_over", "unassigned_orders", lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None)),
+    Check("boost_is_part_of_pay", "driver_offers", lambda r: r["boost_cents"] <= r["pay_cents"]),
+    Check("ticket_closed_iff_over", "support_tickets", lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None)),
     Check("route_optimization_data_check", "route_optimization_data", lambda r: r["id"] == r["driver_id"]),
 )
 
@@ -105,6 +107,7 @@ EXCLUSIONS = (
     Exclusion("duty_intervals_apart", "driver_availability_history", ("driver_id",), clash=overlap),
     Exclusion("episode_once", "unassigned_orders", ("delivery_id", "episode")),
     Exclusion("episode_one_open", "unassigned_orders", ("delivery_id",), frozenset({"OPEN"})),
+    Exclusion("ticket_once", "support_tickets", ("delivery_id", "episode", "level", "cause")),
     Exclusion("case_one_suspicion", "reassignment_cases", ("delivery_id",), CASE_SUSPECT),
     Exclusion("case_one_release", "reassignment_cases", ("delivery_id",), CASE_OPEN - CASE_SUSPECT),
 )
@@ -129,12 +132,21 @@ def check(table: str, row: Row, old: Row | None, rows: Rows) -> None:
             raise Violation(f"{table} {row['id']}: {rule.name}")
     if table == "driver_offers" and not old:
         _offer_open(row, rows)
+    if table == "unassigned_orders" and old and row["level"] < old["level"]:
+        raise Violation(f"{table} {row['id']}: a level never falls")
+    if table == "drivers" and old and row["duty"] != old["duty"] and row["duty"] in AWAY:
+        _holds_nothing(row, rows)
 
 
 def _offer_open(offer: Row, rows: Rows) -> None:
     delivery = rows["deliveries"][offer["delivery_id"]]
     if delivery["state"] not in OPEN or delivery["episode"] != offer["episode"]:
         raise Violation(f"delivery {delivery['id']} takes no offers now")
+
+
+def _holds_nothing(driver: Row, rows: Rows) -> None:
+    if any(d["driver_id"] == driver["id"] and d["state"] in ACTIVE for d in rows["deliveries"].values()):
+        raise Violation(f"driver {driver['id']} holds a delivery and may not be {driver['duty']}")
 
 
 def pair(offer: Row, rows: Rows) -> None:

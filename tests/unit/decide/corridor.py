@@ -19,6 +19,7 @@ from tests.builders import Tables
 
 def gather(feature: Feature[Any], tables: Tables, now: datetime, *, check: bool = True) -> dict[str, pl.DataFrame]:
     """Return a feature's reads over `tables`, each checked against its contract."""
+    assert feature.sql is not None
     queries = parse(feature.sql.read_text())
     args = {"now": now, "recent": now - timedelta(minutes=20)}
     context = pl.SQLContext(tables, eager=True)
