@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.offers.expire import end_round
 from dispatchkit.decide.offers.model import Episode, Job, Offer, Params
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.errors import Usage, shown
 from dispatchkit.kernel.feature import Answer, Event, Frames
 from dispatchkit.kernel.group import Group, Values, rows
+from dispatchkit.kernel.search import close_search, end_round, withdraw
 from dispatchkit.kernel.states import DECLINE_REASONS, OPEN
 
 ENDED = {"EXPIRED": "OFFER_EXPIRED", "REVOKED": "OFFER_REVOKED", "UNDELIVERABLE": "OFFER_REVOKED"}
@@ -88,17 +88,12 @@ def _accept(
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "responseTime": took_s, "late": late}
     yes: Values = {"state": "ACCEPTED", "responded_at": now, "late": late}
     group.change("offer", offer, "offer_accepted", "DRIVER_ACCEPTED", yes, payload=told)
-    for rival in rivals:
-        lost: Values = {"state": "REVOKED", "cause": "TAKEN_BY_OTHER", "responded_at": now}
-        lost_to = {"offerId": rival.id, "driverId": rival.driver_id, "cause": "TAKEN_BY_OTHER"}
-        group.change("offer", rival, "offer_revoked", "TAKEN_BY_OTHER", lost, payload=lost_to)
+    withdraw(group, rivals, "TAKEN_BY_OTHER")
     with_driver: Values = {"state": "ASSIGNED", "driver_id": driver.id, "slot": slot, "assigned_at": now}
     group.change("delivery", delivery, "delivery_assigned", "OFFER_ACCEPTED", with_driver)
-    for episode in rows(frames["episode"], Episode):
-        closed: Values = {"state": "ASSIGNED", "closed_at": now}
-        group.change("episode", episode, "episode_closed", "OFFER_ACCEPTED", closed)
-    if driver.timeouts:
-        group.change("driver", driver, "driver_answered", "DRIVER_ACCEPTED", {"timeouts": 0})
+    close_search(group, rows(frames["episode"], Episode), "ASSIGNED", "OFFER_ACCEPTED")
+    # Always, also without a timeout to forget: whoever saw him free a moment ago must find his version moved.
+    group.change("driver", driver, "driver_answered", "DRIVER_ACCEPTED", {"timeouts": 0})
     return Answer("OK_LATE" if late else "OK", tuple(group.changes))
 
 

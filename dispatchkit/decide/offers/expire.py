@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from dispatchkit.decide.offers.model import Job, Offer, Params, Sought
-from dispatchkit.kernel.chance import key
+from dispatchkit.decide.offers.model import Offer, Params, Sought
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.group import Group, Values
+from dispatchkit.kernel.search import end_round, open_search
 
 
 def begin_search(group: Group, delivery: Sought, now: datetime) -> None:
@@ -23,20 +23,7 @@ def begin_search(group: Group, delivery: Sought, now: datetime) -> None:
             group.change("delivery", delivery, "delivery_scheduled", "DISPATCH_AHEAD", {"state": "SCHEDULED"})
         return
     group.change("delivery", delivery, "delivery_dispatchable", "DISPATCH_DUE", {"state": "UNASSIGNED"})
-    group.born(
-        "episode",
-        key("episode", delivery.id, delivery.episode),
-        "episode_opened",
-        "DISPATCH_DUE",
-        {
-            "delivery_id": delivery.id,
-            "episode": delivery.episode,
-            "state": "OPEN",
-            "opened_at": search_began(delivery),
-            "closed_at": None,
-            "level": 0,
-        },
-    )
+    open_search(group, delivery.id, delivery.episode, "DISPATCH_DUE", search_began(delivery))
 
 
 def search_began(delivery: Sought) -> datetime:
@@ -71,9 +58,3 @@ def expire(
             group.change("driver", driver, "driver_cooled_down", "OFFER_EXPIRED", rest)
     if delivery.state == "OFFERING" and len(overdue) == len(pending):
         end_round(group, delivery)
-
-
-def end_round(group: Group, delivery: Sought | Job) -> None:
-    """Put a delivery whose round ended unaccepted back to UNASSIGNED, one attempt richer."""
-    after: Values = {"state": "UNASSIGNED", "attempt": delivery.attempt + 1}
-    group.change("delivery", delivery, "delivery_unassigned", "ROUND_OVER", after)

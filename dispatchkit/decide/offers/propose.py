@@ -122,6 +122,7 @@ def _pending(told: Values, params: Params, now: datetime) -> Values:
         "cause": None,
         "mode": "cascade",
         "pay_cents": told["pay_cents"],
+        "boost_cents": 0,
         "distance_m": told["distance_m"],
         "payload": payload,
         "payload_sha256": sha256(payload.encode()).hexdigest(),

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from dispatchkit.decide.reassignment.follow import born, step
 from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Episode, Job, Offer, Params
-from dispatchkit.decide.reassignment.release import close_others, next_episode, release
+from dispatchkit.decide.reassignment.release import close_others, release
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Answer, Event, Frames
-from dispatchkit.kernel.group import Group, Values, rows
+from dispatchkit.kernel.group import Group, rows
+from dispatchkit.kernel.search import close_search, episode_id, withdraw
 from dispatchkit.kernel.states import CUSTODY, OPEN
 
 HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
@@ -45,7 +46,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         released_before = any(case.state in ("RELEASED", "REOFFERING") for case in rows(frames["case"], Case))
         return Answer("OK_REPLAY") if released_before else _refused("ILLEGAL_TRANSITION")
     else:
-        _withdraw_offers(group, frames)
+        withdraw(group, rows(frames["offers"], Offer), "OPS")
     if driver and slot is not None:
         _give(group, frames, delivery, driver, slot, params)
     return Answer("OK", tuple(group.changes))
@@ -96,14 +97,6 @@ def _take_away(group: Group, frames: Frames, delivery: Job, event: Event) -> Non
     step(group, case, "RELEASED", "OPS", {"released_at": now})
 
 
-def _withdraw_offers(group: Group, frames: Frames) -> None:
-    for offer in sorted(rows(frames["offers"], Offer), key=lambda o: o.id):
-        if offer.state == "PENDING":
-            after: Values = {"state": "REVOKED", "cause": "OPS", "responded_at": group.at}
-            told = {"offerId": offer.id, "driverId": offer.driver_id, "cause": "OPS"}
-            group.change("offer", offer, "offer_revoked", "OPS", after, payload=told)
-
-
 def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params) -> None:
     """Assign the delivery to a driver without asking, locked, and close the episode in which it sought one."""
     group.change(
@@ -118,10 +111,9 @@ def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int
             "assigned_at": group.at,
             "lock_until": group.at + params.lock_expiry,
         },
-        expects=(("driver", driver.id, driver.version),),
     )
+    group.change("driver", driver, "driver_given", "OPS", {"timeouts": driver.timeouts})  # his version moves
     episodes = rows(frames["episode"], Episode)
     if delivery.state in BEFORE_PICKUP:
-        episodes = [Episode(id=next_episode(delivery), state="OPEN", closed_at=None, version=1)]
-    for episode in episodes:
-        group.change("episode", episode, "episode_closed", "OPS", {"state": "ASSIGNED", "closed_at": group.at})
+        episodes = [Episode(id=episode_id(delivery.id, delivery.episode + 1), state="OPEN", closed_at=None, version=1)]
+    close_search(group, episodes, "ASSIGNED", "OPS")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from dispatchkit.decide.reassignment.follow import SUSPECT, step
 from dispatchkit.decide.reassignment.model import Case, Job
-from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.group import Group, Said
+from dispatchkit.kernel.search import open_search
 from dispatchkit.kernel.states import CASE
 
 
@@ -32,25 +32,7 @@ def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
         },
         **said,
     )
-    group.born(
-        "episode",
-        next_episode(delivery),
-        "episode_opened",
-        reason,
-        {
-            "delivery_id": delivery.id,
-            "episode": delivery.episode + 1,
-            "state": "OPEN",
-            "opened_at": group.at,
-            "closed_at": None,
-            "level": 0,
-        },
-    )
-
-
-def next_episode(delivery: Job) -> int:
-    """Return the id of the episode that a release of this delivery opens."""
-    return key("episode", delivery.id, delivery.episode + 1)
+    open_search(group, delivery.id, delivery.episode + 1, reason, group.at)
 
 
 def close_others(group: Group, cases: Sequence[Case], reason: str) -> None:

@@ -1,0 +1,70 @@
+"""The search for a driver, as steps that rooms share: it opens, a round ends, offers are withdrawn, it closes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from dispatchkit.kernel.chance import key
+from dispatchkit.kernel.group import Group, Row, Values
+
+
+class Asked(Row, Protocol):
+    """An offer's row as far as withdrawing it needs it; it also has `cause` and `responded_at`."""
+
+    @property
+    def driver_id(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+
+
+class Sought(Row, Protocol):
+    """A delivery's row as far as the end of a round changes it."""
+
+    @property
+    def attempt(self) -> int: ...
+
+
+def episode_id(delivery_id: int, episode: int) -> int:
+    """Return the id of the n-th search for a delivery's driver."""
+    return key("episode", delivery_id, episode)
+
+
+def open_search(group: Group, delivery_id: int, episode: int, reason: str, since: datetime) -> None:
+    """Add the episode that begins `since`, which may be earlier than a late sweep noticed."""
+    group.born(
+        "episode",
+        episode_id(delivery_id, episode),
+        "episode_opened",
+        reason,
+        {
+            "delivery_id": delivery_id,
+            "episode": episode,
+            "state": "OPEN",
+            "opened_at": since,
+            "closed_at": None,
+            "level": 0,
+            "reminders": 0,
+        },
+    )
+
+
+def close_search(group: Group, episodes: Iterable[Row], state: str, reason: str) -> None:
+    """Close the open episodes of a delivery; the rows have `state` and `closed_at`."""
+    for episode in episodes:
+        group.change("episode", episode, "episode_closed", reason, {"state": state, "closed_at": group.at})
+
+
+def withdraw(group: Group, offers: Iterable[Asked], cause: str) -> None:
+    """Revoke the pending ones of these offers for a named cause, in ascending id."""
+    for offer in sorted((o for o in offers if o.state == "PENDING"), key=lambda o: o.id):
+        after: Values = {"state": "REVOKED", "cause": cause, "responded_at": group.at}
+        told = {"offerId": offer.id, "driverId": offer.driver_id, "cause": cause}
+        group.change("offer", offer, "offer_revoked", cause, after, payload=told)
+
+
+def end_round(group: Group, delivery: Sought) -> None:
+    """Put a delivery whose round ended unaccepted back to UNASSIGNED, one attempt richer."""
+    after: Values = {"state": "UNASSIGNED", "attempt": delivery.attempt + 1}
+    group.change("delivery", delivery, "delivery_unassigned", "ROUND_OVER", after)
