@@ -1,0 +1,24 @@
+"""`act`: one event by a person or a system, with its legal result or a named refusal. One file a group of words."""
+
+from __future__ import annotations
+
+import typer
+
+from dispatchkit.cli.act import offer, reassign
+
+GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
+    "offer": ("A driver answers an offer.", (offer,)),
+    "delivery": ("What happens to a delivery.", (reassign,)),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `act` with its groups."""
+    act = typer.Typer(help="One event by a person or a system.", no_args_is_help=True, rich_markup_mode=None)
+    for word, (told, parts) in GROUPS.items():
+        group = typer.Typer(help=told, no_args_is_help=True, rich_markup_mode=None)
+        for part in parts:
+            for command in part.COMMANDS:
+                group.command()(command)
+        act.add_typer(group, name=word)
+    app.add_typer(act, name="act")

@@ -1,0 +1,48 @@
+"""`act offer`: a driver answers an offer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.act.words import Dry, Now, send
+
+Offer = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Offer id.")]
+Driver = Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who answers.")]
+
+
+def accept(
+    ctx: typer.Context,
+    offer: Offer,
+    driver: Driver,
+    payload: Annotated[str | None, typer.Option(help="SHA-256 of the payload the driver saw.")] = None,
+    now: Now = None,
+    dry_run: Dry = False,
+) -> None:
+    """Accept an offer: the first commit wins, and the same accept twice has the same answer.
+
+    Example: dispatchkit act offer accept 81 --driver 7
+    """
+    args = {"payload_sha256": payload} if payload else {}
+    send(ctx, now, dry_run, name="accept", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=args)
+
+
+def decline(
+    ctx: typer.Context,
+    offer: Offer,
+    driver: Driver,
+    reason: Annotated[str, typer.Option(help="TOO_FAR, LOW_PAY, MERCHANT_WAIT, UNSAFE_AREA, ... or OTHER.")] = "OTHER",
+    now: Now = None,
+    dry_run: Dry = False,
+) -> None:
+    """Decline an offer, with a reason.
+
+    Example: dispatchkit act offer decline 81 --driver 7 --reason TOO_FAR
+    """
+    told = {"reason": reason}
+    send(ctx, now, dry_run, name="decline", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=told)
+
+
+COMMANDS = (accept, decline)

@@ -1,0 +1,46 @@
+"""What the commands of `act` share: their common options, and sending one event to be answered."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant
+from dispatchkit.kernel.errors import Usage
+
+Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")]
+Now = Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")]
+Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
+
+
+def word(given: str, option: str) -> str:
+    """Return a reason that is one word. Raises Usage for free text, which may name people: the trail keeps none."""
+    if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", given):
+        raise Usage(
+            f"{option} is one word such as FLAT_TYRE: free text may name people, and the audit trail keeps none"
+        )
+    return given
+
+
+def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> None:
+    """Have one event answered, show the answer, and exit 3 if it was refused."""
+    from dispatchkit.flows import database
+    from dispatchkit.flows.act import act
+    from dispatchkit.kernel.feature import Event
+
+    settings = call(ctx).settings()
+    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    result = act(store, settings, Event(**event), dry_run=dry_run)
+    if call(ctx).json:
+        show.document(result.document())
+    else:
+        show.line(result.answer.code)
+        rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
+        if rows:
+            show.table(("event", "row", "version", "reason"), rows)
+    if result.answer.refused:
+        show.refuse(ctx, f"{result.event.name} refused: {result.answer.code}")
