@@ -25,22 +25,25 @@ SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatch:
-    """How many deliveries a driver may hold and how old a ping may be."""
+    """When a search begins, how many deliveries a driver may hold, how old a ping may be and how wrong a clock."""
 
+    lead: timedelta = timedelta(minutes=8)  # before the goods are ready: from then on a driver is sought
     max_stack: int = 2  # at most this many, and at most the driver's own max_stack
     timeouts_to_offline: int = 3  # countable silences in a row after which a driver is not asked any more
     stack_detour: timedelta = timedelta(minutes=6)  # added to the way to a pickup for each delivery already held
     fresh: timedelta = timedelta(seconds=60)
     aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
     stale: timedelta = timedelta(seconds=600)  # older still: lost
+    max_skew: timedelta = timedelta(seconds=120)  # how far a phone's clock may be ahead of the database's
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_stack <= 3:
             raise BadConfig(f"max_stack is {self.max_stack}; a driver has slots 1 to 3")
         if self.timeouts_to_offline < 1:
             raise BadConfig(f"timeouts_to_offline is {self.timeouts_to_offline}; expected 1 or more")
-        if self.stack_detour < timedelta():
-            raise BadConfig("stack_detour is below zero")
+        for name in ("lead", "stack_detour", "max_skew"):
+            if getattr(self, name) < timedelta():
+                raise BadConfig(f"{name} is below zero")
         if not timedelta() < self.fresh <= self.aging <= self.stale:
             raise BadConfig(f"fresh {self.fresh}, aging {self.aging} and stale {self.stale} must not fall")
 
@@ -123,6 +126,14 @@ class Approach:
     seconds: int
     cost_s: int
     air_m: int
+
+
+def dispatch_at(ready_at: datetime | None, created_at: datetime, lead: timedelta) -> datetime:
+    """Return when the search for a delivery's driver begins: `lead` before the goods are ready, never in the past.
+
+    At once where nobody knows when they will be ready.
+    """
+    return created_at if ready_at is None else max(created_at, ready_at - lead)
 
 
 def unfit(driver: Driver, ping: Ping | None, held: int, pending: bool, params: Dispatch, now: datetime) -> str | None:
