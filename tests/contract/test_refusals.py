@@ -79,6 +79,15 @@ SUSPICION = {
     "state": "SUSPECTED",
     "suspected_at": NOW,
 }
+TICKET = {
+    "delivery_id": OPEN["delivery_id"],
+    "episode": OPEN["episode"],
+    "level": 3,
+    "cause": "NO_SUPPLY",
+    "state": "OPEN",
+    "opened_at": NOW,
+    "due_at": NOW,
+}
 RELEASED = [
     change("case", CASE | {"version": CASE["version"] + i}, {"state": step})
     for i, step in enumerate(("CONFIRMED", "RELEASED"))
@@ -152,6 +161,30 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         [born("offer", {name: value for name, value in OFFER.items() if name != "mode"})],
         "23502",
         "mode may not be None",
+    ),
+    "a boost above the pay": (
+        [born("offer", OFFER | {"boost_cents": OFFER["pay_cents"] + 1})],
+        "23514",
+        "boost_is_part_of_pay",
+    ),
+    "a ticket that is open and closed": (
+        [born("ticket", TICKET | {"closed_at": NOW})],
+        "23514",
+        "ticket_closed_iff_over",
+    ),
+    "one ticket twice": ([born("ticket", TICKET), born("ticket", TICKET, GONE + 1)], "23505", "ticket_once"),
+    "a level that falls": (
+        [
+            change("episode", OPEN, {"level": 2}),
+            change("episode", OPEN | {"version": OPEN["version"] + 1}, {"level": 1}),
+        ],
+        "DK008",
+        "a level never falls",
+    ),
+    "a driver with a delivery goes home": (
+        [change("driver", first("drivers", ids == ACTIVE["driver_id"]), {"duty": "OFF_DUTY"})],
+        "DK009",
+        "holds a delivery",
     ),
     "negative pay": ([born("offer", OFFER | {"pay_cents": -1})], "23514", "pay_cents may not be -1"),
     "a slot that nobody has": ([change("delivery", ACTIVE, {"slot": 4})], "23514", "slot may not be 4"),

@@ -82,6 +82,14 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
         "an edited seal": "SELECT dk_aud.make_seal(); UPDATE dk_aud.seal SET events = events + 1",
         "a sealed event gone": f"SELECT dk_aud.make_seal(); DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN}",
     },
+    "I15": {
+        "a level announced twice": """INSERT INTO dk.outbox (event, root, root_id, row_id, payload)
+            SELECT 'unassigned_order_escalated', 'delivery', 1, 1, '{"level": 2}' FROM generate_series(1, 2)""",
+        "a level that fell": """UPDATE dk_aud.delivery_audit_logs SET image = (image::jsonb || '{"level": 4}')::json
+            WHERE tbl = 'unassigned_orders' AND row_version = 1;
+            INSERT INTO dk_aud.delivery_audit_logs SELECT chain, seq + 1000, tbl, row_id, 2, 'U', (image::jsonb || '{"level": 3}')::json, login, actor,
+              run_id, reason, at, epoch, txid, prev, hash FROM dk_aud.delivery_audit_logs WHERE tbl = 'unassigned_orders' AND row_version = 1 LIMIT 1""",
+    },
     "I20": {
         "an open delivery that nobody searches for": "UPDATE dk.unassigned_orders SET state = 'CANCELLED', closed_at = now() WHERE state = 'OPEN'",
         "a search beside a delivery that has ended": f"UPDATE dk.deliveries SET state = 'CANCELLED' WHERE id = {ONE_OFFERING}",

@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Row] = {
         "ask": 1,
         "mode": "cascade",
         "pay_cents": 500,
+        "boost_cents": 0,
         "distance_m": 1000,
         "payload": "{}",
         "payload_sha256": "0" * 64,

@@ -51,6 +51,7 @@ def offer(id: int, **change: Any) -> dict[str, Any]:
         "state": "PENDING",
         "mode": "cascade",
         "pay_cents": 500,
+        "boost_cents": 0,
     }
     more = {
         "distance_m": 900,

@@ -31,7 +31,7 @@ def test_an_acceptance_assigns_the_delivery_closes_the_episode_and_withdraws_riv
     given = answer(town)
     assert (given.code, given.refused) == ("OK", False)
     assert [c.event for c in given.changes] == [
-        "offer_accepted", "offer_revoked", "delivery_assigned", "episode_closed",
+        "offer_accepted", "offer_revoked", "delivery_assigned", "episode_closed", "driver_answered",
     ]  # fmt: skip
     assert given.changes[0].payload["responseTime"] == 10.0
     after = apply(town, given.changes)

@@ -63,7 +63,7 @@ def test_a_person_hands_a_delivery_over_and_sweeps_leave_it_alone_for_an_hour():
 def test_a_person_assigns_an_open_delivery_and_pending_offers_are_withdrawn():
     town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7), a_driver(8))
     given = reassign(town, to=8)
-    assert [c.event for c in given.changes] == ["offer_revoked", "delivery_assigned", "episode_closed"]
+    assert [c.event for c in given.changes] == ["offer_revoked", "delivery_assigned", "driver_given", "episode_closed"]
     after = apply(town, given.changes)
     assert row(after, "driver_offers")["cause"] == "OPS"
     assert row(after, "unassigned_orders")["state"] == "ASSIGNED"
