@@ -1,4 +1,4 @@
-"""`act offer`: a driver answers an offer."""
+"""`act offer`: a driver answers an offer, or word comes of its push."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from dispatchkit.cli import show
-from dispatchkit.cli.act.words import Dry, Now, send
+from dispatchkit.cli.act.words import Dry, Now, send, word
 
 Offer = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Offer id.")]
-Driver = Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who answers.")]
+Driver = Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver it was made to.")]
 
 
 def accept(
@@ -45,4 +45,36 @@ def decline(
     send(ctx, now, dry_run, name="decline", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=told)
 
 
-COMMANDS = (accept, decline)
+def delivered(ctx: typer.Context, offer: Offer, driver: Driver, now: Now = None, dry_run: Dry = False) -> None:
+    """Note that an offer has reached the driver's phone: from then on silence is a time-out.
+
+    Example: dispatchkit act offer delivered 81 --driver 7
+    """
+    send(ctx, now, dry_run, name="delivered", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+
+
+def viewed(ctx: typer.Context, offer: Offer, driver: Driver, now: Now = None, dry_run: Dry = False) -> None:
+    """Note that the driver has looked at an offer.
+
+    Example: dispatchkit act offer viewed 81 --driver 7
+    """
+    send(ctx, now, dry_run, name="viewed", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+
+
+def undeliverable(
+    ctx: typer.Context,
+    offer: Offer,
+    driver: Driver,
+    reason: Annotated[str, typer.Option(help="One word: PUSH_REFUSED, NO_ACKNOWLEDGEMENT, ...")] = "PUSH_REFUSED",
+    now: Now = None,
+    dry_run: Dry = False,
+) -> None:
+    """End an offer whose push failed: the next driver is asked, and this one is not blamed.
+
+    Example: dispatchkit act offer undeliverable 81 --driver 7 --reason NO_ACKNOWLEDGEMENT
+    """
+    told = {"reason": word(reason, "--reason")}
+    send(ctx, now, dry_run, name="undeliverable", actor="system:push", offer_id=offer, driver_id=driver, args=told)
+
+
+COMMANDS = (accept, decline, delivered, viewed, undeliverable)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.offers.model import Episode, Job, Offer, Params
+from dispatchkit.decide.offers import receipt
+from dispatchkit.decide.offers.model import Asked, Episode, Job, Offer, Params
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.errors import Usage, shown
 from dispatchkit.kernel.feature import Answer, Event, Frames
@@ -12,44 +13,52 @@ from dispatchkit.kernel.group import Group, Values, rows
 from dispatchkit.kernel.search import close_search, end_round, withdraw
 from dispatchkit.kernel.states import DECLINE_REASONS, OPEN
 
+EVENTS = ("accept", "decline", *receipt.EVENTS)
 ENDED = {"EXPIRED": "OFFER_EXPIRED", "REVOKED": "OFFER_REVOKED", "UNDELIVERABLE": "OFFER_REVOKED"}
 CAUSES = {"TAKEN_BY_OTHER": "LOST_RACE", "DELIVERY_CANCELLED": "DELIVERY_CANCELLED"}
 
 
 def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
-    """Return what an `accept` or `decline` comes to: its code, and the changes if it counts.
+    """Return what an answer to an offer, or word of its push, comes to: its code, and the changes if it counts.
 
     frames: the locked rows of the offer's delivery. `now` is read after the locks. Someone else's offer answers as a
     missing one. Raises Usage for a decline reason that is not in the vocabulary.
     """
     if event.name == "decline" and _reason(event) not in DECLINE_REASONS:
         raise Usage(f"{shown(_reason(event))!r} is no reason to decline; known: {', '.join(DECLINE_REASONS)}")
-    offers = sorted(rows(frames["offers"], Offer), key=lambda o: o.id)
-    offer = next((o for o in offers if o.id == event.offer_id and o.driver_id == event.driver_id), None)
-    delivery = next((d for d in rows(frames["delivery"], Job) if offer and d.id == offer.delivery_id), None)
-    driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
-    if offer is None or delivery is None or driver is None:
+    asked = _asked(frames, event)
+    if asked is None:
         return _refused("NOT_FOUND")
-    if code := _already(offer, delivery, event):
+    if code := _already(asked, event):
         return Answer(code, refused=code != "OK_REPLAY")
-    if code := _too_late(offer, delivery, now):
+    if code := _closed(asked):
         return _refused(code)
-    rivals = [o for o in offers if o.state == "PENDING" and o.id != offer.id]
-    group = Group(("delivery", delivery.id), now)
+    group = Group(("delivery", asked.delivery.id), now)
+    if event.name in receipt.EVENTS:
+        return receipt.note(group, asked, event, params)
+    if now >= asked.offer.hard_deadline:
+        return _refused("OFFER_EXPIRED")
     if event.name == "decline":
-        return _decline(group, offer, delivery, driver, _reason(event), rivals, params)
-    if event.args.get("payload_sha256", offer.payload_sha256) != offer.payload_sha256:
-        return _refused("PAYLOAD_CHANGED")
-    slot = free_slot(frames, driver.id, min(driver.max_stack, params.max_stack))
-    if driver.duty != "ON_DUTY" or slot is None:
-        return _refused("ILLEGAL_TRANSITION")
-    return _accept(group, frames, offer, delivery, driver, slot, rivals)
+        return _decline(group, asked, _reason(event), params)
+    return _accept(group, frames, asked, event, params)
 
 
 def free_slot(frames: Frames, driver_id: int, max_stack: int) -> int | None:
     """Return the lowest slot of a driver that no active delivery occupies, or None if all are taken."""
     taken = {row["slot"] for row in frames["held"].iter_rows(named=True) if row["driver_id"] == driver_id}
     return next((slot for slot in range(1, max_stack + 1) if slot not in taken), None)
+
+
+def _asked(frames: Frames, event: Event) -> Asked | None:
+    """Return the offer that a driver answers with what hangs on it, None unless it was made to him."""
+    offers = sorted(rows(frames["offers"], Offer), key=lambda o: o.id)
+    offer = next((o for o in offers if o.id == event.offer_id and o.driver_id == event.driver_id), None)
+    delivery = next((d for d in rows(frames["delivery"], Job) if offer and d.id == offer.delivery_id), None)
+    driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
+    if offer is None or delivery is None or driver is None:
+        return None
+    rivals = tuple(o for o in offers if o.state == "PENDING" and o.id != offer.id)
+    return Asked(offer, delivery, driver, rivals)
 
 
 def _reason(event: Event) -> str:
@@ -60,35 +69,39 @@ def _refused(code: str) -> Answer:
     return Answer(code, refused=True)
 
 
-def _already(offer: Offer, delivery: Job, event: Event) -> str | None:
+def _already(asked: Asked, event: Event) -> str | None:
     """Return the code for an offer that has ended; the same answer given twice is a replay."""
+    offer, delivery = asked.offer, asked.delivery
     if offer.state == "PENDING":
-        return None
+        return "OK_REPLAY" if receipt.known(offer, event.name) else None
     in_force = delivery.driver_id == offer.driver_id and delivery.episode == offer.episode
-    if event.name == "accept" and offer.state == "ACCEPTED" and in_force:
-        return "OK_REPLAY"
-    if event.name == "decline" and offer.state == "DECLINED":
+    again = {"accept": offer.state == "ACCEPTED" and in_force, "decline": offer.state == "DECLINED"}
+    if again.get(event.name, receipt.known(offer, event.name)):
         return "OK_REPLAY"
     return CAUSES.get(offer.cause or "") or ENDED.get(offer.state, "ILLEGAL_TRANSITION")
 
 
-def _too_late(offer: Offer, delivery: Job, now: datetime) -> str | None:
-    if delivery.state == "CANCELLED":
+def _closed(asked: Asked) -> str | None:
+    """Return why the delivery of a pending offer takes no answer any more, or None."""
+    if asked.delivery.state == "CANCELLED":
         return "DELIVERY_CANCELLED"
-    if delivery.state not in OPEN or delivery.episode != offer.episode:
-        return "ILLEGAL_TRANSITION"
-    return "OFFER_EXPIRED" if now >= offer.hard_deadline else None
+    is_open = asked.delivery.state in OPEN and asked.delivery.episode == asked.offer.episode
+    return None if is_open else "ILLEGAL_TRANSITION"
 
 
-def _accept(
-    group: Group, frames: Frames, offer: Offer, delivery: Job, driver: Driver, slot: int, rivals: list[Offer]
-) -> Answer:
+def _accept(group: Group, frames: Frames, asked: Asked, event: Event, params: Params) -> Answer:
+    offer, delivery, driver = asked.offer, asked.delivery, asked.driver
+    if event.args.get("payload_sha256", offer.payload_sha256) != offer.payload_sha256:
+        return _refused("PAYLOAD_CHANGED")
+    slot = free_slot(frames, driver.id, min(driver.max_stack, params.max_stack))
+    if driver.duty != "ON_DUTY" or slot is None:
+        return _refused("ILLEGAL_TRANSITION")
     now, late = group.at, group.at >= offer.expires_at
     took_s = round((now - offer.sent_at).total_seconds(), 3)
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "responseTime": took_s, "late": late}
     yes: Values = {"state": "ACCEPTED", "responded_at": now, "late": late}
     group.change("offer", offer, "offer_accepted", "DRIVER_ACCEPTED", yes, payload=told)
-    withdraw(group, rivals, "TAKEN_BY_OTHER")
+    withdraw(group, asked.rivals, "TAKEN_BY_OTHER")
     with_driver: Values = {"state": "ASSIGNED", "driver_id": driver.id, "slot": slot, "assigned_at": now}
     group.change("delivery", delivery, "delivery_assigned", "OFFER_ACCEPTED", with_driver)
     close_search(group, rows(frames["episode"], Episode), "ASSIGNED", "OFFER_ACCEPTED")
@@ -97,13 +110,12 @@ def _accept(
     return Answer("OK_LATE" if late else "OK", tuple(group.changes))
 
 
-def _decline(
-    group: Group, offer: Offer, delivery: Job, driver: Driver, reason: str, rivals: list[Offer], params: Params
-) -> Answer:
+def _decline(group: Group, asked: Asked, reason: str, params: Params) -> Answer:
+    offer, delivery, driver = asked.offer, asked.delivery, asked.driver
     no: Values = {"state": "DECLINED", "cause": reason, "responded_at": group.at}
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "reason": reason}
-    group.change("offer", offer, "offer_rejected", reason, no, payload=told)
-    if delivery.state == "OFFERING" and not rivals:
+    group.change("offer", offer, "offer_rejected", reason, no, payload={**told, "countable": DECLINE_REASONS[reason]})
+    if delivery.state == "OFFERING" and not asked.rivals:
         end_round(group, delivery)
     answered: Values = {"timeouts": 0} if driver.timeouts else {}
     if params.cooldown_decline:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import Dispatch, DriverRead, HeldRead, PingRead, Point
+from dispatchkit.kernel.dispatch import Dispatch, Driver, DriverRead, HeldRead, PingRead, Point
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.money import to_cents
 from dispatchkit.kernel.tables import Deliveries, Episodes, Merchants, Offers, Orders
@@ -125,9 +125,20 @@ class Offer:
     expires_at: datetime
     hard_deadline: datetime
     delivered_at: datetime | None
+    viewed_at: datetime | None
     responded_at: datetime | None
     late: bool
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An offer with what hangs on it: its delivery, the driver, and the rival offers that are pending too."""
+
+    offer: Offer
+    delivery: Job
+    driver: Driver
+    rivals: tuple[Offer, ...]
 
 
 class SoughtRead(dy.Schema):
@@ -165,6 +176,7 @@ class OfferRead(dy.Schema):
     expires_at = Offers.expires_at
     hard_deadline = Offers.hard_deadline
     delivered_at = Offers.delivered_at
+    viewed_at = Offers.viewed_at
     responded_at = Offers.responded_at
     late = Offers.late
     version = Offers.version

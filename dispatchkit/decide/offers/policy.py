@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
-from dispatchkit.decide.offers.answer import respond
+from dispatchkit.decide.offers.answer import EVENTS, respond
 from dispatchkit.decide.offers.expire import begin_search, expire, search_began
 from dispatchkit.decide.offers.model import READS, Offer, Params, Sought
 from dispatchkit.decide.offers.propose import Explanation, Seeker, propose
@@ -96,5 +96,5 @@ FEATURE = Feature(
     decide=decide,
     respond=respond,
     explain=explain,
-    events=("accept", "decline"),
+    events=EVENTS,
 )

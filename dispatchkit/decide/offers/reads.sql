@@ -11,7 +11,7 @@ ORDER BY d.id
 -- name: offers
 -- Every offer so far for a delivery that is open: who is asked now, and who has been.
 SELECT id, delivery_id, driver_id, episode, attempt, state, cause, payload_sha256, sent_at, expires_at, hard_deadline,
-       delivered_at, responded_at, late, version
+       delivered_at, viewed_at, responded_at, late, version
 FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id
