@@ -20,6 +20,7 @@ from dispatchkit.store.statements import query
 PERSONAL = (
     """'"(name|phone|mobile|email|address|street|note|comment|lat|lon|latitude|longitude|[a-z]+_(lat|lon))" *:'"""
 )
+AUDIT = ("links", "heads", "versions", "images", "seals", "archives")  # queries of audit.sql that name what is wrong
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,26 @@ class Check:
 
 
 @cache
-def checks() -> tuple[Check, ...]:
-    """Return all invariants, ready to run in psql as they stand."""
+def audit_faults() -> dict[str, str]:
+    """Return the queries that find what is wrong in the audit trail, one row a fault: fault, chain, seq, row, version."""
     live = " UNION ALL ".join(
         f"SELECT '{table}' AS tbl, id, version, row_to_json(t)::text AS image FROM dk.{table} t"  # noqa: S608
         for table in ENTITIES.values()
     )
+    named = parse(Path(__file__).with_name("audit.sql").read_text("utf-8"))
+    return {name: named[name].replace("{live}", live) for name in AUDIT}
+
+
+@cache
+def checks() -> tuple[Check, ...]:
+    """Return all invariants, ready to run in psql as they stand."""
     table_of = "CASE k.entity " + " ".join(f"WHEN '{e}' THEN '{t}'" for e, t in ENTITIES.items()) + " END"
     found = []
     for name, body in parse(Path(__file__).with_name("invariants.sql").read_text("utf-8")).items():
         offender, _, sql = body.partition("\n")
-        sql = sql.replace("{live}", live).replace("{table_of}", table_of).replace("{personal}", PERSONAL)
+        sql = sql.replace("{table_of}", table_of).replace("{personal}", PERSONAL)
+        for part, query_ in audit_faults().items():
+            sql = sql.replace(f"{{{part}}}", query_)
         found.append(Check(name, offender.removeprefix("-- "), sql.strip()))
     return tuple(found)
 

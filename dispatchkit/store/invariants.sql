@@ -14,28 +14,15 @@ WHERE o.state = 'ACCEPTED' AND d.driver_id IS DISTINCT FROM o.driver_id
 
 -- name: I4
 -- a row whose version is not the number of its audit rows since its baseline, or that is gone without a last event D
-WITH live AS ({live}),
-base AS (SELECT tbl, row_id, coalesce(max(row_version) FILTER (WHERE op = 'B'), 1) AS first, max(row_version) AS last FROM dk_aud.delivery_audit_logs GROUP BY tbl, row_id),
-told AS (SELECT b.*, count(e.*) AS events, bool_or(e.op = 'D' AND e.row_version = b.last) AS gone FROM base b
-  JOIN dk_aud.delivery_audit_logs e ON (e.tbl, e.row_id) = (b.tbl, b.row_id) AND e.row_version >= b.first GROUP BY b.tbl, b.row_id, b.first, b.last)
-SELECT count(*) FROM live l FULL JOIN told t ON (t.tbl, t.row_id) = (l.tbl, l.id)
-WHERE (l.id IS NOT NULL AND (t.row_id IS NULL OR l.version <> t.last OR t.events <> l.version - t.first + 1)) OR (l.id IS NULL AND NOT t.gone)
+SELECT count(*) FROM ({versions}) x
 
 -- name: I5
 -- a row that differs from its newest audit image
-WITH live AS ({live}),
-newest AS (SELECT DISTINCT ON (tbl, row_id) tbl, row_id, image FROM dk_aud.delivery_audit_logs ORDER BY tbl, row_id, row_version DESC)
-SELECT count(*) FROM live l JOIN newest n ON (n.tbl, n.row_id) = (l.tbl, l.id) WHERE l.image IS DISTINCT FROM n.image::text
-  AND l.image::jsonb IS DISTINCT FROM n.image::jsonb || coalesce((SELECT jsonb_object_agg(a.name, a.was) FROM dk_aud.added a
-    WHERE a.tbl = l.tbl AND NOT n.image::jsonb ? a.name), '{}')
+SELECT count(*) FROM ({images}) x
 
 -- name: I6
 -- a break in an audit chain: gap, wrong predecessor, hash that does not recompute, head that is not the last event
-WITH e AS (SELECT e.*, lag(hash) OVER w AS before, row_number() OVER w AS n FROM dk_aud.delivery_audit_logs e WINDOW w AS (PARTITION BY chain ORDER BY seq))
-SELECT (SELECT count(*) FROM e WHERE seq <> n OR prev <> coalesce(before, '\x00')
-    OR hash <> sha256(prev || convert_to(dk_aud.body(chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason, at, image), 'UTF8')))
-  + (SELECT count(*) FROM dk_aud.head h FULL JOIN (SELECT DISTINCT ON (chain) chain, seq, hash FROM e ORDER BY chain, seq DESC) l USING (chain)
-      WHERE (h.seq, h.hash) IS DISTINCT FROM (l.seq, l.hash))
+SELECT (SELECT count(*) FROM ({links}) x) + (SELECT count(*) FROM ({heads}) x)
 
 -- name: I7
 -- two applied decisions for one version of a row
@@ -43,12 +30,12 @@ SELECT count(*) FROM (SELECT FROM dk.decisions WHERE outcome = 'APPLIED' GROUP B
 
 -- name: I8
 -- an applied decision without exactly one audit event at the next version with its run
-SELECT count(*) FROM dk.decisions k WHERE outcome = 'APPLIED' AND 1 <> (SELECT count(*) FROM dk_aud.delivery_audit_logs e
+SELECT count(*) FROM dk.decisions k WHERE outcome = 'APPLIED' AND 1 <> (SELECT count(*) FROM dk_aud.trail e
   WHERE (e.tbl, e.row_id, e.row_version, e.run_id) = ({table_of}, k.row_id, k.row_version + 1, k.run_id::text))
 
 -- name: I9
 -- an audit event of a run without an applied decision
-SELECT count(*) FROM dk_aud.delivery_audit_logs e WHERE e.run_id IS NOT NULL AND NOT EXISTS (SELECT FROM dk.decisions k
+SELECT count(*) FROM dk_aud.trail e WHERE e.run_id IS NOT NULL AND NOT EXISTS (SELECT FROM dk.decisions k
   WHERE k.outcome = 'APPLIED' AND ({table_of}, k.row_id, k.row_version + 1, k.run_id::text) = (e.tbl, e.row_id, e.row_version, e.run_id))
 
 -- name: I10
@@ -73,14 +60,12 @@ SELECT (SELECT count(*) FROM dk.sweep_runs r, LATERAL (SELECT count(*) FILTER (W
 
 -- name: I14
 -- a seal that does not recompute, or that lost events
-SELECT count(*) FROM (SELECT s.*, lag(s.digest) OVER (ORDER BY s.epoch, s.n) AS before FROM dk_aud.seal s) s, LATERAL dk_aud.root(s.epoch, s.lo, s.hi) r
-WHERE r.events <> s.events OR r.root <> s.root OR s.prev <> coalesce(s.before, '\x00')
-   OR s.digest <> sha256(s.prev || s.root || convert_to(concat_ws('|', s.epoch, s.n, s.lo, s.hi, s.events), 'UTF8'))
+SELECT count(*) FROM ({seals}) x
 
 -- name: I15
 -- an escalation level that an episode reached twice, or one lower than before
-SELECT (SELECT count(*) FROM (SELECT (image->>'level')::int AS level, lag((image->>'level')::int) OVER (PARTITION BY row_id ORDER BY row_version) AS before
-    FROM dk_aud.delivery_audit_logs WHERE tbl = 'unassigned_orders' AND image IS NOT NULL) x WHERE level < before)
+SELECT (SELECT count(*) FROM (SELECT level, lag(level) OVER (PARTITION BY row_id ORDER BY row_version) AS before
+    FROM dk_aud.trail WHERE tbl = 'unassigned_orders' AND op <> 'D') x WHERE level < before)
   + (SELECT count(*) FROM (SELECT FROM dk.outbox WHERE event = 'unassigned_order_escalated' GROUP BY row_id, payload->>'level' HAVING count(*) > 1) x)
 
 -- name: I16
