@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests import databases
+from tests import databases, tally
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +32,14 @@ Cli = Callable[..., Ran]
 
 def pytest_configure() -> None:
     databases.begin_session()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the reliability tests went through: a run that skipped its work must show."""
+    if lines := tally.told():
+        terminalreporter.section("counted")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

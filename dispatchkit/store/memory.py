@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,8 +91,8 @@ class MemoryStore:
                 undo.append((table, change.id, self.rows[table].get(change.id)))
                 self._write(table, change)
             for change in changes:
-                if change.entity == "offer" and "state" in change.after:
-                    rules.pair(self.rows["driver_offers"][change.id], self.rows)
+                for offer in self._paired(change):
+                    rules.pair(self.rows["driver_offers"][offer], self.rows)
         except (Violation, IllegalTransition):
             for table, id_, row in reversed(undo):
                 self._put(table, id_, row)
@@ -103,6 +103,14 @@ class MemoryStore:
                 self._applied.add(did)
             payload = {f"{change.entity}Id": change.id, **change.payload}
             self.events.append({"event": change.event, "root": change.root, "payload": payload, "decision_id": did})
+
+    def _paired(self, change: Change) -> Iterable[int]:
+        """Return the offers whose pairing with their delivery a change may have broken."""
+        if change.entity == "offer" and "state" in change.after:
+            return (change.id,)
+        if change.entity == "delivery" and not {"driver_id", "episode"}.isdisjoint(change.after):
+            return self._taken["offer_one_accepted"][change.id, self.rows["deliveries"][change.id]["episode"]]
+        return ()
 
     def _write(self, table: str, change: Change) -> None:
         old = self.rows[table].get(change.id)

@@ -58,6 +58,7 @@ OPEN = first("unassigned_orders", state == "OPEN")
 OVER = first("unassigned_orders", state != "OPEN", ~pl.col("delivery_id").is_in([OPEN["delivery_id"]]))
 CASE = first("reassignment_cases", state.is_in(["SUSPECTED", "GRACE"]))
 ACTIVE = first("deliveries", state == "ASSIGNED")
+CARRIED = first("deliveries", ids.is_in([ACCEPTED["delivery_id"]]), pl.col("episode") == ACCEPTED["episode"])
 RIVAL = first("deliveries", state == "ASSIGNED", pl.col("driver_id") != ACTIVE["driver_id"])
 SEEKING = first("deliveries", state == "UNASSIGNED")
 DONE = first("deliveries", state == "DELIVERED")
@@ -147,6 +148,11 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
     ),
     "an accepted offer whose delivery stays open": (
         [accepted(PENDING, PENDING["hard_deadline"] - SECOND)],
+        "DK006",
+        "its delivery is not with that driver",
+    ),
+    "a delivery taken from the driver who accepted it": (
+        [change("delivery", CARRIED, {"driver_id": IDLE["id"], "slot": 1})],
         "DK006",
         "its delivery is not with that driver",
     ),

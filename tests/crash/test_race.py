@@ -1,75 +1,158 @@
-"""Rivals who accept at the same time: one of them wins each delivery, whatever the order of arrival."""
+"""Rivals who answer at the same time: one of them wins each delivery, through the program and past it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Barrier
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from dispatchkit.flows import catalog
 from dispatchkit.flows.act import act
 from dispatchkit.kernel.feature import Event
+from dispatchkit.store import intake
+from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore
-from tests import databases
+from tests import databases, tally
+from tests.builders import NOW, Row, a_delivery, a_driver, an_offer, city
 
-RIVALS = 4
-IDLE = """SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM dk.drivers r WHERE duty = 'ON_DUTY'
-  AND NOT EXISTS (SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')
-  AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active)"""
-OPEN = "SELECT *, row_number() OVER (ORDER BY id) - 1 AS n FROM dk.deliveries WHERE state = 'UNASSIGNED'"
-RIVAL_OFFERS = f"""
-  INSERT INTO dk.driver_offers (id, delivery_id, driver_id, episode, attempt, ask, mode, pay_cents, distance_m,
-    payload, payload_sha256, sent_at, expires_at, hard_deadline, version)
-  SELECT 10^12 + i.n, d.id, i.id, d.episode, d.attempt + 1, 1 + mod(i.n, {RIVALS}), 'broadcast', 500, 900,
-    '{{}}', 'x', t.now, t.now + interval '1 min', t.now + interval '2 min', 1
-  FROM ({IDLE}) i JOIN ({OPEN}) d ON d.n = i.n / {RIVALS}, (SELECT CAST(:now AS timestamptz) AS now) t
-  RETURNING delivery_id"""
+THEN = NOW + timedelta(seconds=5)
+Accept = Callable[[int, int, int], str]  # (delivery, offer, driver) -> how it ended
 
 
-def broadcast(made: Engine) -> dict[int, list[tuple[int, int]]]:
-    """Offer open deliveries to RIVALS idle drivers each; return delivery -> [(offer, driver)]."""
-    with made.begin() as on:
-        on.exec_driver_sql("SET ROLE dk_app")
-        asked = on.execute(text(RIVAL_OFFERS), {"now": databases.NOW}).scalars().all()
-        on.exec_driver_sql("UPDATE dk.deliveries SET state = 'OFFERING' WHERE id = ANY(%s)", (list(asked),))
-        found = on.exec_driver_sql(
-            "SELECT delivery_id, id, driver_id FROM dk.driver_offers WHERE id >= 10^12 ORDER BY id"
+@dataclass(frozen=True)
+class Contest:
+    """So many deliveries, each offered to so many drivers at once; a driver is asked once."""
+
+    deliveries: int
+    rivals: int
+
+    def offers(self, delivery: int) -> list[tuple[int, int]]:
+        """Return (offer, driver) of everybody who is asked about a delivery."""
+        first = (delivery - 1) * self.rivals + 1
+        return [(id_, id_) for id_ in range(first, first + self.rivals)]
+
+    def rows(self) -> Iterator[list[Row]]:
+        for delivery in range(1, self.deliveries + 1):
+            yield a_delivery(delivery, state="OFFERING")
+            for offer, driver in self.offers(delivery):
+                yield a_driver(driver, at=None)
+                yield an_offer(offer, delivery=delivery, driver=driver, mode="broadcast")
+
+
+@contextmanager
+def held(contest: Contest, *, sound: bool = True) -> Iterator[Engine]:
+    """Yield a database in which the contest is about to begin."""
+    with databases.fresh("empty", sound=sound) as made:
+        intake.insert(made, city(*contest.rows()))
+        yield made
+
+
+def fought(contest: Contest, client: Callable[[], Accept]) -> list[Counter[str]]:
+    """Return for each delivery how its rivals' answers ended; all of them answer at the same time."""
+    together = Barrier(contest.rivals)
+
+    def answers(rival: int) -> list[str]:
+        accept, found = client(), []
+        for delivery in range(1, contest.deliveries + 1):
+            offer, driver = contest.offers(delivery)[(rival + delivery) % contest.rivals]
+            together.wait(60)
+            found.append(accept(delivery, offer, driver))
+        return found
+
+    with ThreadPoolExecutor(contest.rivals) as pool:
+        return [Counter(codes) for codes in zip(*pool.map(answers, range(contest.rivals)), strict=True)]
+
+
+def broken(made: Engine, *names: str) -> list[str]:
+    return [found.name for found, number in offenders(made) if number and found.name in names]
+
+
+def in_force(made: Engine) -> int:
+    """Return how many deliveries are with the driver whose acceptance counts."""
+    with made.connect() as on:
+        return int(
+            on.exec_driver_sql(
+                "SELECT count(DISTINCT d.id) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id "
+                "WHERE (o.state, o.episode, o.driver_id, d.state) = ('ACCEPTED', d.episode, d.driver_id, 'ASSIGNED')"
+            ).scalar_one()
         )
-        rivals: dict[int, list[tuple[int, int]]] = {}
-        for delivery, offer, driver in found:
-            rivals.setdefault(delivery, []).append((offer, driver))
-    return {delivery: offers for delivery, offers in rivals.items() if len(offers) == RIVALS}
 
 
-@pytest.mark.parametrize("round_", range(3))
-def test_of_rivals_who_accept_at_the_same_time_exactly_one_wins(city, round_):
-    settings, asked = catalog.settings(), broadcast(city)
-    assert len(asked) >= 2
-    together = Barrier(RIVALS)
+CONTESTS = [
+    pytest.param(Contest(40, 4), id="short"),
+    pytest.param(Contest(400, 16), id="full", marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]),
+]
 
-    def accept(rival: int) -> list[str]:
-        store, codes = PostgresStore(city, now=databases.NOW + timedelta(seconds=5)), []
-        for offers in asked.values():
-            offer, driver = offers[(rival + round_) % RIVALS]
-            together.wait(30)
-            codes.append(
-                act(
-                    store, settings, Event(name="accept", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
-                ).answer.code
-            )
-        return codes
 
-    with ThreadPoolExecutor(RIVALS) as pool:
-        answers = list(zip(*pool.map(accept, range(RIVALS)), strict=True))
-    assert [Counter(codes) for codes in answers] == [Counter({"OK": 1, "LOST_RACE": RIVALS - 1})] * len(asked)
-    with city.connect() as on:
-        won = on.exec_driver_sql(
-            "SELECT delivery_id FROM dk.driver_offers o JOIN dk.deliveries d USING (driver_id) "
-            "WHERE d.id = o.delivery_id AND d.state = 'ASSIGNED' AND o.state = 'ACCEPTED' AND d.id = ANY(%s)",
-            (list(asked),),
-        )
-        assert sorted(won.scalars()) == sorted(asked)
+@pytest.mark.parametrize("contest", CONTESTS)
+def test_of_rivals_who_accept_at_the_same_time_exactly_one_wins(contest):
+    settings = catalog.settings()
+    with held(contest) as made:
+
+        def client() -> Accept:
+            store = PostgresStore(made, now=THEN)
+
+            def accept(_delivery: int, offer: int, driver: int) -> str:
+                event = Event(name="accept", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+                return act(store, settings, event).answer.code
+
+            return accept
+
+        ended = fought(contest, client)
+        assert ended == [Counter({"OK": 1, "LOST_RACE": contest.rivals - 1})] * contest.deliveries
+        assert in_force(made) == contest.deliveries
+    tally.count("accepts that raced", contest.deliveries * contest.rivals)
+    tally.count("double accepts", sum(codes["OK"] - 1 for codes in ended))
+
+
+YES = "UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = %(then)s WHERE id = %(offer)s"
+TAKE = (
+    "UPDATE dk.deliveries SET state = 'ASSIGNED', driver_id = %(driver)s, slot = 1, assigned_at = %(then)s "
+    "WHERE id = %(delivery)s"
+)
+WAYS = {  # what a client that goes past the program might send, and what its losers are told
+    "the offer first": ((YES, TAKE), {"23505"}),
+    "the delivery first": ((TAKE, YES), {"23505"}),
+    "the offer alone": ((YES,), {"DK006", "23505"}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("contest", CONTESTS)
+def test_rivals_who_go_past_the_program_are_refused_by_the_database(contest, way):
+    statements, codes = WAYS[way]
+    with held(contest, sound=False) as made:  # raw SQL leaves the rivals' offers open, which is not what is tried here
+
+        def client() -> Accept:
+            on = psycopg.connect(databases.url(made), options="-c deadlock_timeout=50ms")
+            on.execute("SET ROLE dk_app")
+            on.commit()
+
+            def accept(delivery: int, offer: int, driver: int) -> str:
+                values = {"delivery": delivery, "offer": offer, "driver": driver, "then": THEN}
+                try:
+                    with on.transaction():
+                        for statement in statements:
+                            on.execute(statement, values)
+                except psycopg.Error as fault:
+                    return fault.sqlstate or "lost"
+                return "OK"
+
+            return accept
+
+        ended = fought(contest, client)
+        won = [found["OK"] for found in ended]
+        refused = {code for found in ended for code in found if code != "OK"}
+        assert refused <= codes, refused
+        assert broken(made, "I1", "I2", "I3") == []
+        assert in_force(made) == (contest.deliveries if len(statements) == 2 else 0)
+    assert set(won) == {1 if len(statements) == 2 else 0}
+    tally.count("raw accepts that raced", contest.deliveries * contest.rivals)

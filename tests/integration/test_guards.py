@@ -27,6 +27,14 @@ IDLE = (
 )
 ACCEPT = "UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = hard_deadline - interval '1 s' WHERE id = {id}"
 CLOSED = "(SELECT min(o.id) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id WHERE d.state = 'DELIVERED')"
+WON = (
+    "(SELECT min(d.id) FROM dk.deliveries d JOIN dk.driver_offers o ON o.delivery_id = d.id AND o.episode = d.episode "
+    "WHERE o.state = 'ACCEPTED' AND d.state = 'ASSIGNED')"
+)
+AGAIN = (
+    "(SELECT min(d.id) FROM dk.deliveries d JOIN dk.driver_offers o ON o.delivery_id = d.id AND o.episode = 1 "
+    "WHERE o.state = 'ACCEPTED' AND d.episode > 1 AND d.driver_id IS DISTINCT FROM o.driver_id)"
+)
 
 REFUSED: Sequence[tuple[str, str, str, str]] = [
     # (what, as whom, SQL, SQLSTATE)
@@ -40,6 +48,9 @@ REFUSED: Sequence[tuple[str, str, str, str]] = [
     ("a delivery changes its order", "dk_app", "UPDATE dk.deliveries SET order_id = (SELECT min(id) FROM dk.orders)", "DK002"),
     ("an offer for a delivered delivery", "dk_app", OFFER.format(id=999999, driver=IDLE, offer=CLOSED), "DK004"),
     ("an accepted offer whose delivery stays open", "dk_app", ACCEPT.format(id=PENDING), "DK006"),
+    ("a delivery goes to somebody who did not accept it", "dk_app", f"UPDATE dk.deliveries SET driver_id = {IDLE}, slot = 3 WHERE id = {WON}", "DK006"),
+    ("an acceptance is undone within its episode", "dk_app", f"UPDATE dk.deliveries SET state = 'UNASSIGNED', driver_id = NULL WHERE id = {WON}", "DK006"),
+    ("an episode is turned back", "dk_app", f"UPDATE dk.deliveries SET episode = 1 WHERE id = {AGAIN}", "DK006"),
     ("a second pending offer of a driver", "dk_app", OFFER.format(id=999999, driver="driver_id", offer=PENDING), "23505"),
     ("two deliveries in one slot", "dk_app", "UPDATE dk.deliveries SET driver_id = (SELECT min(driver_id) FROM dk.deliveries WHERE active), slot = 1 WHERE active", "23505"),
     ("an active delivery without a driver", "dk_app", "UPDATE dk.deliveries SET driver_id = NULL WHERE active", "23514"),

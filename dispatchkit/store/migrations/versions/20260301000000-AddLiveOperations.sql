@@ -68,6 +68,17 @@ CREATE TRIGGER b_holds BEFORE UPDATE OF duty ON dk.drivers FOR EACH ROW
   WHEN (NEW.duty <> OLD.duty AND NEW.duty IN ('OFF_DUTY', 'ON_BREAK', 'FORCED_OFF')) EXECUTE FUNCTION dk.holds_nothing();
 ALTER TABLE dk.drivers ENABLE ALWAYS TRIGGER b_holds;
 
+-- The other half of offer_pair, at COMMIT: no delivery leaves the driver whose acceptance stands, unless its episode is over.
+CREATE FUNCTION dk.delivery_pair() RETURNS trigger LANGUAGE plpgsql SET search_path = dk, pg_temp AS $$ BEGIN
+  IF EXISTS (SELECT FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id AND d.episode = o.episode
+              WHERE d.id = NEW.id AND o.state = 'ACCEPTED' AND d.driver_id IS DISTINCT FROM o.driver_id) THEN
+    RAISE EXCEPTION 'delivery % is not with the driver who accepted it', NEW.id USING ERRCODE = 'DK006'; END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER c_pair AFTER UPDATE OF driver_id, episode ON dk.deliveries DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW WHEN (OLD.driver_id IS DISTINCT FROM NEW.driver_id OR OLD.episode <> NEW.episode) EXECUTE FUNCTION dk.delivery_pair();
+ALTER TABLE dk.deliveries ENABLE ALWAYS TRIGGER c_pair;
+
 CREATE TABLE dk.support_tickets (
   id bigint PRIMARY KEY CHECK (id > 0), delivery_id bigint NOT NULL REFERENCES dk.deliveries, episode bigint NOT NULL CHECK (episode >= 1),
   level smallint NOT NULL CHECK (level BETWEEN 2 AND 4), cause text NOT NULL, state text NOT NULL, opened_at timestamptz NOT NULL, due_at timestamptz NOT NULL,
@@ -102,7 +113,8 @@ SELECT dk.keep_columns('driver_offers', '{boost_cents}'), dk.keep_columns('drive
 CREATE TABLE dk_kept.sweep_run_params AS SELECT run_id, params FROM dk.sweep_runs WHERE params IS NOT NULL;
 DROP TRIGGER b_level ON dk.unassigned_orders;
 DROP TRIGGER b_holds ON dk.drivers;
-DROP FUNCTION dk.level_rises, dk.holds_nothing;
+DROP TRIGGER c_pair ON dk.deliveries;
+DROP FUNCTION dk.level_rises, dk.holds_nothing, dk.delivery_pair;
 DROP TRIGGER a_guard ON dk.driver_offers;
 SELECT dk.watch('driver_offers', 'state',
   '{id,delivery_id,driver_id,episode,attempt,ask,mode,pay_cents,distance_m,payload,payload_sha256,sent_at,expires_at,hard_deadline}');
