@@ -10,6 +10,7 @@ from typing import Any
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import queries
+from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
@@ -20,11 +21,13 @@ SQL = Path(__file__).with_name("act.sql")
 NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the table whose contract they keep
     "delivery": "deliveries",
     "order": "orders",
+    "tries": "deliveries",
     "offers": "driver_offers",
     "episode": "unassigned_orders",
     "case": "reassignment_cases",
     "cases": "reassignment_cases",
     "tickets": "support_tickets",
+    "raised": "support_tickets",
     "drivers": "drivers",
     "held": "deliveries",
     "pending": "driver_offers",
@@ -84,7 +87,12 @@ def _once(
     root = ("delivery", delivery) if event.offer_id or event.delivery_id else ("driver", event.driver_id or 0)
     drivers = [event.driver_id] if event.driver_id else []
     with store.acting(("delivery", delivery), drivers=drivers, actor=event.actor) as acting:
-        args: Args = {"delivery": delivery, "driver": event.driver_id or 0, "since": acting.now - LOOK_BACK}
+        args: Args = {
+            "delivery": delivery,
+            "driver": event.driver_id or 0,
+            "order": event.args.get("order") or 0,
+            "since": acting.now - LOOK_BACK,
+        }
         named = queries(SQL)
         frames = acting.read({name: (table, named[name]) for name, table in NEIGHBOURS.items()}, args)
         if root[0] == "driver" and set(frames["pending"]["delivery_id"]) - {delivery}:
@@ -101,7 +109,9 @@ def _once(
 
 
 def _located(store: Store, event: Event) -> Event:
-    """Return the event with the delivery its offer belongs to, if there is such an offer."""
+    """Return the event with the delivery it is about: the one that is to be born, or the one its offer belongs to."""
+    if order := event.args.get("order"):  # the same order asks for the same delivery, so it is born once
+        return replace(event, delivery_id=key("delivery", order, event.args.get("replaces") or 0))
     if event.offer_id is None:
         return event
     found = store.read({"offer": queries(SQL)["delivery_of_offer"]}, {"offer": event.offer_id})["offer"]

@@ -7,8 +7,12 @@ SELECT id, delivery_id, driver_id FROM driver_offers WHERE id = :offer
 SELECT * FROM deliveries WHERE id = :delivery
 
 -- name: order
--- Its order.
-SELECT * FROM orders WHERE id IN (SELECT order_id FROM deliveries WHERE id = :delivery)
+-- Its order, or the one for which it is to be born.
+SELECT * FROM orders WHERE id = :order OR id IN (SELECT order_id FROM deliveries WHERE id = :delivery)
+
+-- name: tries
+-- Every delivery of the order for which one is to be born.
+SELECT * FROM deliveries WHERE order_id = :order
 
 -- name: offers
 -- Every offer made for it.
@@ -29,6 +33,10 @@ SELECT * FROM reassignment_cases WHERE delivery_id = :delivery
 -- name: tickets
 -- Its open tickets.
 SELECT * FROM support_tickets WHERE delivery_id = :delivery AND state = 'OPEN'
+
+-- name: raised
+-- Every ticket it ever had.
+SELECT * FROM support_tickets WHERE delivery_id = :delivery
 
 -- name: drivers
 -- The acting driver and the one who holds it.

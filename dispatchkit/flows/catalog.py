@@ -20,10 +20,13 @@ from dispatchkit.store.contract import Store
 FEATURES: Mapping[str, str] = {
     "reassignment": "dispatchkit.decide.reassignment.policy",
     "offers": "dispatchkit.decide.offers.policy",
+    "escalation": "dispatchkit.decide.escalation.policy",
     "routes": "dispatchkit.decide.routes.policy",
 }
 # Rooms that only answer acts.
-ANSWERING: Mapping[str, str] = {}
+ANSWERING: Mapping[str, str] = {
+    "deliveries": "dispatchkit.decide.deliveries.policy",
+}
 # Upkeep that runs like a sweep, under its own lock and with its line in the ledger, but decides nothing.
 JOBS: Mapping[str, str] = {}
 SWEEPS = (*FEATURES, *JOBS)

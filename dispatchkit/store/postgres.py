@@ -88,7 +88,9 @@ class PostgresStore:
         """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`; then the clock."""
         with self._connected() as on, on.begin():
             on.execute(query("tell_actor"), {"actor": actor})
-            on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]})
+            there = on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]}).all()
+            if not there and root[1]:  # yet to be born: a second who would bear it waits, and then finds it
+                on.execute(query("lock_unborn"), {"row": f"{root[0]} {root[1]}"})
             wanted = set(drivers)
             if root[0] == "delivery":
                 on.execute(query("lock_pending"), {"id": root[1]})

@@ -55,6 +55,10 @@ SELECT set_config('dk.run_id', :run, true), set_config('dk.reason', :reason, tru
 -- Who says to be acting; the login is recorded beside it by the database itself.
 SELECT set_config('dk.actor', :actor, true)
 
+-- name: lock_unborn
+-- Lock a row that is not there by its name, until the transaction ends.
+SELECT pg_advisory_xact_lock(1684733954, hashtext(:row))
+
 -- name: holder
 -- Who holds a delivery, read after its lock.
 SELECT driver_id FROM dk.deliveries WHERE id = :id AND driver_id IS NOT NULL

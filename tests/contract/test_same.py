@@ -54,7 +54,12 @@ def test_every_read_of_an_act_is_the_same_frame(pair):
     offers = databases.city_frames()["driver_offers"].sort("state", "id").unique("state", keep="first").sort("id")
     rows = 0
     for offer in offers.iter_rows(named=True):
-        args = {"delivery": offer["delivery_id"], "driver": offer["driver_id"], "since": databases.NOW - act.LOOK_BACK}
+        args = {
+            "delivery": offer["delivery_id"],
+            "driver": offer["driver_id"],
+            "order": offer["delivery_id"] % 10_000_000,
+            "since": databases.NOW - act.LOOK_BACK,
+        }
         root = ("delivery", offer["delivery_id"])
         with (
             memory.acting(root, drivers=[], actor="test") as one,

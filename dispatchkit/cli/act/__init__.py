@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from dispatchkit.cli.act import offer, reassign
+from dispatchkit.cli.act import delivery, offer, reassign
 
 GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
     "offer": ("A driver answers an offer.", (offer,)),
-    "delivery": ("What happens to a delivery.", (reassign,)),
+    "delivery": ("What happens to a delivery.", (delivery, reassign)),
 }
 
 
@@ -19,6 +19,6 @@ def register(app: typer.Typer) -> None:
         group = typer.Typer(help=told, no_args_is_help=True, rich_markup_mode=None)
         for part in parts:
             for command in part.COMMANDS:
-                group.command()(command)
+                group.command(command.__name__.strip("_").replace("_", "-"))(command)
         act.add_typer(group, name=word)
     app.add_typer(act, name="act")

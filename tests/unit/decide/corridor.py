@@ -7,14 +7,18 @@ from typing import Any
 
 import polars as pl
 
+from dispatchkit.flows import act
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.feature import Event, Feature, Frames
 from dispatchkit.kernel.group import STATE
 from dispatchkit.kernel.machine import BIRTH
 from dispatchkit.kernel.sql import bind, parse
-from dispatchkit.kernel.states import ACTIVE, CASE_OPEN
+from dispatchkit.kernel.states import ACTIVE
 from dispatchkit.kernel.tables import ENTITIES, TABLES
-from tests.builders import Tables
+from tests.builders import NOW, Tables
+
+ACTS = parse(act.SQL.read_text())
+LOCKED = {name: ACTS[name] for name in act.NEIGHBOURS}
 
 
 def gather(feature: Feature[Any], tables: Tables, now: datetime, *, check: bool = True) -> dict[str, pl.DataFrame]:
@@ -29,28 +33,17 @@ def gather(feature: Feature[Any], tables: Tables, now: datetime, *, check: bool 
     return {name: pl.DataFrame(contract.validate(frames[name])) for name, contract in feature.reads.items()}
 
 
-def locked(tables: Tables, event: Event) -> Frames:
-    """Return the rows that an act on one delivery locks."""
+def locked(tables: Tables, event: Event, now: datetime = NOW) -> Frames:
+    """Return the rows that an act locks, by the queries of the real corridor."""
     offers = tables["driver_offers"].filter(pl.col("id") == (event.offer_id or -1))
-    delivery_id = event.delivery_id or (offers["delivery_id"][0] if offers.height else -1)
-    delivery = tables["deliveries"].filter(pl.col("id") == delivery_id)
-    people = [event.driver_id, event.args.get("to"), *delivery["driver_id"]]
-    drivers = tables["drivers"].filter(pl.col("id").is_in([p for p in people if p]))
-    of_delivery = pl.col("delivery_id") == delivery_id
-    return {
-        "delivery": delivery,
-        "order": tables["orders"].filter(pl.col("id").is_in(delivery["order_id"].implode())),
-        "offers": tables["driver_offers"].filter(of_delivery),
-        "episode": tables["unassigned_orders"].filter(of_delivery & (pl.col("state") == "OPEN")),
-        "case": tables["reassignment_cases"].filter(of_delivery & pl.col("state").is_in(sorted(CASE_OPEN))),
-        "drivers": drivers,
-        "held": tables["deliveries"].filter(
-            pl.col("driver_id").is_in(drivers["id"].implode()) & pl.col("state").is_in(sorted(ACTIVE))
-        ),
-        "pending": tables["driver_offers"].filter(
-            (pl.col("driver_id") == (event.driver_id or -1)) & (pl.col("state") == "PENDING")
-        ),
+    args = {
+        "delivery": event.delivery_id or (offers["delivery_id"][0] if offers.height else 0),
+        "driver": event.driver_id or event.args.get("to") or 0,
+        "order": event.args.get("order") or 0,
+        "since": now - act.LOOK_BACK,
     }
+    context = pl.SQLContext(tables, eager=True)
+    return {name: context.execute(bind(query, args)) for name, query in LOCKED.items()}
 
 
 def apply(tables: Tables, changes: list[Change] | tuple[Change, ...]) -> Tables:

@@ -1,0 +1,102 @@
+"""Who holds the goods: a pickup by a driver it was taken from, and a rescue, by operations only."""
+
+from __future__ import annotations
+
+from dispatchkit.decide.deliveries.model import Delivery, Episode, Offer, Scene, closed, refused
+from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.kernel.feature import Answer
+from dispatchkit.kernel.group import Values, rows
+from dispatchkit.kernel.search import close_search, withdraw
+from dispatchkit.kernel.states import AWAY, CUSTODY, OPEN
+from dispatchkit.kernel.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
+
+
+def picked_up_by_another(scene: Scene) -> Answer:
+    """Return what it means that a driver who has not got the delivery says that he has picked it up.
+
+    One from whom it was taken really has the goods: while nobody else is assigned, custody wins. Else nothing changes
+    and a person has to look: a ticket, once. To anybody else the delivery is as good as missing.
+    """
+    driver = scene.driver(scene.event.driver_id)
+    if driver is None or not scene.had_it(driver):
+        return refused("NOT_FOUND")
+    if scene.delivery.state == "CANCELLED":
+        return closed(scene.delivery)
+    slot = scene.free_slot(driver)
+    if scene.delivery.state in OPEN and slot is not None:
+        return _restore(scene, driver, slot)
+    return _conflict(scene)
+
+
+def _restore(scene: Scene, driver: Driver, slot: int) -> Answer:
+    """Give the delivery back to the driver who holds the goods; its search and every offer for it are over."""
+    delivery, group = scene.delivery, scene.group()
+    withdraw(group, rows(scene.frames["offers"], Offer), "TAKEN_BY_OTHER")
+    after: Values = {"state": "PICKED_UP", "driver_id": driver.id, "slot": slot, "picked_up_at": scene.at}
+    told = {"deliveryId": delivery.id, "driverId": driver.id, "at": scene.at}
+    group.change("delivery", delivery, "delivery_picked_up", "CUSTODY_RESTORED", after, payload=told)
+    group.change("driver", driver, "driver_given", "CUSTODY_RESTORED", {"timeouts": 0})
+    close_search(group, rows(scene.frames["episode"], Episode), "CUSTODY", "CUSTODY_RESTORED")
+    return Answer("CUSTODY_RESTORED", tuple(group.changes))
+
+
+def _conflict(scene: Scene) -> Answer:
+    delivery, group = scene.delivery, scene.group()
+    raised = ticket_id(delivery.id, delivery.episode, 2, CUSTODY_CONFLICT)
+    if raised not in scene.frames["raised"]["id"]:
+        open_ticket(group, delivery.id, delivery.episode, 2, CUSTODY_CONFLICT, scene.now)
+    return Answer("CUSTODY_CONFLICT", tuple(group.changes), refused=True)
+
+
+def rescue(scene: Scene) -> Answer:
+    """Return what comes of operations approving that goods under way change hands; the driver holds them till then."""
+    delivery = scene.delivery
+    if delivery.state == "RESCUE":
+        return Answer("OK_REPLAY")
+    if delivery.state not in CUSTODY:
+        return closed(delivery)
+    reason = str(scene.event.args["reason"])
+    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "reason": reason}
+    group = scene.group()
+    group.change("delivery", delivery, "delivery_rescue_approved", reason, {"state": "RESCUE"}, payload=told)
+    return Answer("OK", tuple(group.changes))
+
+
+def handover(scene: Scene) -> Answer:
+    """Return what comes of a rescued delivery's goods reaching another driver, who must be on duty with a free slot.
+
+    The delivery's episode ends with the driver who had accepted in it. Its times stay: the goods were picked up once.
+    """
+    delivery, driver = scene.delivery, scene.driver(scene.event.driver_id)
+    if driver is None:
+        return refused("NOT_FOUND")
+    if delivery.driver_id == driver.id and delivery.state in CUSTODY:
+        return Answer("OK_REPLAY")
+    if delivery.state != "RESCUE":
+        return closed(delivery)
+    slot = delivery.slot if delivery.driver_id == driver.id else scene.free_slot(driver)
+    if slot is None or driver.duty in (*AWAY, "SUSPENDED"):
+        return refused("DRIVER_UNAVAILABLE")
+    return _hand(scene, delivery, driver, slot)
+
+
+def _hand(scene: Scene, delivery: Delivery, driver: Driver, slot: int) -> Answer:
+    group = scene.group()
+    another = delivery.driver_id != driver.id
+    told = {"deliveryId": delivery.id, "from": delivery.driver_id, "driverId": driver.id}
+    group.change(
+        "delivery",
+        delivery,
+        "delivery_handed_over",
+        "RESCUE",
+        {
+            "state": "PICKED_UP",
+            "driver_id": driver.id,
+            "slot": slot,
+            "episode": delivery.episode + another,
+            "arrived_dropoff_at": None,
+        },
+        payload=told,
+    )
+    group.change("driver", driver, "driver_given", "RESCUE", {"timeouts": driver.timeouts})  # his version moves
+    return Answer("OK", tuple(group.changes))

@@ -1,0 +1,109 @@
+"""The words of deliveries: parameters, the locked rows around one delivery, and the chain that it passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dispatchkit.kernel.dispatch import Dispatch, Driver
+from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.group import Group, rows
+from dispatchkit.kernel.states import ACTIVE
+
+TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
+CHAIN = (*TO_PICKUP, "PICKED_UP", "EN_ROUTE_DROPOFF", "ARRIVED_DROPOFF", "DELIVERED")
+HOLDS_GOODS = ACTIVE - set(TO_PICKUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Dispatch):
+    """When a search begins and how far ahead a phone's clock may be: the shared parameters, none of our own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A delivery's row as far as an act changes it."""
+
+    id: int
+    order_id: int
+    replaces: int | None
+    state: str
+    episode: int
+    driver_id: int | None
+    slot: int | None
+    assigned_at: datetime | None
+    started_at: datetime | None
+    arrived_pickup_at: datetime | None
+    picked_up_at: datetime | None
+    arrived_dropoff_at: datetime | None
+    ended_at: datetime | None
+    ended_by: str | None
+    ended_while: str | None
+    liable: str | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An offer's row as far as withdrawing it, and knowing who once accepted, needs it."""
+
+    id: int
+    driver_id: int
+    state: str
+    cause: str | None
+    responded_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """The open search of a delivery."""
+
+    id: int
+    state: str
+    closed_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One act on one delivery. at: when it happened, by the driver's clock if he told, never later than `now`."""
+
+    frames: Frames
+    event: Event
+    delivery: Delivery
+    at: datetime
+    now: datetime
+
+    @property
+    def by(self) -> str:
+        """Return which party acts."""
+        return "driver" if self.event.driver_id else "ops"
+
+    def group(self) -> Group:
+        return Group(("delivery", self.delivery.id), self.now)
+
+    def driver(self, id: int | None) -> Driver | None:
+        return next((d for d in rows(self.frames["drivers"], Driver) if d.id == id), None)
+
+    def free_slot(self, driver: Driver) -> int | None:
+        """Return the lowest slot of a driver that no active delivery occupies, None if his hands are full."""
+        held = self.frames["held"].iter_rows(named=True)
+        taken = {row["slot"] for row in held if row["driver_id"] == driver.id}
+        return next((slot for slot in range(1, driver.max_stack + 1) if slot not in taken), None)
+
+    def had_it(self, driver: Driver) -> bool:
+        """Return whether a driver once had this delivery: it was taken from him, or he had accepted it."""
+        released = ((row["driver_id"], row["released_at"]) for row in self.frames["cases"].iter_rows(named=True))
+        accepted = (o.driver_id for o in rows(self.frames["offers"], Offer) if o.state == "ACCEPTED")
+        return driver.id in accepted or any(who == driver.id and at is not None for who, at in released)
+
+
+def refused(code: str) -> Answer:
+    """Return a refusal by name, which changes nothing."""
+    return Answer(code, refused=True)
+
+
+def closed(delivery: Delivery) -> Answer:
+    """Return the refusal of an act that a delivery's state does not allow."""
+    return refused("DELIVERY_CANCELLED" if delivery.state == "CANCELLED" else "ILLEGAL_TRANSITION")
