@@ -1,0 +1,83 @@
+-- name: episodes
+-- Open searches and how far each has climbed.
+SELECT id, delivery_id, episode, state, opened_at, closed_at, level, level_due_at, level_at, acked_at, snoozed_until,
+       reminders, reminded_at, cause, version
+FROM unassigned_orders
+WHERE state = 'OPEN'
+ORDER BY id
+
+-- name: deliveries
+-- Deliveries that seek a driver, with the two places and the two times that slack is made of.
+SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.ended_at, d.ended_by, d.ended_while, d.version,
+       o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon
+FROM deliveries AS d
+JOIN orders AS o ON o.id = d.order_id
+JOIN merchants AS m ON m.id = o.merchant_id
+WHERE d.state IN ('UNASSIGNED', 'OFFERING')
+ORDER BY d.id
+
+-- name: offers
+-- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who is being asked.
+SELECT id, delivery_id, driver_id, episode, attempt, state, cause, responded_at, version
+FROM driver_offers
+WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
+ORDER BY id
+
+-- name: releases
+-- Why a delivery that seeks a driver was taken from the one it had.
+SELECT id, delivery_id, driver_id, episode, trigger
+FROM reassignment_cases
+WHERE released_at IS NOT NULL AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
+ORDER BY id
+
+-- name: tickets
+-- Open tickets, and how the search of each stands by now.
+SELECT t.id, t.delivery_id, t.cause, t.state, t.closed_at, t.closed_by, t.version, e.state AS search
+FROM support_tickets AS t
+LEFT JOIN unassigned_orders AS e ON e.delivery_id = t.delivery_id AND e.episode = t.episode
+WHERE t.state = 'OPEN'
+ORDER BY t.id
+
+-- name: stranded
+-- Deliveries whose goods are with a suspended driver.
+SELECT d.id, d.episode, d.driver_id, r.duty_since
+FROM deliveries AS d
+JOIN drivers AS r ON r.id = d.driver_id
+WHERE d.state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RETURNING') AND r.duty = 'SUSPENDED'
+ORDER BY d.id
+
+-- name: told
+-- Tickets that have said so, closed ones too: a person who closed one knows.
+SELECT id
+FROM support_tickets
+WHERE cause = 'DRIVER_SUSPENDED'
+  AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RETURNING'))
+ORDER BY id
+
+-- name: drivers
+-- Drivers on duty: those who could still come.
+SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+FROM drivers
+WHERE duty = 'ON_DUTY'
+ORDER BY id
+
+-- name: pings
+-- The last position of each driver, if it is recent.
+SELECT DISTINCT ON (driver_id) driver_id, at, id, lat, lon
+FROM driver_locations
+WHERE at >= :recent AND at <= :now
+ORDER BY driver_id, at DESC, id DESC
+
+-- name: held
+-- Deliveries that occupy a driver's slot.
+SELECT id, driver_id
+FROM deliveries
+WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')
+ORDER BY id
+
+-- name: pending
+-- Offers that wait for an answer: their drivers are spoken for.
+SELECT id, driver_id
+FROM driver_offers
+WHERE state = 'PENDING'
+ORDER BY id
