@@ -84,7 +84,8 @@ def _once(
     store: Store, settings: Settings, feature: Feature[Any], event: Event, delivery: int, dry_run: bool
 ) -> Acted | None:
     """Return the answer, or None if the driver's pending offer is no longer about the delivery that was locked."""
-    root = ("delivery", delivery) if event.offer_id or event.delivery_id else ("driver", event.driver_id or 0)
+    of_driver = event.driver_id and not (event.offer_id or event.delivery_id)
+    root = ("driver", event.driver_id or 0) if of_driver else ("delivery", delivery)
     drivers = [event.driver_id] if event.driver_id else []
     with store.acting(("delivery", delivery), drivers=drivers, actor=event.actor) as acting:
         args: Args = {
@@ -109,13 +110,14 @@ def _once(
 
 
 def _located(store: Store, event: Event) -> Event:
-    """Return the event with the delivery it is about: the one that is to be born, or the one its offer belongs to."""
+    """Return the event with the delivery it is about: the one to be born, or the one its offer or ticket belongs to."""
     if order := event.args.get("order"):  # the same order asks for the same delivery, so it is born once
         return replace(event, delivery_id=key("delivery", order, event.args.get("replaces") or 0))
-    if event.offer_id is None:
-        return event
-    found = store.read({"offer": queries(SQL)["delivery_of_offer"]}, {"offer": event.offer_id})["offer"]
-    return replace(event, delivery_id=found["delivery_id"][0]) if found.height else event
+    for what, given in (("offer", event.offer_id), ("ticket", event.args.get("ticket"))):
+        if given is not None:
+            found = store.read({what: queries(SQL)[f"delivery_of_{what}"]}, {what: given})[what]
+            return replace(event, delivery_id=found["delivery_id"][0]) if found.height else event
+    return event
 
 
 def _asked_about(store: Store, driver: int | None) -> int:

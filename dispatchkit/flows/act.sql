@@ -2,6 +2,10 @@
 -- The delivery an offer belongs to.
 SELECT id, delivery_id, driver_id FROM driver_offers WHERE id = :offer
 
+-- name: delivery_of_ticket
+-- The delivery a ticket belongs to.
+SELECT id, delivery_id FROM support_tickets WHERE id = :ticket
+
 -- name: delivery
 -- The delivery itself.
 SELECT * FROM deliveries WHERE id = :delivery

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from dispatchkit.cli.act import delivery, offer, reassign
+from dispatchkit.cli.act import delivery, escalation, offer, reassign, ticket
 
 GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
     "offer": ("A driver answers an offer.", (offer,)),
-    "delivery": ("What happens to a delivery.", (delivery, reassign)),
+    "delivery": ("What happens to a delivery.", (delivery, reassign, escalation)),
+    "ticket": ("What a person has to look at.", (ticket,)),
 }
 
 
