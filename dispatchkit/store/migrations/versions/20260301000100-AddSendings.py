@@ -1,4 +1,4 @@
-"""sendings: what became of each outbox event at each sender."""
+"""What became of each outbox event at each sender; what a refused act met."""
 
 from dispatchkit.store.migrations.steps import run_down, run_up
 
