@@ -91,8 +91,10 @@ class Acting(Protocol):
         """Write the act's changes, `reason` beside them in the audit trail; the rows are locked, so none is stale."""
         ...
 
-    def refuse(self, event: str, root: tuple[str, int], code: str) -> None:
-        """Record that an act was refused, and by which rule."""
+    def refuse(
+        self, event: str, root: tuple[str, int], code: str, *, was: str | None = None, offer_id: int | None = None
+    ) -> None:
+        """Record that an act was refused and by which rule; `was`: the state that the offer, else the root, was in."""
         ...
 
 

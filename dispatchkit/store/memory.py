@@ -198,5 +198,8 @@ class _MemoryActing:
             fit(change)
         self._store.commit("act", changes, decided=False)
 
-    def refuse(self, event: str, root: tuple[str, int], code: str) -> None:
-        self._store.refusals.append({"actor": self._actor, "event": event, "root": root, "code": code})
+    def refuse(
+        self, event: str, root: tuple[str, int], code: str, *, was: str | None = None, offer_id: int | None = None
+    ) -> None:
+        told = {"actor": self._actor, "event": event, "root": root, "code": code, "was": was, "offer_id": offer_id}
+        self._store.refusals.append(told)

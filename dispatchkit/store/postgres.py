@@ -186,10 +186,12 @@ class PostgresActing:
         """Write the act's changes; the audit trail keeps the reason."""
         Writer(self._on, reason, None).act(changes)
 
-    def refuse(self, event: str, root: tuple[str, int], code: str) -> None:
+    def refuse(
+        self, event: str, root: tuple[str, int], code: str, *, was: str | None = None, offer_id: int | None = None
+    ) -> None:
         """Record a refusal; it commits with the transaction."""
         values = {"actor": self._actor, "event": event, "root": root[0], "id": root[1], "code": code}
-        self._on.execute(query("write_refusal"), values)
+        self._on.execute(query("write_refusal"), values | {"was": was, "offer": offer_id})
 
 
 def _let_go(on: Connection, sweep: str) -> None:

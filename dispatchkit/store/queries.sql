@@ -87,8 +87,8 @@ FROM unnest(CAST(:event AS text[]), CAST(:root AS text[]), CAST(:root_id AS bigi
   CAST(:did AS bytea[]), CAST(:payload AS text[])) AS s(event, root, root_id, id, did, payload)
 
 -- name: write_refusal
--- Who asked for what, and the rule that refused.
-INSERT INTO dk.refusals (actor, event, root, root_id, code) VALUES (:actor, :event, :root, :id, :code)
+-- Who asked for what, in which state that was, and the rule that refused.
+INSERT INTO dk.refusals (actor, event, root, root_id, code, was, offer_id) VALUES (:actor, :event, :root, :id, :code, :was, :offer)
 
 -- name: snapshot
 -- The instant, snapshot and database an export belongs to.
