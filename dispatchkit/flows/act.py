@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import queries
 from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.change import Change, plain
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import TryLater
-from dispatchkit.kernel.feature import Answer, Event, Feature
+from dispatchkit.kernel.errors import IllegalTransition, TryLater
+from dispatchkit.kernel.feature import Answer, Event, Feature, Frames
 from dispatchkit.store.contract import Args, Store
 
 SQL = Path(__file__).with_name("act.sql")
@@ -52,6 +54,7 @@ class Acted:
             "event": self.event.name,
             "actor": self.event.actor,
             "code": self.answer.code,
+            "told": plain(self.answer.told),
             "refused": self.answer.refused,
             "dry_run": self.dry_run,
             "now": rfc3339(self.now),
@@ -100,13 +103,33 @@ def _once(
             return None
         answer = Answer("NOT_FOUND", refused=True)
         if feature.respond and not (event.offer_id and not delivery):
-            answer = feature.respond(frames, event, catalog.params(feature, settings), acting.now)
+            answer = _answer(feature, frames, event, settings, acting.now)
         if not dry_run:
             if answer.refused:
-                acting.refuse(event.name, root, answer.code)
+                acting.refuse(event.name, root, answer.code, was=_was(frames, event), offer_id=event.offer_id)
             if answer.changes:
                 acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
         return Acted(event, answer, acting.now, dry_run)
+
+
+def _answer(feature: Feature[Any], frames: Frames, event: Event, settings: Settings, now: datetime) -> Answer:
+    """Return the room's answer; a step that no machine knows is refused by name, and so recorded, like any other."""
+    assert feature.respond is not None
+    try:
+        return feature.respond(frames, event, catalog.params(feature, settings), now)
+    except IllegalTransition:
+        return Answer("ILLEGAL_TRANSITION", refused=True)
+
+
+def _was(frames: Frames, event: Event) -> str | None:
+    """Return the state of what the event asks about: the offer, the delivery or the driver's duty; None if missing."""
+    name, column, wanted = "drivers", "duty", event.driver_id
+    if event.offer_id:
+        name, column, wanted = "offers", "state", event.offer_id
+    elif event.delivery_id:
+        name, column, wanted = "delivery", "state", event.delivery_id
+    found = frames[name].filter(pl.col("id") == (wanted or 0))[column]
+    return str(found[0]) if found.len() else None
 
 
 def _located(store: Store, event: Event) -> Event:

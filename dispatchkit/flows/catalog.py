@@ -14,10 +14,12 @@ from dispatchkit import config
 from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Feature, Report, Travel
+from dispatchkit.senders.params import Outbox, ways
 from dispatchkit.store.contract import Store
 
 # Sweeps in the order of one cycle: who is there, what stalls, what is open, what stays open, in which order to drive.
 FEATURES: Mapping[str, str] = {
+    "availability": "dispatchkit.decide.availability.policy",
     "reassignment": "dispatchkit.decide.reassignment.policy",
     "offers": "dispatchkit.decide.offers.policy",
     "escalation": "dispatchkit.decide.escalation.policy",
@@ -28,10 +30,12 @@ ANSWERING: Mapping[str, str] = {
     "deliveries": "dispatchkit.decide.deliveries.policy",
 }
 # Upkeep that runs like a sweep, under its own lock and with its line in the ledger, but decides nothing.
-JOBS: Mapping[str, str] = {}
+JOBS: Mapping[str, str] = {
+    "outbox": "dispatchkit.flows.outbox",
+}
 SWEEPS = (*FEATURES, *JOBS)
 FLAGS = tuple(FEATURES)
-TABLES = ("dispatch", "travel", *FEATURES, *ANSWERING, *JOBS)
+TABLES = ("dispatch", "travel", "senders", *FEATURES, *ANSWERING, *JOBS)
 
 
 class Job(Protocol):
@@ -91,6 +95,8 @@ def settings(files: Sequence[Path] = ()) -> config.Settings:
         found.flag(name)
     found.params("travel", TravelParams)
     found.params("dispatch", Dispatch)
+    found.params("outbox", Outbox)
+    ways(found)
     _ = found.market, found.database
     return found
 

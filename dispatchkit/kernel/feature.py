@@ -56,11 +56,13 @@ class Answer:
     """What an act came to: a result code (semantics, section 3) and the changes, none for a replay.
 
     A refused act changes nothing of what it asked for, but it may leave a ticket for a person.
+    told: what else the answer says, fit for JSON, such as when to ask again.
     """
 
     code: str
     changes: tuple[Change, ...] = ()
     refused: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Explain(Protocol[P]):

@@ -1,3 +1,12 @@
+-- name: availability
+-- Breaks that ran out unsaid, planned ends of shifts that have passed, and who waits with empty hands to rest or leave.
+SELECT min(due) FROM (
+  SELECT r.break_until AS due FROM dk.drivers r WHERE r.duty = 'ON_BREAK' AND r.break_until <= dk.clock() AND NOT EXISTS (
+    SELECT FROM dk.driver_availability_history h WHERE h.driver_id = r.id AND h.until IS NULL AND h.reason = 'BREAK_EXPIRED')
+  UNION ALL SELECT shift_end FROM dk.drivers WHERE duty IN ('ON_DUTY', 'BREAK_PENDING', 'ON_BREAK', 'FORCED_OFF') AND shift_end <= dk.clock()
+  UNION ALL SELECT r.duty_since FROM dk.drivers r WHERE r.duty IN ('BREAK_PENDING', 'ENDING_SHIFT')
+    AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active)) x
+
 -- name: offers
 -- Offers past their deadline, and deliveries that should seek a driver by now.
 SELECT min(due) FROM (SELECT hard_deadline AS due FROM dk.driver_offers WHERE state = 'PENDING' AND hard_deadline <= dk.clock()
@@ -11,6 +20,10 @@ SELECT min(grace_until) FROM dk.reassignment_cases WHERE state = 'GRACE' AND gra
 -- Assignments without a plan for their driver.
 SELECT min(d.assigned_at) FROM dk.deliveries d WHERE d.active
   AND NOT EXISTS (SELECT FROM dk.route_optimization_data r WHERE r.driver_id = d.driver_id AND r.state = 'PLANNED')
+
+-- name: outbox
+-- Events that no sender has been given yet.
+SELECT min(o.at) FROM dk.outbox o WHERE o.sent_at IS NULL AND NOT EXISTS (SELECT FROM dk.sendings s WHERE s.outbox_id = o.id)
 
 -- name: last_ok
 -- The last finished run of each sweep, and the latest instant one reasoned at.

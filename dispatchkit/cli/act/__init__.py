@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from dispatchkit.cli.act import delivery, escalation, offer, reassign, ticket
+from dispatchkit.cli.act import delivery, driver, escalation, offer, reassign, ticket
 
 GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
     "offer": ("A driver answers an offer.", (offer,)),
+    "driver": ("A driver comes, rests and goes.", (driver,)),
     "delivery": ("What happens to a delivery.", (delivery, reassign, escalation)),
     "ticket": ("What a person has to look at.", (ticket,)),
 }

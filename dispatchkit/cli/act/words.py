@@ -30,6 +30,7 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
     """Have one event answered, show the answer, and exit 3 if it was refused."""
     from dispatchkit.flows import database
     from dispatchkit.flows.act import act
+    from dispatchkit.kernel.change import plain
     from dispatchkit.kernel.feature import Event
 
     settings = call(ctx).settings()
@@ -39,6 +40,8 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
         show.document(result.document())
     else:
         show.line(result.answer.code)
+        for name, value in plain(result.answer.told).items():
+            show.line(f"{name} {value}")
         rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
         if rows:
             show.table(("event", "row", "version", "reason"), rows)

@@ -61,16 +61,17 @@ def apply(tables: Tables, changes: list[Change] | tuple[Change, ...]) -> Tables:
 
 
 def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
-    machine, column = STATE[change.entity]
+    machine, column = STATE.get(change.entity, (None, "duty"))  # an interval of duty keeps the one it was born with
     if change.version == 0:
         assert change.id not in state, f"{change.entity} {change.id} is born twice"
-        machine.step(BIRTH, str(change.after[column]))
+        if machine:
+            machine.step(BIRTH, str(change.after[column]))
         state[change.id] = {"id": change.id, **change.after, "version": 1}
         return
     row = state[change.id]
     assert row["version"] == change.version, f"{change.entity} {change.id} is at {row['version']}, not {change.version}"
     assert {name: row[name] for name in change.after} == dict(change.before)
-    if change.after.get(column, row[column]) != row[column]:
+    if machine and change.after.get(column, row[column]) != row[column]:
         machine.step(row[column], str(change.after[column]))
     row.update(change.after, version=row["version"] + 1)
 

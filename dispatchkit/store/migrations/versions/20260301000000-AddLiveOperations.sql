@@ -30,7 +30,9 @@ END $$;
 ALTER TABLE dk.driver_offers ADD COLUMN boost_cents bigint NOT NULL DEFAULT 0 CHECK (boost_cents >= 0),
   ADD CONSTRAINT boost_is_part_of_pay CHECK (boost_cents <= pay_cents);
 ALTER TABLE dk.driver_availability_history ADD COLUMN shift_end timestamptz;
+CREATE INDEX duties_of_driver ON dk.driver_availability_history (driver_id, until);
 ALTER TABLE dk.deliveries ADD COLUMN liable text;
+CREATE INDEX deliveries_of_driver ON dk.deliveries (driver_id, ended_at);
 ALTER TABLE dk.unassigned_orders ADD COLUMN level_due_at timestamptz, ADD COLUMN level_at timestamptz, ADD COLUMN acked_at timestamptz,
   ADD COLUMN snoozed_until timestamptz, ADD COLUMN reminders bigint NOT NULL DEFAULT 0 CHECK (reminders >= 0), ADD COLUMN reminded_at timestamptz,
   ADD COLUMN cause text;
@@ -120,6 +122,7 @@ SELECT dk.watch('driver_offers', 'state',
   '{id,delivery_id,driver_id,episode,attempt,ask,mode,pay_cents,distance_m,payload,payload_sha256,sent_at,expires_at,hard_deadline}');
 DROP TRIGGER a_guard ON dk.driver_availability_history;
 SELECT dk.watch('driver_availability_history', 'duty', '{id,driver_id,duty,since}');
+DROP INDEX dk.duties_of_driver, dk.deliveries_of_driver;
 ALTER TABLE dk.driver_offers DROP COLUMN boost_cents;
 ALTER TABLE dk.driver_availability_history DROP COLUMN shift_end;
 ALTER TABLE dk.deliveries DROP COLUMN liable;
