@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import Delivery, Episode, Offer, Scene, closed, refused
-from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.decide.deliveries.model import Delivery, Driver, Episode, Offer, Scene, closed, refused
+from dispatchkit.kernel.duty import Duty, turn
 from dispatchkit.kernel.feature import Answer
-from dispatchkit.kernel.group import Values, rows
+from dispatchkit.kernel.group import Group, Values, rows
 from dispatchkit.kernel.search import close_search, withdraw
 from dispatchkit.kernel.states import AWAY, CUSTODY, OPEN
 from dispatchkit.kernel.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
 
+BACK = {  # nobody rests or is off duty while he holds goods; who had left is not asked for more
+    "ON_BREAK": ("ON_DUTY",),
+    "OFF_DUTY": ("ON_DUTY", "ENDING_SHIFT"),
+    "FORCED_OFF": ("ON_DUTY", "ENDING_SHIFT"),
+}
 
 def picked_up_by_another(scene: Scene) -> Answer:
     """Return what it means that a driver who has not got the delivery says that he has picked it up.
@@ -35,9 +40,18 @@ def _restore(scene: Scene, driver: Driver, slot: int) -> Answer:
     after: Values = {"state": "PICKED_UP", "driver_id": driver.id, "slot": slot, "picked_up_at": scene.at}
     told = {"deliveryId": delivery.id, "driverId": driver.id, "at": scene.at}
     group.change("delivery", delivery, "delivery_picked_up", "CUSTODY_RESTORED", after, payload=told)
-    group.change("driver", driver, "driver_given", "CUSTODY_RESTORED", {"timeouts": 0})
+    _back_on_duty(group, scene, driver)
     close_search(group, rows(scene.frames["episode"], Episode), "CUSTODY", "CUSTODY_RESTORED")
     return Answer("CUSTODY_RESTORED", tuple(group.changes))
+
+
+def _back_on_duty(group: Group, scene: Scene, driver: Driver) -> None:
+    """Write the row of a driver who was given goods; one who had left or rests is back until he has delivered them."""
+    if driver.duty not in BACK:
+        group.change("driver", driver, "driver_given", "CUSTODY_RESTORED", {"timeouts": 0})
+    last = next((d for d in rows(scene.frames["duties"], Duty) if d.driver_id == driver.id and d.until is None), None)
+    for duty in BACK.get(driver.duty, ()):
+        last = turn(group, driver, last, duty, "CUSTODY_RESTORED", scene.now, shift_end=driver.shift_end)
 
 
 def _conflict(scene: Scene) -> Answer:

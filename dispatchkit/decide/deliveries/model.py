@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dispatchkit.kernel.dispatch import Dispatch, Driver
+from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.feature import Answer, Event, Frames
 from dispatchkit.kernel.group import Group, rows
 from dispatchkit.kernel.states import ACTIVE
@@ -52,6 +52,20 @@ class Offer:
     state: str
     cause: str | None
     responded_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """A driver's row as far as giving him goods, or a duty with them, changes it."""
+
+    id: int
+    duty: str
+    duty_since: datetime | None
+    break_until: datetime | None
+    shift_end: datetime | None
+    max_stack: int
+    timeouts: int
     version: int
 
 

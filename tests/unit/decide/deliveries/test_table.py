@@ -1,0 +1,91 @@
+"""The table of states (semantics 2.1) against the acts: each act in each state, legal or refused, nothing between."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.decide.deliveries.model import CHAIN, HOLDS_GOODS, TO_PICKUP
+from dispatchkit.decide.deliveries.policy import ACTS
+from dispatchkit.decide.deliveries.steps import STEPS
+from dispatchkit.kernel.states import DELIVERY
+from tests.builders import Rows, a_driver, an_offer, city
+from tests.unit.decide.corridor import apply
+from tests.unit.decide.deliveries.told import a_job, tell
+
+LEADS = {act: to for act, (to, _, _) in STEPS.items()} | {
+    "fail": "FAILED",
+    "return": "RETURNING",
+    "returned": "RETURNED",
+    "rescue": "RESCUE",
+    "handover": "PICKED_UP",
+}
+BEYOND_PICKUP = set(CHAIN[CHAIN.index("PICKED_UP") + 1 :])
+ELSEWHERE = {  # what only a sweep, the offers or the reassignment may do, and what only an import may
+    *((state, "UNASSIGNED") for state in ("CREATED", "SCHEDULED", "OFFERING", *TO_PICKUP)),
+    ("CREATED", "SCHEDULED"),
+    ("UNASSIGNED", "OFFERING"),
+    *((state, to) for state in ("UNASSIGNED", "OFFERING") for to in ("ASSIGNED", "UNFULFILLED")),
+    *((state, to) for state in TO_PICKUP for to in BEYOND_PICKUP),
+}
+RESTORED = {("UNASSIGNED", "PICKED_UP"), ("OFFERING", "PICKED_UP")}  # shown in test_custody.py
+
+
+def target(act: str, state: str) -> str:
+    """Return the state that an act leads to."""
+    if act == "cancel":
+        return "RETURNING" if state in HOLDS_GOODS else "CANCELLED"
+    return LEADS[act]
+
+
+def legal(act: str, state: str) -> bool:
+    """Return whether the table allows an act in a state, told by operations or the driver who holds the delivery."""
+    to = target(act, state)
+    if (state, to) in ELSEWHERE | RESTORED:
+        return False
+    if to == "PICKED_UP" and (state == "RESCUE") != (act == "handover"):
+        return False  # goods change hands by a handover, which nothing but a rescue allows
+    return DELIVERY.allows(state, to)
+
+
+def town(state: str) -> Rows:
+    asked = an_offer(5, driver=9) if state == "OFFERING" else []
+    return [*a_job(state), *asked, *a_driver(7), *a_driver(8)]
+
+
+def answer(act: str, state: str):
+    tables = city(town(state))
+    return tables, tell(tables, act, driver=8 if act == "handover" else None)
+
+
+PAIRS = [(act, state) for act in ACTS for state in sorted(DELIVERY.states)]
+LEGAL = [pair for pair in PAIRS if legal(*pair)]
+
+
+@pytest.mark.parametrize(("act", "state"), LEGAL)
+def test_an_act_that_the_table_lists_moves_the_delivery(act, state):
+    tables, given = answer(act, state)
+    assert (given.code, given.refused) == ("OK", False)
+    assert apply(tables, given.changes)["deliveries"]["state"].item() == target(act, state)
+
+
+@pytest.mark.parametrize(("act", "state"), sorted(set(PAIRS) - set(LEGAL)))
+def test_an_act_that_it_does_not_list_changes_nothing(act, state):
+    _, given = answer(act, state)
+    assert given.changes == ()
+    assert (given.code == "OK_REPLAY") != given.refused
+    if given.refused:
+        assert given.code == ("DELIVERY_CANCELLED" if state == "CANCELLED" else "ILLEGAL_TRANSITION")
+
+
+@pytest.mark.parametrize(("act", "state"), LEGAL)
+def test_an_act_told_again_is_a_replay(act, state):
+    tables, given = answer(act, state)
+    again = tell(apply(tables, given.changes), act, driver=8 if act == "handover" else None)
+    assert (again.code, again.changes) == ("OK_REPLAY", ())
+
+
+def test_every_line_of_the_table_is_somebodys():
+    by_acts = {(state, target(act, state)) for act, state in LEGAL}
+    told = {(was, to) for _, was, to in DELIVERY.rows() if was}
+    assert told == by_acts | ELSEWHERE | RESTORED
+    assert by_acts.isdisjoint(ELSEWHERE | RESTORED)
