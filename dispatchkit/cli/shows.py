@@ -8,6 +8,7 @@ import typer
 
 from dispatchkit.cli import show as out
 from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import Usage
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ def show(
     what: Annotated[
         str,
         typer.Argument(
-            help="deliveries, offers, drivers, unassigned, cases, routes, outbox, runs, refusals; or delivery ID."
+            help="deliveries, offers, drivers, unassigned, cases, tickets, routes, outbox, runs, refusals; "
+            "or delivery ID."
         ),
     ],
     id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=out.MAX_ID, help="Which delivery.")] = None,
     state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 50,
+    now: Annotated[str | None, typer.Option(help="Judge ages and slack at this instant.")] = None,
 ) -> None:
     """Show live rows, or one delivery with everything that was tried for it.
 
@@ -39,8 +42,14 @@ def show(
 
     if (what == "delivery") != (id_ is not None):
         raise Usage("`show delivery` takes the id of a delivery, the listings take none")
-    store = database.store(call(ctx).db, call(ctx).data, call(ctx).settings())
-    frames = shows.delivery(store, id_) if id_ else {what: shows.listing(store, what, state=state, limit=limit)}
+    settings = call(ctx).settings()
+    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    if id_:
+        frames = shows.delivery(store, id_)
+    elif what == "unassigned":
+        frames = {what: shows.unassigned(store, settings, state=state, limit=limit)}
+    else:
+        frames = {what: shows.listing(store, what, state=state, limit=limit)}
     if call(ctx).json:
         documents = {name: _rows(frame) for name, frame in frames.items()}
         out.document(documents if id_ else documents[what])

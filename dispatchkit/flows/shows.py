@@ -6,19 +6,23 @@ from pathlib import Path
 
 import polars as pl
 
-from dispatchkit.flows.gather import queries
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog
+from dispatchkit.flows.gather import gather, queries
 from dispatchkit.kernel.errors import Refused, Usage
-from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE
+from dispatchkit.kernel.flags import Flag
+from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE, TICKET
 from dispatchkit.store.contract import Store
 
 SQL = Path(__file__).with_name("shows.sql")
-LISTINGS = ("deliveries", "offers", "drivers", "unassigned", "cases", "routes", "outbox", "runs", "refusals")
+LISTINGS = ("deliveries", "offers", "drivers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
 STATES = {
     "deliveries": DELIVERY.states,
     "offers": OFFER.states,
     "drivers": DUTY.states,
     "unassigned": OPEN,
     "cases": CASE.states,
+    "tickets": TICKET.states,
     "routes": ROUTE.states,
 }
 
@@ -26,22 +30,46 @@ STATES = {
 def listing(store: Store, what: str, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
     """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
     if what not in LISTINGS:
-        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join(LISTINGS)}")
+        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join((*LISTINGS, 'unassigned'))}")
     if state is None:
         return store.read({what: f"{queries(SQL)[what]} LIMIT :limit"}, {"limit": limit})[what]
     found = store.read({what: queries(SQL)[what]}, {})[what]  # no text of a user becomes SQL: it is compared here
     if "state" not in found.columns:
         raise Usage(f"{what} have no state to filter by")
-    if state not in STATES.get(what, frozenset({state})):
-        raise Usage(f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}")
+    _known(what, state)
     return found.filter(pl.col("state") == state).head(limit)
 
 
+def unassigned(store: Store, settings: Settings, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
+    """Return at most `limit` deliveries that seek a driver, the least slack first, then the oldest search.
+
+    Slack, cause and what comes next are judged as the escalation sweep judges them at this instant, for every delivery.
+    """
+    _known("unassigned", state)
+    feature, now = catalog.feature("escalation"), store.clock()
+    assert feature.explain is not None
+    frames = gather(store, feature, Flag(name="escalation"), now).frames
+    seen = feature.explain(frames, catalog.params(feature, settings), now, catalog.travel(settings))
+    rows = [{"id": row["delivery_id"], **row} for row in seen if state in (None, row["state"])][:limit]
+    return pl.DataFrame(rows, infer_schema_length=None).drop("delivery_id", strict=False)
+
+
 def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:
-    """Return one delivery, its offers and its cases. Raises Refused if there is no such delivery."""
+    """Return one delivery and all that was tried for it. Raises Refused if there is no such delivery."""
     named = queries(SQL)
-    wanted = {"delivery": "one_delivery", "offers": "its_offers", "cases": "its_cases"}
+    wanted = {
+        "delivery": "one_delivery",
+        "offers": "its_offers",
+        "cases": "its_cases",
+        "searches": "its_searches",
+        "tickets": "its_tickets",
+    }
     found = store.read({name: named[sql] for name, sql in wanted.items()}, {"delivery": id_})
     if found["delivery"].is_empty():
         raise Refused(f"there is no delivery {id_}")
     return found
+
+
+def _known(what: str, state: str | None) -> None:
+    if state is not None and state not in STATES.get(what, frozenset({state})):
+        raise Usage(f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}")

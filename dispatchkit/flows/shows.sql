@@ -13,11 +13,10 @@ FROM driver_offers ORDER BY sent_at DESC, id DESC
 SELECT d.id, d.vehicle, d.duty AS state, d.duty_since, d.shift_end, d.max_stack, d.timeouts, d.cooldown_until, d.version
 FROM drivers AS d ORDER BY d.id
 
--- name: unassigned
--- Deliveries that seek a driver, the longest first.
-SELECT u.delivery_id AS id, d.state, u.episode, u.level, u.opened_at, d.attempt, d.priority, o.promised_at
-FROM unassigned_orders AS u JOIN deliveries AS d ON d.id = u.delivery_id JOIN orders AS o ON o.id = d.order_id
-WHERE u.state = 'OPEN' ORDER BY u.opened_at, u.delivery_id
+-- name: tickets
+-- What a person has to look at, the newest first.
+SELECT id, delivery_id, episode, level, cause, state, due_at, opened_at, closed_at, closed_by, version
+FROM support_tickets ORDER BY opened_at DESC, id DESC
 
 -- name: cases
 -- Reassignment cases, the newest first.
@@ -53,3 +52,12 @@ SELECT id, driver_id, episode, attempt, state, cause, sent_at, expires_at, respo
 -- name: its_cases
 -- What was suspected of its drivers.
 SELECT id, driver_id, episode, trigger, state, suspected_at, released_at, new_driver_id FROM reassignment_cases WHERE delivery_id = :delivery ORDER BY suspected_at, id
+
+-- name: its_searches
+-- How often it sought a driver, and how far each search climbed.
+SELECT episode, state, opened_at, closed_at, level, level_due_at, level_at, cause, reminders, acked_at, snoozed_until
+FROM unassigned_orders WHERE delivery_id = :delivery ORDER BY episode
+
+-- name: its_tickets
+-- What a person had to look at.
+SELECT id, episode, level, cause, state, due_at, opened_at, closed_at, closed_by FROM support_tickets WHERE delivery_id = :delivery ORDER BY opened_at, id

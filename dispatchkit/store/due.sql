@@ -16,6 +16,15 @@ SELECT min(due) FROM (SELECT hard_deadline AS due FROM dk.driver_offers WHERE st
 -- Cases whose grace is over.
 SELECT min(grace_until) FROM dk.reassignment_cases WHERE state = 'GRACE' AND grace_until <= dk.clock()
 
+-- name: escalation
+-- Open searches past the age of their next level, by the thresholds of the last run, or the usual ones before the first.
+SELECT min(due) FROM (
+  SELECT u.opened_at + make_interval(secs => coalesce(CAST(r.params -> 'params' ->> next.age AS float8), next.seconds)) AS due
+  FROM dk.unassigned_orders u
+  JOIN (VALUES (0, 'age_1', 180), (1, 'age_2', 360), (2, 'age_3', 600), (3, 'age_4', 1200), (4, 'unfulfilled', 2700)) next (level, age, seconds) USING (level)
+  LEFT JOIN (SELECT params FROM dk.sweep_runs WHERE sweep = 'escalation' ORDER BY started_at DESC LIMIT 1) r ON true
+  WHERE u.state = 'OPEN') x WHERE due <= dk.clock()
+
 -- name: routes
 -- Assignments without a plan for their driver.
 SELECT min(d.assigned_at) FROM dk.deliveries d WHERE d.active
