@@ -10,7 +10,7 @@ from dispatchkit.config import Database, Settings
 from dispatchkit.flows import catalog
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.store import check, connect, migrate
+from dispatchkit.store import check, connect, migrate, outbox
 from dispatchkit.store.postgres import PostgresStore, open_store
 
 LATE = timedelta(minutes=15)  # a row due for longer, and no run since: that sweep fell silent
@@ -65,10 +65,13 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
     made = connect.engine(connect.resolve(db, data))
     migrate.require(made)
     counted = check.offenders(made)
-    at, silences = check.silences(made, list(catalog.FEATURES), now)
+    at, silences = check.silences(made, list(catalog.SWEEPS), now)
     findings = [f"{found.name}: {count} x {found.offender}" for found, count in counted if count]
     if migrate.status(made).drifted:
         findings.append("the schema differs from what was migrated; compare with a fresh database")
+    for sender, state, number in outbox.astray(made):
+        what = "were given up on" if state == "FAILED" else "were refused for good within a day"
+        findings.append(f"sender {sender}: {number} events {what}; see `show outbox --state {state}`")
     for silence in silences:
         ran = silence.last_as_of is not None and at - silence.last_as_of <= LATE
         if silence.oldest_due is not None and at - silence.oldest_due > LATE and not ran:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any
 
 from dispatchkit.config import Settings
 from dispatchkit.flows.act import act
@@ -28,7 +27,7 @@ from dispatchkit.store.outbox import Mark, Taker, Unsent
 from dispatchkit.store.postgres import PostgresStore
 
 ACTOR = "system:outbox"
-GIVEN_UP = "NO_ACKNOWLEDGEMENT"
+REFUSED, SILENT = "PUSH_REFUSED", "NO_ACKNOWLEDGEMENT"  # why an offer never reached its driver
 
 
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
@@ -131,22 +130,22 @@ class Delivery:
     def _judge(self, event: Unsent) -> Mark | None:
         """Return what becomes of an event now, None if it is not its turn."""
         if event.stale and (event.attempts or self._down):
-            return self._withdrawn(event, GIVEN_UP)
+            return self._withdrawn(event, SILENT)
         if not event.due or self._down:
             return None
         receipt = self._sender.send(_message(event))
         if receipt.outcome == "RETRY":
             self._failures += 1
             if event.stale:
-                return self._withdrawn(event, GIVEN_UP)
+                return self._withdrawn(event, SILENT, receipt.said)
             if event.spent:
                 return Mark(event.id, event.key, "FAILED", said=receipt.said)
             return self._again(event.id, event.key, event.attempts + 1, receipt)
         self._failures = 0
         if receipt.outcome == "REFUSED":
-            return self._withdrawn(event, receipt.said) if event.offer_id else _over(event, receipt)
+            return self._withdrawn(event, REFUSED, receipt.said) if event.offer_id else _over(event, receipt)
         if event.offer_id:
-            self._tell(event, "delivered")
+            self._tell(event, "delivered", {})
         return _over(event, receipt)
 
     @property
@@ -157,14 +156,14 @@ class Delivery:
         wait = backoff(self._params, self._way.name, key, attempts, receipt.wait)
         return Mark(id_, key, "WAITING", wait, receipt.said)
 
-    def _withdrawn(self, event: Unsent, said: str) -> Mark | None:
+    def _withdrawn(self, event: Unsent, reason: str, said: str = "") -> Mark | None:
         """End an offer that did not reach its driver: a state, not silence. Locked by somebody: the next pass."""
-        return Mark(event.id, event.key, "REFUSED", said=said) if self._tell(event, "undeliverable") else None
+        told = self._tell(event, "undeliverable", {"reason": reason})
+        return Mark(event.id, event.key, "REFUSED", said=said or reason) if told else None
 
-    def _tell(self, event: Unsent, name: str) -> bool:
+    def _tell(self, event: Unsent, name: str, args: Mapping[str, str]) -> bool:
         """Tell the offer what became of its push; return whether it could be told."""
-        reason: dict[str, Any] = {"reason": "PUSH_FAILED"} if name == "undeliverable" else {}
-        told = Event(name=name, actor=ACTOR, offer_id=event.offer_id, driver_id=event.driver_id, args=reason)
+        told = Event(name=name, actor=ACTOR, offer_id=event.offer_id, driver_id=event.driver_id, args=args)
         try:
             act(self._store, self._settings, told)
         except TryLater:

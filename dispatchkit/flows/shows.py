@@ -24,6 +24,7 @@ STATES = {
     "cases": CASE.states,
     "tickets": TICKET.states,
     "routes": ROUTE.states,
+    "outbox": frozenset({"UNSENT", "UNWANTED", "WAITING", "DELIVERED", "REFUSED", "FAILED"}),
 }
 
 

@@ -28,8 +28,10 @@ FROM reassignment_cases ORDER BY suspected_at DESC, id DESC
 SELECT id, state, planned_at, distance_m, duration_s, engine, stops, version FROM route_optimization_data ORDER BY id
 
 -- name: outbox
--- Events that left with a decision, the newest first.
-SELECT id, event, root, root_id, CAST(payload AS text) AS payload, at, sent_at FROM outbox ORDER BY id DESC
+-- Events, the newest first, a line for each sender that was given one; nobody wanted what is UNWANTED.
+SELECT o.id, o.event, o.root, o.root_id, s.sender, coalesce(s.state, CASE WHEN o.sent_at IS NULL THEN 'UNSENT' ELSE 'UNWANTED' END) AS state,
+  s.attempts, s.tried_at, s.next_at, s.said, o.at, o.sent_at, CAST(o.payload AS text) AS payload
+FROM outbox AS o LEFT JOIN sendings AS s ON s.outbox_id = o.id ORDER BY o.id DESC, s.sender
 
 -- name: runs
 -- Runs of sweeps, the newest first.
@@ -38,7 +40,7 @@ FROM sweep_runs ORDER BY started_at DESC
 
 -- name: refusals
 -- Acts that were refused, and by which rule; the newest first.
-SELECT id, at, actor, event, root, root_id, code AS state FROM refusals ORDER BY id DESC
+SELECT id, at, actor, event, root, root_id, offer_id, was, code AS state FROM refusals ORDER BY id DESC
 
 -- name: one_delivery
 -- One delivery with its order.

@@ -56,7 +56,8 @@ class FileSender:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             tail, start = _tail(opened, self.together + 1)
-            self._end = start + tail.rfind(b"\n") + 1
+            tail = tail[: tail.rfind(b"\n") + 1]
+            self._end = start + len(tail)
             os.ftruncate(opened, self._end)
         except OSError:
             os.close(opened)

@@ -78,10 +78,6 @@ class Way:
         if self.url:
             _check_url(here, self.url)
 
-    def wants(self, event: str) -> bool:
-        """Return whether an event is for this sender."""
-        return any(event == p or (p.endswith("*") and event.startswith(p[:-1])) for p in self.events)
-
 
 def ways(settings: Settings) -> tuple[Way, ...]:
     """Return the senders that the settings name, by name. Raises BadConfig naming the keys that contradict."""
