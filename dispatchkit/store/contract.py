@@ -10,7 +10,9 @@ from typing import Protocol
 
 import polars as pl
 
+from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.clock import rfc3339
 
 Args = Mapping[str, int | datetime]
 
@@ -98,6 +100,11 @@ class Acting(Protocol):
         ...
 
 
+def ping_id(driver: int, at: datetime) -> int:
+    """Return the id of a driver's position at an instant: told twice, it is one row."""
+    return key("ping", driver, rfc3339(at))
+
+
 class Store(Protocol):
     """Where rows live and decisions are written."""
 
@@ -115,4 +122,8 @@ class Store(Protocol):
 
     def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> AbstractContextManager[Acting]:
         """Yield an Acting on a locked root row (`delivery` or `driver`) and drivers; a missing row is no error."""
+        ...
+
+    def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
+        """Keep where a driver was; return False if that instant of his is known already."""
         ...

@@ -15,7 +15,7 @@ from dispatchkit.kernel.errors import IllegalTransition, TryLater
 from dispatchkit.kernel.sql import bind
 from dispatchkit.kernel.tables import ENTITIES, TABLES
 from dispatchkit.store import rules
-from dispatchkit.store.contract import Acting, Args, Outcome, Run, Stale, Ticket
+from dispatchkit.store.contract import Acting, Args, Outcome, Run, Stale, Ticket, ping_id
 from dispatchkit.store.groups import Group, fit, groups
 from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 
@@ -81,6 +81,15 @@ class MemoryStore:
     def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
         """Yield an Acting; nothing else runs meanwhile, so there is nothing to lock."""
         yield _MemoryActing(self, actor)
+
+    def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
+        """Keep where a driver was; return False if that instant of his is known already."""
+        pings = self.rows["driver_locations"]
+        if any((row["driver_id"], row["at"]) == (driver, at) for row in pings.values()):
+            return False
+        row: Row = {"id": ping_id(driver, at), "driver_id": driver, "at": at, "lat": lat, "lon": lon}
+        self._put("driver_locations", row["id"], row)
+        return True
 
     def commit(self, sweep: str, changes: Sequence[Change], decided: bool) -> None:
         """Write one group whole, or raise Violation or IllegalTransition and write nothing."""

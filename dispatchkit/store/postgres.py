@@ -18,7 +18,7 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater, Usage
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import connect, migrate, read, statements
-from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket
+from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket, ping_id
 from dispatchkit.store.statements import query
 from dispatchkit.store.write import Writer
 
@@ -98,6 +98,12 @@ class PostgresStore:
             if wanted:
                 on.execute(text(statements.lock("driver", wait=True)), {"ids": sorted(wanted)})
             yield PostgresActing(on, actor, self._instant(on))
+
+    def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
+        """Keep where a driver was; return False if that instant of his is known already."""
+        values = {"id": ping_id(driver, at), "driver": driver, "at": at, "lat": lat, "lon": lon}
+        with self._connected() as on, on.begin():
+            return on.execute(query("write_ping"), values).rowcount == 1
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

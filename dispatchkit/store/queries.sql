@@ -90,6 +90,11 @@ FROM unnest(CAST(:event AS text[]), CAST(:root AS text[]), CAST(:root_id AS bigi
 -- Who asked for what, in which state that was, and the rule that refused.
 INSERT INTO dk.refusals (actor, event, root, root_id, code, was, offer_id) VALUES (:actor, :event, :root, :id, :code, :was, :offer)
 
+-- name: write_ping
+-- Where a driver was: one position an instant, the first that came.
+INSERT INTO dk.driver_locations (id, driver_id, at, lat, lon) SELECT :id, :driver, :at, :lat, :lon
+WHERE NOT EXISTS (SELECT FROM dk.driver_locations WHERE driver_id = :driver AND at = :at) ON CONFLICT (id) DO NOTHING
+
 -- name: snapshot
 -- The instant, snapshot and database an export belongs to.
 SELECT clock_timestamp() AS as_of, CAST(pg_current_snapshot() AS text) AS snapshot, database_id FROM dk.meta

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dispatchkit.cli.act import delivery, driver, escalation, offer, reassign, ticket
+from dispatchkit.cli.act import delivery, driver, escalation, offer, ping, reassign, ticket
 
 GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
     "offer": ("A driver answers an offer.", (offer,)),
@@ -15,7 +15,7 @@ GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS sta
 
 
 def register(app: typer.Typer) -> None:
-    """Add `act` with its groups."""
+    """Add `act` with its groups, and the phone's own word, `ping`."""
     act = typer.Typer(help="One event by a person or a system.", no_args_is_help=True, rich_markup_mode=None)
     for word, (told, parts) in GROUPS.items():
         group = typer.Typer(help=told, no_args_is_help=True, rich_markup_mode=None)
@@ -23,4 +23,5 @@ def register(app: typer.Typer) -> None:
             for command in part.COMMANDS:
                 group.command(command.__name__.strip("_").replace("_", "-"))(command)
         act.add_typer(group, name=word)
+    act.command()(ping.ping)
     app.add_typer(act, name="act")
