@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from dispatchkit.decide.offers.model import Offer, Params, Sought
+from dispatchkit.decide.offers.model import Episode, Offer, Params, Sought
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.search import end_round, open_search
+from dispatchkit.kernel.search import end_round, episode_id, open_search
 
 
-def begin_search(group: Group, delivery: Sought, now: datetime) -> None:
-    """Move a delivery to where its dispatch time puts it; once due, its first episode opens.
+def begin_search(group: Group, delivery: Sought, now: datetime) -> Episode | None:
+    """Move a delivery to where its dispatch time puts it; once due, its first episode opens and is returned.
 
     The episode counts from when the search was due, not from when a late sweep noticed.
     """
     if delivery.state not in ("CREATED", "SCHEDULED"):
-        return
+        return None
     if now < delivery.dispatch_at:
         if delivery.state == "CREATED":
             group.change("delivery", delivery, "delivery_scheduled", "DISPATCH_AHEAD", {"state": "SCHEDULED"})
-        return
+        return None
     group.change("delivery", delivery, "delivery_dispatchable", "DISPATCH_DUE", {"state": "UNASSIGNED"})
-    open_search(group, delivery.id, delivery.episode, "DISPATCH_DUE", search_began(delivery))
+    since = search_began(delivery)
+    open_search(group, delivery.id, delivery.episode, "DISPATCH_DUE", since)
+    return Episode(
+        id=episode_id(delivery.id, delivery.episode),
+        delivery_id=delivery.id,
+        episode=delivery.episode,
+        state="OPEN",
+        opened_at=since,
+        closed_at=None,
+        level=0,
+        version=1,
+    )
 
 
 def search_began(delivery: Sought) -> datetime:
@@ -38,23 +49,22 @@ def expire(
     drivers: Mapping[int, Driver],
     params: Params,
     now: datetime,
-) -> None:
-    """Close the offers whose hard deadline is reached, and end the round if none is left.
+) -> list[Offer]:
+    """Close the offers whose hard deadline is reached, and end the round if none is left; return them.
 
     A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
-    reached the phone: a lost connection is nobody's fault.
+    reached the phone: a lost connection is nobody's fault. However late the sweep, an offer is one silence.
     """
     pending = [offer for offer in offers if offer.state == "PENDING"]
     overdue = [offer for offer in pending if now >= offer.hard_deadline]
     for offer in overdue:
         after: Values = {"state": "EXPIRED", "responded_at": now}
-        payload = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": offer.driver_id}
-        group.change("offer", offer, "offer_expired", "HARD_DEADLINE_REACHED", after, payload=payload)
+        seen = offer.delivered_at is not None
+        told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": offer.driver_id, "countable": seen}
+        group.change("offer", offer, "offer_expired", "HARD_DEADLINE_REACHED", after, payload=told)
         if driver := drivers.get(offer.driver_id):
-            rest: Values = {
-                "timeouts": driver.timeouts + (offer.delivered_at is not None),
-                "cooldown_until": now + params.cooldown_expire,
-            }
+            rest: Values = {"timeouts": driver.timeouts + seen, "cooldown_until": now + params.cooldown_expire}
             group.change("driver", driver, "driver_cooled_down", "OFFER_EXPIRED", rest)
     if delivery.state == "OFFERING" and len(overdue) == len(pending):
         end_round(group, delivery)
+    return overdue

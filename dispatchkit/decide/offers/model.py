@@ -1,59 +1,17 @@
-"""The words of offers: parameters, the reads with their contracts, and rows as the policy sees them."""
+"""The words of offers: rows as the policy sees them, and the contracts of what reads.sql brings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from fractions import Fraction
+from datetime import datetime
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import Dispatch, Driver, DriverRead, HeldRead, PingRead, Point
-from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.money import to_cents
+from dispatchkit.decide.offers.params import Params
+from dispatchkit.kernel.dispatch import Driver, DriverRead, HeldRead, PingRead, Point
 from dispatchkit.kernel.tables import Deliveries, Episodes, Merchants, Offers, Orders
 
-
-@dataclass(frozen=True, kw_only=True)
-class Params(Dispatch):
-    """How long and how widely a driver is sought, and what an offer pays."""
-
-    timeout: timedelta = timedelta(seconds=30)
-    accept_grace: timedelta = timedelta(seconds=2)
-    max_attempts: int = 8
-    cooldown_decline: timedelta = timedelta()
-    cooldown_expire: timedelta = timedelta(seconds=60)
-    radius_start_m: int = 1500
-    radius_step_m: int = 1500  # wider by one step after each attempt, and after each `widen_after` of waiting
-    radius_max_m: int = 6000
-    widen_after: timedelta = timedelta(minutes=3)
-    pay_base_cents: int = 1000
-    pay_per_km_cents: int = 19
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.accept_grace > self.timeout:
-            raise BadConfig(f"accept_grace {self.accept_grace} is longer than timeout {self.timeout}")
-        if not 0 < self.radius_start_m <= self.radius_max_m:
-            raise BadConfig(f"radius_start_m {self.radius_start_m} must lie in 1..radius_max_m {self.radius_max_m}")
-        for name in ("timeout", "cooldown_expire", "widen_after"):  # a driver just timed out must not be asked at once
-            if getattr(self, name) <= timedelta():
-                raise BadConfig(f"{name} must be longer than zero")
-        for name in ("accept_grace", "cooldown_decline"):
-            if getattr(self, name) < timedelta():
-                raise BadConfig(f"{name} is below zero")
-        for name in ("max_attempts", "radius_step_m", "pay_base_cents", "pay_per_km_cents"):
-            if getattr(self, name) < 0:
-                raise BadConfig(f"{name} is below zero")
-
-    def radius_m(self, attempts: int, waited: timedelta) -> int:
-        """Return how far by air a driver may be from the pickup: one step more for each attempt and each wait."""
-        steps = attempts + max(0, waited // self.widen_after)
-        return min(self.radius_start_m + steps * self.radius_step_m, self.radius_max_m)
-
-    def pay_cents(self, distance_m: int) -> int:
-        """Return what carrying a delivery over this distance pays."""
-        return self.pay_base_cents + to_cents(Fraction(self.pay_per_km_cents * distance_m, 1000))
+__all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "Sought"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +24,10 @@ class Sought:
     attempt: int
     priority: int
     driver_id: int | None
+    slot: int | None
     created_at: datetime
     dispatch_at: datetime
+    assigned_at: datetime | None
     version: int
     ready_at: datetime | None
     merchant_id: int
@@ -101,11 +61,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """The open episode of a delivery."""
+    """The open episode of a delivery, with the level that the ladder has reached."""
 
     id: int
+    delivery_id: int
+    episode: int
     state: str
+    opened_at: datetime
     closed_at: datetime | None
+    level: int
     version: int
 
 
@@ -141,6 +105,18 @@ class Asked:
     rivals: tuple[Offer, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An offer of an earlier episode that a driver declined or let run out, with the terms he had."""
+
+    id: int
+    delivery_id: int
+    driver_id: int
+    responded_at: datetime
+    pay_cents: int
+    payload: str
+
+
 class SoughtRead(dy.Schema):
     """deliveries: those that may need a driver now."""
 
@@ -150,8 +126,10 @@ class SoughtRead(dy.Schema):
     attempt = Deliveries.attempt
     priority = Deliveries.priority
     driver_id = Deliveries.driver_id
+    slot = Deliveries.slot
     created_at = Deliveries.created_at
     dispatch_at = Deliveries.dispatch_at
+    assigned_at = Deliveries.assigned_at
     version = Deliveries.version
     ready_at = Orders.ready_at
     merchant_id = Orders.merchant_id
@@ -182,13 +160,34 @@ class OfferRead(dy.Schema):
     version = Offers.version
 
 
+class RefusalRead(dy.Schema):
+    """refusals: who said no in an earlier episode, and to what."""
+
+    id = Offers.id
+    delivery_id = Offers.delivery_id
+    driver_id = Offers.driver_id
+    responded_at = dy.Datetime(time_zone="UTC", time_unit="us")
+    pay_cents = Offers.pay_cents
+    payload = Offers.payload
+
+
 class EpisodeRead(dy.Schema):
-    """episodes: since when each open delivery has been seeking."""
+    """episodes: since when each open delivery has been seeking, and how far that has been escalated."""
 
     id = Episodes.id
     delivery_id = Episodes.delivery_id
     episode = Episodes.episode
+    state = Episodes.state
     opened_at = Episodes.opened_at
+    closed_at = Episodes.closed_at
+    level = Episodes.level
+    version = Episodes.version
+
+
+class SlotRead(HeldRead):
+    """held: deliveries that occupy a driver, and in which slot."""
+
+    slot = dy.Int64(min=1, max=3)
 
 
 class ReleasedRead(dy.Schema):
@@ -202,9 +201,10 @@ class ReleasedRead(dy.Schema):
 READS: dict[str, type[dy.Schema]] = {
     "deliveries": SoughtRead,
     "offers": OfferRead,
+    "refusals": RefusalRead,
     "episodes": EpisodeRead,
     "drivers": DriverRead,
     "pings": PingRead,
-    "held": HeldRead,
+    "held": SlotRead,
     "released": ReleasedRead,
 }

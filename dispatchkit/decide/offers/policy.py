@@ -1,35 +1,54 @@
 """The offers sweep: what is due becomes open, what ran out is closed, who is open gets asked about.
 
-Cascade: one pending offer for each delivery and for each driver. A person's answer is in `answer.py`.
+Four modes, one accounting: cascade asks one driver at a time, waves a few and soon a few more, broadcast everybody in
+reach, forced nobody. A person's answer is in `answer.py`, word of a push in `receipt.py`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dispatchkit.decide.offers.answer import EVENTS, respond
-from dispatchkit.decide.offers.expire import begin_search, expire, search_began
+from dispatchkit.decide.offers.expire import begin_search, expire
 from dispatchkit.decide.offers.model import READS, Offer, Params, Sought
-from dispatchkit.decide.offers.propose import Explanation, Seeker, propose
+from dispatchkit.decide.offers.propose import Choice, propose
+from dispatchkit.decide.offers.seek import Seeker, remember, seek
+from dispatchkit.decide.offers.send import Explanation, Slots, send
+from dispatchkit.decide.offers.unserved import unserved
 from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.dispatch import Driver, Ping, free_drivers
+from dispatchkit.kernel.dispatch import Driver, Free, Ping, free_drivers
 from dispatchkit.kernel.feature import Feature, Frames, Travel
 from dispatchkit.kernel.group import Group, rows
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run, decided: the changes in the order of delivery ids, each seeker's choice, who was free and who not."""
+
+    changes: list[Change]
+    choices: Sequence[Choice]
+    free: Sequence[Free]
+    kept_out: dict[str, int]
+
+
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
     """Return what to write at `now`, grouped by delivery in ascending id."""
-    return _plan(frames, params, now, travel)[0]
+    return plan(frames, params, now, travel).changes
 
 
 def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Explanation]:
     """Return for each delivery that gets no offer at `now` the binding rule and what would relax it."""
-    return _plan(frames, params, now, travel)[1]
+    made = plan(frames, params, now, travel)
+    left = (choice for choice in made.choices if not choice.picked and not choice.seeker.waiting)
+    return sorted((unserved(c, made.kept_out, params) for c in left), key=lambda e: int(e["delivery_id"]))
 
 
-def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tuple[list[Change], list[Explanation]]:
+def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
+    """Return the whole run: what time has done, then who asks whom."""
     sought = sorted(rows(frames["deliveries"], Sought), key=lambda d: d.id)
     drivers = {driver.id: driver for driver in rows(frames["drivers"], Driver)}
     offers = sorted(rows(frames["offers"], Offer), key=lambda o: o.id)
@@ -37,53 +56,33 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
     for offer in offers:
         by_delivery[offer.delivery_id].append(offer)
 
+    memory = remember(frames)
     groups = {delivery.id: Group(("delivery", delivery.id), now) for delivery in sought}
+    seekers: list[Seeker] = []
     for delivery in sought:
-        begin_search(groups[delivery.id], delivery, now)
-        expire(groups[delivery.id], delivery, by_delivery[delivery.id], drivers, params, now)
+        group, asked = groups[delivery.id], by_delivery[delivery.id]
+        opened = begin_search(group, delivery, now)
+        overdue = expire(group, delivery, asked, drivers, params, now)
+        if seeker := seek(group, delivery, opened, asked, overdue, memory, params, now):
+            seekers.append(seeker)
 
     # As read: a driver whose offer has just run out counts as asked in this run, and rests in the next.
     pending = frozenset(offer.driver_id for offer in offers if offer.state == "PENDING")
-    held = Counter(int(driver) for driver in frames["held"]["driver_id"])
+    slots = _slots(frames)
     pings = {ping.driver_id: ping for ping in rows(frames["pings"], Ping)}
+    held = {driver: len(taken) for driver, taken in slots.items()}
     free, kept_out = free_drivers(drivers.values(), pings, held, pending, params, now)
-    unserved = propose(_seekers(frames, sought, groups, by_delivery, now), free, kept_out, params, now, travel)
-    return [change for delivery in sought for change in groups[delivery.id].changes], unserved
+    choices = propose(seekers, free, params, now, travel)
+    for choice in choices:
+        send(choice, slots, params, now)
+    return Plan([change for delivery in sought for change in groups[delivery.id].changes], choices, free, kept_out)
 
 
-def _seekers(
-    frames: Frames,
-    sought: list[Sought],
-    groups: dict[int, Group],
-    offers: dict[int, list[Offer]],
-    now: datetime,
-) -> list[Seeker]:
-    """Return the deliveries that are UNASSIGNED after what time has done, with whom not to ask."""
-    opened = {
-        (row["delivery_id"], row["episode"]): row["opened_at"] for row in frames["episodes"].iter_rows(named=True)
-    }
-    released: dict[int, set[int]] = defaultdict(set)
-    for row in frames["released"].iter_rows(named=True):
-        released[row["delivery_id"]].add(row["driver_id"])
-    found = []
-    for delivery in sought:
-        group, asked = groups[delivery.id], offers[delivery.id]
-        if group.value("delivery", delivery, "state") != "UNASSIGNED":
-            continue
-        attempts = group.value("delivery", delivery, "attempt")
-        assert isinstance(attempts, int)
-        this_time = {offer.driver_id for offer in asked if offer.episode == delivery.episode}
-        found.append(
-            Seeker(
-                delivery=delivery,
-                group=group,
-                attempts=attempts,
-                waited=now - opened.get((delivery.id, delivery.episode), search_began(delivery)),
-                asked=Counter(offer.driver_id for offer in asked),
-                excluded=frozenset(this_time | released[delivery.id]),
-            )
-        )
-    return found
+def _slots(frames: Frames) -> Slots:
+    taken: dict[int, set[int]] = defaultdict(set)
+    for driver, slot in frames["held"].select("driver_id", "slot").iter_rows():
+        taken[driver].add(slot)
+    return {driver: frozenset(of) for driver, of in taken.items()}
 
 
 FEATURE = Feature(

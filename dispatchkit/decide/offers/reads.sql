@@ -1,6 +1,6 @@
 -- name: deliveries
 -- Deliveries that may need a driver now, with pickup and drop-off.
-SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.created_at, d.dispatch_at, d.version,
+SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.version,
        o.ready_at, o.merchant_id, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
@@ -16,9 +16,17 @@ FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id
 
+-- name: refusals
+-- Who declined an open delivery in an earlier episode, or let the offer run out, and on what terms.
+SELECT f.id, f.delivery_id, f.driver_id, f.responded_at, f.pay_cents, f.payload
+FROM driver_offers AS f
+JOIN deliveries AS d ON d.id = f.delivery_id
+WHERE d.state IN ('UNASSIGNED', 'OFFERING') AND f.episode < d.episode AND f.state IN ('DECLINED', 'EXPIRED')
+ORDER BY f.id
+
 -- name: episodes
--- Since when each open delivery has been seeking a driver.
-SELECT id, delivery_id, episode, opened_at
+-- Since when each open delivery has been seeking a driver, and how far that has been escalated.
+SELECT id, delivery_id, episode, state, opened_at, closed_at, level, version
 FROM unassigned_orders
 WHERE state = 'OPEN'
 ORDER BY id
@@ -38,8 +46,8 @@ WHERE at >= :recent AND at <= :now
 ORDER BY driver_id, at DESC, id DESC
 
 -- name: held
--- Deliveries that occupy a driver's slot.
-SELECT id, driver_id
+-- Deliveries that occupy a driver's slot, and which.
+SELECT id, driver_id, slot
 FROM deliveries
 WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')
 ORDER BY id

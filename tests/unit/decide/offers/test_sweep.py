@@ -69,7 +69,12 @@ def test_an_offer_freezes_pay_distance_and_pickup_and_names_no_place():
         "merchant_id": 1,
         "distance_m": 2600,  # 2 km by air, 1.3 by street
         "pay_cents": 1049,  # 10.00, and 0.19 a km: 49.4 cents
+        "boost_cents": 0,
+        "estimated_earning_cents": 1049,
+        "held": 0,
+        "pickup_s": 0,
         "pickup_eta": "2026-03-02T19:39:00.000000Z",
+        "dropoff_eta": "2026-03-02T19:49:19.000000Z",
     }
 
 
@@ -125,18 +130,12 @@ STILL_ASKED: dict[str, Rows] = {
     "he has rested until this instant": a_driver(7, cooldown_until=NOW),
     "his shift ends as the goods are ready": a_driver(7, shift_end=NOW + minutes(5)),
     "he holds one and may hold two": [*a_driver(7), *a_delivery(2, state="PICKED_UP", driver=7)],
-    "he was asked in an earlier episode": [*a_driver(7), *an_offer(5, driver=7, state="DECLINED", episode=9)],
 }
 
 
 @pytest.mark.parametrize("though", STILL_ASKED)
 def test_a_driver_is_asked_though(though):
     assert asked(run(city(a_delivery(1), STILL_ASKED[though]))) == [(1, 7)]
-
-
-def test_asking_again_in_a_later_episode_counts_as_a_second_ask():
-    [_, offer] = run(city(a_delivery(1, episode=2), a_driver(7), an_offer(5, driver=7, state="DECLINED")))
-    assert (offer.after["ask"], offer.after["attempt"]) == (2, 1)
 
 
 def test_a_driver_with_hands_full_is_asked_after_an_idle_one_a_little_farther():

@@ -1,0 +1,90 @@
+"""The parameters of offers: in which way, how long and how widely a driver is sought, and what an offer pays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+
+from dispatchkit.kernel.acceptance import Acceptance
+from dispatchkit.kernel.dispatch import Dispatch
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.money import to_cents
+
+MODES = ("cascade", "waves", "broadcast", "forced")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Dispatch, Acceptance):
+    """How a search for a driver goes. `mode` alone decides how many are asked at once; all else is the same for all."""
+
+    mode: str = "cascade"
+    timeout: timedelta = timedelta(seconds=30)
+    accept_grace: timedelta = timedelta(seconds=2)
+    max_attempts: int = 8
+    wave_size: int = 3
+    wave_gap: timedelta = timedelta(seconds=20)
+    broadcast_limit: int = 20
+    reoffer_same_driver: timedelta = timedelta(minutes=10)
+    reoffer_more_cents: int = 100
+    reoffer_nearer: timedelta = timedelta(minutes=3)
+    cooldown_decline: timedelta = timedelta()
+    cooldown_expire: timedelta = timedelta(seconds=60)
+    radius_start_m: int = 1500
+    radius_step_m: int = 1500
+    radius_max_m: int = 6000
+    widen_after: timedelta = timedelta(minutes=3)
+    pay_base_cents: int = 1000
+    pay_per_km_cents: int = 19
+    boost_after: int = 3
+    boost_step_cents: int = 100
+    boost_max_cents: int = 300
+
+    def __post_init__(self) -> None:
+        Dispatch.__post_init__(self)
+        Acceptance.__post_init__(self)
+        if self.mode not in MODES:
+            raise BadConfig(f"mode is {self.mode!r}; expected one of {', '.join(MODES)}")
+        if self.accept_grace > self.timeout:
+            raise BadConfig(f"accept_grace {self.accept_grace} is longer than timeout {self.timeout}")
+        if not 0 < self.radius_start_m <= self.radius_max_m:
+            raise BadConfig(f"radius_start_m {self.radius_start_m} must lie in 1..radius_max_m {self.radius_max_m}")
+        if self.boost_step_cents > self.boost_max_cents:
+            raise BadConfig(
+                f"boost_step_cents {self.boost_step_cents} is more than boost_max_cents {self.boost_max_cents}"
+            )
+        # A driver just timed out must not be asked at once, nor a wave follow the last at the same instant.
+        for name in ("timeout", "cooldown_expire", "widen_after", "wave_gap"):
+            if getattr(self, name) <= timedelta():
+                raise BadConfig(f"{name} must be longer than zero")
+        for name in ("accept_grace", "cooldown_decline", "reoffer_same_driver", "reoffer_nearer"):
+            if getattr(self, name) < timedelta():
+                raise BadConfig(f"{name} is below zero")
+        for name in ("wave_size", "broadcast_limit", "boost_after"):
+            if getattr(self, name) < 1:
+                raise BadConfig(f"{name} is {getattr(self, name)}; expected 1 or more")
+        for name in "max_attempts radius_step_m pay_base_cents pay_per_km_cents boost_step_cents".split():
+            if getattr(self, name) < 0:
+                raise BadConfig(f"{name} is below zero")
+
+    @property
+    def at_once(self) -> int:
+        """Return how many drivers are asked in one round."""
+        return {"waves": self.wave_size, "broadcast": self.broadcast_limit}.get(self.mode, 1)
+
+    def radius_m(self, attempts: int, waited: timedelta, level: int = 0) -> int:
+        """Return how far by air a driver may be from the pickup.
+
+        One step more for each attempt, for each `widen_after` of waiting, and once the search has been escalated.
+        """
+        steps = attempts + max(0, waited // self.widen_after) + (level >= 1)
+        return min(self.radius_start_m + steps * self.radius_step_m, self.radius_max_m)
+
+    def boost_cents(self, unwanted: int, level: int = 0) -> int:
+        """Return the extra pay after so many rounds that nobody wanted; an escalated search has at least one step."""
+        steps = max(unwanted - self.boost_after + 1, int(level >= 1), 0)
+        return min(steps * self.boost_step_cents, self.boost_max_cents)
+
+    def pay_cents(self, distance_m: int) -> int:
+        """Return what carrying a delivery over this distance pays, without boost."""
+        return self.pay_base_cents + to_cents(Fraction(self.pay_per_km_cents * distance_m, 1000))
