@@ -32,7 +32,7 @@ def show(
     id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=out.MAX_ID, help="Which delivery.")] = None,
     state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 50,
-    now: Annotated[str | None, typer.Option(help="Judge ages and slack at this instant.")] = None,
+    now: Annotated[str | None, typer.Option(help="Judge ages, slack and freshness at this instant.")] = None,
 ) -> None:
     """Show live rows, or one delivery with everything that was tried for it.
 
@@ -46,8 +46,9 @@ def show(
     store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
     if id_:
         frames = shows.delivery(store, id_)
-    elif what == "unassigned":
-        frames = {what: shows.unassigned(store, settings, state=state, limit=limit)}
+    elif what in shows.JUDGED:
+        judged = {"drivers": shows.drivers, "unassigned": shows.unassigned}[what]
+        frames = {what: judged(store, settings, state=state, limit=limit)}
     else:
         frames = {what: shows.listing(store, what, state=state, limit=limit)}
     if call(ctx).json:

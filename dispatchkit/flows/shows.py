@@ -9,17 +9,25 @@ import polars as pl
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import gather, queries
+from dispatchkit.kernel.dispatch import Dispatch
+from dispatchkit.kernel.duty import STATES as AVAILABILITY
+from dispatchkit.kernel.duty import availability
 from dispatchkit.kernel.errors import Refused, Usage
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE, TICKET
 from dispatchkit.store.contract import Store
 
 SQL = Path(__file__).with_name("shows.sql")
-LISTINGS = ("deliveries", "offers", "drivers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
+LISTINGS = ("deliveries", "offers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
+JUDGED = ("drivers", "unassigned")  # these say more than their rows hold
+DRIVER_COLUMNS = (
+    "id vehicle state availability work freshness unreachable same_place pinged_at duty_since break_until shift_end "
+    "max_stack timeouts cooldown_until version"
+).split()
 STATES = {
     "deliveries": DELIVERY.states,
     "offers": OFFER.states,
-    "drivers": DUTY.states,
+    "drivers": DUTY.states | set(AVAILABILITY),
     "unassigned": OPEN,
     "cases": CASE.states,
     "tickets": TICKET.states,
@@ -31,7 +39,7 @@ STATES = {
 def listing(store: Store, what: str, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
     """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
     if what not in LISTINGS:
-        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join((*LISTINGS, 'unassigned'))}")
+        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join((*LISTINGS, *JUDGED))}")
     if state is None:
         return store.read({what: f"{queries(SQL)[what]} LIMIT :limit"}, {"limit": limit})[what]
     found = store.read({what: queries(SQL)[what]}, {})[what]  # no text of a user becomes SQL: it is compared here
@@ -53,6 +61,31 @@ def unassigned(store: Store, settings: Settings, *, state: str | None = None, li
     seen = feature.explain(frames, catalog.params(feature, settings), now, catalog.travel(settings))
     rows = [{"id": row["delivery_id"], **row} for row in seen if state in (None, row["state"])][:limit]
     return pl.DataFrame(rows, infer_schema_length=None).drop("delivery_id", strict=False)
+
+
+def drivers(store: Store, settings: Settings, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
+    """Return at most `limit` drivers: duty (`state`), work, freshness, and the plan's one word for the first two.
+
+    state: a duty or one of those words. unreachable: at work, and not heard of for longer than a driver is asked.
+    """
+    _known("drivers", state)
+    now, params = store.clock(), settings.params("dispatch", Dispatch)
+    cut = " LIMIT :limit" if state is None else ""
+    found = store.read({"drivers": queries(SQL)["drivers"] + cut}, {"now": now, "limit": limit})["drivers"]
+    held, asked, duty = pl.col("held"), pl.col("asked"), pl.col("state")
+    work = (
+        pl.when(held > 0)
+        .then(pl.format("ASSIGNED({})", held))
+        .otherwise(pl.when(asked).then(pl.lit("OFFERED")).otherwise(pl.lit("IDLE")))
+    )
+    fresh = pl.Series("freshness", [params.freshness(at, now) for at in found["pinged_at"]], dtype=pl.String)
+    told = found.with_columns(
+        fresh, availability=availability(duty, held, asked), work=work, same_place=pl.col("same_place").fill_null(False)
+    ).with_columns(
+        unreachable=pl.col("freshness").is_in(["STALE", "LOST"]) & (pl.col("availability") != "OFFLINE"),
+    )
+    wanted = told.filter((duty == state) | (pl.col("availability") == state)) if state else told
+    return wanted.select(DRIVER_COLUMNS).head(limit)
 
 
 def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:

@@ -9,9 +9,15 @@ SELECT id, delivery_id, driver_id, state, cause, pay_cents, sent_at, expires_at,
 FROM driver_offers ORDER BY sent_at DESC, id DESC
 
 -- name: drivers
--- Drivers with what they hold.
-SELECT d.id, d.vehicle, d.duty AS state, d.duty_since, d.shift_end, d.max_stack, d.timeouts, d.cooldown_until, d.version
-FROM drivers AS d ORDER BY d.id
+-- Drivers with what they hold, whether they are being asked, and their last two positions: the same place twice is flagged.
+SELECT d.id, d.vehicle, d.duty AS state, d.duty_since, d.break_until, d.shift_end, d.max_stack, d.timeouts, d.cooldown_until, d.version,
+  (SELECT count(*) FROM deliveries AS c WHERE c.driver_id = d.id
+     AND c.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')) AS held,
+  EXISTS (SELECT FROM driver_offers AS o WHERE o.driver_id = d.id AND o.state = 'PENDING') AS asked, p.pinged_at, p.same_place
+FROM drivers AS d LEFT JOIN LATERAL (
+  SELECT max(at) AS pinged_at, count(*) = 2 AND count(DISTINCT lat) = 1 AND count(DISTINCT lon) = 1 AS same_place
+  FROM (SELECT at, lat, lon FROM driver_locations WHERE driver_id = d.id AND at <= :now ORDER BY at DESC, id DESC LIMIT 2) AS l) AS p ON true
+ORDER BY d.id
 
 -- name: tickets
 -- What a person has to look at, the newest first.
