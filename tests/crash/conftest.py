@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from tests import databases
 
 ROOT = Path(__file__).parents[2]
+Words = Sequence[object]
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,45 @@ class Forge:
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process, self._folder = process, folder
 
-    def run(self, made: Engine, *words: object, end_at: int | None = None, how: str = "kill") -> Ended:
-        """Run a command line; `end_at` kills the child at that point (from 0), or cuts its connections if `how`."""
-        url = databases.url(made)
-        argv = ["--db", url, *map(str, words)]
-        asked = {"argv": argv, "cwd": str(self._folder), "end_at": end_at, "how": how, "url": url}
+    def run(
+        self,
+        made: Engine,
+        *words: object,
+        end_at: int | None = None,
+        how: str = "kill",
+        through: str | None = None,
+        patience: int | None = None,
+        mutant: str | None = None,
+    ) -> Ended:
+        """Run a command line; `end_at` kills the child at that point (from 0), or cuts its connections if `how`.
+
+        through: the URL by which it reaches the database; patience: seconds after which it gives up a silent network;
+        mutant: a fault planted into the program.
+        """
+        asked = {"how": how, "patience": patience, "mutant": mutant}
+        return self._ask(databases.url(made), asked, [words], end_at, through)[0]
+
+    def together(self, made: Engine, commands: Sequence[Words], mutant: str | None = None) -> list[Ended]:
+        """Run command lines at the same time."""
+        return self._ask(databases.url(made), {"how": "kill", "patience": None, "mutant": mutant}, commands)
+
+    def _ask(
+        self,
+        url: str,
+        asked: dict[str, object],
+        commands: Sequence[Words],
+        end_at: int | None = None,
+        through: str | None = None,
+    ) -> list[Ended]:
+        runs = [{"argv": ["--db", through or url, *map(str, words)], "end_at": end_at} for words in commands]
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        print(json.dumps({"cwd": str(self._folder), "url": url, "runs": runs} | asked), file=self._process.stdin)
+        self._process.stdin.flush()
         told = json.loads(self._process.stdout.readline())
-        out, err = ((self._folder / name).read_text() for name in ("out", "err"))
-        return Ended(told["status"], told["points"], out, err)
+        return [
+            Ended(run["status"], run["points"], *((self._folder / f"{name}{n}").read_text() for name in ("out", "err")))
+            for n, run in enumerate(told)
+        ]
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""A prepared process that forks one child a command line. The child counts the points it passes, or ends at one.
+"""A prepared process that forks a child for each command line. A child counts the points it passes, or ends at one.
 
-Spoken to in lines of JSON: {argv, cwd, end_at, how, url}; answers {status, points}. The libraries are imported before
-the first fork, so that a run costs what it does, not what it loads. Not so our own modules: contracts wake the threads
-of polars, and threads do not live through a fork.
+Spoken to in lines of JSON: {cwd, url, how, patience, mutant, runs: [{argv, end_at}]}; answers [{status, points}]. Runs
+of one line begin together. The libraries are imported before the first fork, so that a run costs what it does, not what
+it loads. Not so our own modules: contracts wake the threads of polars, and threads do not live through a fork.
 """
 
 from __future__ import annotations
@@ -27,41 +27,57 @@ LOADED = (adbc_driver_postgresql, alembic, dataframely, duckdb, ortools, pyarrow
 
 
 def serve() -> None:
-    """Run one child after another until stdin ends."""
+    """Run one line's children after another until stdin ends."""
     for line in sys.stdin:
         asked = json.loads(line)
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(read)
-            _run(asked, write)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            passed = pipe.read().splitlines()
-        _, status = os.waitpid(child, 0)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status), "points": passed}), flush=True)
+        children = [_start(asked, number) for number in range(len(asked["runs"]))]
+        ended = []
+        for child, pipe in children:
+            with os.fdopen(pipe) as told:
+                passed = told.read().splitlines()
+            _, status = os.waitpid(child, 0)
+            ended.append({"status": os.waitstatus_to_exitcode(status), "points": passed})
+        print(json.dumps(ended), flush=True)
 
 
-def _run(asked: dict[str, Any], tell: int) -> None:
+def _start(asked: dict[str, Any], number: int) -> tuple[int, int]:
+    """Return the process id of a child and the pipe on which it names its points."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        _run(asked, number, write)
+    os.close(write)
+    return child, read
+
+
+def _run(asked: dict[str, Any], number: int, tell: int) -> None:
     from dispatchkit.cli import main
     from dispatchkit.kernel import points
+    from dispatchkit.store import connect
+    from tests.mutants import planted
 
-    passed = 0
+    if asked["patience"]:
+        span = str(asked["patience"])
+        connect.PATIENCE.update(keepalives_idle=span, keepalives_interval=span, tcp_user_timeout=f"{span}000")
+    if asked["mutant"]:
+        planted.plant(asked["mutant"])
+    run, passed = asked["runs"][number], 0
 
     def hook(name: str) -> None:
         nonlocal passed
         os.write(tell, f"{name}\n".encode())
-        if passed == asked["end_at"]:
+        if passed == run["end_at"]:
             _end(asked)
         passed += 1
 
     os.chdir(asked["cwd"])
-    for stream, suffix in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{asked['cwd']}/{suffix}", os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), stream)
+    for stream, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{name}{number}", os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), stream)
     points.hook = hook
     code = 1
     try:
-        code = main.run(asked["argv"])
+        code = main.run(run["argv"])
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -71,6 +87,9 @@ def _run(asked: dict[str, Any], tell: int) -> None:
 def _end(asked: dict[str, Any]) -> None:
     if asked["how"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if asked["how"] == "crash":  # the server, with all its processes; it is the test's own
+        os.kill(int(open(f"{asked['server']}/postmaster.pid").readline()), signal.SIGQUIT)
+        return
     with psycopg.connect(asked["url"], autocommit=True) as on:
         on.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -6,16 +6,11 @@ from functools import cache
 
 import pytest
 
-from dispatchkit.kernel.clock import rfc3339
 from tests import databases
-from tests.crash.wreck import broken, contents, different, settle
+from tests.crash.wreck import broken, contents, different, settle, sweeping
 
 SWEEPS = {"reassignment": 12, "offers": 24, "routes": 20}  # at least so many points: hooks may not vanish
 SHARES = 4
-
-
-def words(sweep: str) -> tuple[str, ...]:
-    return ("sweep", sweep, "--now", rfc3339(databases.NOW), "--batch", "12")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +20,7 @@ def undisturbed(forge):
     @cache
     def run(sweep: str) -> tuple[tuple[str, ...], dict[str, list[str]]]:
         with databases.fresh("city") as made:
-            ended = forge.run(made, *words(sweep))
+            ended = forge.run(made, *sweeping(sweep))
             assert ended.exit == 0, ended.stderr
             return tuple(ended.points), contents(made)
 
@@ -37,7 +32,7 @@ def recovered(forge, undisturbed, sweep, end_at, how="kill", again=None):
     points, wanted = undisturbed(sweep)
     where = f"{how} at point {end_at}, {points[end_at]!r}"
     with databases.fresh("city") as made:
-        ended = forge.run(made, *words(sweep), end_at=end_at, how=how)
+        ended = forge.run(made, *sweeping(sweep), end_at=end_at, how=how)
         if how == "kill":
             assert ended.exit == -9, f"{where}: {ended}"
         else:
@@ -45,10 +40,10 @@ def recovered(forge, undisturbed, sweep, end_at, how="kill", again=None):
         settle(made)
         assert broken(made) == [], where
         if again is not None:
-            forge.run(made, *words(sweep), end_at=again)
+            forge.run(made, *sweeping(sweep), end_at=again)
             settle(made)
             assert broken(made) == [], f"{where}, then at {again}"
-        ended = forge.run(made, *words(sweep))
+        ended = forge.run(made, *sweeping(sweep))
         assert ended.exit == 0, f"{where}: {ended}"
         assert different(contents(made), wanted) == {}, where
 

@@ -6,14 +6,21 @@ import time
 
 from sqlalchemy import Engine
 
+from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store.check import offenders
+from tests import databases
 
 HISTORY = {
     "decisions": "SELECT entity, row_id, row_version, event, reason FROM dk.decisions WHERE outcome = 'APPLIED'",
     "outbox": "SELECT event, root, root_id, row_id, payload FROM dk.outbox",
     "audit": "SELECT tbl, row_id, row_version, op, image::text FROM dk_aud.delivery_audit_logs",
 }
+
+
+def sweeping(sweep: str) -> tuple[str, ...]:
+    """Return the command line of a sweep in the made-up city, in batches small enough that there are several."""
+    return ("sweep", sweep, "--now", rfc3339(databases.NOW), "--batch", "12")
 
 
 def contents(made: Engine) -> dict[str, list[str]]:

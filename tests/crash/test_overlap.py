@@ -1,0 +1,139 @@
+"""Copies of a sweep that begin together, and all sweeps beside clients who answer: everything is done exactly once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from threading import Event as Flag
+
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import act
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import TryLater
+from dispatchkit.kernel.feature import Event
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases, tally
+from tests.crash.wreck import broken, contents, different, settle, sweeping
+
+COPIES, CLIENTS = 8, 16
+SWEEPS = tuple(catalog.FEATURES)
+SLOT = ("--slot", rfc3339(databases.NOW))
+FULL = [pytest.mark.nightly, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def alone(forge):
+    """Return a function that runs a sweep alone, once: what the database then held, and how much was applied."""
+
+    @cache
+    def run(sweep: str) -> tuple[dict[str, list[str]], int]:
+        with databases.fresh("city") as made:
+            ended = forge.run(made, *sweeping(sweep))
+            assert ended.exit == 0, ended.stderr
+            return contents(made), applied(made, sweep)
+
+    return run
+
+
+def applied(made: Engine, sweep: str) -> int:
+    """Return how many decisions the runs of a sweep say that they applied."""
+    return int(told(made, f"SELECT coalesce(sum(applied), 0) FROM dk.sweep_runs WHERE sweep = '{sweep}'"))
+
+
+def told(made: Engine, query: str) -> int:
+    with made.connect() as on:
+        return int(on.exec_driver_sql(query).scalar_one())
+
+
+def deadlocks(made: Engine) -> int:
+    return told(made, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(2, id="short"), pytest.param(50, id="full", marks=FULL)])
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, alone, sweep, rounds):
+    wanted, total = alone(sweep)
+    for round_ in range(rounds):
+        slot = SLOT if round_ % 2 else ()
+        with databases.fresh("city") as made:
+            ended = forge.together(made, [(*sweeping(sweep), *slot)] * COPIES)
+            exits = Counter(run.exit for run in ended)
+            assert set(exits) <= {0, 75} and exits[0] >= 1, [run.stderr for run in ended]
+            settle(made)
+            assert different(contents(made), wanted) == {}
+            assert applied(made, sweep) == total
+            assert told(made, "SELECT count(*) FROM dk.sweep_runs WHERE status <> 'OK'") == 0
+            if slot:
+                assert told(made, "SELECT count(*) FROM dk.sweep_runs WHERE status = 'OK'") == 1
+            tally.count("deadlocks while sweeps overlapped", deadlocks(made))
+        tally.count(f"rounds of {COPIES} copies of a sweep")
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(1, id="short"), pytest.param(20, id="full", marks=FULL)])
+def test_all_sweeps_at_once_beside_clients_who_answer_leave_nothing_twice(forge, rounds):
+    """Stale decisions (exit 3) are to be expected here: clients change rows between a sweep's reading and writing."""
+    for _ in range(rounds):
+        with databases.fresh("city") as made:
+            day = Day(databases.NOW)
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                clients = [pool.submit(_answer, made, client, day) for client in range(CLIENTS)]
+                try:
+                    for _minute in range(3):
+                        day.now += timedelta(minutes=1)
+                        words = ("--now", rfc3339(day.now), "--batch", "12")
+                        ended = forge.together(made, [("--json", "sweep", sweep, *words) for sweep in SWEEPS])
+                        assert {run.exit for run in ended} <= {0, 3, 75}, [run.stderr for run in ended]
+                        stale = [len(json.loads(run.stdout)["stale"]) for run in ended if run.stdout]
+                        tally.count("stale decisions beside clients", sum(stale))
+                finally:
+                    day.over.set()
+            codes = sum((client.result() for client in clients), Counter[str]())
+            settle(made)
+            assert broken(made) == []
+            yes = told(made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'ACCEPTED' AND {NEW}")
+            no = told(made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'DECLINED' AND {NEW}")
+            assert (codes["accept OK"], codes["decline OK"]) == (yes, no), codes
+            assert told(made, REFUSED) == sum(
+                n for code, n in codes.items() if " OK" not in code and "later" not in code
+            )
+            tally.count("deadlocks while sweeps overlapped", deadlocks(made))
+        tally.count(f"rounds of all sweeps beside {CLIENTS} clients")
+        tally.count("answers beside sweeps", sum(codes.values()))
+
+
+NEW = f"responded_at >= '{rfc3339(databases.NOW)}'"
+REFUSED = "SELECT count(*) FROM dk.refusals"
+PENDING = "SELECT id, driver_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id"
+
+
+@dataclass
+class Day:
+    """What sweeps and clients share: the instant at which they act, and whether it is over."""
+
+    now: datetime
+    over: Flag = field(default_factory=Flag)
+
+
+def _answer(made: Engine, client: int, day: Day) -> Counter[str]:
+    """Answer pending offers, every third with no, until the day is over; return how often each answer came."""
+    settings, codes = catalog.settings(), Counter[str]()
+    while not day.over.is_set():
+        store = PostgresStore(made, now=day.now + timedelta(seconds=5))
+        with made.connect() as on:
+            pending = on.exec_driver_sql(PENDING).all()
+        for offer, driver in pending[client % 4 :: 4]:
+            name = "decline" if offer % 3 == 0 else "accept"
+            event = Event(name=name, actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+            try:
+                codes[f"{name} {act(store, settings, event).answer.code}"] += 1
+            except TryLater:
+                codes[f"{name} later"] += 1
+        day.over.wait(0.02)
+    return codes
