@@ -25,7 +25,7 @@ class Terms:
 
     @classmethod
     def of(cls, seeker: Seeker, length: tuple[int, int] | None, params: Params) -> Self:
-        """Return the terms of a delivery that is so long, in (seconds, metres); where that is unknown it pays the base."""
+        """Return the terms of a delivery that is so long, in (seconds, metres); one of unknown length pays the base."""
         seconds, metres = length or (-1, 0)
         boost = params.boost_cents(seeker.unwanted, seeker.level)
         return cls(

@@ -62,8 +62,9 @@ WAVES: dict[str, Any] = {"mode": "waves", "wave_size": 2}
 def test_the_next_wave_goes_out_while_the_last_is_pending_and_counts_as_an_attempt():
     town = waving(*wave(1, 11, 12, sent=seconds(20)))
     changes = run(town, **WAVES)
-    assert [(c.event, c.reason) for c in changes][0] == ("delivery_offering", "NEXT_WAVE")
-    assert changes[0].after == {"attempt": 1}
+    assert (changes[0].event, changes[0].reason, changes[0].after) == (
+        "delivery_offering", "NEXT_WAVE", {"attempt": 1},
+    )  # fmt: skip
     assert asked(changes) == [(1, 13), (1, 14)]
     assert {c.after["attempt"] for c in changes[1:]} == {2}
     left = after(town, **WAVES)
@@ -148,7 +149,7 @@ def test_in_every_mode_the_whole_search_keeps_the_rules(mode):
         town = after(town, NOW + seconds(20 * n), mode=mode)
     offers = town["driver_offers"]
     assert offers.select("delivery_id", "driver_id").is_unique().all()  # nobody is asked twice
-    assert offers["attempt"].max() <= 8
+    assert set(offers["attempt"]) <= set(range(1, 9))
 
 
 def test_an_unknown_mode_is_refused_naming_the_known_ones():

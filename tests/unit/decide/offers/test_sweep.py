@@ -11,11 +11,8 @@ import polars as pl
 import pytest
 
 from dispatchkit.decide.offers.model import Params
-from dispatchkit.decide.offers.policy import FEATURE, decide, explain
 from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.streets.straight import StraightLine
 from tests.builders import (
     NOW,
     Rows,
@@ -29,22 +26,8 @@ from tests.builders import (
     minutes,
     seconds,
 )
-from tests.unit.decide.corridor import apply, gather
-
-TRAVEL = StraightLine()
-
-
-def run(tables: Tables, **params: Any) -> list[Change]:
-    return decide(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)
-
-
-def said(tables: Tables, **params: Any) -> list[dict[str, Any]]:
-    return explain(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)
-
-
-def asked(changes: list[Change]) -> list[tuple[int, int]]:
-    """Return (delivery, driver) of the offers made."""
-    return [(c.root[1], int(str(c.after["driver_id"]))) for c in changes if c.event == "offer_created"]
+from tests.unit.decide.corridor import apply
+from tests.unit.decide.offers.rounds import asked, run, said
 
 
 def test_a_due_delivery_is_offered_to_the_driver_soonest_at_the_pickup():

@@ -1,0 +1,131 @@
+"""Why a delivery does not ask one certain driver now: the first rule that bars him, in numbers, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from dispatchkit.decide.offers.model import Offer, Params, Sought
+from dispatchkit.decide.offers.policy import Plan, plan
+from dispatchkit.decide.offers.propose import Candidate, Choice, judge, pickup_at
+from dispatchkit.decide.offers.unserved import TAKEN, stops_search
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.dispatch import SHIFT_ENDS, Driver, Free, Ping, approaches, unfit
+from dispatchkit.kernel.feature import Frames, Travel
+from dispatchkit.kernel.group import rows
+
+Reason = tuple[str | None, str | None]  # rule, smallest relaxation
+ANYWHERE_M = 21_000_000  # by air, no two places are farther apart
+
+
+def why_not(
+    frames: Frames, params: Params, now: datetime, travel: Travel, delivery_id: int, driver_id: int
+) -> Mapping[str, Any]:
+    """Return the first rule that keeps a delivery from asking a driver at `now`; `rule` is None if he would be asked.
+
+    frames: the reads of the offers sweep. Beside the rule stand what he would cost, who is preferred and by how much,
+    and the smallest relaxation under which he would be asked.
+    """
+    said: dict[str, Any] = dict.fromkeys(
+        "rule relax travel_s cost_s p_accept expected_s air_m radius_m chosen chosen_expected_s margin_s".split()
+    )
+    said |= {"delivery_id": delivery_id, "driver_id": driver_id}
+    delivery = next((d for d in rows(frames["deliveries"], Sought) if d.id == delivery_id), None)
+    if delivery is None:
+        return said | {"rule": "NOT_SEEKING", "relax": "only a delivery without a driver asks for one"}
+    made = plan(frames, params, now, travel)
+    choice = next((c for c in made.choices if c.seeker.delivery.id == delivery_id), None)
+    if choice is None:
+        return said | _told(_not_now(frames, delivery, now))
+    driver = next((d for d in rows(frames["drivers"], Driver) if d.id == driver_id), None)
+    ping = next((p for p in rows(frames["pings"], Ping) if p.driver_id == driver_id), None)
+    held = frames["held"].filter(driver_id=driver_id).height
+    if reason := stops_search(choice, params) or _unfit(frames, driver, ping, held, params, now):
+        return said | _told(reason)
+    assert driver is not None and ping is not None and delivery.pickup is not None
+    free = Free(driver, (ping.lat, ping.lon), held)
+    ways = approaches([free], {delivery_id: delivery.pickup}, ANYWHERE_M, params, travel)[delivery_id]
+    if not ways:
+        return said | {"rule": "NO_WAY", "relax": "a way from where he is to the pickup"}
+    candidate, rule = judge(choice.seeker, choice.terms, ways[0], held, params, now)
+    said |= _figures(choice, candidate, params)
+    if rule:
+        return said | {"rule": rule, "relax": _relaxed(rule, choice, candidate, params, now)}
+    return said | _told(_preferred(made, choice, candidate))
+
+
+def _told(reason: Reason) -> dict[str, Any]:
+    return {"rule": reason[0], "relax": reason[1]}
+
+
+def _not_now(frames: Frames, delivery: Sought, now: datetime) -> Reason:
+    """Return why a delivery that is sought for asks nobody at all: its search has not begun, or a round is out."""
+    if delivery.state != "OFFERING":
+        return "NOT_DUE", f"from {rfc3339(delivery.dispatch_at)} on"
+    offers = rows(frames["offers"].filter(delivery_id=delivery.id), Offer)
+    ends = min(offer.hard_deadline for offer in offers if offer.state == "PENDING" and offer.hard_deadline > now)
+    return "ROUND_UNDER_WAY", f"once the offers that are out have ended, {rfc3339(ends)} at the earliest"
+
+
+def _unfit(
+    frames: Frames, driver: Driver | None, ping: Ping | None, held: int, params: Params, now: datetime
+) -> Reason | None:
+    """Return the rule that keeps a driver from being asked about anything."""
+    if driver is None:
+        return "NOT_ON_DUTY", "on duty"
+    pending = frames["offers"].filter(driver_id=driver.id, state="PENDING")
+    rule = unfit(driver, ping, held, pending.height > 0, params, now)
+    if rule is None:
+        return None
+    relax: dict[str, Callable[[], str]] = {
+        "NOT_ON_DUTY": lambda: "on duty",
+        "OFFER_PENDING": lambda: f"once he has answered about delivery {pending['delivery_id'][0]}",
+        "STACK_FULL": lambda: f"max_stack above {held}",
+        "NO_RECENT_PING": lambda: f"a ping not older than {params.aging.total_seconds():.0f} s",
+        "TIMED_OUT": lambda: f"an answer: {driver.timeouts} silences in a row, {params.timeouts_to_offline} allowed",
+        "COOLDOWN": lambda: f"from {rfc3339(driver.cooldown_until or now)} on",
+    }
+    return rule, relax[rule]()
+
+
+def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, now: datetime) -> str:
+    """Return the smallest change after which a rule about this driver and this delivery would no longer bar him."""
+    way, seeker = candidate.way, choice.seeker
+    if rule == "OUTSIDE_RADIUS":
+        return f"radius {way.air_m} m instead of {params.radius_m(seeker.rounds, seeker.waited, seeker.level)} m"
+    if rule == SHIFT_ENDS:
+        return f"a shift that ends at {rfc3339(pickup_at(seeker.delivery, way, now))} or later"
+    if rule == "NOT_IMPROVED":
+        refusal = seeker.refusals[way.driver.id]
+        after = rfc3339(refusal.responded_at + params.reoffer_same_driver)
+        return f"from {after} on for a pay of {refusal.pay_cents + params.reoffer_more_cents} cents, or a nearer pickup"
+    return "nothing in this episode: he was asked, or it was taken from him"
+
+
+def _preferred(made: Plan, choice: Choice, candidate: Candidate) -> Reason:
+    """Return who is asked instead of a driver whom no rule bars; (None, None) if it is he."""
+    driver = candidate.way.driver.id
+    if any(pick.way.driver.id == driver for pick in choice.picked):
+        return None, None
+    for other in made.choices:
+        if any(pick.way.driver.id == driver for pick in other.picked):
+            return TAKEN, f"delivery {other.seeker.delivery.id} chose first and asks him"
+    sooner = candidate.expected_s - choice.picked[-1].expected_s
+    return "OTHERS_SOONER", f"an expected pickup more than {sooner} s sooner"
+
+
+def _figures(choice: Choice, candidate: Candidate, params: Params) -> dict[str, Any]:
+    chosen = choice.picked[0] if choice.picked else None
+    seeker = choice.seeker
+    return {
+        "travel_s": candidate.way.seconds,
+        "cost_s": candidate.way.cost_s,
+        "p_accept": candidate.p_accept,
+        "expected_s": candidate.expected_s,
+        "air_m": candidate.way.air_m,
+        "radius_m": params.radius_m(seeker.rounds, seeker.waited, seeker.level),
+        "chosen": chosen.way.driver.id if chosen else None,
+        "chosen_expected_s": chosen.expected_s if chosen else None,
+        "margin_s": candidate.expected_s - chosen.expected_s if chosen else None,
+    }
