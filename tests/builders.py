@@ -44,6 +44,10 @@ def minutes(n: float) -> timedelta:
     return timedelta(minutes=n)
 
 
+def hours(n: float) -> timedelta:
+    return timedelta(hours=n)
+
+
 def seconds(n: float) -> timedelta:
     return timedelta(seconds=n)
 
@@ -73,6 +77,26 @@ def a_driver(
         "version": 1,
     }
     return [Row("drivers", driver | columns), *([] if at is None else a_ping(id, at=at, ago=seen))]
+
+
+def a_duty(
+    driver: int = 1,
+    duty: str = "ON_DUTY",
+    *,
+    began: timedelta = minutes(30),
+    ended: timedelta | None = None,
+    **columns: Any,
+) -> Rows:
+    """Return an interval of a driver's duty that began so long ago, and lasts unless it ended so long ago."""
+    values = {
+        "id": key("duty", driver, (NOW - began).isoformat()),
+        "driver_id": driver,
+        "duty": duty,
+        "since": NOW - began,
+        "until": None if ended is None else NOW - ended,
+        "version": 1,
+    }
+    return [Row("driver_availability_history", values | columns)]
 
 
 def a_ping(driver: int, *, at: Place, ago: timedelta = seconds(10)) -> Rows:

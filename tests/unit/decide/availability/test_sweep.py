@@ -1,0 +1,203 @@
+"""What time does to a driver's duty: breaks run out, shifts end, silence and long hours; each at its true instant."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatchkit.decide.availability.model import Params
+from dispatchkit.flows import catalog
+from dispatchkit.flows.gather import gather
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.store.contract import Ticket
+from dispatchkit.streets.straight import StraightLine
+from tests.builders import NOW, a_case, a_delivery, a_driver, a_duty, an_offer, hours, minutes
+from tests.unit.decide.availability.town import Town, at, on_duty
+
+
+def resting(**columns):
+    """Driver 1 rests since minute -20; the break ends at minute 10."""
+    return on_duty(duty="ON_BREAK", since=-20, break_until=at(10), **columns)
+
+
+def delivered(town: Town, minute: float, id: int = 1) -> None:
+    """What other rooms write: a driver finishes a delivery."""
+    town.store.rows["deliveries"][id] |= {"state": "DELIVERED", "ended_at": at(minute)}
+
+
+def test_a_break_that_runs_out_is_said_once_and_then_the_driver_goes_off_duty():
+    town = Town(resting())
+    for minute in (9.9, 10, 11, 14.9):
+        town.sweep(minute)
+    assert (town.duty(), len(town.said("break_expired"))) == ("ON_BREAK", 1)
+    assert town.said("break_expired")[0] == {
+        "dutyId": town.said("break_expired")[0]["dutyId"], "driverId": 1, "breakDuration": 1800, "at": at(10),
+    }  # fmt: skip
+    town.sweep(15)
+    assert town.history() == [("ON_BREAK", -20, 15), ("OFF_DUTY", 15, None)]
+    assert len(town.said("break_expired")) == 1
+
+
+def test_a_sweep_that_comes_hours_late_writes_what_a_punctual_one_would_have():
+    late, punctual = Town(resting()), Town(resting())
+    late.sweep(300)
+    for minute in range(0, 301, 5):
+        punctual.sweep(minute)
+    assert late.history() == punctual.history() == [("ON_BREAK", -20, 15), ("OFF_DUTY", 15, None)]
+    assert [e["event"] for e in late.store.events] == [e["event"] for e in punctual.store.events]
+
+
+def test_where_breaks_end_in_work_the_driver_resumes_on_the_minute():
+    town = Town(resting(), availability={"break_on_expiry": "resume"})
+    town.sweep(12)
+    assert town.history() == [("ON_BREAK", -20, 10), ("ON_DUTY", 10, None)]
+    assert len(town.said("break_expired")) == 1
+
+
+def test_a_break_and_a_shift_that_wait_for_the_last_delivery_begin_when_it_ended():
+    for duty, after in (("BREAK_PENDING", "ON_BREAK"), ("ENDING_SHIFT", "OFF_DUTY")):
+        town = Town(on_duty(duty=duty, break_until=at(0)), a_delivery(1, state="PICKED_UP", driver=1),
+                    a_delivery(2, state="PICKED_UP", driver=1, slot=2))  # fmt: skip
+        town.sweep(1)
+        delivered(town, 3, 2)
+        assert not town.sweep(4).changes, "one delivery is still in hand"
+        delivered(town, 6)
+        town.sweep(7)
+        assert town.history() == [(duty, -30, 6), (after, 6, None)]
+
+
+def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too():
+    released = Town(on_duty(duty="ENDING_SHIFT"), a_delivery(1),
+                    a_case(1, state="RELEASED", released_at=at(-2)))  # fmt: skip
+    cancelled = Town(on_duty(duty="ENDING_SHIFT"), a_delivery(1, state="CANCELLED", ended_at=at(-2)),
+                     an_offer(1, state="ACCEPTED", answered=minutes(20), sent=minutes(21)))  # fmt: skip
+    for town in (released, cancelled):
+        town.sweep(0)
+        assert town.history() == [("ENDING_SHIFT", -30, -2), ("OFF_DUTY", -2, None)]
+
+
+def test_where_nothing_tells_when_the_hands_became_empty_it_is_now():
+    town = Town(on_duty(duty="ENDING_SHIFT"))
+    town.sweep(5)
+    assert town.history() == [("ENDING_SHIFT", -30, 5), ("OFF_DUTY", 5, None)]
+
+
+def test_at_the_planned_end_the_free_leave_and_the_busy_finish_first():
+    planned = {"shift_end": at(5)}
+    town = Town(on_duty(**planned), on_duty(2, **planned), a_delivery(1, state="PICKED_UP", driver=2))
+    town.sweep(6)
+    assert town.history(1) == [("ON_DUTY", -30, 5), ("OFF_DUTY", 5, None)]
+    assert town.history(2) == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, None)]
+    assert town.row("drivers", 2)["shift_end"] == at(5), "an overrun is measured against it"
+    delivered(town, 12)
+    town.sweep(13)
+    assert town.history(2)[1:] == [("ENDING_SHIFT", 5, 12), ("OFF_DUTY", 12, None)]
+    assert town.row("drivers", 2)["shift_end"] is None
+
+
+def test_a_delivery_finished_after_the_planned_end_counts_as_overrun_even_if_nobody_looked():
+    town = Town(on_duty(shift_end=at(5)), a_delivery(1, state="PICKED_UP", driver=1))
+    delivered(town, 12)
+    town.sweep(13)
+    assert town.history() == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, 12), ("OFF_DUTY", 12, None)]
+
+
+def test_who_is_being_asked_just_now_may_still_answer():
+    town = Town(on_duty(shift_end=at(-1), timeouts=3), a_delivery(1, state="OFFERING"), an_offer(1))
+    assert not town.sweep(0).changes
+    town.store.rows["driver_offers"][1] |= {"state": "EXPIRED", "responded_at": at(0.2)}
+    town.sweep(1)
+    assert town.history() == [("ON_DUTY", -30, -1), ("OFF_DUTY", -1, None)]
+
+
+def test_three_silences_in_a_row_take_a_driver_off_duty_until_he_asks():
+    town = Town(on_duty(timeouts=3), on_duty(2, timeouts=2))
+    town.sweep(0)
+    assert (town.duty(1), town.duty(2), town.row("drivers")["timeouts"]) == ("FORCED_OFF", "ON_DUTY", 0)
+    assert town.said("availability_changed")[0]["reason"] == "TIMEOUTS"
+    assert not town.sweep(1).changes
+    assert town.act("resume", minute=2).code == "OK"
+    assert not town.sweep(3).changes
+
+
+def test_a_silent_driver_with_a_delivery_in_hand_finishes_it_first():
+    town = Town(on_duty(timeouts=3), a_delivery(1, state="PICKED_UP", driver=1))
+    town.sweep(0)
+    delivered(town, 5)
+    town.sweep(6)
+    assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("FORCED_OFF", 5, None)]
+
+
+def test_who_was_taken_off_duty_is_off_duty_from_the_planned_end_on():
+    town = Town(on_duty(timeouts=3, shift_end=at(20)))
+    town.sweep(0)
+    town.sweep(30)
+    assert town.history() == [("ON_DUTY", -30, 0), ("FORCED_OFF", 0, 20), ("OFF_DUTY", 20, None)]
+
+
+def test_twelve_hours_of_work_end_at_the_minute_breaks_left_out():
+    day = [*a_duty(1, began=hours(13), ended=hours(9)), *a_duty(1, "ON_BREAK", began=hours(9), ended=hours(8.5))]
+    town = Town(on_duty(since=-8.5 * 60), day)  # four hours, half an hour of rest, and work since
+    assert not town.sweep(-31).changes
+    town.sweep(0)
+    assert town.history()[2:] == [("ON_DUTY", -510, -30), ("FORCED_OFF", -30, None)]
+    assert town.said("availability_changed")[0]["reason"] == "HOURS_CAP"
+    assert town.act("resume", minute=1).code == "HOURS_CAP"
+    assert town.act("resume", minute=330).code == "OK", "six hours after the last one worked"
+
+
+def test_the_cap_waits_for_the_delivery_in_hand_and_no_withdrawal_gets_round_it():
+    town = Town(on_duty(since=-720.0), a_delivery(1, state="PICKED_UP", driver=1))
+    town.sweep(1)
+    assert town.history() == [("ON_DUTY", -720, 0), ("ENDING_SHIFT", 0, None)]
+    assert town.act("resume", minute=2).code == "HOURS_CAP"
+    delivered(town, 4)
+    town.sweep(5)
+    assert town.history()[1:] == [("ENDING_SHIFT", 0, 4), ("FORCED_OFF", 4, None)]
+
+
+def test_the_suspended_and_the_absent_are_left_alone():
+    town = Town(on_duty(duty="SUSPENDED", shift_end=at(-9)), on_duty(2, duty="OFF_DUTY", shift_end=at(-9)))
+    assert not town.sweep(0).changes
+
+
+def test_a_driver_without_history_gets_one_from_the_first_change_on():
+    town = Town(a_driver(1, duty="ON_BREAK", break_until=at(-1), duty_since=at(-20)))
+    town.sweep(0)
+    assert town.history() == [("ON_BREAK", -20, None)]
+    town.sweep(5)
+    assert town.history() == [("ON_BREAK", -20, 4), ("OFF_DUTY", 4, None)]
+
+
+def test_outside_the_rollout_nobody_is_moved():
+    town = Town(resting(), flags={"availability": {"percent": 0.0}})
+    town.store.now = at(60)
+    swept = sweep(town.store, town.settings, "availability", Options())
+    assert (swept.changes, swept.held) == ([], 1)
+
+
+def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
+    town = Town(on_duty(timeouts=3))
+    town.store.now = NOW
+    feature, params = catalog.feature("availability"), Params()
+    with town.store.sweeping(Ticket(sweep="availability")) as run:
+        assert run is not None
+        frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
+        town.store.rows["drivers"][1] |= {"version": 2, "timeouts": 0}  # work was given: his version moved
+        outcome = run.apply(feature.decide(frames, params, NOW, StraightLine()), inputs_sha256="")
+    assert (outcome.applied, len(outcome.stale), town.duty()) == (0, 3, "ON_DUTY")
+    assert len(town.history()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"break_on_expiry": "sleep"}, "break_on_expiry"),
+        ({"break_max": "6h"}, "break_max .* drive_reset"),
+        ({"drive_max": "44h"}, "drive_max .* drive_reset"),
+        ({"drive_max": "0s"}, "drive_max"),
+    ],
+)
+def test_contradictions_of_the_settings_name_both_keys(given, named):
+    with pytest.raises(BadConfig, match=named):
+        catalog.params(catalog.feature("availability"), Town(on_duty(), availability=given).settings)

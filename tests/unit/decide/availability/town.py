@@ -1,0 +1,76 @@
+"""A town in memory, its drivers' duties told in minutes of the evening; everything goes through the real corridor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from dispatchkit.config import Settings
+from dispatchkit.flows.act import act
+from dispatchkit.flows.sweep import Options, Swept, sweep
+from dispatchkit.kernel.feature import Answer, Event
+from dispatchkit.store.memory import MemoryStore
+from tests.builders import NOW, Row, Rows, a_driver, a_duty, city, minutes
+
+Told = list[tuple[str, float | None, float | None]]
+
+
+def on_duty(
+    driver: int = 1, duty: str = "ON_DUTY", *, since: float = -30, reason: str | None = None, **columns: Any
+) -> Rows:
+    """Return a driver in a duty since a minute of the evening (0 is NOW), with the interval that says so."""
+    began = minutes(-since)
+    planned = columns.get("shift_end")
+    return [
+        *a_driver(driver, duty=duty, idle_for=began, **columns),
+        *a_duty(driver, duty, began=began, reason=reason, shift_end=planned),
+    ]
+
+
+def at(minute: float) -> datetime:
+    return NOW + timedelta(minutes=minute)
+
+
+class Town:
+    """Rows in memory, and what people and sweeps do to them at a minute of the evening."""
+
+    def __init__(self, *told: Iterable[Row], **tables: Any) -> None:
+        self.store = MemoryStore(city(*told), NOW)
+        self.settings = Settings(tables)
+
+    def sweep(self, minute: float = 0) -> Swept:
+        """Run the availability sweep; nothing of it may be refused, and a second run finds nothing."""
+        self.store.now = at(minute)
+        swept = sweep(self.store, self.settings, "availability", Options())
+        assert (swept.outcome.poisoned, swept.outcome.stale, swept.set_aside) == ([], [], {})
+        assert not sweep(self.store, self.settings, "availability", Options(dry_run=True)).changes
+        return swept
+
+    def act(self, wish: str, driver: int = 1, minute: float = 0, **args: Any) -> Answer:
+        self.store.now = at(minute)
+        return act(self.store, self.settings, Event(name=wish, actor="test", driver_id=driver, args=args)).answer
+
+    def row(self, table: str, id: int = 1) -> dict[str, Any]:
+        return self.store.rows[table][id]
+
+    def duty(self, driver: int = 1) -> str:
+        return str(self.row("drivers", driver)["duty"])
+
+    def history(self, driver: int = 1) -> Told:
+        """Return (duty, since, until) in minutes of the evening, in order of time."""
+        found = [row for row in self.store.rows["driver_availability_history"].values() if row["driver_id"] == driver]
+        return [(row["duty"], _minute(row["since"]), _minute(row["until"])) for row in sorted(found, key=_since)]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        return [dict(told["payload"]) for told in self.store.events if told["event"] == event]
+
+
+def _since(row: dict[str, Any]) -> datetime:
+    since = row["since"]
+    assert isinstance(since, datetime)
+    return since
+
+
+def _minute(instant: datetime | None) -> float | None:
+    return None if instant is None else (instant - NOW) / timedelta(minutes=1)
