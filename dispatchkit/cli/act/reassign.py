@@ -1,4 +1,4 @@
-"""`act delivery reassign`: operations take a delivery from its driver, or hand it to another."""
+"""`act delivery reassign`, `unassign`, `breakdown`: a delivery leaves its driver before pickup, or is about to."""
 
 from __future__ import annotations
 
@@ -28,4 +28,37 @@ def reassign(
     send(ctx, now, dry_run, name="reassign", actor="ops", delivery_id=delivery, driver_id=to, args=args)
 
 
-COMMANDS = (reassign,)
+def unassign(
+    ctx: typer.Context,
+    delivery: Delivery,
+    driver: Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who gives it back.")],
+    reason: Annotated[str, typer.Option(help="Why, in one word such as TOO_HEAVY; kept in the audit trail.")],
+    now: Now = None,
+    dry_run: Dry = False,
+) -> None:
+    """Give a delivery back before pickup: it is offered anew at once; after a long wait at the counter without a rest.
+
+    Example: dispatchkit act delivery unassign 12 --driver 7 --reason TOO_HEAVY
+    """
+    args, actor = {"reason": word(reason, "--reason")}, f"driver:{driver}"
+    send(ctx, now, dry_run, name="unassign", actor=actor, delivery_id=delivery, driver_id=driver, args=args)
+
+
+def breakdown(
+    ctx: typer.Context,
+    delivery: Delivery,
+    driver: Annotated[
+        int | None, typer.Option(min=1, max=show.MAX_ID, help="The driver who tells it; else operations do.")
+    ] = None,
+    now: Now = None,
+    dry_run: Dry = False,
+) -> None:
+    """Tell that the vehicle is broken: unless it gets going again, somebody else takes over.
+
+    Example: dispatchkit act delivery breakdown 12 --driver 7
+    """
+    actor = f"driver:{driver}" if driver else "ops"
+    send(ctx, now, dry_run, name="breakdown", actor=actor, delivery_id=delivery, driver_id=driver)
+
+
+COMMANDS = (reassign, unassign, breakdown)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dispatchkit.decide.reassignment.model import Case, Followed
+from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Followed
 from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.states import ACTIVE, CUSTODY, OPEN
+from dispatchkit.kernel.states import OPEN
 
 TAKEN = ("RELEASED", "REOFFERING", "REASSIGNED")  # the delivery has been taken from the driver of the case
 SUSPECT = ("SUSPECTED", "GRACE", "CONFIRMED")
@@ -62,7 +62,7 @@ def _due(case: Case, delivery: Followed) -> list[tuple[str, str]]:
 def _while_suspect(case: Case, delivery: Followed) -> list[tuple[str, str]]:
     if delivery.episode != case.episode or delivery.driver_id != case.driver_id:
         return [("ABORTED", "NO_LONGER_ASSIGNED")]
-    if delivery.state in CUSTODY or delivery.state not in ACTIVE:
+    if delivery.state not in BEFORE_PICKUP:
         return [("CLEARED", "PICKED_UP")] if case.state != "CONFIRMED" else [("ABORTED", "PICKED_UP")]
     return []
 

@@ -10,14 +10,14 @@ from typing import Any
 from dispatchkit.decide.reassignment.follow import SUSPECT, born, step
 from dispatchkit.decide.reassignment.gain import Gain, gain
 from dispatchkit.decide.reassignment.model import Case, Params, Sight
-from dispatchkit.decide.reassignment.release import close_others, release
+from dispatchkit.decide.reassignment.release import a_case, close_others, release
 from dispatchkit.decide.reassignment.suspicion import Suspicion, distance_m
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.dispatch import Approach
 from dispatchkit.kernel.group import Group, Said, Values
 
 Verdict = dict[str, Any]
-AT_ONCE = "DRIVER_OFFDUTY"  # no grace: there is nobody to nudge
+AT_ONCE = "DRIVER_OFFDUTY"  # no grace, no limit of attempts: there is nobody to nudge and nobody who would carry it
 
 
 @dataclass(kw_only=True)
@@ -57,16 +57,17 @@ def judge(bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cas
         if case:
             step(group, case, "CLEARED" if case.state != "CONFIRMED" else "ABORTED", "PROGRESS")
         return None
-    lock = sight.delivery.lock_until
-    if lock is not None and bench.now < lock:
+    at_once, lock = found.trigger == AT_ONCE, sight.delivery.lock_until
+    suspended = at_once and sight.driver.duty == "SUSPENDED"  # by a person too, and later than the assignment
+    if lock is not None and bench.now < lock and not suspended:
         if case:
             step(group, case, "ABORTED", "MANUAL_LOCK")
         return _said(sight, found, "MANUAL_LOCK")
-    used_up = bench.released(sight.delivery.id) >= bench.params.max_per_delivery
+    used_up = not at_once and bench.released(sight.delivery.id) >= bench.params.max_per_delivery
     if case is None and used_up and not any(group.value("case", c, "state") == "REASSIGNED" for c in cases):
         return _said(sight, found, "ATTEMPTS_USED_UP")
     case = case or _suspect(bench, group, sight, found)
-    if found.trigger != AT_ONCE and _in_grace(bench, group, case):
+    if not at_once and _in_grace(bench, group, case):
         return _said(sight, found, "IN_GRACE")
     if used_up:
         step(group, case, "ABORTED", "ATTEMPTS_USED_UP")
@@ -78,22 +79,10 @@ def judge(bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cas
 
 def _suspect(bench: Bench, group: Group, sight: Sight, found: Suspicion) -> Case:
     """Open a case: in grace, its driver nudged, or confirmed at once if there is nobody to nudge."""
-    delivery, at_once = sight.delivery, found.trigger == AT_ONCE
-    case = Case(
-        id=key("case", delivery.id, delivery.episode, len(bench.lost_it.get(delivery.id, ())) + 1),
-        delivery_id=delivery.id,
-        driver_id=sight.driver.id,
-        episode=delivery.episode,
-        trigger=found.trigger,
-        state="CONFIRMED" if at_once else "GRACE",
-        suspected_at=bench.now,
-        grace_until=None if at_once else bench.now + bench.params.grace,
-        confirmed_at=bench.now if at_once else None,
-        released_at=None,
-        closed_at=None,
-        new_driver_id=None,
-        version=0,
-    )
+    delivery = sight.delivery
+    id = key("case", delivery.id, delivery.episode, len(bench.lost_it.get(delivery.id, ())) + 1)
+    grace = None if found.trigger == AT_ONCE else bench.params.grace
+    case = a_case(delivery, sight.driver.id, found.trigger, id, bench.now, grace)
     born(group, case, {"pickup_distance_m": distance_m(sight), "actor": None}, found.seen)
     return case
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.reassignment.follow import born, step
 from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Episode, Job, Offer, Params
-from dispatchkit.decide.reassignment.release import close_others, release
-from dispatchkit.kernel.chance import key
+from dispatchkit.decide.reassignment.release import closed, refused, take_away
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Answer, Event, Frames
 from dispatchkit.kernel.group import Group, rows
 from dispatchkit.kernel.search import close_search, episode_id, withdraw
-from dispatchkit.kernel.states import CUSTODY, OPEN
-
-HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
 
 
-def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
-    """Return what `reassign` comes to: released (args `to` None), or handed to the driver `to` without asking him.
+def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
+    """Return what comes of a person's decision: released (args `to` None), or handed to driver `to` without asking him.
 
     A hand-over locks the assignment against sweeps for `lock_expiry`. Refused once somebody holds the goods
     (CUSTODY_CONFLICT), for a driver who is not on duty or has no slot left (DRIVER_UNAVAILABLE), and for a delivery
@@ -31,20 +26,20 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     to = event.args.get("to")
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == to), None)
     if delivery is None or (to is not None and driver is None):
-        return _refused("NOT_FOUND")
-    if code := _closed(delivery):
-        return _refused(code)
+        return refused("NOT_FOUND")
+    if code := closed(delivery):
+        return refused(code)
     if driver and delivery.driver_id == driver.id:
         return Answer("OK_REPLAY")
     slot = _free_slot(frames, driver) if driver else None
     if driver and slot is None:
-        return _refused("DRIVER_UNAVAILABLE")
+        return refused("DRIVER_UNAVAILABLE")
     group = Group(("delivery", delivery.id), now)
     if delivery.state in BEFORE_PICKUP:
-        _take_away(group, frames, delivery, event)
+        take_away(group, frames, delivery, event, "OPS")
     elif driver is None:
         released_before = any(case.state in ("RELEASED", "REOFFERING") for case in rows(frames["case"], Case))
-        return Answer("OK_REPLAY") if released_before else _refused("ILLEGAL_TRANSITION")
+        return Answer("OK_REPLAY") if released_before else refused("ILLEGAL_TRANSITION")
     else:
         withdraw(group, rows(frames["offers"], Offer), "OPS")
     if driver and slot is not None:
@@ -52,49 +47,11 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     return Answer("OK", tuple(group.changes))
 
 
-def _refused(code: str) -> Answer:
-    return Answer(code, refused=True)
-
-
-def _closed(delivery: Job) -> str | None:
-    """Return why a delivery cannot be reassigned, or None."""
-    if delivery.state == "CANCELLED":
-        return "DELIVERY_CANCELLED"
-    if delivery.state in HOLDS_GOODS:
-        return "CUSTODY_CONFLICT"
-    return None if delivery.state in BEFORE_PICKUP or delivery.state in OPEN else "ILLEGAL_TRANSITION"
-
-
 def _free_slot(frames: Frames, driver: Driver) -> int | None:
     """Return the lowest free slot of a driver on duty. A person may fill the stack that the driver himself allows."""
     taken = {row["slot"] for row in frames["held"].iter_rows(named=True) if row["driver_id"] == driver.id}
     free = (slot for slot in range(1, driver.max_stack + 1) if slot not in taken)
     return next(free, None) if driver.duty == "ON_DUTY" else None
-
-
-def _take_away(group: Group, frames: Frames, delivery: Job, event: Event) -> None:
-    """Release the delivery under a case of its own. The driver is not cooled down: a person judged the job, not him."""
-    now = group.at
-    assert delivery.driver_id is not None
-    case = Case(
-        id=key("case", delivery.id, delivery.episode, "OPS"),
-        delivery_id=delivery.id,
-        driver_id=delivery.driver_id,
-        episode=delivery.episode,
-        trigger="OPS",
-        state="CONFIRMED",
-        suspected_at=now,
-        grace_until=None,
-        confirmed_at=now,
-        released_at=None,
-        closed_at=None,
-        new_driver_id=None,
-        version=0,
-    )
-    close_others(group, rows(frames["case"], Case), "OPS")
-    born(group, case, {"pickup_distance_m": None, "actor": event.actor}, {"reason": str(event.args["reason"])})
-    release(group, delivery, "OPS", {"why": {"reason": str(event.args["reason"])}})
-    step(group, case, "RELEASED", "OPS", {"released_at": now})
 
 
 def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params) -> None:

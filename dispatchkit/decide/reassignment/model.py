@@ -26,7 +26,8 @@ class Params(Dispatch):
     eta_breach: timedelta = timedelta(minutes=10)
     wrong_way_m: int = 500
     wrong_way_pings: int = 3
-    max_overrun: timedelta = timedelta(minutes=15)  # past the end of a shift
+    max_overrun: timedelta = timedelta(minutes=15)  # of the finish, past the end of a shift
+    merchant_wait: timedelta = timedelta(minutes=15)  # at the counter, past ready: leaving costs the driver nothing
     grace: timedelta = timedelta(minutes=5)
     max_per_delivery: int = 3
     min_gain: timedelta = timedelta(minutes=4)
@@ -44,7 +45,7 @@ class Params(Dispatch):
                 raise BadConfig(
                     f"{name} {getattr(self, name)} must be shorter than {LOOK_BACK}: older pings are not read"
                 )
-        for name in ("eta_breach", "max_overrun", "min_gain"):
+        for name in ("eta_breach", "max_overrun", "merchant_wait", "min_gain"):
             if getattr(self, name) < timedelta():
                 raise BadConfig(f"{name} is below zero")
         if min(self.moved_m, self.wrong_way_m, self.wrong_way_pings, self.max_per_delivery, self.reach_m) < 1:
@@ -80,10 +81,16 @@ class Assigned(Job):
     ready_at: datetime | None
     pickup_lat: float
     pickup_lon: float
+    dropoff_lat: float | None
+    dropoff_lon: float | None
 
     @property
     def pickup(self) -> Point:
         return self.pickup_lat, self.pickup_lon
+
+    @property
+    def dropoff(self) -> Point | None:
+        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +159,9 @@ class Sight:
     trail: tuple[Ping, ...]
     alone_since: datetime | None  # since when the driver has held nothing else: where he goes is about this delivery
     way_s: int | None  # from the last ping to the pickup; None without a ping or a way
+    leg_s: int | None  # from the pickup to the door; None without a door or a way, or where no shift end asks for it
     planned: datetime | None  # the pickup the driver agreed to
+    broken_since: datetime | None  # since when his vehicle is said to be broken
 
 
 class JobRead(dy.Schema):
@@ -173,6 +182,8 @@ class JobRead(dy.Schema):
     ready_at = Orders.ready_at
     pickup_lat = Locations.lat  # never empty: who goes astray cannot be told where nobody knows the way
     pickup_lon = Locations.lon
+    dropoff_lat = Orders.dropoff_lat
+    dropoff_lon = Orders.dropoff_lon
 
 
 class FollowedRead(dy.Schema):

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from dispatchkit.decide.reassignment.follow import TAKEN, follow
 from dispatchkit.decide.reassignment.judge import Bench, Verdict, judge
-from dispatchkit.decide.reassignment.manual import respond
+from dispatchkit.decide.reassignment.manual import reassign
 from dispatchkit.decide.reassignment.model import READS, Assigned, Case, Followed, Params
 from dispatchkit.decide.reassignment.sight import sights
 from dispatchkit.decide.reassignment.suspicion import suspicion
+from dispatchkit.decide.reassignment.telling import breakdown, unassign
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.dispatch import Driver, Free, Ping, approaches, free_drivers
-from dispatchkit.kernel.feature import Feature, Frames, Travel
+from dispatchkit.kernel.feature import Answer, Event, Feature, Frames, Travel
 from dispatchkit.kernel.group import Group, rows
 
 
@@ -29,6 +30,14 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
 def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Verdict]:
     """Return for each suspect assignment what was seen and why it was taken away at `now`, or not."""
     return _plan(frames, params, now, travel)[1]
+
+
+def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
+    """Return what an act comes to: a person's `reassign`, a driver's `unassign`, anybody's `breakdown`."""
+    return ACTS[event.name](frames, event, params, now)
+
+
+ACTS = {"reassign": reassign, "unassign": unassign, "breakdown": breakdown}
 
 
 def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tuple[list[Change], list[Verdict]]:
@@ -90,5 +99,5 @@ FEATURE = Feature(
     decide=decide,
     respond=respond,
     explain=explain,
-    events=("reassign",),
+    events=tuple(ACTS),
 )

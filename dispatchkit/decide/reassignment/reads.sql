@@ -1,7 +1,8 @@
 -- name: assigned
 -- Deliveries that a driver has and has not yet picked up.
 SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.assigned_at, d.started_at,
-       d.arrived_pickup_at, d.lock_until, d.version, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon
+       d.arrived_pickup_at, d.lock_until, d.version, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
+       o.dropoff_lat, o.dropoff_lon
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id

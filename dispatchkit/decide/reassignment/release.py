@@ -1,14 +1,19 @@
-"""Taking a delivery away from its driver: the steps that a sweep and a person share."""
+"""Taking a delivery away from its driver: what sweeps and acts share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-from dispatchkit.decide.reassignment.follow import SUSPECT, step
-from dispatchkit.decide.reassignment.model import Case, Job
-from dispatchkit.kernel.group import Group, Said
+from dispatchkit.decide.reassignment.follow import SUSPECT, born, step
+from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Job
+from dispatchkit.kernel.chance import key
+from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.group import Group, Said, rows
 from dispatchkit.kernel.search import open_search
-from dispatchkit.kernel.states import CASE
+from dispatchkit.kernel.states import CASE, CUSTODY, OPEN
+
+HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
 
 
 def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
@@ -47,3 +52,47 @@ def close_others(group: Group, cases: Sequence[Case], reason: str) -> None:
         for state in ("REOFFERING", "REASSIGNED", "RELAPSED"):
             if CASE.allows(str(group.value("case", case, "state")), state):
                 step(group, case, state, reason)
+
+
+def refused(code: str) -> Answer:
+    """Return a refusal by name, which changes nothing."""
+    return Answer(code, refused=True)
+
+
+def closed(delivery: Job) -> str | None:
+    """Return why a delivery cannot be taken from anybody or given to anybody, or None."""
+    if delivery.state == "CANCELLED":
+        return "DELIVERY_CANCELLED"
+    if delivery.state in HOLDS_GOODS:
+        return "CUSTODY_CONFLICT"
+    return None if delivery.state in BEFORE_PICKUP or delivery.state in OPEN else "ILLEGAL_TRANSITION"
+
+
+def take_away(group: Group, frames: Frames, delivery: Job, event: Event, trigger: str) -> None:
+    """Release a delivery at somebody's word, under a case of its own; earlier cases of it are closed."""
+    assert delivery.driver_id is not None
+    close_others(group, rows(frames["case"], Case), trigger)
+    case = a_case(delivery, delivery.driver_id, trigger, key("case", delivery.id, delivery.episode, trigger), group.at)
+    said = {"reason": str(event.args["reason"])}
+    born(group, case, {"pickup_distance_m": None, "actor": event.actor}, said)
+    release(group, delivery, trigger, {"why": said, "payload": {"driverId": delivery.driver_id, **said}})
+    step(group, case, "RELEASED", trigger, {"released_at": group.at})
+
+
+def a_case(delivery: Job, driver_id: int, trigger: str, id: int, now: datetime, grace: timedelta | None = None) -> Case:
+    """Return a case that begins now: in grace, or confirmed at once where there is none."""
+    return Case(
+        id=id,
+        delivery_id=delivery.id,
+        driver_id=driver_id,
+        episode=delivery.episode,
+        trigger=trigger,
+        state="CONFIRMED" if grace is None else "GRACE",
+        suspected_at=now,
+        grace_until=None if grace is None else now + grace,
+        confirmed_at=now if grace is None else None,
+        released_at=None,
+        closed_at=None,
+        new_driver_id=None,
+        version=0,
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
+from dispatchkit.decide.reassignment.follow import SUSPECT
 from dispatchkit.decide.reassignment.model import Assigned, Sight
 from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.dispatch import Driver, Ping, legs
@@ -32,14 +33,22 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
         if trails[driver.id]
     }
     ways = legs(asked, travel)
+    to_door = {
+        delivery.id: (delivery.pickup, delivery.dropoff, driver.vehicle)
+        for delivery, driver in pairs
+        if driver.shift_end is not None and delivery.dropoff is not None
+    }
+    doors, broken = legs(to_door, travel), _broken_since(frames)
     return [
         Sight(
             delivery=delivery,
             driver=driver,
             trail=tuple(trails[driver.id]),
             alone_since=_latest(delivery.assigned_at, busy_until.get(driver.id)) if held[driver.id] == 1 else None,
-            way_s=ways[delivery.id][0] if delivery.id in ways and ways[delivery.id][0] >= 0 else None,
+            way_s=_seconds(ways, delivery.id),
+            leg_s=_seconds(doors, delivery.id),
             planned=planned.get((delivery.id, delivery.episode, driver.id)),
+            broken_since=broken.get((delivery.id, delivery.episode, driver.id)),
         )
         for delivery, driver in pairs
     ]
@@ -55,6 +64,19 @@ def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
         except (ValueError, KeyError, TypeError, Usage):
             continue
     return found
+
+
+def _broken_since(frames: Frames) -> dict[tuple[int, int, int], datetime]:
+    """Return since when the vehicle behind each assignment is said to be broken."""
+    told = frames["cases"].filter((pl.col("trigger") == "VEHICLE") & pl.col("state").is_in(SUSPECT))
+    found = told.select("delivery_id", "episode", "driver_id", "suspected_at").iter_rows()
+    return {(delivery, episode, driver): at for delivery, episode, driver, at in found}
+
+
+def _seconds(ways: Mapping[int, tuple[int, int]], delivery_id: int) -> int | None:
+    """Return how long a way takes; None if nobody asked for it or there is none."""
+    seconds, _ = ways.get(delivery_id, (-1, -1))
+    return seconds if seconds >= 0 else None
 
 
 def _busy_until(frames: Frames) -> dict[int, datetime]:

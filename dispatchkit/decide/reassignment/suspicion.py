@@ -54,13 +54,38 @@ def lost_ping(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     return Suspicion("LOST_PING", None, {"silent_s": _s(silent) if silent is not None else None})
 
 
+def vehicle(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
+    """Return a suspicion if the driver's vehicle is said to be broken and he has come no nearer since."""
+    since = sight.broken_since
+    arrived = sight.delivery.arrived_pickup_at
+    if since is None or (arrived is not None and arrived > since):
+        return None
+    after = [ping for ping in sight.trail if ping.at >= since]
+    closer = _to_pickup_m(sight, after[0]) - _to_pickup_m(sight, after[-1]) if after else 0.0
+    return Suspicion("VEHICLE", None, {"broken_s": _s(now - since)}) if closer < params.moved_m else None
+
+
 def shift_end(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
-    """Return a suspicion if even the pickup lies too far past the end of the driver's shift."""
+    """Return a suspicion if the delivery would be finished too far past the end of the driver's shift."""
     ends = sight.driver.shift_end
     if ends is None:
         return None
-    overrun = max(now + _way(sight), sight.delivery.ready_at or now) - ends
+    finish = max(now + _way(sight), sight.delivery.ready_at or now) + timedelta(seconds=sight.leg_s or 0)
+    overrun = finish - ends
     return Suspicion("SHIFT_END", None, {"overrun_s": _s(overrun)}) if overrun > params.max_overrun else None
+
+
+def merchant_wait(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
+    """Return a suspicion if the driver waits at the counter for goods that should long be ready.
+
+    Nobody else would have them sooner, so it comes to a release only where the driver himself leaves.
+    """
+    delivery = sight.delivery
+    if delivery.state != "ARRIVED_PICKUP" or delivery.arrived_pickup_at is None:
+        return None
+    waited = now - max(delivery.arrived_pickup_at, delivery.ready_at or delivery.arrived_pickup_at)
+    late = waited >= params.merchant_wait
+    return Suspicion("MERCHANT_WAIT", timedelta(), {"waited_s": _s(waited)}) if late else None
 
 
 def no_start(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
@@ -138,10 +163,12 @@ def _s(span: timedelta) -> int:
 
 TRIGGERS: tuple[Callable[[Sight, Params, datetime], Suspicion | None], ...] = (
     driver_offduty,
+    vehicle,
     lost_ping,
     shift_end,
     no_start,
     not_moving,
     wrong_way,
     eta_breach,
+    merchant_wait,
 )

@@ -77,6 +77,9 @@ SUSPECT = {
         ),
     ),
     "SHIFT_END": city(a_driver(7, at=(2000, 0), shift_end=NOW - minutes(12)), assigned(since=1)),
+    "MERCHANT_WAIT": city(a_driver(7), assigned(
+        since=30, state="ARRIVED_PICKUP", ready_in=minutes(-15), arrived_pickup_at=NOW - minutes(20)
+    )),
 }  # fmt: skip
 
 
@@ -117,7 +120,46 @@ FINE = {
     ),
     "he has the goods": city(a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)),
     "he was told of the job after his last ping": city(a_driver(7, seen=minutes(11)), assigned(since=4)),
+    "he finishes soon enough after his shift": city(
+        a_driver(7, shift_end=NOW - minutes(5)), assigned(since=1, dropoff=(500, 0))
+    ),
+    "the goods were to be ready a moment ago": city(
+        a_driver(7),
+        assigned(since=30, state="ARRIVED_PICKUP", ready_in=minutes(-14), arrived_pickup_at=NOW - minutes(20)),
+    ),
 }
+
+
+def test_a_shift_counts_to_the_door_and_not_only_to_the_counter():
+    near = a_driver(7, shift_end=NOW - minutes(5))
+    [change] = run(city(near, assigned(since=1, dropoff=(6000, 0))))
+    assert change.after["trigger"] == "SHIFT_END"
+
+
+def test_nobody_is_sent_to_a_counter_where_another_driver_waits_already():
+    waits = assigned(since=40, state="ARRIVED_PICKUP", ready_in=minutes(-25), arrived_pickup_at=NOW - minutes(30))
+    town = city(a_driver(7), a_driver(8), waits, a_case(1, driver=7, trigger="MERCHANT_WAIT"))
+    assert (verdicts(town), run(town)) == (["GAIN_TOO_SMALL"], [])
+
+
+def broken(*pings: Rows, since: float = 6) -> Tables:
+    """Driver 7 said that his vehicle was broken; driver 8 is there."""
+    told = a_case(1, driver=7, trigger="VEHICLE", suspected=minutes(since))
+    return city(a_driver(7, at=None), *pings, assigned(since=12), told, a_driver(8))
+
+
+AT_FIRST = a_ping(7, at=(2000, 0), ago=minutes(5.9))
+
+
+def test_a_broken_vehicle_gets_its_grace_and_then_anybody_else_is_a_gain():
+    still = a_ping(7, at=(1950, 0))
+    assert (verdicts(broken(AT_FIRST, still, since=4)), run(broken(AT_FIRST, still, since=4))) == (["IN_GRACE"], [])
+    released = run(broken(AT_FIRST, still))
+    assert [c.reason for c in released if c.event == "delivery_released"] == ["VEHICLE"]
+
+
+def test_a_vehicle_that_gets_going_again_clears_the_suspicion():
+    assert events(broken(AT_FIRST, a_ping(7, at=(1800, 0)))) == ["reassignment_cleared"]
 
 
 @pytest.mark.parametrize("case", FINE)
@@ -202,6 +244,20 @@ def test_a_persons_assignment_is_not_undone_while_its_lock_holds():
     assert (change.event, change.reason) == ("reassignment_aborted", "MANUAL_LOCK")
     expired = city(STILL, assigned(since=12, lock_until=NOW), a_case(1, driver=7), a_driver(8))
     assert "delivery_released" in events(expired)
+
+
+def test_a_suspended_driver_loses_even_what_a_person_gave_him_and_was_taken_from_others_often():
+    past = [a_case(n, driver=9 + n, state="RELAPSED", released_at=NOW - minutes(20 + n)) for n in (1, 2, 3)]
+    given = assigned(since=12, episode=4, lock_until=NOW + minutes(30))
+    town = city(a_driver(7, duty="SUSPENDED"), given, *past)
+    assert "delivery_released" in events(town)
+
+
+@pytest.mark.parametrize("state", ["PICKED_UP", "RESCUE", "RETURNING", "DELIVERED"])
+def test_a_suspicion_ends_when_the_goods_are_picked_up_whatever_became_of_them(state):
+    town = city(a_driver(7), a_delivery(1, state=state, driver=7), a_case(1, driver=7))
+    [change] = run(town)
+    assert (change.event, change.reason) == ("reassignment_cleared", "PICKED_UP")
 
 
 def test_after_the_last_attempt_the_delivery_stays_and_the_case_before_is_exhausted():
