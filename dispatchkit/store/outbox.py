@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, TextClause, text
 
+from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig, TryLater
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store import connect
@@ -168,9 +169,11 @@ def retry(store: PostgresStore, sender: str) -> int:
         return on.execute(_statement("retry"), {"sender": sender}).rowcount
 
 
-def astray(made: Engine) -> list[tuple[str, str, int]]:
+def astray(made: Engine, now: datetime | None = None) -> list[tuple[str, str, int]]:
     """Return (sender, state, events) of what was given up on, and of what was refused within a day."""
     with connect.connection(made, role="dk_verify") as on:
+        if now is not None:
+            on.execute(query("set_clock"), {"now": rfc3339(now)})
         return [(row[0], row[1], row[2]) for row in on.execute(_statement("astray"))]
 
 

@@ -45,9 +45,12 @@ WHERE o.sent_at IS NULL AND o.event LIKE ANY (:wanted) AND (s.state IS NULL OR s
 SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL
 
 -- name: astray
--- By sender and state: what we gave up on, and what was refused within the last day.
-SELECT sender, state, count(*) FROM dk.sendings WHERE state = 'FAILED' OR (state = 'REFUSED' AND tried_at > dk.clock() - interval '1 day')
-GROUP BY sender, state ORDER BY sender, state
+-- By sender and state: what we gave up on, and what was refused within the last day; an undeliverable offer says so itself.
+SELECT s.sender, s.state, count(*) FROM dk.sendings AS s
+WHERE (s.state = 'FAILED' OR (s.state = 'REFUSED' AND s.tried_at > dk.clock() - interval '1 day')) AND NOT EXISTS (
+  SELECT FROM dk.outbox AS o JOIN dk.driver_offers AS f ON f.id = o.row_id
+  WHERE o.id = s.outbox_id AND o.event = 'offer_created' AND f.state = 'UNDELIVERABLE')
+GROUP BY s.sender, s.state ORDER BY s.sender, s.state
 
 -- name: retry
 -- What was given up on is tried again, from the first wait on.

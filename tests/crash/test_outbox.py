@@ -1,0 +1,84 @@
+"""The outbox killed at any point: one more run, and the file holds exactly one line a key and every event is closed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.crash.wreck import broken, settle
+from tests.unit.senders.gateway import gateway
+
+OWN = {"outbox read", "outbox sent", "outbox marked", "outbox closed"}
+
+
+@pytest.fixture
+def filled(city):
+    """Return a city whose outbox holds the events of a sweep."""
+    sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
+    return city
+
+
+def words(tmp_path: Path, sender: str) -> tuple[str, ...]:
+    """Return the command line; batches are small, so that a kill falls between two of them as well."""
+    config = tmp_path / "senders.toml"
+    config.write_text(f'[outbox]\nbatch = 12\npatience = "0s"\n[senders.out]\n{sender}\n')
+    return ("--config", str(config), "sweep", "outbox", "--now", rfc3339(databases.NOW))
+
+
+def reset(made) -> None:
+    with made.begin() as on:
+        on.exec_driver_sql("TRUNCATE dk.sendings; UPDATE dk.outbox SET sent_at = NULL")
+
+
+def unsent(made) -> int:
+    with made.connect() as on:
+        return int(on.exec_driver_sql("SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL").scalar_one())
+
+
+def test_a_file_has_one_line_a_key_wherever_the_run_was_killed(forge, filled, tmp_path):
+    path = tmp_path / "events.jsonl"
+    command = words(tmp_path, f'kind = "file"\npath = "{path}"')
+    ended = forge.run(filled, *command)
+    assert ended.exit == 0, ended.stderr
+    assert set(ended.points) >= OWN
+    assert ended.points.count("outbox sent") >= 2
+    wanted = path.read_text()
+    keys = [json.loads(line)["key"] for line in wanted.splitlines()]
+    assert len(keys) == len(set(keys)) > 20
+    for end_at, point in enumerate(ended.points):
+        reset(filled)
+        path.unlink(missing_ok=True)
+        assert forge.run(filled, *command, end_at=end_at).exit == -9
+        settle(filled)
+        assert broken(filled) == [], point
+        again = forge.run(filled, *command)
+        assert again.exit == 0, again.stderr
+        assert path.read_text() == wanted, f"killed at {end_at}, {point!r}"
+        assert unsent(filled) == 0
+
+
+def test_a_gateway_gets_every_key_and_only_the_one_in_flight_again_with_the_same_body(forge, filled, tmp_path):
+    """A POST whose answer the crash swallowed is sent again: nobody can do better, so the key must be the same."""
+    with gateway() as there:
+        command = words(tmp_path, f'kind = "webhook"\nurl = "{there.url}"\nevents = ["offer_*"]')
+        points = forge.run(filled, *command).points
+        wanted = sorted(there.keys)
+        assert len(wanted) == len(set(wanted)) >= 5
+        for point in sorted(OWN):
+            end_at = points.index(point)
+            reset(filled)
+            there.posts.clear()
+            assert forge.run(filled, *command, end_at=end_at).exit == -9
+            settle(filled)
+            assert forge.run(filled, *command).exit == 0
+            twice = {key for key in there.keys if there.keys.count(key) > 1}
+            assert sorted(set(there.keys)) == wanted, f"killed at {end_at}, {point!r}"
+            assert len(twice) <= (point == "outbox sent"), f"killed at {end_at}, {point!r}"
+            assert len({(post["key"], post["body"]) for post in there.posts}) == len(wanted)

@@ -1,0 +1,102 @@
+"""What becomes of a push is told to its offer: it reached the driver, or the offer ends and the search goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import act
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.feature import Event
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.unit.senders.gateway import gateway
+
+NOW = databases.NOW
+SOON = NOW + timedelta(seconds=2)
+ASKED = """SELECT f.id, f.driver_id, f.delivery_id FROM dk.driver_offers f JOIN dk.outbox o ON o.row_id = f.id
+  AND o.event = 'offer_created' ORDER BY o.id"""
+
+
+@pytest.fixture
+def offers(city) -> list[tuple[int, int, int]]:
+    """Return the offers that the sweep made, as (offer, driver, delivery), in the order of their events."""
+    sweep(PostgresStore(city, now=NOW), catalog.settings(), "offers", Options())
+    with city.connect() as on:
+        found = [tuple(row) for row in on.exec_driver_sql(ASKED)]
+    assert len(found) >= 5
+    return found
+
+
+def push(made: Engine, url: str, now: datetime, *, is_push: bool = True) -> Mapping[str, int]:
+    way = {"kind": "webhook", "url": url, "timeout": "1s", "push": is_push, "events": ["offer_created"]}
+    given = Settings(tables={"senders": {"push": way}})
+    return sweep(PostgresStore(made, now=now), given, "outbox", Options()).done
+
+
+def rows(made: Engine, table: str, ids: list[int], *columns: str) -> list[tuple[Any, ...]]:
+    query = f"SELECT {', '.join(columns)} FROM dk.{table} WHERE id = ANY(%s) ORDER BY id"
+    with made.connect() as on:
+        return [tuple(row) for row in on.exec_driver_sql(query, (ids,))]
+
+
+def states(made: Engine, offers: list[tuple[int, int, int]], *columns: str) -> list[tuple[Any, ...]]:
+    return [rows(made, "driver_offers", [offer], "state", *columns)[0] for offer, _, _ in offers]
+
+
+def test_an_offer_whose_push_was_taken_has_reached_its_driver(city, offers):
+    with gateway() as there:
+        assert push(city, there.url, SOON)["push delivered"] == len(offers)
+    assert states(city, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
+
+
+def test_a_sender_that_is_no_push_says_nothing_of_phones(city, offers):
+    with gateway(410) as there:
+        push(city, there.url, SOON, is_push=False)
+    assert states(city, offers, "delivered_at") == [("PENDING", None)] * len(offers)
+
+
+def test_an_offer_whose_push_was_refused_ends_undeliverable_and_its_delivery_seeks_on(city, offers):
+    (_, driver, delivery), *others = offers
+    with gateway(410) as there:
+        push(city, there.url, SOON)
+    assert states(city, offers[:1], "cause") == [("UNDELIVERABLE", "PUSH_REFUSED")]
+    assert {state for (state,) in states(city, others)} == {"PENDING"}
+    assert rows(city, "deliveries", [delivery], "state") == [("UNASSIGNED",)]
+    assert rows(city, "drivers", [driver], "timeouts")[0][0] == 0, "a lost push is not the driver's silence"
+
+
+def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(city, offers):
+    with gateway(always=503) as there:
+        push(city, there.url, SOON)
+        assert {state for (state,) in states(city, offers)} == {"PENDING"}, "there is time left"
+        posts = len(there.posts)
+        push(city, there.url, NOW + timedelta(seconds=10))
+        assert len(there.posts) <= posts + 3, "the gateway is known to be down"
+    assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
+    with city.connect() as on:
+        assert on.exec_driver_sql("SELECT DISTINCT state FROM dk.sendings").scalars().all() == ["REFUSED"]
+
+
+def test_a_run_that_comes_late_still_tries_once(city, offers):
+    with gateway() as there:
+        push(city, there.url, NOW + timedelta(seconds=20))
+    assert {state for (state,) in states(city, offers)} == {"PENDING"}
+    assert len(there.posts) == len(offers)
+
+
+def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(city, offers):
+    offer, driver, _ = offers[0]
+    said = Event(name="decline", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args={"reason": "TOO_FAR"})
+    act(PostgresStore(city, now=SOON), catalog.settings(), said)
+    with gateway(410) as there:
+        push(city, there.url, NOW + timedelta(seconds=3))
+    assert states(city, offers[:1]) == [("DECLINED",)]
+    with city.connect() as on:
+        assert on.exec_driver_sql("SELECT count(*) FROM dk.refusals").scalar_one() == 0
