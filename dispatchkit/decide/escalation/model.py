@@ -15,7 +15,10 @@ from dispatchkit.kernel.tables import Cases, Deliveries, Drivers, Episodes, Merc
 
 LEVELS = ("NONE", "AUTO", "OPS", "TICKET", "RESOLVE")
 OPS, TICKET, TOP = 2, 3, 4
-DRIVER_SUSPENDED = "DRIVER_SUSPENDED"  # the cause of a ticket: the goods are with somebody who may not drive
+CALLS = {  # causes of tickets for deliveries that have a driver, and the level at which a person is called
+    "DRIVER_SUSPENDED": OPS,  # the goods are with somebody who may not drive
+    "ATTEMPTS_USED_UP": TOP,  # under suspicion, and taken from so many drivers before that no sweep takes it again
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,12 +256,19 @@ class StrandedRead(dy.Schema):
 
     id = Deliveries.id
     episode = Deliveries.episode
-    driver_id = dy.Int64(min=1)
-    duty_since = Drivers.duty_since
+    since = Drivers.duty_since
+
+
+class ExhaustedRead(dy.Schema):
+    """exhausted: deliveries that were taken from as many drivers as may be, and wait for pickup again."""
+
+    id = Deliveries.id
+    episode = Deliveries.episode
+    since = Cases.closed_at
 
 
 class ToldRead(dy.Schema):
-    """told: tickets, open or closed, that say so already."""
+    """told: tickets, open or closed, that have called a person already."""
 
     id = Tickets.id
 
@@ -270,6 +280,7 @@ READS: dict[str, type[dy.Schema]] = {
     "releases": ReleaseRead,
     "tickets": TicketRead,
     "stranded": StrandedRead,
+    "exhausted": ExhaustedRead,
     "told": ToldRead,
     "drivers": DriverRead,
     "pings": PingRead,

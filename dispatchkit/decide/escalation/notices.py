@@ -8,7 +8,7 @@ from typing import Any
 
 from dispatchkit.decide.escalation.ladder import Search, Step
 from dispatchkit.decide.escalation.model import (
-    DRIVER_SUSPENDED,
+    CALLS,
     OPS,
     TICKET,
     Episode,
@@ -116,15 +116,15 @@ def close(group: Group, ticket: Ticket, by: str, reason: str) -> None:
     group.change("ticket", ticket, "support_ticket_closed", reason, after, payload=told)
 
 
-def settled(ticket: Kept, stranded: frozenset[int]) -> str | None:
+def settled(ticket: Kept, called: frozenset[tuple[int, str]]) -> str | None:
     """Return why a ticket has nothing left to ask of a person, None if it has.
 
-    What the ladder opened is settled with its search, a suspended driver's goods once they are elsewhere or he is back.
+    What the ladder opened is settled with its search; a call for a delivery and cause, once there is no reason for it.
     A conflict about who holds the goods is for people alone.
     """
     if ticket.cause in CAUSES and ticket.search in RESOLVED:
         return ticket.search
-    return "RESOLVED" if ticket.cause == DRIVER_SUSPENDED and ticket.delivery_id not in stranded else None
+    return "RESOLVED" if ticket.cause in CALLS and (ticket.delivery_id, ticket.cause) not in called else None
 
 
 def _lag(due_at: datetime, now: datetime) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dispatchkit.decide.escalation.ladder import Search, steps
 from dispatchkit.decide.escalation.manual import respond
-from dispatchkit.decide.escalation.model import DRIVER_SUSPENDED, OPS, READS, Kept, Offer, Params
+from dispatchkit.decide.escalation.model import CALLS, READS, Kept, Offer, Params
 from dispatchkit.decide.escalation.notices import climb, close, give_up, remind, reminds, settled
 from dispatchkit.decide.escalation.sight import outlook, searches
 from dispatchkit.kernel.change import Change
@@ -26,10 +26,8 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
     for offer in rows(frames["offers"], Offer):
         pending[offer.delivery_id].append(offer)
     for search in searches(frames, params, now, travel):
-        group = groups.setdefault(search.delivery.id, Group(("delivery", search.delivery.id), now))
-        _press(group, search, pending[search.delivery.id], params)
-    _settle(groups, frames, now)
-    _strand(groups, frames, now)
+        _press(_group(groups, search.delivery.id, now), search, pending[search.delivery.id], params)
+    _call(groups, frames, now)
     return [change for root in sorted(groups) for change in groups[root].changes]
 
 
@@ -60,23 +58,22 @@ def _why(search: Search, now: datetime) -> Mapping[str, Any]:
     }
 
 
-def _settle(groups: dict[int, Group], frames: Frames, now: datetime) -> None:
-    """Close the tickets that have nothing left to ask of a person."""
-    stranded = frozenset(frames["stranded"]["id"])
-    for ticket in sorted(rows(frames["tickets"], Kept), key=lambda t: t.id):
-        if reason := settled(ticket, stranded):
-            group = groups.setdefault(ticket.delivery_id, Group(("delivery", ticket.delivery_id), now))
-            close(group, ticket, "system:escalation", reason)
-
-
-def _strand(groups: dict[int, Group], frames: Frames, now: datetime) -> None:
-    """Open a ticket for each delivery whose goods are with a suspended driver, unless there has been one."""
+def _call(groups: dict[int, Group], frames: Frames, now: datetime) -> None:
+    """Open tickets for deliveries that have a driver and need a person, and close those with nothing left to ask."""
     told = frozenset(frames["told"]["id"])
-    for row in frames["stranded"].sort("id").iter_rows(named=True):
-        ticket = ticket_id(row["id"], row["episode"], OPS, DRIVER_SUSPENDED)
-        if ticket not in told:
-            group = groups.setdefault(row["id"], Group(("delivery", row["id"]), now))
-            open_ticket(group, row["id"], row["episode"], OPS, DRIVER_SUSPENDED, row["duty_since"] or now)
+    called: set[tuple[int, str]] = set()
+    for cause, read in (("DRIVER_SUSPENDED", "stranded"), ("ATTEMPTS_USED_UP", "exhausted")):
+        for id, episode, since in frames[read].select("id", "episode", "since").sort("id").iter_rows():
+            called.add((id, cause))
+            if ticket_id(id, episode, CALLS[cause], cause) not in told:
+                open_ticket(_group(groups, id, now), id, episode, CALLS[cause], cause, since or now)
+    for ticket in sorted(rows(frames["tickets"], Kept), key=lambda t: t.id):
+        if reason := settled(ticket, frozenset(called)):
+            close(_group(groups, ticket.delivery_id, now), ticket, "system:escalation", reason)
+
+
+def _group(groups: dict[int, Group], delivery: int, now: datetime) -> Group:
+    return groups.setdefault(delivery, Group(("delivery", delivery), now))
 
 
 FEATURE = Feature(
@@ -84,7 +81,13 @@ FEATURE = Feature(
     flag="escalation",
     sql=Path(__file__).with_name("reads.sql"),
     reads=READS,
-    units={"episodes": "delivery_id", "deliveries": "id", "tickets": "delivery_id", "stranded": "id"},
+    units={
+        "episodes": "delivery_id",
+        "deliveries": "id",
+        "tickets": "delivery_id",
+        "stranded": "id",
+        "exhausted": "id",
+    },
     params=Params,
     decide=decide,
     respond=respond,

@@ -40,18 +40,27 @@ ORDER BY t.id
 
 -- name: stranded
 -- Deliveries whose goods are with a suspended driver.
-SELECT d.id, d.episode, d.driver_id, r.duty_since
+SELECT d.id, d.episode, r.duty_since AS since
 FROM deliveries AS d
 JOIN drivers AS r ON r.id = d.driver_id
 WHERE d.state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RETURNING') AND r.duty = 'SUSPENDED'
 ORDER BY d.id
 
+-- name: exhausted
+-- Deliveries not picked up that no sweep may take from another driver, though this one is suspect too.
+SELECT d.id, d.episode, max(c.closed_at) AS since
+FROM deliveries AS d
+JOIN reassignment_cases AS c ON c.delivery_id = d.id
+WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP') AND c.state = 'EXHAUSTED'
+GROUP BY d.id, d.episode
+ORDER BY d.id
+
 -- name: told
--- Tickets that have said so, closed ones too: a person who closed one knows.
+-- Tickets that have called a person already, closed ones too: who closed one knows.
 SELECT id
 FROM support_tickets
-WHERE cause = 'DRIVER_SUSPENDED'
-  AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RETURNING'))
+WHERE cause IN ('DRIVER_SUSPENDED', 'ATTEMPTS_USED_UP')
+  AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING'))
 ORDER BY id
 
 -- name: drivers

@@ -1,0 +1,98 @@
+"""However the sweeps fall, the ladder tells the same levels with the same due times, each once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import pairwise
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatchkit.decide.escalation.model import Params
+from dispatchkit.decide.escalation.policy import FEATURE, decide
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.feature import Frames
+from dispatchkit.streets.straight import StraightLine
+from tests.builders import NOW, a_delivery, a_driver, an_offer, city, minutes
+from tests.unit.decide.corridor import gather
+from tests.unit.decide.escalation.ladder import ESCALATED
+
+PARAMS, TRAVEL = Params(), StraightLine()
+END = minutes(50)
+MOST_ROUNDS = 9
+schedules = st.lists(st.timedeltas(timedelta(), END), max_size=8).map(sorted)
+rounds = st.lists(st.timedeltas(minutes(1), minutes(44)), max_size=MOST_ROUNDS, unique=True).map(sorted)
+promises = st.none() | st.timedeltas(-minutes(5), minutes(90))
+Spans = list[timedelta]
+Sweeps = list[list[Change]]
+
+
+@cache
+def reads() -> Frames:
+    """Return what a sweep reads of a search that begins NOW, beside a driver, with all the rounds there may be."""
+    rounds = [an_offer(n, driver=100 + n, attempt=n, state="DECLINED") for n in range(1, MOST_ROUNDS + 1)]
+    return gather(FEATURE, city(a_delivery(1, due=timedelta(), ready_in=None), a_driver(7, at=(700, 0)), *rounds), NOW)
+
+
+def as_of(now: datetime, frames: Frames, promise: timedelta | None, ended: Spans) -> Frames:
+    """Return the reads as they are at an instant: the promise given, rounds that have ended, the driver in sight."""
+    instant = pl.Datetime("us", "UTC")
+    past = [NOW + after for after in ended if NOW + after <= now]
+    offers = frames["offers"].head(len(past)).with_columns(responded_at=pl.Series(past, dtype=instant))
+    deliveries = frames["deliveries"].with_columns(
+        attempt=pl.lit(len(past), pl.Int64), promised_at=pl.lit(None if promise is None else NOW + promise, instant)
+    )
+    pings = frames["pings"].with_columns(at=pl.lit(now, instant))
+    return {**frames, "offers": offers, "deliveries": deliveries, "pings": pings}
+
+
+def told(schedule: Spans, promise: timedelta | None, ended: Spans) -> Sweeps:
+    """Return for each sweep of a schedule, the last at END, the changes it made."""
+    frames, found = reads(), []
+    for after in [*schedule, END]:
+        now = NOW + after
+        changes = decide(as_of(now, frames, promise, ended), PARAMS, now, TRAVEL)
+        found.append(changes)
+        row = frames["episodes"].row(0, named=True)
+        for change in (change for change in changes if change.entity == "episode"):
+            row |= dict(change.after)
+        if row["state"] != "OPEN":
+            break
+        frames = {**frames, "episodes": pl.DataFrame([row], schema=frames["episodes"].schema)}
+    return found
+
+
+def climbed(sweeps: Sweeps) -> list[Change]:
+    return [change for changes in sweeps for change in changes if change.event == ESCALATED]
+
+
+@given(schedule=schedules, promise=promises, ended=rounds)
+def test_any_schedule_of_sweeps_tells_the_same_levels_with_the_same_due_times(schedule, promise, ended):
+    many, one = climbed(told(schedule, promise, ended)), climbed(told([], promise, ended))
+    assert [change.after["level"] for change in many] == [1, 2, 3, 4], "each once, none left out, none falls"
+    due = [change.after["level_due_at"] for change in many]
+    assert due == [change.after["level_due_at"] for change in one]
+    assert due == sorted(due)
+
+
+@given(schedule=schedules, promise=promises, ended=rounds)
+def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(schedule, promise, ended):
+    for changes in told(schedule, promise, ended):
+        asks = [change for change in changes if change.payload.get("notify")]
+        news = climbed([changes]) or [change for change in changes if change.event == "delivery_unfulfilled"]
+        assert len(asks) == min(1, len(news))
+        assert all(change.after["level_due_at"] <= change.at for change in climbed([changes]))
+
+
+@given(schedule=schedules, promise=promises, ended=rounds)
+def test_reminders_are_ten_minutes_apart_and_counted(schedule, promise, ended):
+    sweeps = told(schedule, promise, ended)
+    notices = [change for changes in sweeps for change in changes if change.payload.get("notify")]
+    reminders = [change for changes in sweeps for change in changes if change.event == "unassigned_order_reminder"]
+    assert [change.payload["count"] for change in reminders] == list(range(1, len(reminders) + 1))
+    assert all(two.at - one.at >= PARAMS.reminder for one, two in pairwise(reminders))
+    assert all(
+        not notice.at < reminder.at < notice.at + PARAMS.reminder for notice in notices for reminder in reminders
+    )

@@ -1,0 +1,59 @@
+"""Words for tests of the ladder: sweep a town at an instant, and read what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from dispatchkit.decide.escalation.model import Params
+from dispatchkit.decide.escalation.policy import FEATURE, decide, explain
+from dispatchkit.kernel.change import Change
+from dispatchkit.streets.straight import StraightLine
+from tests.builders import NOW, Row, Rows, Tables
+from tests.unit.decide.corridor import apply, gather
+
+TRAVEL = StraightLine()
+ESCALATED = "unassigned_order_escalated"
+
+
+def a_ticket(id: int = 1, *, delivery: int = 1, cause: str = "NO_SUPPLY", level: int = 3, **columns: Any) -> Rows:
+    """Return an open ticket of a delivery's first search."""
+    values = {"id": id, "delivery_id": delivery, "episode": 1, "level": level, "cause": cause, "state": "OPEN"}
+    return [Row("support_tickets", values | {"opened_at": NOW, "due_at": NOW, "version": 1} | columns)]
+
+
+def run(tables: Tables, at: datetime = NOW, **params: Any) -> list[Change]:
+    return decide(gather(FEATURE, tables, at), Params(**params), at, TRAVEL)
+
+
+def swept(tables: Tables, at: datetime = NOW, **params: Any) -> Tables:
+    """Return the tables after one sweep."""
+    return apply(tables, run(tables, at, **params))
+
+
+def queue(tables: Tables, at: datetime = NOW, **params: Any) -> list[Any]:
+    return list(explain(gather(FEATURE, tables, at), Params(**params), at, TRAVEL))
+
+
+def levels(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
+    """Return (level, clock, minutes it was late, notify) of each level that was climbed."""
+    told = [(change.payload, change.reason) for change in changes if change.event == ESCALATED]
+    return [(told["level"], clock, told["lagS"] / 60, told["notify"]) for told, clock in told]
+
+
+def events(changes: Sequence[Change]) -> list[str]:
+    return [change.event for change in changes]
+
+
+def seen(tables: Tables, at: datetime) -> Tables:
+    """Return the tables with every driver last seen at this instant, where he was."""
+    pings = tables["driver_locations"].with_columns(at=pl.lit(at - timedelta(seconds=1), pl.Datetime("us", "UTC")))
+    return {**tables, "driver_locations": pings}
+
+
+def episode(tables: Tables, delivery: int = 1, number: int = 1) -> dict[str, Any]:
+    of = (pl.col("delivery_id") == delivery) & (pl.col("episode") == number)
+    return tables["unassigned_orders"].row(by_predicate=of, named=True)

@@ -1,0 +1,373 @@
+"""The escalation sweep: which level is reached when and by which clock, what it sets off, and what is said of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dispatchkit.decide.escalation.model import Params
+from dispatchkit.kernel.errors import BadConfig
+from tests.builders import NOW, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
+from tests.unit.decide.corridor import apply
+from tests.unit.decide.escalation.ladder import ESCALATED, a_ticket, episode, events, levels, queue, run, seen, swept
+
+FAR_OFF = NOW + timedelta(hours=3)  # a promise that no slack clock minds
+
+
+def waiting(since: float, *, promise: Any = FAR_OFF, **more: Any) -> Any:
+    """Return a town with one delivery that has sought a driver for so many minutes, and no driver."""
+    town = city(a_delivery(1, due=minutes(since), **more))
+    return promised(town, promise)
+
+
+def promised(town: Any, at: Any) -> Any:
+    return {**town, "orders": town["orders"].with_columns(promised_at=pl.lit(at, pl.Datetime("us", "UTC")))}
+
+
+BY_AGE = [(2.99, []), (3, [1]), (5.99, [1]), (6, [1, 2]), (10, [1, 2, 3]), (20, [1, 2, 3, 4]), (44.9, [1, 2, 3, 4])]
+
+
+@pytest.mark.parametrize(("age", "reached"), BY_AGE)
+def test_a_search_climbs_with_its_age(age, reached):
+    assert [level for level, _, _, _ in levels(run(waiting(age)))] == reached
+
+
+def test_a_late_sweep_tells_each_level_with_its_true_time_and_asks_for_attention_once():
+    changes = run(waiting(25))
+    assert levels(changes) == [(1, "AGE", 22, False), (2, "AGE", 19, False), (3, "AGE", 15, False), (4, "AGE", 5, True)]
+    climbed = [change for change in changes if change.event == ESCALATED]
+    assert [change.version for change in climbed] == [1, 2, 3, 4]
+    assert [change.after["level_due_at"] for change in climbed] == [NOW - minutes(m) for m in (22, 19, 15, 5)]
+    assert {change.after["level_at"] for change in climbed} == {NOW}
+
+
+def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_next_sweep_has_nothing_to_say():
+    opened = NOW - minutes(5)
+    town = swept(waiting(5), NOW)
+    assert episode(town)["level"] == 1
+    late = NOW + timedelta(hours=2)
+    changes = run(town, late)
+    assert [(level, notify) for level, _, _, notify in levels(changes)] == [(2, False), (3, False), (4, False)]
+    assert [change.after["level_due_at"] - opened for change in changes if change.event == ESCALATED] == [
+        minutes(6), minutes(10), minutes(20),
+    ]  # fmt: skip
+    assert [event for event in events(changes) if event != ESCALATED] == [
+        "support_ticket_created",
+        "delivery_unfulfilled",
+        "episode_closed",
+    ]
+    [ended] = [change.payload for change in changes if change.event == "delivery_unfulfilled"]
+    assert (ended["notify"], ended["lagS"]) == (True, 80 * 60)
+    assert run(apply(town, changes), late) == []
+
+
+def test_the_third_level_opens_a_ticket_and_tells_the_customer_in_the_same_group():
+    changes = run(waiting(10))
+    assert events(changes)[-2:] == ["support_ticket_created", "customer_delay_notice"]
+    ticket = changes[-2]
+    assert (ticket.after["level"], ticket.after["cause"], ticket.after["due_at"]) == (3, "NO_SUPPLY", NOW)
+    assert ticket.payload["ticketId"] == ticket.id
+    assert {change.root for change in changes} == {("delivery", 1)}
+
+
+SLACKS = [(901, []), (899, [1]), (481, [1]), (479, [1, 2]), (1, [1, 2]), (0, [1, 2]), (-1, [1, 2, 3])]
+DOOR_S = 1300 / 4.2  # 1 km by air on a bicycle, 1.3 km by street
+
+
+@pytest.mark.parametrize(("slack_s", "reached"), SLACKS)
+def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
+    ways = round(DOOR_S) + round(1.3 * 500 / 4.2) + 240
+    town = city(a_delivery(1, due=seconds(1), ready_in=None), a_driver(7, at=(500, 0)))
+    town = promised(town, NOW + seconds(ways + slack_s))
+    assert [(level, clock) for level, clock, _, _ in levels(run(town))] == [(level, "SLACK") for level in reached]
+    assert (queue(town)[0]["slack_s"], queue(town)[0]["soonest"]) == (slack_s, 7)
+
+
+def test_slack_waits_for_the_goods_but_not_for_a_driver_who_waits_for_them_too():
+    near, far = (city(a_delivery(1, ready_in=minutes(9)), a_driver(7, at=at)) for at in ((0, 0), (1500, 0)))
+    assert queue(near)[0]["slack_s"] == queue(far)[0]["slack_s"]
+    assert queue(near)[0]["slack_s"] == 25 * 60 - 9 * 60 - 240 - round(DOOR_S)
+
+
+NOBODY: dict[str, Rows] = {
+    "nobody is there": [],
+    "the only one is too far": a_driver(7, at=(6100, 0)),
+    "the only one was asked": [*a_driver(7), *an_offer(5, driver=7, state="DECLINED", cause="TOO_FAR")],
+    "it was taken from the only one": [*a_driver(7), *a_case(3, driver=7, state="RELEASED", released_at=NOW)],
+    "the only one goes home before": a_driver(7, at=(900, 0), shift_end=NOW + minutes(1)),
+}
+
+
+@pytest.mark.parametrize("because", NOBODY)
+def test_with_nobody_to_ask_slack_is_the_most_there_can_be_because(because):
+    told = queue(city(a_delivery(1, ready_in=None), NOBODY[because]))[0]
+    assert (told["slack_s"], told["soonest"]) == (25 * 60 - 240 - round(DOOR_S), None)
+
+
+@pytest.mark.parametrize("unknown", ["promised_at", "dropoff_lat"])
+def test_a_clock_without_its_input_does_not_run(unknown):
+    town = city(a_delivery(1, due=minutes(3)))
+    town["orders"] = town["orders"].with_columns(pl.lit(None, town["orders"].schema[unknown]).alias(unknown))
+    assert [clock for _, clock, _, _ in levels(run(town))] == ["AGE"]
+    assert queue(town)[0]["slack_s"] is None
+
+
+def asked(*ended_ago: float) -> Rows:
+    """Return declined offers, one a round, that ended so many minutes ago."""
+    rounds = enumerate(ended_ago, 1)
+    return [
+        row
+        for n, ago in rounds
+        for row in an_offer(
+            n, driver=n, attempt=n, state="DECLINED", cause="TOO_FAR", sent=minutes(ago + 1), answered=minutes(ago)
+        )
+    ]
+
+
+def test_a_search_climbs_with_its_attempts_at_the_end_of_the_round_that_counts():
+    town = promised(city(a_delivery(1, attempt=5), asked(1.9, 1.5, 1.2, 0.9, 0.5)), FAR_OFF)
+    assert levels(run(town)) == [(1, "ATTEMPTS", 1.2, False), (2, "ATTEMPTS", 0.5, True)]
+    fewer = promised(city(a_delivery(1, attempt=2), asked(1.9, 1.5)), FAR_OFF)
+    assert run(fewer) == []
+
+
+def test_rounds_of_an_earlier_search_count_for_nothing():
+    again = [*a_delivery(1, episode=2, attempt=0), *asked(9, 8, 7, 6, 5)]
+    assert run(promised(city(again), FAR_OFF)) == []
+
+
+def test_the_clock_that_ran_out_first_names_the_level():
+    town = promised(city(a_delivery(1, due=minutes(7), attempt=3), asked(6.5, 6, 5)), FAR_OFF)
+    assert levels(run(town)) == [(1, "ATTEMPTS", 5, False), (2, "AGE", 1, True)]
+
+
+def test_a_level_never_falls_though_its_clock_turns_back():
+    town = swept(city(a_delivery(1, due=seconds(1), ready_in=None, placed=minutes(30))))
+    assert episode(town)["level"] == 2, "ten minutes left for a ride of nine"
+    later = promised(town, FAR_OFF)
+    assert run(later) == []
+    assert episode(swept(later, NOW + minutes(9)))["level"] == 2
+
+
+def test_a_due_time_is_never_before_that_of_the_level_below():
+    town = swept(waiting(4))
+    hurried = promised(town, NOW - minutes(30))
+    assert [(level, late) for level, _, late, _ in levels(run(hurried))] == [(2, 1), (3, 1)]
+
+
+CAUSES: dict[str, tuple[Rows, str]] = {
+    "nobody was asked": ([], "NO_SUPPLY"),
+    "an offer was withdrawn": (an_offer(5, state="REVOKED", cause="OPS"), "NO_SUPPLY"),
+    "an offer never arrived": (an_offer(5, state="UNDELIVERABLE"), "NO_SUPPLY"),
+    "somebody declined": (an_offer(5, state="DECLINED", cause="TOO_FAR"), "NO_ACCEPTANCE"),
+    "somebody said nothing": (an_offer(5, state="EXPIRED", sent=minutes(1)), "NO_ACCEPTANCE"),
+    "somebody is being asked": (an_offer(5), "NO_ACCEPTANCE"),
+    "somebody declined in an earlier search": (an_offer(5, state="DECLINED", cause="TOO_FAR", episode=9), "NO_SUPPLY"),
+}
+
+
+@pytest.mark.parametrize("when", CAUSES)
+def test_a_search_has_one_cause_when(when):
+    offers, cause = CAUSES[when]
+    state = "OFFERING" if offers and offers[0].values["state"] == "PENDING" else "UNASSIGNED"
+    [change] = run(promised(city(a_delivery(1, due=minutes(3), state=state), offers), FAR_OFF))
+    assert change.after["cause"] == change.payload["cause"] == cause
+
+
+@pytest.mark.parametrize(
+    ("trigger", "cause"), [("NOT_MOVING", "STALL"), ("OPS", "STALL"), ("MERCHANT_WAIT", "MERCHANT")]
+)
+def test_a_search_opened_by_a_release_has_the_cause_of_the_release(trigger, cause):
+    taken = a_case(3, driver=7, state="REOFFERING", trigger=trigger, released_at=NOW - minutes(3))
+    declined = an_offer(5, state="DECLINED", cause="TOO_FAR", episode=2)
+    town = promised(city(a_delivery(1, episode=2, due=minutes(3)), taken, declined), FAR_OFF)
+    assert run(town)[0].after["cause"] == cause
+
+
+def test_a_pickup_that_nobody_can_find_is_the_merchants_cause():
+    town = waiting(3)
+    town["merchants"] = town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))
+    assert run(town)[0].after["cause"] == "MERCHANT"
+
+
+def test_a_release_opens_a_new_ladder():
+    town = promised(city(a_delivery(1, state="ASSIGNED", driver=7, episode=1), a_driver(7)), FAR_OFF)
+    first = an_episode(1, 1, opened=minutes(30), state="ASSIGNED", closed_at=NOW - minutes(5), level=3, version=4)
+    again = an_episode(1, 2, opened=minutes(3))
+    town = promised(city(a_delivery(1, state="CREATED", episode=2), first, again), FAR_OFF)
+    town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
+    assert [(level, lag) for level, _, lag, _ in levels(run(town))] == [(1, 0)]
+    assert episode(swept(town), number=1)["level"] == 3
+
+
+def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits_for_the_refund():
+    town = waiting(44, state="OFFERING")
+    town = swept({**town, **pending()})
+    late = NOW + minutes(1)
+    changes = run(town, late)
+    assert [(c.event, c.after.get("state"), c.after.get("cause")) for c in changes] == [
+        ("offer_revoked", "REVOKED", "DELIVERY_CANCELLED"),
+        ("delivery_unfulfilled", "UNFULFILLED", None),
+        ("episode_closed", "UNFULFILLED", None),
+    ]
+    assert (changes[1].after["ended_by"], changes[1].after["ended_while"]) == ("system", "OFFERING")
+    over = apply(town, changes)
+    assert over["support_tickets"]["state"].to_list() == ["OPEN"]
+    assert run(over, late + minutes(30)) == []
+    assert run(town, late - seconds(0.001)) == []
+
+
+def pending() -> Any:
+    told = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, sent=seconds(5), timeout=minutes(3)))
+    return {name: told[name] for name in ("driver_offers", "drivers")}
+
+
+def test_from_the_second_level_on_operations_are_reminded_every_ten_minutes_and_once_after_an_outage():
+    town = swept(waiting(6))
+    assert run(town, NOW + minutes(3)) == []
+    town = swept(town, NOW + minutes(4))  # level 3 at ten minutes
+    assert run(town, NOW + minutes(13.9)) == []
+    town = swept(town, NOW + minutes(14))  # level 4 is due at the same time and is news enough
+    assert (episode(town)["level"], episode(town)["reminders"]) == (4, 0)
+    [reminder] = run(town, NOW + minutes(24))
+    assert (reminder.event, reminder.payload["count"], reminder.payload["ageS"]) == (
+        "unassigned_order_reminder",
+        1,
+        1800,
+    )
+    outage = apply(town, run(town, NOW + minutes(24)))
+    [only] = run(outage, NOW + minutes(38.9))
+    assert (only.payload["count"], only.after["reminded_at"]) == (2, NOW + minutes(38.9))
+    assert run(apply(outage, [only]), NOW + minutes(38.95)) == []
+
+
+LEVEL_2 = {"level": 2, "level_at": NOW - minutes(12), "level_due_at": NOW - minutes(12)}
+HUSH: dict[str, tuple[dict[str, Any], int]] = {
+    "nobody said hush": ({}, 1),
+    "it is acknowledged": ({"acked_at": NOW - minutes(11)}, 0),
+    "the level below was acknowledged": ({"acked_at": NOW - minutes(13)}, 1),
+    "it is snoozed": ({"snoozed_until": NOW + seconds(1)}, 0),
+    "the snooze is over": ({"snoozed_until": NOW}, 1),
+    "a reminder went out nine minutes ago": ({"reminded_at": NOW - minutes(9), "reminders": 1}, 0),
+    "a reminder went out ten minutes ago": ({"reminded_at": NOW - minutes(10), "reminders": 1}, 1),
+}
+
+
+@pytest.mark.parametrize("when", HUSH)
+def test_a_reminder_goes_out_unless_somebody_said_hush(when):
+    notes, reminders = HUSH[when]
+    town = promised(city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(9), **LEVEL_2, **notes)), FAR_OFF)
+    town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
+    assert events(run(town)) == ["unassigned_order_reminder"] * reminders
+
+
+def test_a_note_silences_reminders_and_not_the_clock():
+    quiet = {"acked_at": NOW - minutes(1), "snoozed_until": NOW + minutes(30)}
+    town = promised(
+        city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(10), **LEVEL_2, **quiet)), FAR_OFF
+    )
+    town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
+    assert levels(run(town)) == [(3, "AGE", 0, True)]
+
+
+ENDS = [
+    ("ASSIGNED", "CLOSED"),
+    ("CUSTODY", "CLOSED"),
+    ("CANCELLED", "CLOSED"),
+    ("UNFULFILLED", "OPEN"),
+    ("OPEN", "OPEN"),
+]
+
+
+@pytest.mark.parametrize(("search", "ticket"), ENDS)
+def test_a_ticket_of_the_ladder_is_closed_with_its_search_unless_a_refund_is_due(search, ticket):
+    over = {} if search == "OPEN" else {"state": search, "closed_at": NOW}
+    town = swept(city(a_delivery(1, state="CREATED"), an_episode(1, **over), a_ticket(4)))
+    told = town["support_tickets"].row(0, named=True)
+    assert told["state"] == ticket
+    assert told["closed_by"] == (None if ticket == "OPEN" else "system:escalation")
+
+
+def test_a_conflict_about_custody_is_left_to_people():
+    carried = a_delivery(1, state="PICKED_UP", driver=7)
+    assert (
+        run(city(carried, an_episode(1, state="ASSIGNED", closed_at=NOW), a_ticket(4, cause="CUSTODY_CONFLICT"))) == []
+    )
+
+
+CALLS: dict[str, tuple[Rows, str, int]] = {
+    "goods are with a suspended driver": (
+        [*a_delivery(1, state="PICKED_UP", driver=7), *a_driver(7, duty="SUSPENDED")],
+        "DRIVER_SUSPENDED",
+        2,
+    ),
+    "no sweep may take it from another driver": (
+        [*a_delivery(1, state="ASSIGNED", driver=7), *a_case(3, state="EXHAUSTED", closed_at=NOW - minutes(9))],
+        "ATTEMPTS_USED_UP",
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("when", CALLS)
+def test_a_person_is_called_once_when(when):
+    rows, cause, level = CALLS[when]
+    town = city(rows)
+    [ticket] = run(town)
+    assert (ticket.event, ticket.after["cause"], ticket.after["level"]) == ("support_ticket_created", cause, level)
+    assert ticket.after["due_at"] == NOW - (minutes(30) if level == 2 else minutes(9))
+    told = apply(town, [ticket])
+    assert run(told) == []
+    closed = told["support_tickets"].with_columns(state=pl.lit("CLOSED"), closed_at="opened_at")
+    assert run({**told, "support_tickets": closed}) == [], "who closed it knows"
+    delivered = told["deliveries"].with_columns(state=pl.lit("DELIVERED"))
+    assert events(run({**told, "deliveries": delivered})) == ["support_ticket_closed"]
+
+
+def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next():
+    town = city(a_delivery(1, due=minutes(4), placed=minutes(5)), a_delivery(2, placed=minutes(12)), a_driver(7))
+    told = queue(town)
+    assert [row["delivery_id"] for row in told] == [2, 1]
+    assert (told[1]["age_s"], told[1]["level"], told[1]["cause"]) == (240, 0, "NO_SUPPLY")
+    assert (told[1]["next_at"], told[1]["next_by"]) == (NOW - minutes(1), "AGE")
+    after = {row["delivery_id"]: row for row in queue(swept(town))}
+    assert (after[1]["level"], after[1]["due_at"], after[1]["next_at"]) == (1, NOW - minutes(1), NOW + minutes(2))
+
+
+def test_everyone_dispatchable_is_thought_of_once_a_run_so_nobody_is_promised():
+    town = city(a_delivery(1), a_delivery(2), a_driver(7))
+    assert [row["soonest"] for row in queue(town)] == [7, 7]
+
+
+def test_a_delivery_outside_the_search_is_left_alone():
+    town = city(
+        a_delivery(1, state="SCHEDULED", due=minutes(30)), a_delivery(2, state="ASSIGNED", driver=7), a_driver(7)
+    )
+    assert (run(town), queue(town)) == ([], [])
+
+
+CONTRADICTIONS = [
+    ({"age_2": minutes(2)}, "age_1", "age_2"),
+    ({"age_4": minutes(50)}, "age_4", "unfulfilled"),
+    ({"slack_1": minutes(5)}, "slack_2", "slack_1"),
+    ({"attempts_3": 4}, "attempts_2", "attempts_3"),
+    ({"reminder": timedelta()}, "reminder", "longer than zero"),
+    ({"pickup_service": -minutes(1)}, "pickup_service", "below zero"),
+    ({"reach_m": 0}, "reach_m", "1 or more"),
+    ({"fresh": minutes(4)}, "fresh", "aging"),
+]
+
+
+@pytest.mark.parametrize(("settings", "one", "other"), CONTRADICTIONS)
+def test_settings_that_contradict_are_refused_by_name(settings, one, other):
+    with pytest.raises(BadConfig, match=f"{one}.*{other}"):
+        Params(**settings)
+
+
+def test_drivers_seen_again_at_each_sweep_keep_the_slack_they_had():
+    town = city(a_delivery(1, ready_in=None), a_driver(7, at=(500, 0)))
+    soon = NOW + minutes(2)
+    assert queue(seen(town, soon), soon)[0]["slack_s"] == queue(town)[0]["slack_s"] - 120
