@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,9 @@ def sweep(
     deadline: Annotated[
         float | None, typer.Option(min=0, max=86_400, help="Begin no batch after so many seconds.")
     ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(readable=False, metavar="DIR", help="Leave a bundle a run, for `audit replay`.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also say why the rest got nothing.")] = False,
 ) -> None:
     """Run one or more sweeps: read, decide, write; each under its own lock.
@@ -45,6 +49,8 @@ def sweep(
     from dispatchkit.flows.sweep import Options
     from dispatchkit.flows.sweep import sweep as run
 
+    if keep and dry_run:
+        raise Usage("--keep writes files and a dry run touches nothing; give one of them")
     given = parse_instant(now) if now else None
     options = Options(
         dry_run=dry_run,
@@ -52,6 +58,7 @@ def sweep(
         slot=parse_instant(slot) if slot else None,
         seed=seed,
         explain=explain,
+        keep=keep,
         deadline=timedelta(seconds=deadline) if deadline is not None else None,
     )
     wanted = list(catalog.SWEEPS) if "all" in names else list(dict.fromkeys(names))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dispatchkit import config
+from dispatchkit.decide.audit.model import Params as Audit
 from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Feature, Report, Travel
@@ -31,10 +32,11 @@ ANSWERING: Mapping[str, str] = {
 }
 # Upkeep that runs like a sweep, under its own lock and with its line in the ledger, but decides nothing.
 JOBS: Mapping[str, str] = {
+    "audit": "dispatchkit.flows.audit",
     "outbox": "dispatchkit.flows.outbox",
 }
 SWEEPS = (*FEATURES, *JOBS)
-FLAGS = tuple(FEATURES)
+FLAGS = (*FEATURES, "audit")  # the last governs who may query the trail; what is captured knows no flag
 TABLES = ("dispatch", "travel", "senders", *FEATURES, *ANSWERING, *JOBS)
 
 
@@ -95,6 +97,7 @@ def settings(files: Sequence[Path] = ()) -> config.Settings:
         found.flag(name)
     found.params("travel", TravelParams)
     found.params("dispatch", Dispatch)
+    found.params("audit", Audit)
     found.params("outbox", Outbox)
     ways(found)
     _ = found.market, found.database

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from dispatchkit import __version__
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog
+from dispatchkit.flows import bundle, catalog
 from dispatchkit.flows.gather import Gathered, Reader, gather
 from dispatchkit.kernel.change import Change, canonical
 from dispatchkit.kernel.clock import rfc3339
@@ -30,6 +31,7 @@ class Options:
     seed: int | None = None
     explain: bool = False
     deadline: timedelta | None = None
+    keep: Path | None = None  # directory for a bundle of what was decided, and on what
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,17 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
             return Swept(name, None, slot_done=True)
         plan, gathered = _decided(run, settings, feature, options, run.now)
         reached("decided")
+        if options.keep:
+            bundle.keep(
+                options.keep,
+                settings,
+                gathered.frames,
+                plan.changes,
+                sweep=name,
+                run_id=run.id,
+                now=run.now,
+                seed=options.seed,
+            )
         outcome = run.apply(
             plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, deadline=options.deadline
         )

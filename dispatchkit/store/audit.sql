@@ -47,6 +47,16 @@ WHERE r.events <> s.events OR r.root <> s.root OR s.prev <> s.before
 SELECT 'archive' AS fault, NULL::bigint AS chain, NULL::bigint AS seq, a.name AS tbl, NULL::bigint AS row_id, NULL::bigint AS row_version
 FROM dk_aud.archive a WHERE a.events <> (SELECT count(*) FROM dk_aud.retired r WHERE r.archive = a.name)
 
+-- name: first_faults
+-- The first row of each kind of fault that one of the queries above finds, and how many there are.
+SELECT DISTINCT ON (fault) fault, count(*) OVER (PARTITION BY fault) AS count, chain, seq, tbl, row_id, row_version
+FROM ({faults}) x ORDER BY fault, chain, seq, tbl, row_id
+
+-- name: first_faults_of_chain
+-- The same for one chain; the other chains are not read.
+SELECT DISTINCT ON (fault) fault, count(*) OVER (PARTITION BY fault) AS count, chain, seq, tbl, row_id, row_version
+FROM ({faults}) x WHERE chain = :chain ORDER BY fault, chain, seq, tbl, row_id
+
 -- name: trail_size
 -- How many links there are, in how many chains, and in how many seals and archives.
 SELECT (SELECT count(*) FROM dk_aud.trail) AS events, (SELECT count(*) FROM dk_aud.head) AS chains, (SELECT count(*) FROM dk_aud.seal) AS seals,
@@ -102,6 +112,11 @@ SELECT chain, seq, epoch, txid::text AS txid, tbl, row_id, row_version, op, run_
 FROM (SELECT * FROM dk_aud.delivery_audit_logs e WHERE e.at < :before AND e.txid < (SELECT max(s.hi) FROM dk_aud.seal s WHERE s.epoch = e.epoch)
     AND EXISTS (SELECT FROM dk_aud.delivery_audit_logs n WHERE (n.tbl, n.row_id) = (e.tbl, e.row_id) AND n.row_version > e.row_version)
   ORDER BY e.epoch, e.txid, e.chain, e.seq LIMIT :most) x ORDER BY chain, seq
+
+-- name: retirable_count
+-- How many events may leave for an archive.
+SELECT count(*) FROM dk_aud.delivery_audit_logs e WHERE e.at < :before AND e.txid < (SELECT max(s.hi) FROM dk_aud.seal s WHERE s.epoch = e.epoch)
+  AND EXISTS (SELECT FROM dk_aud.delivery_audit_logs n WHERE (n.tbl, n.row_id) = (e.tbl, e.row_id) AND n.row_version > e.row_version)
 
 -- name: retire
 -- Move the links of these events; their bodies stand in a file already.

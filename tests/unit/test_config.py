@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from dispatchkit import config
+from dispatchkit.decide.audit.model import Params as Audit
 from dispatchkit.flows import catalog
 from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.errors import BadConfig, InputMissing
+from dispatchkit.senders.params import Outbox
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -32,6 +34,8 @@ def test_default_toml_names_every_parameter_with_its_default():
         "database": config.Database,
         "travel": catalog.TravelParams,
         "dispatch": Dispatch,
+        "audit": Audit,
+        "outbox": Outbox,
     }
     assert set(shipped) == set(expected)
     for table, cls in expected.items():

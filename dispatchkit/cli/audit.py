@@ -1,0 +1,228 @@
+"""`audit`: who changed what, when and why; and whether the trail is as it was written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dispatchkit.cli import show as out
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant, rfc3339
+from dispatchkit.kernel.errors import BadData, Usage
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from dispatchkit.flows.audit import Shown
+
+Archive = Annotated[
+    list[Path] | None,
+    typer.Option(readable=False, metavar="FILE", help="Archive file of `audit prune`, or its folder; repeatable."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `audit show`, `audit verify`, `audit seal`, `audit prune`, `audit export` and `audit replay`."""
+    group = typer.Typer(help="The audit trail.", no_args_is_help=True, rich_markup_mode=None)
+    for command in (show, verify, seal, prune, export, replay):
+        group.command()(command)
+    app.add_typer(group, name="audit")
+
+
+def show(
+    ctx: typer.Context,
+    delivery: Annotated[int | None, typer.Argument(min=1, max=out.MAX_ID, help="Which delivery.")] = None,
+    driver: Annotated[int | None, typer.Option(min=1, max=out.MAX_ID, help="A driver's own chain instead.")] = None,
+    at: Annotated[str | None, typer.Option(help="How everything stood at this instant, instead of the steps.")] = None,
+    archive: Archive = None,
+) -> None:
+    """Show every step of a delivery with who, when and why, or how it stood at an instant. The reading is recorded.
+
+    Example: dispatchkit audit show 1017 --at 2026-03-07T19:30:00Z
+    """
+    from dispatchkit.flows import audit
+
+    if (delivery is None) == (driver is None):
+        raise Usage("`audit show` takes the id of a delivery, or --driver ID")
+    chain = delivery if delivery is not None else -(driver or 0)
+    instant = parse_instant(at) if at else None
+    found = audit.show(_engine(ctx), call(ctx).settings(), chain, instant, archive or ())
+    if call(ctx).json:
+        out.document(_document(found))
+    elif found.state is not None:
+        for table, images in found.state.items():
+            out.table(list(images[0]), [[image.get(key) for key in images[0]] for image in images], title=table)
+    else:
+        out.table(("at", "row", "version", "changed", "by", "run", "reason"), _rows(found), title=found.subject)
+    for fault in found.broken:
+        raise BadData(f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}", code="DK-AUD")
+
+
+def verify(
+    ctx: typer.Context,
+    seals: Annotated[
+        Path | None, typer.Option(readable=False, metavar="FILE", help="The outside file that `audit seal` appends to.")
+    ] = None,
+    archive: Archive = None,
+) -> None:
+    """Recompute every chain, seal and newest image; exit 65 and name the first bad row of each kind of damage.
+
+    Example: dispatchkit audit verify --seals /srv/anchor/seals.txt
+    """
+    from dispatchkit.flows import audit
+
+    with out.working(ctx, "verifying"):
+        found = audit.verify(_engine(ctx), seals, archive or ())
+    counts = {"events": found.found.events, "chains": found.found.chains, "seals": found.found.seals}
+    counts |= {"archives": found.found.archives, "outside lines": found.lines}
+    if call(ctx).json:
+        faults = [vars(fault) for fault in found.found.faults]
+        out.document({**counts, "faults": faults, "findings": found.findings, "archives unread": list(found.unread)})
+    else:
+        out.table(("what", "count"), list(counts.items()))
+    if found.unread:
+        out.note(ctx, f"{len(found.unread)} archives were not given; their links were checked, their bodies not read")
+    if found.findings:
+        raise BadData(f"the audit trail is not as it was written: {'; '.join(found.findings)}", code="DK-AUD")
+
+
+def seal(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Option(readable=False, metavar="FILE", help="Outside file; kept on another host.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the seals it lacks; make and append none.")] = False,
+) -> None:
+    """Seal all finished events, and append every seal that the file lacks; one that contradicts them is refused, 65.
+
+    Example: dispatchkit audit seal --to /srv/anchor/seals.txt
+    """
+    from dispatchkit.flows import audit
+
+    lines = audit.seal(_engine(ctx), to, dry_run=dry_run)
+    if call(ctx).json:
+        out.document({"dry_run": dry_run, "lines": lines})
+    else:
+        for line in lines:
+            out.line(line)
+        out.note(ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}")
+
+
+def prune(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Option(readable=False, metavar="DIR", help="Folder for the archive files.")],
+    before: Annotated[str | None, typer.Option(help="Older events; default: audit.retention ago.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; write and move nothing.")] = False,
+    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to move more events than this.")] = None,
+    now: Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")] = None,
+) -> None:
+    """Move the bodies of old events to archive files; every link, and the newest event of each row, stays.
+
+    Example: dispatchkit audit prune --before 2026-01-01T00:00:00Z --to /srv/archive --dry-run
+    """
+    from dispatchkit.flows import retention
+
+    made = _engine(ctx)
+    limit = parse_instant(before) if before else retention.limit(made, call(ctx).settings(), "retention", _at(now))
+    with out.working(ctx, "archiving"):
+        done = retention.prune(made, limit, to, dry_run=dry_run, max_changes=max_changes)
+    if call(ctx).json:
+        out.document({"before": rfc3339(limit), "dry_run": dry_run, "events": done.events, "files": list(done.files)})
+    else:
+        for name in done.files:
+            out.line(name)
+        out.note(ctx, f"{done.events} events before {rfc3339(limit)} {'would be ' if dry_run else ''}archived")
+
+
+def export(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Option(readable=False, metavar="FILE", help="FILE.parquet, .csv or .json.")],
+    since: Annotated[str | None, typer.Option(help="Events from this instant on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Events before this instant.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the trail of a period for others: ids, states and instants only. The reading is recorded.
+
+    Example: dispatchkit audit export --to trail.parquet --since 2026-03-06T00:00:00Z
+    """
+    from dispatchkit.flows import audit
+
+    lower, upper = _at(since), _at(until)
+    if lower and upper and lower >= upper:
+        raise Usage(f"--since {since} is not before --until {until}")
+    with out.working(ctx, "exporting"):
+        count = audit.export(_engine(ctx), call(ctx).settings(), to, since=lower, until=upper, force=force)
+    if call(ctx).json:
+        out.document({"to": str(to), "events": count})
+    else:
+        out.note(ctx, f"{count} events written to {to}")
+
+
+def replay(
+    ctx: typer.Context,
+    bundle: Annotated[Path, typer.Argument(readable=False, metavar="DIR", help="Bundle left by `sweep NAME --keep`.")],
+) -> None:
+    """Decide once more from a run's bundle and compare, byte for byte; exit 65 with the first difference.
+
+    Example: dispatchkit audit replay bundles/offers-2026-03-07T193000Z
+    """
+    from dispatchkit.flows import bundle as bundles
+
+    done = bundles.replay(bundle)
+    if call(ctx).json:
+        out.document(done)
+    else:
+        out.table(("what", "is"), list(done.items()))
+
+
+def _engine(ctx: typer.Context) -> Engine:
+    from dispatchkit.flows import database
+
+    return database.store(call(ctx).db, call(ctx).data, call(ctx).settings()).engine
+
+
+def _at(text: str | None) -> datetime | None:
+    return parse_instant(text) if text else None
+
+
+def _rows(found: Shown) -> list[tuple[object, ...]]:
+    """Return one line a step: what became of which row, by whom, and why."""
+    sweeps = {run["run_id"]: run["sweep"] for run in found.runs}
+    rows: list[tuple[object, ...]] = []
+    for step in found.steps:
+        event = step.event
+        changed = {"D": "gone"}.get(event.op) or ("archived" if event.archived else _changes(step.changed))
+        by = f"{event.actor or sweeps.get(event.run_id, '-')} ({event.login or '-'})"
+        row = f"{event.tbl} {event.row_id}"
+        rows.append((rfc3339(event.at), row, event.row_version, changed, by, event.run_id, event.reason))
+    return rows
+
+
+def _changes(changed: Any) -> str:
+    """Return what changed: of a birth the state alone says it."""
+    born = all(was is None for was, _ in changed.values()) and "id" in changed
+    shown = {key: pair for key, pair in changed.items() if not born or key in ("state", "duty", "driver_id")}
+    told = {key: ["-" if value is None else value for value in pair] for key, pair in shown.items()}
+    return ", ".join(f"{key} {was} -> {now}" for key, (was, now) in told.items())
+
+
+def _document(found: Shown) -> dict[str, Any]:
+    """Return the whole chain for programs; each event of a run names its decision, each run what it decided with."""
+    from dispatchkit.decide.audit.trail import Event
+    from dispatchkit.kernel.change import plain
+
+    told = [name for name in Event.__slots__ if name not in ("image", "transaction")]
+    steps = [
+        {
+            **{name: getattr(step.event, name) for name in told},
+            "changed": {key: {"was": was, "is": now} for key, (was, now) in step.changed.items()},
+            "decision_id": found.decisions.get(step.event.seq),
+        }
+        for step in found.steps
+    ]
+    document: dict[str, Any] = {"subject": found.subject, "steps": steps, "runs": found.runs}
+    document["broken"] = [vars(fault) for fault in found.broken]
+    if found.state is not None:
+        document["state"] = found.state
+    return {key: plain(value) for key, value in document.items()}

@@ -1,0 +1,176 @@
+"""The audit trail for people: shown, verified, sealed outside, exported; and the job that seals it every minute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine
+
+from dispatchkit.config import Settings
+from dispatchkit.decide.audit.model import Params
+from dispatchkit.decide.audit.trail import Event, Image, Step, state_at, timeline
+from dispatchkit.flows import anchor, retention
+from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
+from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
+from dispatchkit.kernel.flags import Flag
+from dispatchkit.store import audit
+from dispatchkit.store.contract import Store
+from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.warehouse.files import check_output, write_whole
+
+FLAG = "audit"  # governs who may ask; what is captured knows no flag
+SUFFIXES = (".parquet", ".csv", ".json")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One chain: its steps, the rows as they stood at an instant if one was asked for, its runs and broken links."""
+
+    subject: str
+    steps: Sequence[Step]
+    state: Mapping[str, Sequence[Image]] | None
+    runs: Sequence[Mapping[str, Any]]
+    decisions: Mapping[int, str]
+    broken: Sequence[audit.Fault]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found: the size of the trail, its faults, lines of the outside file that it contradicts."""
+
+    found: audit.Verified
+    lines: int
+    contradicted: Sequence[str]
+    archives: Sequence[str]
+    unread: Sequence[str]
+    wrong: Sequence[str]
+
+    @property
+    def findings(self) -> list[str]:
+        """Return every finding in words, none if all is as it was written."""
+        told = [f"{f.fault}: {f.count}, first {place(f)}" for f in self.found.faults]
+        if self.contradicted:
+            count = f"{len(self.contradicted)} of {self.lines}"
+            first = " ".join(self.contradicted[0].split()[:2])
+            told.append(f"outside: {count} seals are not the database's, first {first}")
+        return told + [f"archive: {wrong}" for wrong in self.wrong]
+
+
+def place(fault: audit.Fault) -> str:
+    """Return where a fault shows, in the words of an operator."""
+    if fault.fault == "seal":
+        return f"seal {fault.row_version} {fault.row_id}"
+    if fault.fault == "archive":
+        return str(fault.tbl)
+    chain = f"{subject(fault.chain)}, " if fault.chain else ""
+    row = f"{fault.tbl} {fault.row_id} version {fault.row_version}" if fault.tbl else "no event left"
+    return f"{chain}{row}" + (f", seq {fault.seq}" if fault.seq else "")
+
+
+def subject(chain: int) -> str:
+    """Return whose chain a number names."""
+    return f"delivery {chain}" if chain > 0 else f"driver {-chain}"
+
+
+def show(made: Engine, settings: Settings, chain: int, at: datetime | None = None, files: Sequence[Path] = ()) -> Shown:
+    """Return a chain's timeline, and how its rows stood `at` an instant; bodies from archives where `files` hold them.
+
+    chain: a delivery's id, or a driver's with a minus sign. The reading is recorded. Raises NotPermitted while the flag
+    is off, Refused if there is no such chain.
+    """
+    _permit(settings.flag(FLAG), abs(chain))
+    rows, runs, broken = audit.chain(made, chain, "show")
+    if not rows:
+        raise Refused(f"the trail knows no {subject(chain)}")
+    bodies = retention.bodies(files, chain) if files else {}
+    decisions = {row["seq"]: row.pop("decision_id") for row in rows}
+    events = [Event(**row | bodies.get(row["seq"], {})) for row in rows]
+    state = state_at(events, at) if at else None
+    return Shown(subject(chain), timeline(events), state, runs, decisions, broken)
+
+
+def verify(made: Engine, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
+    """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
+    found, held = audit.verify(made)
+    kept = anchor.read(seals) if seals else []
+    known = audit.archives(made)
+    given, wrong = retention.verify(made, files, known)
+    return Verdict(
+        found, len(kept), anchor.contradictions(kept, held), given, sorted(set(known) - set(given)), tuple(wrong)
+    )
+
+
+def seal(made: Engine, to: Path, *, dry_run: bool = False) -> list[str]:
+    """Seal what is not sealed, append every seal that the file lacks, and return those lines.
+
+    Raises BadData when the file contradicts the database, TryLater while another run appends.
+    """
+    if not to.parent.is_dir():
+        raise CannotCreate(f"{to.parent.name or to.parent}: no such directory")
+    if dry_run:
+        kept = anchor.read(to) if to.exists() else []
+        held = audit.seal_lines(made)
+        wrong = anchor.contradictions(kept, held)
+        if wrong:
+            raise BadData(f"{to.name}: seal {' '.join(wrong[0].split()[:2])} is not the database's", code="DK-AUD-SEAL")
+        return [line for line in held if line not in set(kept)]
+    with anchor.appending(to) as file:
+        file.missing(audit.seal_lines(made))  # a file that contradicts is refused before a seal is made
+        if audit.unsealed(made)[0]:
+            audit.seal(made)
+        lines = file.missing(audit.seal_lines(made))
+        file.append(lines)
+    return lines
+
+
+def export(
+    made: Engine, settings: Settings, to: Path, *, since: datetime | None, until: datetime | None, force: bool = False
+) -> int:
+    """Write the trail of a period as Parquet, CSV or JSON by the file's suffix; return how many events it holds.
+
+    The reading is recorded. Raises NotPermitted while the flag is off, Usage for another suffix, CannotCreate.
+    """
+    _permit(settings.flag(FLAG))
+    if to.suffix not in SUFFIXES:
+        raise Usage(f"{to.name}: by its suffix neither of {', '.join(SUFFIXES)}")
+    check_output(to, force=force)
+    audit.note(made, "export")
+    frame = audit.period(made, since or EARLIEST, until or LATEST)
+    write_whole(to, _encoded(frame, to.suffix))
+    return frame.height
+
+
+def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
+    """Seal what waits, if the last seal is old enough, and say how many events were sealed and how many wait."""
+    if not isinstance(store, PostgresStore):  # in memory there is no trail
+        return {"sealed": 0, "waiting": 0}
+    waiting, made_at = audit.unsealed(store.engine)
+    due = made_at is None or now - made_at >= settings.params("audit", Params).seal
+    if not (waiting and due):
+        return {"sealed": 0, "waiting": waiting}
+    if not dry_run:
+        waiting = int(audit.seal(store.engine).split()[2])
+    return {"sealed": waiting, "waiting": 0}
+
+
+def _permit(flag: Flag, unit: int | None = None) -> None:
+    if not (flag.enabled if unit is None else flag.admits(unit)):
+        raise NotPermitted("audit queries are off (flags.audit); the trail itself goes on being written")
+
+
+def _encoded(frame: pl.DataFrame, suffix: str) -> bytes:
+    import io
+
+    out = io.BytesIO()
+    if suffix == ".parquet":
+        frame.write_parquet(out, compression="zstd")
+        return out.getvalue()
+    told = frame.with_columns(pl.col("at").map_elements(rfc3339, return_dtype=pl.String))
+    if suffix == ".csv":
+        return told.write_csv().encode()
+    return told.write_json().encode() + b"\n"

@@ -1,0 +1,152 @@
+"""Retention of the audit trail: old bodies move to archive files, whose links stay in the database.
+
+The file is whole, synced and named before the database lets go of anything; its name comes from its content, so a run
+that was killed in between finds its file again. An archive is Parquet: `head` and `image` are the very text that was
+hashed, so sha256(prev || head || newline || image) = hash for anyone who holds the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine
+
+from dispatchkit.config import Settings
+from dispatchkit.decide.audit.model import Params
+from dispatchkit.kernel.errors import BadData, CannotCreate, Refused, Usage
+from dispatchkit.kernel.points import reached
+from dispatchkit.store import audit
+from dispatchkit.warehouse.files import digest, open_old, ours, write_whole
+
+FILE = ("chain", "seq", "epoch", "txid", "head", "image", "prev", "hash")
+KEYS = ("tbl", "row_id", "row_version", "op")  # of a link, as the head of its body names them
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How many events left, and the files that hold them now."""
+
+    events: int
+    files: tuple[str, ...]
+
+
+def limit(made: Engine, settings: Settings, name: str, now: datetime | None = None) -> datetime:
+    """Return the instant before which [audit] `name` has passed, by --now or the database clock.
+
+    Raises Usage for --now where the clock is strict.
+    """
+    kept: timedelta = getattr(settings.params("audit", Params), name)
+    return audit.clock(made, now) - kept
+
+
+def prune(made: Engine, before: datetime, to: Path, *, dry_run: bool = False, max_changes: int | None = None) -> Pruned:
+    """Move the bodies of sealed events older than `before` to archive files in the directory `to`.
+
+    The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
+    CannotCreate, IOFailed.
+    """
+    if not to.is_dir():
+        raise CannotCreate(f"{to.name or to}: no such directory")
+    if dry_run or max_changes is not None:
+        waiting = audit.retirable_count(made, before)
+        if dry_run:
+            return Pruned(waiting, ())
+        if max_changes is not None and waiting > max_changes:
+            raise Refused(f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done")
+    moved, names = 0, []
+    with audit.pruning(made):
+        while (events := audit.retirable(made, before)).height:
+            name, told = _archive(events, to)
+            moved += audit.retire(made, name, told, before, events)
+            names.append(name)
+    return Pruned(moved, tuple(names))
+
+
+def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
+    """Write events as an archive unless it stands there already; return its name and SHA-256."""
+    out = io.BytesIO()
+    events.select(FILE).write_parquet(out, compression="zstd")
+    data = out.getvalue()
+    told = sha256(data).hexdigest()
+    path = to / f"audit-{told[:16]}.parquet"
+    if not path.exists() or digest(path)[1] != told:
+        write_whole(path, data)
+    reached("archive written")
+    return path.name, told
+
+
+def verify(made: Engine, files: Sequence[Path], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the archives that were read, and what is wrong with them, one line each, the first bad row named."""
+    given, wrong = [], []
+    names = {told: name for name, told in known.items()}
+    for path in _listed(files):
+        name = names.get(digest(path)[1])
+        if name is None:
+            why = "not the file that was archived" if path.name in known else "the database knows no such archive"
+            wrong.append(f"{path.name}: {why}")
+            continue
+        given.append(name)
+        wrong += _misfits(path, audit.retired_links(made, name))
+    return sorted(given), wrong
+
+
+def _misfits(path: Path, links: pl.DataFrame) -> list[str]:
+    """Return the first row of an archive that is not the body of its link."""
+    rows = _read(path)
+    if rows.height != links.height:
+        return [f"{path.name}: {rows.height} events, {links.height} links point to it"]
+    for body, link in zip(rows.iter_rows(named=True), links.iter_rows(named=True), strict=True):
+        told = body["head"].encode() + b"\n" + (body["image"] or "").encode()
+        head = dict(zip(("chain", "seq", *KEYS), json.loads(body["head"]), strict=False))
+        hashed = sha256(bytes.fromhex(body["prev"]) + told).hexdigest()
+        if hashed != link["hash"] or body["prev"] != link["prev"] or any(head[k] != link[k] for k in head):
+            return [f"{path.name}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"]
+    return []
+
+
+def bodies(files: Sequence[Path], chain: int) -> dict[int, dict[str, Any]]:
+    """Return what archives hold of one chain: seq -> the fields of an event that its link lacks."""
+    found = {}
+    for path in _listed(files):
+        for row in _read(path).filter(pl.col("chain") == chain).iter_rows(named=True):
+            login, actor, _, reason, at = json.loads(row["head"])[6:]
+            found[int(row["seq"])] = {
+                "image": json.loads(row["image"]) if row["image"] else None,
+                "archived": False,
+                "login": login,
+                "actor": actor,
+                "reason": reason,
+                "at": datetime.fromisoformat(at).replace(tzinfo=UTC),
+            }
+    return found
+
+
+def _listed(files: Sequence[Path]) -> list[Path]:
+    """Return the files given, those of a directory included. Raises Usage for a directory without archives."""
+    found: list[Path] = []
+    for path in files:
+        inside = sorted(path.glob("audit-*.parquet")) if path.is_dir() else [path]
+        if not inside:
+            raise Usage(f"{path}: no archive in it; expected audit-*.parquet")
+        found += inside
+    return found
+
+
+def _read(path: Path) -> pl.DataFrame:
+    with open_old(path) as file, ours(path):
+        data = file.read()
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except pl.exceptions.PolarsError:
+        raise BadData(f"{path.name}: not an archive of the audit trail") from None
+    if tuple(frame.columns) != FILE:
+        raise BadData(f"{path.name}: not an archive of the audit trail; its columns are others")
+    return frame

@@ -1,0 +1,209 @@
+"""The audit trail in Postgres: read, verified and sealed as role dk_verify, retired as dk_privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, CursorResult, Engine, TextClause, text
+
+from dispatchkit.kernel.errors import TryLater, Usage
+from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.sql import parse
+from dispatchkit.kernel.tables import ENTITIES
+from dispatchkit.store import statements
+from dispatchkit.store.check import audit_faults
+from dispatchkit.store.connect import connection
+
+CHUNK = 100_000  # events of one archive file and one transaction
+NUMBERS = frozenset("chain seq epoch row_id row_version version delivery_id chain_driver_id driver_id episode".split())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of damage in the trail: how often, and the first row it shows at. Fields that do not apply are None."""
+
+    fault: str
+    count: int
+    chain: int | None
+    seq: int | None
+    tbl: str | None
+    row_id: int | None
+    row_version: int | None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a verification looked at, and the faults it found; empty when the trail is whole."""
+
+    events: int
+    chains: int
+    seals: int
+    archives: int
+    faults: tuple[Fault, ...]
+
+
+@cache
+def _named() -> Mapping[str, str]:
+    return parse(Path(__file__).with_name("audit.sql").read_text("utf-8"))
+
+
+@cache
+def query(name: str) -> TextClause:
+    """Return a named statement of `audit.sql`."""
+    return text(_named()[name])
+
+
+@contextmanager
+def _snapshot(made: Engine) -> Iterator[Connection]:
+    """Yield a connection of dk_verify on one snapshot, hashing as the trail was written, without a time limit."""
+    with connection(made, role="dk_verify") as on, on.begin():
+        on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
+        on.exec_driver_sql("SET LOCAL work_mem = '64MB'")
+        yield on
+
+
+def verify(made: Engine) -> tuple[Verified, list[str]]:
+    """Return what is wrong in the whole trail, and its seals as lines; both of one snapshot."""
+    with _snapshot(made) as on:
+        faults = [fault for name in audit_faults() for fault in _first(on, name)]
+        size = on.execute(query("trail_size")).mappings().one()
+        return Verified(**size, faults=tuple(faults)), list(on.execute(query("seal_lines")).scalars())
+
+
+def _first(on: Connection, name: str, chain: int | None = None) -> list[Fault]:
+    """Return the first row of each kind of fault that a query of `audit_faults` finds, and how many there are."""
+    wrapped = _named()["first_faults" if chain is None else "first_faults_of_chain"]
+    asked = text(wrapped.replace("{faults}", audit_faults()[name]))
+    rows = on.execute(asked, {} if chain is None else {"chain": chain})
+    return [Fault(*row) for row in rows]
+
+
+def chain(made: Engine, id_: int, what: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Fault]]:
+    """Return a chain's events, the runs named in them with their decisions, and its broken links.
+
+    id_: a delivery's id, or a driver's with a minus sign. Who read it is on record before anything is read.
+    """
+    with connection(made, role="dk_verify") as on:
+        with on.begin():
+            on.execute(query("note_reading"), {"what": what, "chain": id_})
+        with on.begin():
+            on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
+            events = [dict(row) for row in on.execute(query("chain"), {"chain": id_}).mappings()]
+            named = sorted({event["run_id"] for event in events if event["run_id"]})
+            runs = [dict(row) for row in on.execute(query("runs"), {"runs": named}).mappings()]
+            rows = sorted({event["row_id"] for event in events})
+            decided = on.execute(query("decisions"), {"runs": named, "rows": rows}).mappings()
+            ids = {(ENTITIES[row["entity"]], row["row_id"], row["row_version"]): row["decision_id"] for row in decided}
+            broken = _first(on, "links", id_)
+    for event in events:
+        event["decision_id"] = ids.get((event["tbl"], event["row_id"], event["row_version"]))
+    return events, runs, broken
+
+
+def clock(made: Engine, now: datetime | None = None) -> datetime:
+    """Return the instant that ages are judged at: --now (Usage where the clock is strict), or the database clock."""
+    with connection(made, role="dk_privacy") as on, on.begin():
+        if now is not None and on.execute(statements.query("clock_mode")).scalar_one() == "strict":
+            raise Usage("--now is refused: this database keeps a strict clock (`db up --strict-clock`)")
+        found = now or on.execute(statements.query("clock")).scalar_one()
+    assert isinstance(found, datetime)
+    return found.astimezone(UTC)
+
+
+def note(made: Engine, what: str) -> None:
+    """Record that somebody looked at the trail of a whole period."""
+    with connection(made, role="dk_verify") as on, on.begin():
+        on.execute(query("note_reading"), {"what": what, "chain": None})
+
+
+def period(made: Engine, since: datetime, until: datetime) -> pl.DataFrame:
+    """Return the trail of a period as a frame of ids, states and instants, in the order it was written."""
+    with _snapshot(made) as on:
+        return _frame(on.execute(query("export"), {"since": since, "until": until}))
+
+
+def unsealed(made: Engine) -> tuple[int, datetime | None]:
+    """Return how many events wait for a seal, and when the last seal was made."""
+    with _snapshot(made) as on:
+        row = on.execute(query("seal_due")).one()
+        return int(row[0]), row[1]
+
+
+def seal(made: Engine) -> str:
+    """Make a seal and return it as a line: epoch, number, events, digest."""
+    with connection(made, role="dk_verify") as on, on.begin():
+        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        line = str(on.execute(query("make_seal")).scalar_one())
+    reached("seal made")
+    return line
+
+
+def seal_lines(made: Engine) -> list[str]:
+    """Return every seal as a line, oldest first."""
+    with _snapshot(made) as on:
+        return list(on.execute(query("seal_lines")).scalars())
+
+
+def retirable(made: Engine, before: datetime, most: int = CHUNK) -> pl.DataFrame:
+    """Return at most `most` events that may be retired, the oldest first chosen, in the order of their chains."""
+    with _snapshot(made) as on:
+        return _frame(on.execute(query("retirable"), {"before": before, "most": most}))
+
+
+def retirable_count(made: Engine, before: datetime) -> int:
+    """Return how many events may be retired."""
+    with _snapshot(made) as on:
+        return int(on.execute(query("retirable_count"), {"before": before}).scalar_one())
+
+
+@contextmanager
+def pruning(made: Engine) -> Iterator[None]:
+    """Hold the lock of pruning. Raises TryLater while another run holds it."""
+    lock = {"sweep": "audit prune"}
+    with connection(made, role="dk_privacy") as on:
+        with on.begin():
+            if not on.execute(statements.query("take_lock"), lock).scalar_one():
+                raise TryLater("another run is pruning the audit trail")
+        yield
+        with on.begin():  # a connection that breaks lets go by itself
+            on.execute(statements.query("drop_lock"), lock)
+
+
+def retire(made: Engine, name: str, sha256: str, before: datetime, events: pl.DataFrame) -> int:
+    """Move the links of archived events; their bodies leave the database. Return how many went: all, or an error."""
+    keys: dict[str, Sequence[int]] = {"chain": events["chain"].to_list(), "seq": events["seq"].to_list()}
+    with connection(made, role="dk_privacy") as on, on.begin():
+        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        moved = on.execute(query("retire"), {"name": name, "sha256": sha256, "before": before, **keys}).scalar_one()
+    reached("events retired")
+    return int(moved)
+
+
+def archives(made: Engine) -> dict[str, str]:
+    """Return name -> SHA-256 of every archive file that holds retired bodies."""
+    with _snapshot(made) as on:
+        return {row[0]: row[1] for row in on.execute(query("archive_files"))}
+
+
+def retired_links(made: Engine, name: str) -> pl.DataFrame:
+    """Return the links whose bodies one archive holds, in the order of their chains."""
+    with _snapshot(made) as on:
+        return _frame(on.execute(query("retired_links"), {"name": name}))
+
+
+def _frame(found: CursorResult[Any]) -> pl.DataFrame:
+    """Return a result whose columns are whole numbers or text."""
+    names = list(found.keys())
+    types = {name: pl.Int64 if name in NUMBERS else pl.String for name in names}
+    types |= {name: pl.Datetime("us", "UTC") for name in names if name == "at"}
+    return pl.DataFrame([tuple(row) for row in found], schema=types, orient="row")

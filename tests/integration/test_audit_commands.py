@@ -1,0 +1,322 @@
+"""The trail by the real command line: shown, sealed outside, archived, exported; and a run decided once more."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import audit, bundle, catalog, retention
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, TryLater
+from dispatchkit.store import audit as trail
+from dispatchkit.store.check import offenders
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+SOON = datetime(2100, 1, 1, tzinfo=UTC) - timedelta(days=1)  # later than any event of a test
+ALL = Settings({})
+
+
+def swept(made, name: str = "offers", **options):
+    return sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options(**options))
+
+
+def one(made, sql: str, *args):
+    with made.connect() as on:
+        return on.exec_driver_sql(sql, args).scalar_one()
+
+
+def a_changed_delivery(made) -> int:
+    """Return a delivery that the sweep changed."""
+    return int(
+        one(made, "SELECT min(chain) FROM dk_aud.delivery_audit_logs WHERE run_id IS NOT NULL AND tbl = 'deliveries'")
+    )
+
+
+def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(cli, city):
+    done = swept(city)
+    delivery = a_changed_delivery(city)
+    ran = cli("--json", "audit", "show", delivery, db=city)
+    assert ran.exit == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    decided = {c.decision_id("offers").hex() for c in done.changes}
+    of_run = [step for step in told["steps"] if step["run_id"]]
+    assert {step["decision_id"] for step in of_run} <= decided
+    assert of_run
+    assert [run["run_id"] for run in told["runs"]] == [done.run_id]
+    assert len(told["runs"][0]["inputs_sha256"]) == 64
+    assert told["runs"][0]["params"]["params"]
+    assert told["broken"] == []
+    changed = next(step for step in of_run if step["tbl"] == "deliveries")["changed"]["state"]
+    assert changed["was"] != changed["is"]
+    text = cli("audit", "show", delivery, db=city).stdout
+    assert f"state {changed['was']} -> {changed['is']}" in text
+
+
+def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(cli, city):
+    ran = cli("--json", "audit", "show", "--driver", 1, db=city)
+    assert ran.exit == 0, ran.stderr
+    assert {step["tbl"] for step in json.loads(ran.stdout)["steps"]} >= {"drivers", "driver_availability_history"}
+    assert one(city, "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 AND login <> ''") == 1
+    assert cli("audit", "show", 987654321, db=city).exit == 3
+    assert cli("audit", "show", db=city).exit == 2
+
+
+def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
+    delivery = one(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING'")
+    with city.connect() as on:
+        then, before = on.exec_driver_sql(
+            "SELECT clock_timestamp(), row_to_json(d) FROM dk.deliveries d WHERE id = %s", (delivery,)
+        ).one()
+    swept(city)
+    shown = audit.show(city, ALL, delivery, then)
+    assert shown.state is not None
+    assert shown.state["deliveries"] == [before]
+    now = audit.show(city, ALL, delivery, SOON).state
+    assert now is not None
+    assert now["deliveries"][0]["version"] == one(city, "SELECT version FROM dk.deliveries WHERE id = %s", delivery)
+    assert audit.show(city, ALL, delivery, then - timedelta(days=400)).state == {}
+
+
+def test_while_the_flag_is_off_nobody_asks_but_all_is_written(cli, city, tmp_path):
+    (tmp_path / "off.toml").write_text("[flags.audit]\nenabled = false\n")
+    for words in (("audit", "show", 1), ("audit", "export", "--to", "x.csv")):
+        ran = cli("--config", "off.toml", *words, db=city)
+        assert (ran.exit, "the trail itself goes on" in ran.stderr) == (77, True), ran.stderr
+    before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    assert swept(city).outcome.applied == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
+    assert cli("--config", "off.toml", "audit", "verify", db=city).exit == 0
+    with pytest.raises(NotPermitted):
+        audit.show(city, Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
+
+
+def test_seals_go_to_the_outside_file_once_each_and_every_one(cli, city, tmp_path):
+    file = tmp_path / "seals.txt"
+    assert cli("audit", "seal", "--to", file, "--dry-run", db=city).exit == 0
+    assert not file.exists()
+    assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
+    assert cli("audit", "seal", "--to", file, db=city).exit == 0
+    swept(city)
+    trail.seal(city)  # made by the job: the file gets it with the next
+    swept(city, "reassignment")
+    for _ in range(2):
+        assert cli("audit", "seal", "--to", file, db=city).exit == 0
+    assert file.read_text().splitlines() == trail.seal_lines(city)
+    assert len(trail.seal_lines(city)) == 3
+    assert file.stat().st_mode & 0o777 == 0o600
+    ran = cli("audit", "verify", "--seals", file, db=city)
+    assert (ran.exit, "outside lines\t3" in ran.stdout) == (0, True), ran.stderr
+
+
+def test_a_line_that_a_crash_cut_short_is_completed(city, tmp_path):
+    file = tmp_path / "seals.txt"
+    line = audit.seal(city, file)[0]
+    for length in (0, 1, len(line) - 1, len(line)):
+        file.write_text(line[:length])
+        assert audit.seal(city, file) == [line]
+        assert file.read_text() == f"{line}\n"
+
+
+@pytest.mark.parametrize("text", ["1 1 5 " + "0" * 64 + "\n", "1 7 5 " + "0" * 64, "hello\n"])
+def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(cli, city, tmp_path, text):
+    file = tmp_path / "seals.txt"
+    file.write_text(text)
+    for more in ((), ("--dry-run",)):
+        ran = cli("audit", "seal", "--to", file, *more, db=city)
+        assert ran.exit == (0 if more and not text.endswith("\n") else 65), ran.stderr
+    assert file.read_text() == text
+    assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
+
+
+def test_the_outside_file_is_appended_to_by_one_at_a_time(city, tmp_path):
+    from dispatchkit.flows import anchor
+
+    with anchor.appending(tmp_path / "seals.txt"), pytest.raises(TryLater):
+        audit.seal(city, tmp_path / "seals.txt")
+
+
+def test_the_job_seals_when_the_last_seal_is_old_enough(cli, city):
+    store, settings = PostgresStore(city), catalog.settings()
+    first = sweep(store, settings, "audit", Options())
+    assert first.done["sealed"] == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    swept(city)
+    waiting = sweep(store, settings, "audit", Options()).done
+    assert waiting["sealed"] == 0
+    assert waiting["waiting"] > 0
+    later = PostgresStore(city, now=datetime.now(UTC) + timedelta(minutes=2))
+    assert sweep(later, settings, "audit", Options(dry_run=True)).done["sealed"] == waiting["waiting"]
+    assert sweep(later, settings, "audit", Options()).done == {"sealed": waiting["waiting"], "waiting": 0}
+    assert sweep(later, settings, "audit", Options()).done == {"sealed": 0, "waiting": 0}
+
+
+def counts(made) -> tuple[int, int]:
+    return tuple(one(made, f"SELECT count(*) FROM dk_aud.{t}") for t in ("delivery_audit_logs", "retired"))
+
+
+def worked(made) -> None:
+    for name in catalog.FEATURES:
+        swept(made, name)
+    trail.seal(made)
+
+
+def test_pruned_bodies_stand_in_archives_and_all_still_verifies(cli, city, tmp_path):
+    worked(city)
+    logs, _ = counts(city)
+    rows = one(city, "SELECT count(DISTINCT (tbl, row_id)) FROM dk_aud.delivery_audit_logs")
+    words = ("audit", "prune", "--before", rfc3339(SOON), "--to", tmp_path)
+    dry = cli("--json", *words, "--dry-run", db=city)
+    assert json.loads(dry.stdout)["events"] == logs - rows > 0
+    assert list(tmp_path.glob("*.parquet")) == []
+    assert cli(*words, "--max-changes", 1, db=city).exit == 3
+    done = cli("--json", *words, db=city)
+    assert done.exit == 0, done.stderr
+    assert counts(city) == (rows, logs - rows)
+    files = json.loads(done.stdout)["files"]
+    assert [path.name for path in tmp_path.glob("*.parquet")] == files
+    ran = cli("--json", "audit", "verify", "--archive", tmp_path, db=city)
+    assert ran.exit == 0, ran.stderr
+    assert json.loads(ran.stdout)["events"] == logs
+    assert [(f.name, n) for f, n in offenders(city) if n] == []
+    assert json.loads(cli("--json", *words, db=city).stdout)["events"] == 0
+
+
+def test_what_was_pruned_is_shown_from_its_archive(city, tmp_path):
+    worked(city)
+    delivery = a_changed_delivery(city)
+    then = one(city, "SELECT max(at) FROM dk_aud.delivery_audit_logs WHERE run_id IS NULL")
+    before = audit.show(city, ALL, delivery, then)
+    retention.prune(city, SOON, tmp_path)
+    without = audit.show(city, ALL, delivery, then)
+    assert any(step.event.archived for step in without.steps)
+    again = audit.show(city, ALL, delivery, then, [tmp_path])
+    assert (again.steps, again.state) == (before.steps, before.state)
+
+
+def test_unsealed_events_and_young_ones_stay(city, tmp_path):
+    swept(city)
+    assert retention.prune(city, SOON, tmp_path).events == 0, "nothing is sealed yet"
+    trail.seal(city)
+    assert retention.prune(city, datetime.now(UTC) - timedelta(days=90), tmp_path).events == 0
+    assert retention.prune(city, SOON, tmp_path).events > 0
+
+
+def test_an_archive_that_was_altered_or_swapped_is_found(cli, city, tmp_path):
+    worked(city)
+    name = retention.prune(city, SOON, tmp_path).files[0]
+    frame = pl.read_parquet(tmp_path / name)
+    frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
+    ran = cli("audit", "verify", "--archive", tmp_path / name, db=city)
+    assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), ran.stderr
+    frame.head(1).write_parquet(tmp_path / "audit-other.parquet")
+    assert (
+        "knows no such archive" in cli("audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=city).stderr
+    )
+
+
+def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
+    """The database believes the file's checksum; the bodies in it are recomputed all the same."""
+    worked(city)
+    name = retention.prune(city, SOON, tmp_path).files[0]
+    frame = pl.read_parquet(tmp_path / name)
+    first = frame.row(0, named=True)
+    frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
+    from hashlib import sha256
+
+    with city.begin() as on:
+        on.exec_driver_sql("ALTER TABLE dk_aud.archive DISABLE TRIGGER USER")
+        on.exec_driver_sql(
+            "UPDATE dk_aud.archive SET sha256 = %s", (sha256((tmp_path / name).read_bytes()).hexdigest(),)
+        )
+        on.exec_driver_sql("ALTER TABLE dk_aud.archive ENABLE ALWAYS TRIGGER ro, ENABLE ALWAYS TRIGGER ro_t")
+    wrong = audit.verify(city, files=[tmp_path]).findings
+    assert len(wrong) == 1
+    assert f"{name}: {json.loads(first['head'])[2]}" in wrong[0]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
+def test_an_export_holds_ids_and_states_and_no_text_of_a_person(cli, city, tmp_path, suffix):
+    swept(city)
+    with city.begin() as on:
+        on.exec_driver_sql("SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)")
+        on.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
+    file = tmp_path / f"trail.{suffix}"
+    ran = cli("--json", "audit", "export", "--to", file, db=city)
+    assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(city)[0]), ran.stderr
+    read = {
+        "parquet": pl.read_parquet,
+        "csv": pl.read_csv,
+        "json": lambda f: pl.DataFrame(json.loads(f.read_text()), infer_schema_length=None),
+    }
+    frame = read[suffix](file)
+    assert frame.height == counts(city)[0]
+    assert {"offers", "ops"} <= set(frame["by"])
+    assert "canary" not in frame.write_csv()
+    assert cli("audit", "export", "--to", file, db=city).exit == 73
+    assert cli("audit", "export", "--to", tmp_path / "trail.xlsx", db=city).exit == 2
+    assert one(city, "SELECT count(*) FROM dk_aud.readings WHERE what = 'export'") == 1
+
+
+def test_an_export_keeps_to_its_period(city, tmp_path):
+    then = one(city, "SELECT clock_timestamp()")
+    changes = swept(city).outcome.applied
+    assert audit.export(city, ALL, tmp_path / "new.csv", since=then, until=None) == changes
+    assert audit.export(city, ALL, tmp_path / "old.csv", since=None, until=then) == counts(city)[0] - changes
+
+
+@pytest.mark.parametrize("name", catalog.FEATURES)
+def test_a_run_is_decided_once_more_to_the_same_bytes(city, tmp_path, name):
+    done = swept(city, name, keep=tmp_path)
+    told = bundle.replay(tmp_path / f"{name}-{done.run_id}")
+    assert (told["decisions"], told["same"]) == (len(done.changes), True)
+    assert told["inputs_sha256"] == one(city, "SELECT inputs_sha256 FROM dk.sweep_runs WHERE run_id = %s", done.run_id)
+    kept = (tmp_path / f"{name}-{done.run_id}/changes.jsonl").read_text().splitlines()
+    ids = {json.loads(line)["decision_id"] for line in kept}
+    with city.connect() as on:
+        applied = on.exec_driver_sql(
+            "SELECT encode(decision_id, 'hex') FROM dk.decisions WHERE run_id = %s", (done.run_id,)
+        )
+        assert set(applied.scalars()) == ids
+
+
+def test_a_bundle_that_was_altered_is_found_and_the_difference_named(cli, city, tmp_path):
+    done = swept(city, keep=tmp_path)
+    folder = tmp_path / f"offers-{done.run_id}"
+    assert cli("audit", "replay", folder).exit == 0
+    lines = (folder / "changes.jsonl").read_text().splitlines()
+    changed = json.loads(lines[0]) | {"reason": "BECAUSE"}
+    (folder / "changes.jsonl").write_text("\n".join([json.dumps(changed), *lines[1:]]) + "\n")
+    ran = cli("audit", "replay", folder)
+    assert (ran.exit, "reason was 'BECAUSE'" in ran.stderr) == (65, True), ran.stderr
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(told | {"inputs_sha256": "0" * 64}))
+    assert "not those that the run decided on" in cli("audit", "replay", folder).stderr
+    assert cli("audit", "replay", tmp_path / "nothing").exit == 66
+
+
+def test_a_dry_run_keeps_no_bundle(cli, city, tmp_path):
+    assert cli("sweep", "offers", "--dry-run", "--keep", tmp_path, db=city).exit == 2
+    assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_the_trail_of_nobody_is_refused(city):
+    with pytest.raises(Refused, match="no delivery 99999999"):
+        audit.show(city, ALL, 99999999)
+
+
+def test_two_runs_do_not_prune_at_once(city, tmp_path):
+    with trail.pruning(city), pytest.raises(TryLater):
+        retention.prune(city, SOON, tmp_path)
+    retention.prune(city, SOON, tmp_path)
+
+
+def test_a_missing_seal_file_is_said_to_be_missing(cli, city, tmp_path):
+    assert cli("audit", "verify", "--seals", tmp_path / "none.txt", db=city).exit == 66
+    with pytest.raises(BadData):
+        (tmp_path / "seals.txt").write_text("no seal\n")
+        audit.verify(city, tmp_path / "seals.txt")
