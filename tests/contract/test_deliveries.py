@@ -1,0 +1,146 @@
+"""Pairs of events around one delivery (semantics, section 3), on memory and on Postgres: who comes first decides."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import act
+from dispatchkit.flows.gather import gather
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.feature import Event
+from dispatchkit.kernel.states import ACTIVE
+from dispatchkit.store.contract import Ticket
+from tests import databases
+from tests.contract.both import Either, events, refusals, row, table, written
+
+CITY, NOW = databases.city_frames(), databases.NOW
+state = pl.col("state")
+BUSY = CITY["deliveries"].filter(state.is_in(sorted(ACTIVE)))
+ON_WAY = CITY["deliveries"].filter(state == "ASSIGNED").sort("id").row(0, named=True)
+CARRIED = CITY["deliveries"].filter(state == "EN_ROUTE_DROPOFF").sort("id").row(0, named=True)
+TAKEN = [*BUSY["driver_id"], *CITY["driver_offers"].filter(state == "PENDING")["driver_id"]]
+IDLE = int(CITY["drivers"].filter((pl.col("duty") == "ON_DUTY") & ~pl.col("id").is_in(TAKEN)).sort("id")["id"][0])
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    """Return the settings that hold where no file says otherwise."""
+    monkeypatch.chdir(tmp_path)
+    return catalog.settings()
+
+
+def told(store: Either, settings: Settings, name: str, delivery: int | None, **said: Any) -> str:
+    """Return the code of one act."""
+    driver, offer = said.pop("driver", None), said.pop("offer", None)
+    actor = f"driver:{driver}" if driver else "ops"
+    args = {"reason": "TRIED", "by": "customer"} | said
+    event = Event(name=name, actor=actor, delivery_id=delivery, driver_id=driver, offer_id=offer, args=args)
+    return act(store, settings, event).answer.code
+
+
+def an_offer(store: Either, settings: Settings) -> dict[str, Any]:
+    """Return a pending offer of the offers sweep."""
+    sweep(store, settings, "offers", Options())
+    return table(store, "driver_offers").filter(state == "PENDING").sort("sent_at", "id").row(-1, named=True)
+
+
+def test_a_cancellation_before_the_accept_wins_and_the_driver_is_told(store, settings):
+    offer = an_offer(store, settings)
+    assert told(store, settings, "cancel", offer["delivery_id"]) == "OK"
+    accept = told(store, settings, "accept", None, offer=offer["id"], driver=offer["driver_id"])
+    assert (accept, row(store, "deliveries", offer["delivery_id"])["state"]) == ("DELIVERY_CANCELLED", "CANCELLED")
+
+
+def test_a_cancellation_after_the_accept_lets_the_driver_go_and_pays_him(store, settings):
+    offer = an_offer(store, settings)
+    assert told(store, settings, "accept", None, offer=offer["id"], driver=offer["driver_id"]) == "OK"
+    assert told(store, settings, "cancel", offer["delivery_id"]) == "OK"
+    delivery = row(store, "deliveries", offer["delivery_id"])
+    assert (delivery["state"], delivery["driver_id"], delivery["ended_while"]) == ("CANCELLED", None, "ASSIGNED")
+    assert "cancellation_pay_due" in [event[0] for event in events(store)]
+    assert told(store, settings, "cancel", offer["delivery_id"]) == "OK_REPLAY"
+
+
+def test_a_pickup_by_a_released_driver_wins_while_nobody_else_has_the_delivery(store, settings):
+    delivery, driver = ON_WAY["id"], ON_WAY["driver_id"]
+    assert told(store, settings, "unassign", delivery, driver=driver) == "OK"
+    assert told(store, settings, "pickup", delivery, driver=driver) == "CUSTODY_RESTORED"
+    assert row(store, "deliveries", delivery)["driver_id"] == driver
+    sweep(store, settings, "reassignment", Options())
+    case = table(store, "reassignment_cases").filter(delivery_id=delivery, trigger="DRIVER_UNASSIGN")
+    assert case.select("state", "driver_id").rows() == [("ABORTED", driver)]
+
+
+def test_a_pickup_by_a_released_driver_changes_nothing_once_another_is_assigned_but_calls_a_person(store, settings):
+    delivery, driver = ON_WAY["id"], ON_WAY["driver_id"]
+    assert told(store, settings, "reassign", delivery, driver=IDLE, to=IDLE) == "OK"
+    before = row(store, "deliveries", delivery)
+    for _ in range(2):
+        assert told(store, settings, "pickup", delivery, driver=driver) == "CUSTODY_CONFLICT"
+    assert row(store, "deliveries", delivery) == before
+    tickets = table(store, "support_tickets").filter(pl.col("cause") == "CUSTODY_CONFLICT")
+    assert tickets.select("delivery_id", "level", "state").rows() == [(delivery, 2, "OPEN")]
+    assert [r[1:] for r in refusals(store)][:2] == [("pickup", "delivery", delivery, "CUSTODY_CONFLICT")] * 2
+
+
+@pytest.mark.parametrize("name", ["reassignment", "offers"])
+def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(store, settings, name):
+    feature = catalog.feature(name)
+    params, travel = catalog.params(feature, settings), catalog.travel(settings)
+    with store.sweeping(Ticket(sweep=name)) as run:
+        assert run is not None and feature.decide is not None
+        changes = feature.decide(gather(run, feature, settings.flag(name), NOW).frames, params, NOW, travel)
+        if name == "offers":  # the driver about to be asked is given something else
+            asked = next(c for c in changes if c.entity == "offer" and c.version == 0)
+            root, driver = asked.root, int(str(asked.after["driver_id"]))
+            given = told(store, settings, "reassign", CARRIED["id"], driver=driver, to=driver)
+            assert given == "CUSTODY_CONFLICT"
+            given = told(store, settings, "reassign", ON_WAY["id"], driver=driver, to=driver)
+        else:  # a delivery about to be taken away is given to somebody
+            taken = next(c for c in changes if c.event in ("delivery_released", "reassignment_suspected"))
+            root = taken.root
+            given = told(store, settings, "reassign", root[1], driver=IDLE, to=IDLE)
+        assert given == "OK"
+        outcome = written(run, [c for c in changes if c.root == root])
+    assert outcome.applied == 0 and outcome.stale, outcome
+
+
+def test_a_drivers_steps_are_ordered_by_when_they_were_and_none_comes_from_the_future(store, settings):
+    delivery, driver = CARRIED["id"], CARRIED["driver_id"]
+    ahead = NOW + timedelta(seconds=121)
+    assert told(store, settings, "arrive-dropoff", delivery, driver=driver, at=ahead) == "CLOCK_SKEW"
+    assert told(store, settings, "deliver", delivery, driver=driver) == "OK"
+    at_door = CARRIED["picked_up_at"] + timedelta(seconds=1)
+    assert told(store, settings, "arrive-dropoff", delivery, driver=driver, at=at_door) == "OK"
+    after = row(store, "deliveries", delivery)
+    assert (after["state"], after["arrived_dropoff_at"], after["ended_at"]) == ("DELIVERED", at_door, NOW)
+    assert told(store, settings, "deliver", delivery, driver=driver) == "OK_REPLAY"
+    assert row(store, "deliveries", delivery) == after, "a replay writes nothing"
+    assert [r[1:] for r in refusals(store)] == [("arrive-dropoff", "delivery", delivery, "CLOCK_SKEW")]
+
+
+def test_goods_change_hands_by_rescue_and_handover_alone(store, settings):
+    delivery, driver = CARRIED["id"], CARRIED["driver_id"]
+    assert told(store, settings, "handover", delivery, driver=IDLE, to=IDLE) == "ILLEGAL_TRANSITION"
+    assert told(store, settings, "rescue", delivery) == "OK"
+    assert told(store, settings, "handover", delivery, driver=IDLE, to=IDLE) == "OK"
+    assert told(store, settings, "deliver", delivery, driver=driver) == "NOT_FOUND"
+    assert told(store, settings, "deliver", delivery, driver=IDLE) == "OK"
+
+
+def test_a_cancelled_delivery_is_tried_again_once(store, settings):
+    delivery, order = ON_WAY["id"], ON_WAY["order_id"]
+    assert told(store, settings, "create", None, order=order) == "ILLEGAL_TRANSITION"
+    assert told(store, settings, "cancel", delivery) == "OK"
+    assert told(store, settings, "create", None, order=order, replaces=delivery) == "OK"
+    assert told(store, settings, "create", None, order=order, replaces=delivery) == "OK_REPLAY"
+    [again] = table(store, "deliveries").filter(pl.col("replaces") == delivery).rows(named=True)
+    assert (again["state"], again["order_id"], again["created_at"]) == ("CREATED", order, NOW)
+    sweep(store, settings, "offers", Options())
+    assert row(store, "deliveries", again["id"])["state"] in ("UNASSIGNED", "OFFERING", "SCHEDULED")

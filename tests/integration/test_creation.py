@@ -1,0 +1,37 @@
+"""Several who ask for the same delivery at one time: it is born once, and all learn that it is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import act
+from dispatchkit.kernel.feature import Event
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+CLERKS, ORDERS = 4, 5
+
+
+def test_a_delivery_that_several_ask_for_at_once_is_born_once(city, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings, together = catalog.settings(), Barrier(CLERKS)
+    over = databases.city_frames()["deliveries"].filter(state="CANCELLED").sort("id").head(ORDERS)
+    assert over.height == ORDERS
+
+    def ask(_clerk: int) -> list[str]:
+        store, codes = PostgresStore(city, now=databases.NOW), []
+        for order, replaces in over.select("order_id", "id").iter_rows():
+            together.wait(30)
+            event = Event(name="create", actor="ops", args={"order": order, "replaces": replaces})
+            codes.append(act(store, settings, event).answer.code)
+        return codes
+
+    with ThreadPoolExecutor(CLERKS) as pool:
+        answers = list(zip(*pool.map(ask, range(CLERKS)), strict=True))
+    assert [Counter(codes) for codes in answers] == [Counter({"OK": 1, "OK_REPLAY": CLERKS - 1})] * ORDERS
+    with city.connect() as on:
+        query = "SELECT replaces FROM dk.deliveries WHERE replaces IS NOT NULL ORDER BY replaces"
+        assert on.exec_driver_sql(query).scalars().all() == over["id"].to_list()
