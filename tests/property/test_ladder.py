@@ -17,7 +17,7 @@ from dispatchkit.kernel.feature import Frames
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, a_delivery, a_driver, an_offer, city, minutes
 from tests.unit.decide.corridor import gather
-from tests.unit.decide.escalation.ladder import ESCALATED
+from tests.unit.decide.escalation.ladder import ESCALATED, dues
 
 PARAMS, TRAVEL = Params(), StraightLine()
 END = minutes(50)
@@ -72,9 +72,7 @@ def climbed(sweeps: Sweeps) -> list[Change]:
 def test_any_schedule_of_sweeps_tells_the_same_levels_with_the_same_due_times(schedule, promise, ended):
     many, one = climbed(told(schedule, promise, ended)), climbed(told([], promise, ended))
     assert [change.after["level"] for change in many] == [1, 2, 3, 4], "each once, none left out, none falls"
-    due = [change.after["level_due_at"] for change in many]
-    assert due == [change.after["level_due_at"] for change in one]
-    assert due == sorted(due)
+    assert dues(many) == dues(one) == sorted(dues(one))
 
 
 @given(schedule=schedules, promise=promises, ended=rounds)
@@ -83,7 +81,7 @@ def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(s
         asks = [change for change in changes if change.payload.get("notify")]
         news = climbed([changes]) or [change for change in changes if change.event == "delivery_unfulfilled"]
         assert len(asks) == min(1, len(news))
-        assert all(change.after["level_due_at"] <= change.at for change in climbed([changes]))
+        assert all(due <= change.at for due, change in zip(dues(changes), climbed([changes]), strict=True))
 
 
 @given(schedule=schedules, promise=promises, ended=rounds)

@@ -44,6 +44,11 @@ def levels(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
     return [(told["level"], clock, told["lagS"] / 60, told["notify"]) for told, clock in told]
 
 
+def dues(changes: Sequence[Change]) -> list[datetime]:
+    """Return when each level that was climbed should have been."""
+    return [due for c in changes if c.event == ESCALATED and isinstance(due := c.after["level_due_at"], datetime)]
+
+
 def events(changes: Sequence[Change]) -> list[str]:
     return [change.event for change in changes]
 

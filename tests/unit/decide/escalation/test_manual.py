@@ -23,7 +23,9 @@ def said(tables: Tables, name: str, delivery: int = 1, **args: Any) -> Answer:
 
 def climbed(level: int = 0, **notes: Any) -> Tables:
     """Return a town with one delivery whose search stands at a level."""
-    reached = {"level": level, "level_at": NOW - minutes(1), "level_due_at": NOW - minutes(1)} if level else {}
+    reached: dict[str, Any] = (
+        {"level": level, "level_at": NOW - minutes(1), "level_due_at": NOW - minutes(1)} if level else {}
+    )
     town = city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(8), **reached, **notes))
     return {**town, "deliveries": town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))}
 
@@ -132,15 +134,10 @@ def test_each_level_by_hand_and_by_clock_is_told_once_in_a_lifetime():
     told: list[int] = []
     for at, level in ((NOW, 2), (NOW + minutes(5), None), (NOW + minutes(6), 4)):
         if level:
-            answer = respond(*_locked(town, level), Params(), at)
-            changes = list(answer.changes)
+            event = Event(name="escalate", actor="ops", delivery_id=1, args={"level": level})
+            changes = list(respond(locked(town, event), event, Params(), at).changes)
         else:
             changes = run(town, at)
         told += [change.payload["level"] for change in changes if change.event == ESCALATED]
         town = apply(town, changes)
     assert told == [1, 2, 3, 4]
-
-
-def _locked(tables: Tables, level: int) -> Any:
-    event = Event(name="escalate", actor="ops", delivery_id=1, args={"level": level})
-    return locked(tables, event), event

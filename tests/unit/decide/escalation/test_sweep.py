@@ -12,7 +12,18 @@ from dispatchkit.decide.escalation.model import Params
 from dispatchkit.kernel.errors import BadConfig
 from tests.builders import NOW, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import apply
-from tests.unit.decide.escalation.ladder import ESCALATED, a_ticket, episode, events, levels, queue, run, seen, swept
+from tests.unit.decide.escalation.ladder import (
+    ESCALATED,
+    a_ticket,
+    dues,
+    episode,
+    events,
+    levels,
+    queue,
+    run,
+    seen,
+    swept,
+)
 
 FAR_OFF = NOW + timedelta(hours=3)  # a promise that no slack clock minds
 
@@ -40,7 +51,7 @@ def test_a_late_sweep_tells_each_level_with_its_true_time_and_asks_for_attention
     assert levels(changes) == [(1, "AGE", 22, False), (2, "AGE", 19, False), (3, "AGE", 15, False), (4, "AGE", 5, True)]
     climbed = [change for change in changes if change.event == ESCALATED]
     assert [change.version for change in climbed] == [1, 2, 3, 4]
-    assert [change.after["level_due_at"] for change in climbed] == [NOW - minutes(m) for m in (22, 19, 15, 5)]
+    assert dues(changes) == [NOW - minutes(m) for m in (22, 19, 15, 5)]
     assert {change.after["level_at"] for change in climbed} == {NOW}
 
 
@@ -51,9 +62,7 @@ def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_next_sw
     late = NOW + timedelta(hours=2)
     changes = run(town, late)
     assert [(level, notify) for level, _, _, notify in levels(changes)] == [(2, False), (3, False), (4, False)]
-    assert [change.after["level_due_at"] - opened for change in changes if change.event == ESCALATED] == [
-        minutes(6), minutes(10), minutes(20),
-    ]  # fmt: skip
+    assert [due - opened for due in dues(changes)] == [minutes(6), minutes(10), minutes(20)]
     assert [event for event in events(changes) if event != ESCALATED] == [
         "support_ticket_created",
         "delivery_unfulfilled",
@@ -244,7 +253,7 @@ def test_from_the_second_level_on_operations_are_reminded_every_ten_minutes_and_
     assert run(apply(outage, [only]), NOW + minutes(38.95)) == []
 
 
-LEVEL_2 = {"level": 2, "level_at": NOW - minutes(12), "level_due_at": NOW - minutes(12)}
+LEVEL_2: dict[str, Any] = {"level": 2, "level_at": NOW - minutes(12), "level_due_at": NOW - minutes(12)}
 HUSH: dict[str, tuple[dict[str, Any], int]] = {
     "nobody said hush": ({}, 1),
     "it is acknowledged": ({"acked_at": NOW - minutes(11)}, 0),
@@ -265,7 +274,7 @@ def test_a_reminder_goes_out_unless_somebody_said_hush(when):
 
 
 def test_a_note_silences_reminders_and_not_the_clock():
-    quiet = {"acked_at": NOW - minutes(1), "snoozed_until": NOW + minutes(30)}
+    quiet: dict[str, Any] = {"acked_at": NOW - minutes(1), "snoozed_until": NOW + minutes(30)}
     town = promised(
         city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(10), **LEVEL_2, **quiet)), FAR_OFF
     )
