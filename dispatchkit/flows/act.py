@@ -23,6 +23,7 @@ SQL = Path(__file__).with_name("act.sql")
 NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the table whose contract they keep
     "delivery": "deliveries",
     "order": "orders",
+    "asked_for": "orders",
     "tries": "deliveries",
     "offers": "driver_offers",
     "episode": "unassigned_orders",

@@ -11,11 +11,15 @@ SELECT id, delivery_id FROM support_tickets WHERE id = :ticket
 SELECT * FROM deliveries WHERE id = :delivery
 
 -- name: order
--- Its order, or the one for which it is to be born.
-SELECT * FROM orders WHERE id = :order OR id IN (SELECT order_id FROM deliveries WHERE id = :delivery)
+-- Its order.
+SELECT * FROM orders WHERE id IN (SELECT order_id FROM deliveries WHERE id = :delivery)
+
+-- name: asked_for
+-- The order for which one is to be born.
+SELECT * FROM orders WHERE id = :order
 
 -- name: tries
--- Every delivery of the order for which one is to be born.
+-- Every delivery of that order so far.
 SELECT * FROM deliveries WHERE order_id = :order
 
 -- name: offers

@@ -21,7 +21,7 @@ def create(frames: Frames, event: Event, params: Params, now: datetime) -> Answe
     assert event.delivery_id is not None
     if frames["delivery"].height:
         return Answer("OK_REPLAY")
-    order = next(iter(frames["order"].iter_rows(named=True)), None)
+    order = next(iter(frames["asked_for"].iter_rows(named=True)), None)
     if order is None:
         return refused("NOT_FOUND")
     tries = rows(frames["tries"], Delivery)
