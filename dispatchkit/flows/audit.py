@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Engine
 
 from dispatchkit.config import Settings
 from dispatchkit.decide.audit.model import Params
@@ -77,14 +76,16 @@ def subject(chain: int) -> str:
     return f"delivery {chain}" if chain > 0 else f"driver {-chain}"
 
 
-def show(made: Engine, settings: Settings, chain: int, at: datetime | None = None, files: Sequence[Path] = ()) -> Shown:
+def show(
+    store: PostgresStore, settings: Settings, chain: int, at: datetime | None = None, files: Sequence[Path] = ()
+) -> Shown:
     """Return a chain's timeline, and how its rows stood `at` an instant; bodies from archives where `files` hold them.
 
     chain: a delivery's id, or a driver's with a minus sign. The reading is recorded. Raises NotPermitted while the flag
     is off, Refused if there is no such chain.
     """
     _permit(settings.flag(FLAG), abs(chain))
-    rows, runs, broken = audit.chain(made, chain, "show")
+    rows, runs, broken = audit.chain(store.engine, chain, "show")
     if not rows:
         raise Refused(f"the trail knows no {subject(chain)}")
     bodies = retention.bodies(files, chain) if files else {}
@@ -94,18 +95,18 @@ def show(made: Engine, settings: Settings, chain: int, at: datetime | None = Non
     return Shown(subject(chain), timeline(events), state, runs, decisions, broken)
 
 
-def verify(made: Engine, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
+def verify(store: PostgresStore, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
     """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
-    found, held = audit.verify(made)
-    kept = anchor.read(seals) if seals else []
-    known = audit.archives(made)
-    given, wrong = retention.verify(made, files, known)
+    kept = anchor.read(seals) if seals else []  # first: what the database seals meanwhile is no contradiction
+    found, held = audit.verify(store.engine)
+    known = audit.archives(store.engine)
+    given, wrong = retention.verify(store, files, known)
     return Verdict(
         found, len(kept), anchor.contradictions(kept, held), given, sorted(set(known) - set(given)), tuple(wrong)
     )
 
 
-def seal(made: Engine, to: Path, *, dry_run: bool = False) -> list[str]:
+def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
     """Seal what is not sealed, append every seal that the file lacks, and return those lines.
 
     Raises BadData when the file contradicts the database, TryLater while another run appends.
@@ -114,22 +115,28 @@ def seal(made: Engine, to: Path, *, dry_run: bool = False) -> list[str]:
         raise CannotCreate(f"{to.parent.name or to.parent}: no such directory")
     if dry_run:
         kept = anchor.read(to) if to.exists() else []
-        held = audit.seal_lines(made)
+        held = audit.seal_lines(store.engine)
         wrong = anchor.contradictions(kept, held)
         if wrong:
             raise BadData(f"{to.name}: seal {' '.join(wrong[0].split()[:2])} is not the database's", code="DK-AUD-SEAL")
         return [line for line in held if line not in set(kept)]
     with anchor.appending(to) as file:
-        file.missing(audit.seal_lines(made))  # a file that contradicts is refused before a seal is made
-        if audit.unsealed(made)[0]:
-            audit.seal(made)
-        lines = file.missing(audit.seal_lines(made))
+        file.missing(audit.seal_lines(store.engine))  # a file that contradicts is refused before a seal is made
+        if audit.unsealed(store.engine)[0]:
+            audit.seal(store.engine)
+        lines = file.missing(audit.seal_lines(store.engine))
         file.append(lines)
     return lines
 
 
 def export(
-    made: Engine, settings: Settings, to: Path, *, since: datetime | None, until: datetime | None, force: bool = False
+    store: PostgresStore,
+    settings: Settings,
+    to: Path,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    force: bool = False,
 ) -> int:
     """Write the trail of a period as Parquet, CSV or JSON by the file's suffix; return how many events it holds.
 
@@ -139,8 +146,8 @@ def export(
     if to.suffix not in SUFFIXES:
         raise Usage(f"{to.name}: by its suffix neither of {', '.join(SUFFIXES)}")
     check_output(to, force=force)
-    audit.note(made, "export")
-    frame = audit.period(made, since or EARLIEST, until or LATEST)
+    audit.note(store.engine, "export")
+    frame = audit.period(store.engine, since or EARLIEST, until or LATEST)
     write_whole(to, _encoded(frame, to.suffix))
     return frame.height
 

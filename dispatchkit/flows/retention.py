@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Engine
 
 from dispatchkit.config import Settings
 from dispatchkit.decide.audit.model import Params
 from dispatchkit.kernel.errors import BadData, CannotCreate, Refused, Usage
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import audit
+from dispatchkit.store.postgres import PostgresStore
 from dispatchkit.warehouse.files import digest, open_old, ours, write_whole
 
 FILE = ("chain", "seq", "epoch", "txid", "head", "image", "prev", "hash")
@@ -38,16 +38,18 @@ class Pruned:
     files: tuple[str, ...]
 
 
-def limit(made: Engine, settings: Settings, name: str, now: datetime | None = None) -> datetime:
+def limit(store: PostgresStore, settings: Settings, name: str, now: datetime | None = None) -> datetime:
     """Return the instant before which [audit] `name` has passed, by --now or the database clock.
 
     Raises Usage for --now where the clock is strict.
     """
     kept: timedelta = getattr(settings.params("audit", Params), name)
-    return audit.clock(made, now) - kept
+    return audit.clock(store.engine, now) - kept
 
 
-def prune(made: Engine, before: datetime, to: Path, *, dry_run: bool = False, max_changes: int | None = None) -> Pruned:
+def prune(
+    store: PostgresStore, before: datetime, to: Path, *, dry_run: bool = False, max_changes: int | None = None
+) -> Pruned:
     """Move the bodies of sealed events older than `before` to archive files in the directory `to`.
 
     The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
@@ -56,16 +58,16 @@ def prune(made: Engine, before: datetime, to: Path, *, dry_run: bool = False, ma
     if not to.is_dir():
         raise CannotCreate(f"{to.name or to}: no such directory")
     if dry_run or max_changes is not None:
-        waiting = audit.retirable_count(made, before)
+        waiting = audit.retirable_count(store.engine, before)
         if dry_run:
             return Pruned(waiting, ())
         if max_changes is not None and waiting > max_changes:
             raise Refused(f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done")
     moved, names = 0, []
-    with audit.pruning(made):
-        while (events := audit.retirable(made, before)).height:
+    with audit.pruning(store.engine):
+        while (events := audit.retirable(store.engine, before)).height:
             name, told = _archive(events, to)
-            moved += audit.retire(made, name, told, before, events)
+            moved += audit.retire(store.engine, name, told, before, events)
             names.append(name)
     return Pruned(moved, tuple(names))
 
@@ -83,7 +85,7 @@ def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
     return path.name, told
 
 
-def verify(made: Engine, files: Sequence[Path], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the archives that were read, and what is wrong with them, one line each, the first bad row named."""
     given, wrong = [], []
     names = {told: name for name, told in known.items()}
@@ -94,7 +96,7 @@ def verify(made: Engine, files: Sequence[Path], known: Mapping[str, str]) -> tup
             wrong.append(f"{path.name}: {why}")
             continue
         given.append(name)
-        wrong += _misfits(path, audit.retired_links(made, name))
+        wrong += _misfits(path, audit.retired_links(store.engine, name))
     return sorted(given), wrong
 
 

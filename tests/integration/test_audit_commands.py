@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -75,13 +76,13 @@ def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
             "SELECT clock_timestamp(), row_to_json(d) FROM dk.deliveries d WHERE id = %s", (delivery,)
         ).one()
     swept(city)
-    shown = audit.show(city, ALL, delivery, then)
+    shown = audit.show(PostgresStore(city), ALL, delivery, then)
     assert shown.state is not None
     assert shown.state["deliveries"] == [before]
-    now = audit.show(city, ALL, delivery, SOON).state
+    now = audit.show(PostgresStore(city), ALL, delivery, SOON).state
     assert now is not None
     assert now["deliveries"][0]["version"] == one(city, "SELECT version FROM dk.deliveries WHERE id = %s", delivery)
-    assert audit.show(city, ALL, delivery, then - timedelta(days=400)).state == {}
+    assert audit.show(PostgresStore(city), ALL, delivery, then - timedelta(days=400)).state == {}
 
 
 def test_while_the_flag_is_off_nobody_asks_but_all_is_written(cli, city, tmp_path):
@@ -93,7 +94,7 @@ def test_while_the_flag_is_off_nobody_asks_but_all_is_written(cli, city, tmp_pat
     assert swept(city).outcome.applied == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
     assert cli("--config", "off.toml", "audit", "verify", db=city).exit == 0
     with pytest.raises(NotPermitted):
-        audit.show(city, Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
+        audit.show(PostgresStore(city), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
 
 
 def test_seals_go_to_the_outside_file_once_each_and_every_one(cli, city, tmp_path):
@@ -116,10 +117,10 @@ def test_seals_go_to_the_outside_file_once_each_and_every_one(cli, city, tmp_pat
 
 def test_a_line_that_a_crash_cut_short_is_completed(city, tmp_path):
     file = tmp_path / "seals.txt"
-    line = audit.seal(city, file)[0]
+    line = audit.seal(PostgresStore(city), file)[0]
     for length in (0, 1, len(line) - 1, len(line)):
         file.write_text(line[:length])
-        assert audit.seal(city, file) == [line]
+        assert audit.seal(PostgresStore(city), file) == [line]
         assert file.read_text() == f"{line}\n"
 
 
@@ -138,7 +139,7 @@ def test_the_outside_file_is_appended_to_by_one_at_a_time(city, tmp_path):
     from dispatchkit.flows import anchor
 
     with anchor.appending(tmp_path / "seals.txt"), pytest.raises(TryLater):
-        audit.seal(city, tmp_path / "seals.txt")
+        audit.seal(PostgresStore(city), tmp_path / "seals.txt")
 
 
 def test_the_job_seals_when_the_last_seal_is_old_enough(cli, city):
@@ -190,25 +191,25 @@ def test_what_was_pruned_is_shown_from_its_archive(city, tmp_path):
     worked(city)
     delivery = a_changed_delivery(city)
     then = one(city, "SELECT max(at) FROM dk_aud.delivery_audit_logs WHERE run_id IS NULL")
-    before = audit.show(city, ALL, delivery, then)
-    retention.prune(city, SOON, tmp_path)
-    without = audit.show(city, ALL, delivery, then)
+    before = audit.show(PostgresStore(city), ALL, delivery, then)
+    retention.prune(PostgresStore(city), SOON, tmp_path)
+    without = audit.show(PostgresStore(city), ALL, delivery, then)
     assert any(step.event.archived for step in without.steps)
-    again = audit.show(city, ALL, delivery, then, [tmp_path])
+    again = audit.show(PostgresStore(city), ALL, delivery, then, [tmp_path])
     assert (again.steps, again.state) == (before.steps, before.state)
 
 
 def test_unsealed_events_and_young_ones_stay(city, tmp_path):
     swept(city)
-    assert retention.prune(city, SOON, tmp_path).events == 0, "nothing is sealed yet"
+    assert retention.prune(PostgresStore(city), SOON, tmp_path).events == 0, "nothing is sealed yet"
     trail.seal(city)
-    assert retention.prune(city, datetime.now(UTC) - timedelta(days=90), tmp_path).events == 0
-    assert retention.prune(city, SOON, tmp_path).events > 0
+    assert retention.prune(PostgresStore(city), datetime.now(UTC) - timedelta(days=90), tmp_path).events == 0
+    assert retention.prune(PostgresStore(city), SOON, tmp_path).events > 0
 
 
 def test_an_archive_that_was_altered_or_swapped_is_found(cli, city, tmp_path):
     worked(city)
-    name = retention.prune(city, SOON, tmp_path).files[0]
+    name = retention.prune(PostgresStore(city), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
     ran = cli("audit", "verify", "--archive", tmp_path / name, db=city)
@@ -222,7 +223,7 @@ def test_an_archive_that_was_altered_or_swapped_is_found(cli, city, tmp_path):
 def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
     """The database believes the file's checksum; the bodies in it are recomputed all the same."""
     worked(city)
-    name = retention.prune(city, SOON, tmp_path).files[0]
+    name = retention.prune(PostgresStore(city), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     first = frame.row(0, named=True)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
@@ -234,7 +235,7 @@ def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
             "UPDATE dk_aud.archive SET sha256 = %s", (sha256((tmp_path / name).read_bytes()).hexdigest(),)
         )
         on.exec_driver_sql("ALTER TABLE dk_aud.archive ENABLE ALWAYS TRIGGER ro, ENABLE ALWAYS TRIGGER ro_t")
-    wrong = audit.verify(city, files=[tmp_path]).findings
+    wrong = audit.verify(PostgresStore(city), files=[tmp_path]).findings
     assert len(wrong) == 1
     assert f"{name}: {json.loads(first['head'])[2]}" in wrong[0]
 
@@ -248,7 +249,7 @@ def test_an_export_holds_ids_and_states_and_no_text_of_a_person(cli, city, tmp_p
     file = tmp_path / f"trail.{suffix}"
     ran = cli("--json", "audit", "export", "--to", file, db=city)
     assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(city)[0]), ran.stderr
-    read = {
+    read: dict[str, Callable[[Path], pl.DataFrame]] = {
         "parquet": pl.read_parquet,
         "csv": pl.read_csv,
         "json": lambda f: pl.DataFrame(json.loads(f.read_text()), infer_schema_length=None),
@@ -265,8 +266,11 @@ def test_an_export_holds_ids_and_states_and_no_text_of_a_person(cli, city, tmp_p
 def test_an_export_keeps_to_its_period(city, tmp_path):
     then = one(city, "SELECT clock_timestamp()")
     changes = swept(city).outcome.applied
-    assert audit.export(city, ALL, tmp_path / "new.csv", since=then, until=None) == changes
-    assert audit.export(city, ALL, tmp_path / "old.csv", since=None, until=then) == counts(city)[0] - changes
+    assert audit.export(PostgresStore(city), ALL, tmp_path / "new.csv", since=then, until=None) == changes
+    assert (
+        audit.export(PostgresStore(city), ALL, tmp_path / "old.csv", since=None, until=then)
+        == counts(city)[0] - changes
+    )
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
@@ -306,17 +310,17 @@ def test_a_dry_run_keeps_no_bundle(cli, city, tmp_path):
 
 def test_the_trail_of_nobody_is_refused(city):
     with pytest.raises(Refused, match="no delivery 99999999"):
-        audit.show(city, ALL, 99999999)
+        audit.show(PostgresStore(city), ALL, 99999999)
 
 
 def test_two_runs_do_not_prune_at_once(city, tmp_path):
     with trail.pruning(city), pytest.raises(TryLater):
-        retention.prune(city, SOON, tmp_path)
-    retention.prune(city, SOON, tmp_path)
+        retention.prune(PostgresStore(city), SOON, tmp_path)
+    retention.prune(PostgresStore(city), SOON, tmp_path)
 
 
 def test_a_missing_seal_file_is_said_to_be_missing(cli, city, tmp_path):
     assert cli("audit", "verify", "--seals", tmp_path / "none.txt", db=city).exit == 66
     with pytest.raises(BadData):
         (tmp_path / "seals.txt").write_text("no seal\n")
-        audit.verify(city, tmp_path / "seals.txt")
+        audit.verify(PostgresStore(city), tmp_path / "seals.txt")
