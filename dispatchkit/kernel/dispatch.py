@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dataframely as dy
-import polars as pl
 
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.feature import Travel
-from dispatchkit.kernel.geo import haversine_expr
+from dispatchkit.kernel.near import Point as Point
+from dispatchkit.kernel.near import near
 from dispatchkit.kernel.tables import Deliveries, Drivers, Locations
 
-Point = tuple[float, float]  # lat, lon
-LEGS_AT_ONCE = 32
+LEGS_AT_ONCE, PICKUPS_AT_ONCE = 32, 256
 SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
 
 
@@ -175,25 +174,37 @@ def free_drivers(
 
 
 def approaches(
-    free: Sequence[Free], pickups: Mapping[int, Point], within_m: int, params: Dispatch, travel: Travel
+    free: Sequence[Free],
+    pickups: Mapping[int, Point],
+    within_m: int | Mapping[int, int],
+    params: Dispatch,
+    travel: Travel,
 ) -> dict[int, list[Approach]]:
     """Return for each pickup the free drivers within `within_m` of it by air, soonest first, ties by driver id.
 
-    Travel is asked once for each kind of vehicle. Drivers who cannot get there at all are left out.
+    within_m: for all pickups, or for each its own. Drivers who cannot get there at all are left out. Travel is asked
+    for neighbouring pickups together, by kind of vehicle, and only from drivers near them.
     """
     found: dict[int, list[Approach]] = {key: [] for key in pickups}
-    near = _near(free, pickups, within_m)
-    for vehicle in sorted({free[i].driver.vehicle for i, _, _ in near}):
-        pairs = [pair for pair in near if free[pair[0]].driver.vehicle == vehicle]
-        sources, targets = sorted({i for i, _, _ in pairs}), sorted({key for _, key, _ in pairs})
-        seconds, _ = travel.matrix([free[i].at for i in sources], [pickups[key] for key in targets], vehicle)
-        row, column = {i: n for n, i in enumerate(sources)}, {key: n for n, key in enumerate(targets)}
-        for i, key, air_m in pairs:
-            way = seconds[row[i]][column[key]]
-            if way >= 0:
-                cost = way + free[i].held * int(params.stack_detour.total_seconds())
-                found[key].append(Approach(free[i].driver, way, cost, air_m))
-    return {key: sorted(ways, key=lambda a: (a.cost_s, a.driver.id)) for key, ways in found.items()}
+    reach = within_m if isinstance(within_m, Mapping) else dict.fromkeys(pickups, within_m)
+    by_vehicle: dict[str, dict[int, list[tuple[int, int]]]] = {}
+    for i, key, air_m in near([one.at for one in free], pickups, reach):
+        by_vehicle.setdefault(free[i].driver.vehicle, {}).setdefault(key, []).append((i, air_m))
+    detour = int(params.stack_detour.total_seconds())
+    for vehicle, pairs in sorted(by_vehicle.items()):
+        keys = list(pairs)
+        for block in (keys[n : n + PICKUPS_AT_ONCE] for n in range(0, len(keys), PICKUPS_AT_ONCE)):
+            row = {i: n for n, i in enumerate(sorted({i for key in block for i, _ in pairs[key]}))}
+            seconds, _ = travel.matrix([free[i].at for i in row], [pickups[key] for key in block], vehicle)
+            for column, key in enumerate(block):
+                for i, air_m in pairs[key]:
+                    way = seconds[row[i]][column]
+                    if way >= 0:
+                        one = free[i]
+                        found[key].append(Approach(one.driver, way, way + one.held * detour, air_m))
+    for ways in found.values():
+        ways.sort(key=lambda a: (a.cost_s, a.driver.id))
+    return found
 
 
 def legs(asked: Mapping[int, tuple[Point, Point, str]], travel: Travel) -> dict[int, tuple[int, int]]:
@@ -208,16 +219,3 @@ def legs(asked: Mapping[int, tuple[Point, Point, str]], travel: Travel) -> dict[
             seconds, metres = travel.matrix([asked[k][0] for k in block], [asked[k][1] for k in block], vehicle)
             found |= {key: (seconds[n][n], metres[n][n]) for n, key in enumerate(block)}
     return found
-
-
-def _near(free: Sequence[Free], pickups: Mapping[int, Point], within_m: int) -> list[tuple[int, int, int]]:
-    """Return (position in `free`, pickup key, metres by air) of every pair close enough."""
-    if not free or not pickups:
-        return []
-    sources = pl.DataFrame({"i": range(len(free)), "lat": [f.at[0] for f in free], "lon": [f.at[1] for f in free]})
-    targets = pl.DataFrame(
-        {"key": list(pickups), "to_lat": [p[0] for p in pickups.values()], "to_lon": [p[1] for p in pickups.values()]}
-    )
-    air = haversine_expr("lat", "lon", "to_lat", "to_lon").round().cast(pl.Int64).alias("air_m")
-    pairs = sources.join(targets, how="cross").select("i", "key", air).filter(pl.col("air_m") <= within_m)
-    return list(pairs.sort("key", "i").iter_rows())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from fractions import Fraction
 
 from dispatchkit.kernel.acceptance import Acceptance
 from dispatchkit.kernel.dispatch import Dispatch
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.money import to_cents
 
 MODES = ("cascade", "waves", "broadcast", "forced")
 
@@ -87,4 +85,4 @@ class Params(Dispatch, Acceptance):
 
     def pay_cents(self, distance_m: int) -> int:
         """Return what carrying a delivery over this distance pays, without boost."""
-        return self.pay_base_cents + to_cents(Fraction(self.pay_per_km_cents * distance_m, 1000))
+        return self.pay_base_cents + (self.pay_per_km_cents * distance_m + 500) // 1000  # nothing below zero: half up

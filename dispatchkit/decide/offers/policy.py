@@ -15,7 +15,7 @@ from pathlib import Path
 from dispatchkit.decide.offers.answer import EVENTS, respond
 from dispatchkit.decide.offers.expire import begin_search, expire
 from dispatchkit.decide.offers.model import READS, Offer, Params, Sought
-from dispatchkit.decide.offers.propose import Choice, propose
+from dispatchkit.decide.offers.propose import Choice, propose, survey
 from dispatchkit.decide.offers.seek import Seeker, remember, seek
 from dispatchkit.decide.offers.send import Explanation, Slots, send
 from dispatchkit.decide.offers.unserved import unserved
@@ -43,8 +43,10 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
 def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Explanation]:
     """Return for each delivery that gets no offer at `now` the binding rule and what would relax it."""
     made = plan(frames, params, now, travel)
-    left = (choice for choice in made.choices if not choice.picked and not choice.seeker.waiting)
-    return sorted((unserved(c, made.kept_out, params) for c in left), key=lambda e: int(e["delivery_id"]))
+    left = [choice.seeker for choice in made.choices if not choice.picked and not choice.seeker.waiting]
+    reach = {seeker.delivery.id: params.radius_max_m for seeker in left if seeker.rounds < params.max_attempts}
+    widely = survey(sorted(left, key=lambda s: s.delivery.id), made.free, reach, params, now, travel)
+    return [unserved(choice, made.kept_out, params) for choice in widely]
 
 
 def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:

@@ -6,7 +6,7 @@ neighbours of any order that breaks this and the expected time to the pickup fal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -31,44 +31,92 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What became of one seeker: its terms, every free driver in reach with the rule that bars him, those picked."""
+    """What became of one seeker: its terms, the free drivers in reach with the rule that bars each, those picked.
+
+    possible: whom no rule bars, the best first.
+    """
 
     seeker: Seeker
     terms: Terms
     judged: Sequence[tuple[Candidate, str | None]]
+    possible: Sequence[Candidate]
     picked: list[Candidate] = field(default_factory=list)
 
-    @property
-    def possible(self) -> list[Candidate]:
-        """Return those whom no rule bars, the best first."""
-        found = (candidate for candidate, rule in self.judged if rule is None)
-        return sorted(found, key=lambda c: (c.expected_s, c.way.driver.id))
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What choices are made on: who is how far from each pickup, what each holds, how long each delivery is."""
+
+    ways: Mapping[int, Sequence[Approach]]
+    held: Mapping[int, int]
+    lengths: Mapping[int, tuple[int, int]]
 
 
 def propose(
     seekers: Sequence[Seeker], free: Sequence[Free], params: Params, now: datetime, travel: Travel
 ) -> list[Choice]:
-    """Return a choice for each seeker, in the order in which they chose.
+    """Return a choice for each seeker, in the order in which they chose. A driver is asked once a run.
 
     The highest priority chooses first, then the longest due, then the lowest id; who asks several takes one a turn, so
-    that nobody's third choice is another's only one. A driver is asked once a run.
+    that nobody's third choice is another's only one. Who has been taken is no longer weighed.
     """
-    searching = [s for s in seekers if s.rounds < params.max_attempts]
-    pickups = {s.delivery.id: pickup for s in searching if (pickup := s.delivery.pickup)}
-    ways = approaches(free, pickups, params.radius_max_m, params, travel)
-    held = {one.driver.id: one.held for one in free}
-    lengths = _lengths(searching, ways, travel)
-    choices = []
-    for seeker in sorted(seekers, key=lambda s: (-s.delivery.priority, s.delivery.dispatch_at, s.delivery.id)):
-        terms = Terms.of(seeker, lengths.get(seeker.delivery.id), params)
-        found = ways.get(seeker.delivery.id, ())
-        judged = [judge(seeker, terms, way, held[way.driver.id], params, now) for way in found]
-        choices.append(Choice(seeker, terms, judged))
-    _deal(choices, params.at_once)
+    ordered = sorted(seekers, key=lambda s: (-s.delivery.priority, s.delivery.dispatch_at, s.delivery.id))
+    reach = {s.delivery.id: s.radius_m(params) for s in ordered if s.rounds < params.max_attempts}
+    ground = _ground(ordered, free, reach, params, travel)
+    taken: set[int] = set()
+    choices: list[Choice] = []
+    for seeker in ordered:
+        choices.append(_weigh(seeker, ground, taken, params, now))
+        _pick(choices[-1], taken)
+    for _ in range(params.at_once - 1):
+        for choice in choices:
+            _pick(choice, taken)
     return choices
 
 
-def judge(
+def survey(
+    seekers: Sequence[Seeker],
+    free: Sequence[Free],
+    reach_m: Mapping[int, int],
+    params: Params,
+    now: datetime,
+    travel: Travel,
+) -> list[Choice]:
+    """Return for each seeker how every free driver is judged who is within its reach by air; nobody is picked.
+
+    reach_m: by delivery; one that is not named looks for nobody.
+    """
+    ground = _ground(seekers, free, reach_m, params, travel)
+    return [_weigh(seeker, ground, set(), params, now) for seeker in seekers]
+
+
+def _ground(
+    seekers: Sequence[Seeker], free: Sequence[Free], reach_m: Mapping[int, int], params: Params, travel: Travel
+) -> Ground:
+    pickups = {s.delivery.id: at for s in seekers if s.delivery.id in reach_m and (at := s.delivery.pickup)}
+    ways = approaches(free, pickups, reach_m, params, travel)
+    return Ground(ways, {one.driver.id: one.held for one in free}, _lengths(seekers, ways, travel))
+
+
+def _weigh(seeker: Seeker, ground: Ground, taken: Container[int], params: Params, now: datetime) -> Choice:
+    """Return how those drivers are judged who are in reach and not taken."""
+    id = seeker.delivery.id
+    terms = Terms.of(seeker, ground.lengths.get(id), params)
+    ways = [way for way in ground.ways.get(id, ()) if way.driver.id not in taken]
+    judged = [_judge(seeker, terms, way, ground.held[way.driver.id], params, now) for way in ways]
+    possible = sorted((c for c, rule in judged if rule is None), key=lambda c: (c.expected_s, c.way.driver.id))
+    return Choice(seeker, terms, judged, possible)
+
+
+def _pick(choice: Choice, taken: set[int]) -> None:
+    """Let a seeker take its best driver who is still free, if there is one."""
+    best = next((c for c in choice.possible if c.way.driver.id not in taken), None)
+    if best is not None:
+        taken.add(best.way.driver.id)
+        choice.picked.append(best)
+
+
+def _judge(
     seeker: Seeker, terms: Terms, way: Approach, held: int, params: Params, now: datetime
 ) -> tuple[Candidate, str | None]:
     """Return a driver as a candidate, and the rule that keeps him from this delivery or None."""
@@ -103,7 +151,7 @@ def _hindrance(seeker: Seeker, terms: Terms, way: Approach, params: Params, now:
     refusal = seeker.refusals.get(driver.id)
     if refusal is not None and not improved(refusal, terms, way, params, now):
         return "NOT_IMPROVED"
-    if way.air_m > params.radius_m(seeker.rounds, seeker.waited, seeker.level):
+    if way.air_m > seeker.radius_m(params):
         return "OUTSIDE_RADIUS"
     if driver.shift_end is not None and driver.shift_end < pickup_at(seeker.delivery, way, now):
         return SHIFT_ENDS
@@ -123,15 +171,3 @@ def _lengths(
         if found and delivery.pickup is not None and delivery.dropoff is not None:
             asked[delivery.id] = (delivery.pickup, delivery.dropoff, found[0].driver.vehicle)
     return legs(asked, travel)
-
-
-def _deal(choices: Sequence[Choice], at_once: int) -> None:
-    """Let each in turn pick its best driver who is still free, `at_once` times."""
-    taken: set[int] = set()
-    queues = [iter(choice.possible) for choice in choices]
-    for _ in range(at_once):
-        for choice, queue in zip(choices, queues, strict=True):
-            pick = next((c for c in queue if c.way.driver.id not in taken), None)
-            if pick is not None:
-                taken.add(pick.way.driver.id)
-                choice.picked.append(pick)

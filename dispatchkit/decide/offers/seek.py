@@ -41,6 +41,10 @@ class Seeker:
     def level(self) -> int:
         return self.episode.level if self.episode else 0
 
+    def radius_m(self, params: Params) -> int:
+        """Return how far from the pickup, by air, drivers are asked now."""
+        return params.radius_m(self.rounds, self.waited, self.level)
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:

@@ -122,7 +122,7 @@ def _why(choice: Choice, candidate: Candidate, params: Params) -> Explanation:
         "runner_up_expected_s": second.expected_s if second else None,
         "margin_s": second.expected_s - candidate.expected_s if second else None,
         "candidates": len(possible),
-        "radius_m": params.radius_m(seeker.rounds, seeker.waited, seeker.level),
+        "radius_m": seeker.radius_m(params),
         "level": seeker.level,
         "refused": seeker.refused,
         "boost_cents": choice.terms.boost_cents,

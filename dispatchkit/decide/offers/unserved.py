@@ -15,7 +15,10 @@ TAKEN = "TAKEN_THIS_RUN"
 
 def unserved(choice: Choice, kept_out: Mapping[str, int], params: Params) -> Explanation:
     """Return the binding rule and the smallest relaxation: a wider radius if that brings somebody, else the rule that
-    keeps out the soonest driver. kept_out: how many drivers in all each rule made unfit to be asked about anything."""
+    keeps out the soonest driver.
+
+    choice: surveyed as far as the widest radius. kept_out: how many drivers in all each rule made unfit to be asked.
+    """
     seeker = choice.seeker
     rules = [rule or TAKEN for _, rule in choice.judged]
     rule, relax = _binding(choice, params)
@@ -23,7 +26,7 @@ def unserved(choice: Choice, kept_out: Mapping[str, int], params: Params) -> Exp
         "delivery_id": seeker.delivery.id,
         "attempts": seeker.rounds,
         "waited_s": int(seeker.waited.total_seconds()),
-        "radius_m": params.radius_m(seeker.rounds, seeker.waited, seeker.level),
+        "radius_m": seeker.radius_m(params),
         "level": seeker.level,
         "hindered": dict(sorted(Counter(rules).items())),
         "kept_out": dict(kept_out),

@@ -8,10 +8,10 @@ from typing import Any
 
 from dispatchkit.decide.offers.model import Offer, Params, Sought
 from dispatchkit.decide.offers.policy import Plan, plan
-from dispatchkit.decide.offers.propose import Candidate, Choice, judge, pickup_at
+from dispatchkit.decide.offers.propose import Candidate, Choice, pickup_at, survey
 from dispatchkit.decide.offers.unserved import TAKEN, stops_search
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.dispatch import SHIFT_ENDS, Driver, Free, Ping, approaches, unfit
+from dispatchkit.kernel.dispatch import SHIFT_ENDS, Driver, Free, Ping, unfit
 from dispatchkit.kernel.feature import Frames, Travel
 from dispatchkit.kernel.group import rows
 
@@ -43,12 +43,12 @@ def why_not(
     held = frames["held"].filter(driver_id=driver_id).height
     if reason := stops_search(choice, params) or _unfit(frames, driver, ping, held, params, now):
         return said | _told(reason)
-    assert driver is not None and ping is not None and delivery.pickup is not None
+    assert driver is not None and ping is not None
     free = Free(driver, (ping.lat, ping.lon), held)
-    ways = approaches([free], {delivery_id: delivery.pickup}, ANYWHERE_M, params, travel)[delivery_id]
-    if not ways:
+    [alone] = survey([choice.seeker], [free], {delivery_id: ANYWHERE_M}, params, now, travel)
+    if not alone.judged:
         return said | {"rule": "NO_WAY", "relax": "a way from where he is to the pickup"}
-    candidate, rule = judge(choice.seeker, choice.terms, ways[0], held, params, now)
+    candidate, rule = alone.judged[0]
     said |= _figures(choice, candidate, params)
     if rule:
         return said | {"rule": rule, "relax": _relaxed(rule, choice, candidate, params, now)}
@@ -93,7 +93,7 @@ def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, no
     """Return the smallest change after which a rule about this driver and this delivery would no longer bar him."""
     way, seeker = candidate.way, choice.seeker
     if rule == "OUTSIDE_RADIUS":
-        return f"radius {way.air_m} m instead of {params.radius_m(seeker.rounds, seeker.waited, seeker.level)} m"
+        return f"radius {way.air_m} m instead of {seeker.radius_m(params)} m"
     if rule == SHIFT_ENDS:
         return f"a shift that ends at {rfc3339(pickup_at(seeker.delivery, way, now))} or later"
     if rule == "NOT_IMPROVED":
@@ -124,7 +124,7 @@ def _figures(choice: Choice, candidate: Candidate, params: Params) -> dict[str, 
         "p_accept": candidate.p_accept,
         "expected_s": candidate.expected_s,
         "air_m": candidate.way.air_m,
-        "radius_m": params.radius_m(seeker.rounds, seeker.waited, seeker.level),
+        "radius_m": seeker.radius_m(params),
         "chosen": chosen.way.driver.id if chosen else None,
         "chosen_expected_s": chosen.expected_s if chosen else None,
         "margin_s": candidate.expected_s - chosen.expected_s if chosen else None,
