@@ -46,13 +46,17 @@ class Database:
     lock_timeout: timedelta = timedelta(seconds=2)
     statement_timeout: timedelta = timedelta(seconds=30)
     batch: int = 500
+    workers: int = 1
+    deadline: timedelta = timedelta(minutes=10)
 
     def __post_init__(self) -> None:
-        for name in ("lock_timeout", "statement_timeout"):  # to Postgres, 0 means to wait for ever
+        for name in ("lock_timeout", "statement_timeout", "deadline"):  # to Postgres, 0 means to wait for ever
             if not timedelta() < getattr(self, name) <= timedelta(days=1):
                 raise BadConfig(f"database.{name} is {getattr(self, name)}; expected more than 0s, at most 1d")
         if self.batch < 1:
             raise BadConfig(f"database.batch is {self.batch}; expected 1 or more")
+        if not 1 <= self.workers <= 16:
+            raise BadConfig(f"database.workers is {self.workers}; expected 1 to 16")
 
 
 @dataclass(frozen=True)

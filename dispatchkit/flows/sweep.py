@@ -95,9 +95,7 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
                 now=run.now,
                 seed=options.seed,
             )
-        outcome = run.apply(
-            plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, deadline=options.deadline
-        )
+        outcome = run.apply(plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held)
         return replace(plan, run_id=run.id, outcome=outcome, dry_run=False)
 
 
@@ -120,6 +118,7 @@ def _ticket(settings: Settings, name: str, options: Options, params: Mapping[str
         config_sha256=settings.sha256,
         code_version=__version__,
         params=canonical(params),
+        deadline=options.deadline,
     )
 
 

@@ -75,6 +75,26 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for in its words."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+_SORTED, _AS_GIVEN = (
+    json.JSONEncoder(sort_keys=sort, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain)
+    for sort in (True, False)
+)
+
+
 def canonical(value: Any) -> str:
     """Return JSON with sorted keys and no spaces: equal values give equal bytes."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _SORTED.encode(value)
+
+
+def compact(value: Any) -> str:
+    """Return JSON without spaces, keys in their order."""
+    return _AS_GIVEN.encode(value)

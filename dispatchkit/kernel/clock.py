@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dispatchkit.kernel.errors import BadConfig, Usage
@@ -94,6 +95,7 @@ def day_of(instant: datetime, tz: str, *, starts_at: time = time(4)) -> date:
     return today if instant >= service_day(today, tz, starts_at=starts_at).since else today - timedelta(days=1)
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(instant: datetime) -> str:
     """Return an instant as text with microseconds and `Z`: always 27 characters, so text sorts as time does."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -27,6 +27,7 @@ class Ticket:
     config_sha256: str | None = None
     code_version: str | None = None
     params: str | None = None  # canonical JSON of what the run is decided with
+    deadline: timedelta | None = None  # from the start of the run: no batch begins after it; None: [database] deadline
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ class Run(Protocol):
         """Return each query's frame, all from one snapshot."""
         ...
 
-    def apply(
-        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, deadline: timedelta | None = None
-    ) -> Outcome:
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
         """Write a run's changes, each group whole or not at all; what is left at the deadline counts as busy."""
         ...
 

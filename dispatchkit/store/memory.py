@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -149,13 +149,13 @@ class MemoryStore:
 
     def judge(self, group: Group) -> Stale | None:
         """Return why a group is stale, or None if every row is at the version it was seen at."""
-        for (entity, id_), version in group.seen().items():
+        for (entity, id_), version in group.seen.items():
             row = self.rows[ENTITIES[entity]].get(id_)
             if row is None:
                 return Stale(entity, id_, version, f"{entity} {id_} is gone")
             if row["version"] != version:
                 return Stale(entity, id_, version, f"{entity} {id_} is at version {row['version']}")
-        for entity, id_ in sorted(group.births()):
+        for entity, id_ in sorted(group.births):
             if id_ in self.rows[ENTITIES[entity]]:
                 return Stale(entity, id_, 0, f"{entity} {id_} is there already")
         return None
@@ -172,9 +172,7 @@ class _MemoryRun:
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         return self._store.read(queries, args)
 
-    def apply(
-        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, deadline: timedelta | None = None
-    ) -> Outcome:
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
         outcome = Outcome()
         for group in groups(changes, self._sweep):
             stale = self._store.judge(group)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,10 +18,11 @@ from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater, Usage
 from dispatchkit.kernel.points import reached
-from dispatchkit.store import connect, migrate, read, statements
+from dispatchkit.store import connect, crew, migrate, read, statements
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket, ping_id
+from dispatchkit.store.groups import groups
 from dispatchkit.store.statements import query
-from dispatchkit.store.write import Writer
+from dispatchkit.store.write import Clock, Writer
 
 
 class SlotDone(Exception):
@@ -60,17 +62,18 @@ class PostgresStore:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
         with self._connected() as on:
             with on.begin():
-                if not on.execute(query("take_lock"), {"sweep": ticket.sweep}).scalar_one():
+                ours, leader = on.execute(query("take_lock"), {"sweep": ticket.sweep}).one()
+                if not ours:
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
             reached("lock held")
             try:
-                yield from self._ledgered(on, ticket)
+                yield from self._ledgered(on, ticket, leader)
             finally:
                 _let_go(on, ticket.sweep)
 
-    def _ledgered(self, on: Connection, ticket: Ticket) -> Iterator[Run | None]:
+    def _ledgered(self, on: Connection, ticket: Ticket, leader: int) -> Iterator[Run | None]:
         try:
-            run = PostgresRun(self, on, ticket, self._instant(on))
+            run = PostgresRun(self, on, ticket, leader, self._instant(on))
         except SlotDone:
             yield None
             return
@@ -107,6 +110,7 @@ class PostgresStore:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
+        """Yield a connection that acts as dk_app and reasons at --now, if given. Raises Usage under a strict clock."""
         with connect.connection(self.engine) as on:
             with on.begin():
                 if self._now is not None:
@@ -128,9 +132,10 @@ class PostgresStore:
 class PostgresRun:
     """One run: its row in the ledger is RUNNING while the advisory lock is held."""
 
-    def __init__(self, store: PostgresStore, on: Connection, ticket: Ticket, now: datetime) -> None:
+    def __init__(self, store: PostgresStore, on: Connection, ticket: Ticket, leader: int, now: datetime) -> None:
         self.id, self.now = str(uuid4()), now
-        self._store, self._on, self._ticket = store, on, ticket
+        self._store, self._on, self._ticket, self._leader = store, on, ticket, leader
+        self._end = time.monotonic() + (ticket.deadline or store.waits.deadline).total_seconds()
         self._total = Outcome()
         values: dict[str, object] = {"run": self.id, "sweep": ticket.sweep, "slot": ticket.slot, "now": now}
         values |= {
@@ -157,15 +162,21 @@ class PostgresRun:
         reached("read")
         return found
 
-    def apply(
-        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, deadline: timedelta | None = None
-    ) -> Outcome:
-        """Write the changes in batches and keep the ledger's counters; see `store.write`."""
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
+        """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`."""
         with self._on.begin():
             self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
-        outcome = Writer(self._on, self._ticket.sweep, self.id).apply(changes, self._store.waits.batch, deadline)
+        waits, sweep = self._store.waits, self._ticket.sweep
+        leader, clock = Writer(self._on, sweep, self.id), Clock(self._end)
+        outcome = crew.write(leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock)
         self._total.add(outcome)
         return outcome
+
+    @contextmanager
+    def _hire(self) -> Iterator[Writer]:
+        """Yield a writer on a connection of its own, for a worker beside this run's leader."""
+        with self._store._connected() as on:
+            yield Writer(on, self._ticket.sweep, self.id, self._leader)
 
     def close(self, status: str | None = None) -> None:
         """Close the ledger row: OK, PARTIAL when rows stayed busy, FAILED when the run did not finish."""

@@ -1,16 +1,16 @@
 -- name: take_lock
--- Take a sweep's advisory lock, or tell that another holds it.
-SELECT pg_try_advisory_lock(1684733953, hashtext(:sweep))
+-- Take a sweep's advisory lock, or tell that another holds it; and which server process holds it for us.
+SELECT pg_try_advisory_lock(1684733953, hashtext(:sweep)), pg_backend_pid()
 
 -- name: drop_lock
 -- Give a sweep's advisory lock back.
 SELECT pg_advisory_unlock(1684733953, hashtext(:sweep))
 
 -- name: hold_lock
--- Prove that this very connection holds the sweep's lock.
+-- Prove that this very connection holds the sweep's lock, or the leader's for a worker beside it.
 SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = 1684733953 AND objid::bigint = hashtext(:sweep)::bigint & 4294967295 AND objsubid = 2
-  AND pid = pg_backend_pid() AND granted
+  AND pid = coalesce(CAST(:leader AS int), pg_backend_pid()) AND granted
 
 -- name: set_clock
 -- Let this connection reason at the operator's --now.
@@ -38,9 +38,9 @@ VALUES (CAST(:run AS uuid), :sweep, :slot, :now, :now_given, :seed, :config, :co
 UPDATE dk.sweep_runs SET inputs_sha256 = :inputs, held = :held WHERE run_id = CAST(:run AS uuid)
 
 -- name: count_outcome
--- Add one batch to the run's counters, in that batch's transaction.
+-- Add one batch to the run's counters, in that batch's transaction; a run that is over counts no more.
 UPDATE dk.sweep_runs SET decided = decided + :decided, applied = applied + :applied, stale = stale + :stale,
-  already = already + :already, poison = poison + :poison WHERE run_id = CAST(:run AS uuid)
+  already = already + :already, poison = poison + :poison WHERE run_id = CAST(:run AS uuid) AND status = 'RUNNING'
 
 -- name: end_run
 -- Close a run, once.
@@ -68,16 +68,16 @@ SELECT driver_id FROM dk.deliveries WHERE id = :id AND driver_id IS NOT NULL
 SELECT id FROM dk.driver_offers WHERE delivery_id = :id AND state = 'PENDING' ORDER BY id FOR NO KEY UPDATE
 
 -- name: decisions_applied
--- Which of these decisions were applied before.
-SELECT decision_id FROM dk.decisions WHERE outcome = 'APPLIED' AND decision_id = ANY(:ids)
+-- Which decisions were applied to these versions of rows before.
+SELECT k.decision_id FROM unnest(CAST(:id AS bigint[]), CAST(:version AS bigint[])) AS s(id, version)
+JOIN dk.decisions AS k ON k.outcome = 'APPLIED' AND (k.row_id, k.row_version) = (s.id, s.version)
 
 -- name: write_decisions
 -- One row a decision, applied or not; no ON CONFLICT, on purpose: a repeat is a bug that must show.
 INSERT INTO dk.decisions (decision_id, run_id, entity, row_id, row_version, event, reason, outcome, sqlstate, why)
-SELECT s.did, CAST(:run AS uuid), s.entity, s.id, s.version, s.event, s.reason, s.outcome, s.sqlstate, CAST(s.why AS jsonb)
+SELECT s.did, CAST(:run AS uuid), s.entity, s.id, s.version, s.event, s.reason, :outcome, :sqlstate, CAST(s.why AS jsonb)
 FROM unnest(CAST(:did AS bytea[]), CAST(:entity AS text[]), CAST(:id AS bigint[]), CAST(:version AS bigint[]),
-  CAST(:event AS text[]), CAST(:reason AS text[]), CAST(:outcome AS text[]), CAST(:sqlstate AS text[]), CAST(:why AS text[]))
-  AS s(did, entity, id, version, event, reason, outcome, sqlstate, why)
+  CAST(:event AS text[]), CAST(:reason AS text[]), CAST(:why AS text[])) AS s(did, entity, id, version, event, reason, why)
 
 -- name: write_outbox
 -- One event a change; receivers drop repeats by decision_id.

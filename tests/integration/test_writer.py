@@ -85,11 +85,11 @@ def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(city, no
 def test_every_applied_decision_leaves_one_event_of_its_name(city, now):
     for name in catalog.FEATURES:
         swept = sweep(PostgresStore(city, Database(batch=3), now=now), catalog.settings(), name, Options())
-        assert swept.outcome.applied == len(swept.changes) > 0
+        assert swept.outcome.applied == len(swept.changes)
     with city.connect() as on:
         decided = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1").all()
         told = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.outbox ORDER BY 1").all()
-    assert told == decided
+    assert told == decided != []
 
 
 def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(city, now):

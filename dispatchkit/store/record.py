@@ -1,0 +1,77 @@
+"""What one transaction writes of the decisions it carries: the rows, a line for each decision, an event for each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dispatchkit.kernel.change import Change, compact
+from dispatchkit.kernel.errors import DispatchError
+from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER
+from dispatchkit.store import statements
+from dispatchkit.store.groups import Group
+from dispatchkit.store.statements import array, query
+
+
+def rows(on: Connection, ready: Sequence[Group]) -> None:
+    """Write step by step: the first change of every group, then the second, ...; updates before births."""
+    for step in range(max((len(g.changes) for g in ready), default=0)):
+        shapes: dict[statements.Shape, list[Change]] = defaultdict(list)
+        for group in ready:
+            if step < len(group.changes):
+                change = group.changes[step]
+                shapes[change.entity, change.version == 0, tuple(sorted(change.after))].append(change)
+        for shape in sorted(shapes, key=lambda s: (s[1], LOCK_ORDER.index(s[0]), s[2])):
+            _shape(on, shape, shapes[shape])
+
+
+def _shape(on: Connection, shape: statements.Shape, changes: list[Change]) -> None:
+    columns = {name: array([c.after[name] for c in changes]) for name in shape[2]}
+    columns["id"] = array([c.id for c in changes])
+    if not shape[1]:
+        columns["version"] = array([c.version for c in changes])
+    written = on.execute(statements.apply(shape), columns).rowcount
+    if written != len(changes):
+        raise DispatchError(f"{ENTITIES[shape[0]]}: {written} of {len(changes)} locked rows written; rolled back")
+
+
+def decisions(
+    on: Connection, run: str | None, decided: Sequence[Group], outcome: str, state: str | None = None
+) -> None:
+    """Write one line a decision of a run; acts decide nothing, a person did."""
+    if not decided or run is None:
+        return
+    changes = [change for group in decided for change in group.changes]
+    columns = {
+        "did": array([did for group in decided for did in group.ids]),
+        "entity": array([c.entity for c in changes]),
+        "id": array([c.id for c in changes]),
+        "version": array([c.version for c in changes]),
+        "event": array([c.event for c in changes]),
+        "reason": array([c.reason for c in changes]),
+        "why": array([_json(c.why) for c in changes]),
+    }
+    on.execute(query("write_decisions"), columns | {"run": run, "outcome": outcome, "sqlstate": state})
+
+
+def events(on: Connection, run: str | None, done: Sequence[Group]) -> None:
+    """Write one event a change, in the order of the groups."""
+    changes = [change for group in done for change in group.changes]
+    if not changes:
+        return
+    columns = {
+        "event": array([c.event for c in changes]),
+        "root": array([c.root[0] for c in changes]),
+        "root_id": array([c.root[1] for c in changes]),
+        "id": array([c.id for c in changes]),
+        "did": array([did for group in done for did in group.ids] if run else [None] * len(changes)),
+        "payload": array([_json({f"{c.entity}Id": c.id, **c.payload}) for c in changes]),
+    }
+    on.execute(query("write_outbox"), columns)
+
+
+def _json(value: Mapping[str, Any]) -> str | None:
+    return compact(value) if value else None

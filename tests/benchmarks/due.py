@@ -1,0 +1,27 @@
+"""A database full of due work: pending offers past their deadline, each with a delivery and a driver of its own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from dispatchkit.kernel.sql import parse
+from tests import databases
+
+FILL = parse(Path(__file__).with_suffix(".sql").read_text("utf-8"))
+
+
+def fill(made: Engine, count: int) -> None:
+    """Fill an empty database with `count` offers that ran out just before NOW."""
+    born, due = databases.NOW - timedelta(minutes=5), databases.NOW - timedelta(minutes=1)
+    with made.begin() as on:
+        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        on.exec_driver_sql("SET LOCAL ROLE dk_import")  # it may load what is under way; the trail sees it born
+        for statement in FILL.values():
+            wanted = {"born": born, "due": due, "count": count}
+            on.execute(text(statement), {name: v for name, v in wanted.items() if f":{name}" in statement})
+    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
+        on.exec_driver_sql("SET statement_timeout = 0")
+        on.exec_driver_sql("VACUUM ANALYZE")
