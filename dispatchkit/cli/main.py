@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-GROUPS = ("demo", "db", "data", "sweep", "act", "shows", "report", "streets", "routes", "flags", "audit")
+GROUPS = ("demo", "db", "data", "sweep", "act", "shows", "report", "streets", "routes", "why", "flags", "audit")
 
 
 def _version(asked: bool) -> None:

@@ -25,9 +25,11 @@ Ask = Callable[[str], Any]  # SQL in, Arrow stream out
 _INTS = (pl.Int8, pl.Int16, pl.Int32)
 
 
-def frames(made: Engine, queries: Mapping[str, str], args: Args, waits: Database) -> dict[str, pl.DataFrame]:
-    """Return each query's frame, all from one repeatable-read, read-only snapshot."""
-    with _adbc(made, "dk_app", waits.lock_timeout, waits.statement_timeout) as ask:
+def frames(
+    made: Engine, queries: Mapping[str, str], args: Args, waits: Database, role: str = "dk_app"
+) -> dict[str, pl.DataFrame]:
+    """Return each query's frame, all from one repeatable-read, read-only snapshot; dk_verify also reads the trail."""
+    with _adbc(made, role, waits.lock_timeout, waits.statement_timeout) as ask:
         return {name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()}
 
 
@@ -117,7 +119,7 @@ def _known(fault: Any, made: Engine) -> DispatchError:
     if state == "22023":  # SET ROLE to a role that is not there
         return SchemaMismatch("the database has no dispatchkit schema of this version; run `dispatchkit db up`")
     if state == "42501":
-        return NotPermitted("the login may not become dk_app or dk_export; GRANT dk_app, dk_export TO it")
+        return NotPermitted("the login may not become one of dk_app, dk_export, dk_verify; GRANT them TO it")
     return connect.by_state(state, f"a read was refused (SQLSTATE {state})", where)
 
 

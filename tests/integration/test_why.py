@@ -1,0 +1,188 @@
+"""`why` tells the decision or act behind an assignment, or the rule that keeps a delivery waiting, and who refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import Acted, act
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.why import why, why_not
+from dispatchkit.kernel.errors import Refused
+from dispatchkit.kernel.feature import Event
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+NOW = databases.NOW
+SOON = NOW + timedelta(seconds=5)
+ASKED = """SELECT f.id, f.driver_id, f.delivery_id, encode(o.decision_id, 'hex') FROM dk.driver_offers f
+  JOIN dk.outbox o ON o.row_id = f.id AND o.event = 'offer_created' ORDER BY o.id"""
+IDLE = """SELECT min(id) FROM dk.drivers r WHERE duty = 'ON_DUTY'
+  AND NOT EXISTS (SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')
+  AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active)"""
+
+
+def one(made: Engine, query: str) -> Any:
+    with made.connect() as on:
+        return on.exec_driver_sql(query).scalar_one()
+
+
+@pytest.fixture
+def run(city) -> str:
+    """Return the id of the run that made the offers."""
+    swept = sweep(PostgresStore(city, now=NOW), catalog.settings(), "offers", Options())
+    assert swept.run_id
+    return swept.run_id
+
+
+@pytest.fixture
+def offer(city, run) -> Any:
+    """Return (offer, driver, delivery, decision id) of the first offer that has a runner-up."""
+    with city.connect() as on:
+        found = on.exec_driver_sql(ASKED).all()
+    return next(row for row in found if _explained(city, row[3])["runner_up"])
+
+
+def _explained(city: Engine, decision: str) -> dict[str, Any]:
+    with city.connect() as on:
+        query = "SELECT why FROM dk.decisions WHERE decision_id = decode(%s, 'hex')"
+        return dict(on.exec_driver_sql(query, (decision,)).scalar_one())
+
+
+def do(city: Engine, name: str, actor: str, **event: Any) -> Acted:
+    return act(PostgresStore(city, now=SOON), catalog.settings(), Event(name=name, actor=actor, **event))
+
+
+def asked(city: Engine, delivery: int, settings: Settings | None = None) -> dict[str, Any]:
+    return why(PostgresStore(city, now=SOON), settings or catalog.settings(), delivery)
+
+
+def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_it(city, run, offer):
+    offer_id, driver, delivery, decision = offer
+    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    said = asked(city, delivery)
+    given = said["assigned"]
+    assert (said["state"], said["driver"], given["offer"]) == ("ASSIGNED", driver, offer_id)
+    assert (given["step"]["actor"], given["step"]["reason"], given["step"]["run_id"]) == (
+        f"driver:{driver}",
+        "accept",
+        None,
+    )
+    behind = given["decision"]
+    assert (behind["decision_id"], behind["run_id"], behind["rule"]) == (decision, run, "SOONEST_AT_PICKUP")
+    assert behind["why"] == _explained(city, decision)
+    assert behind["why"]["chosen"] == driver
+    assert len(behind["inputs_sha256"]) == 64
+    assert behind["params"]["params"]["max_attempts"] == 8
+    assert f"before driver {behind['why']['runner_up']}" in said["because"]
+
+
+def test_who_was_second_is_told_by_how_much(city, offer):
+    offer_id, driver, delivery, decision = offer
+    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    told = _explained(city, decision)
+    said = why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, told["runner_up"])
+    assert (said["rule"], said["chosen"]) == ("OTHERS_SOONER", driver)
+    assert said["relax"] == f"an expected pickup more than {told['margin_s']} s sooner"
+    assert why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"] is None
+
+
+def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(city, offer):
+    _, driver, delivery, _ = offer
+    to = one(city, IDLE)
+    done = do(city, "reassign", "ops", delivery_id=delivery, driver_id=to, args={"to": to, "reason": "FLAT_TYRE"})
+    assert done.answer.code == "OK", done
+    said = asked(city, delivery)
+    given = said["assigned"]
+    assert (said["driver"], given["offer"], given["decision"]) == (to, None, None)
+    assert (given["step"]["actor"], given["step"]["reason"]) == ("ops", "FLAT_TYRE")
+    assert given["lock_until"] is not None
+    assert said["because"] == f"driver {to} by ops (FLAT_TYRE)"
+    assert why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"] == "WITH_ANOTHER"
+
+
+def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(city, offer):
+    offer_id, driver, delivery, decision = offer
+    said = asked(city, delivery)
+    (asking,) = said["seeking"]["asking"]
+    assert (asking["driver"], asking["offer"], asking["decision"]["decision_id"]) == (driver, offer_id, decision)
+    assert said["seeking"]["next"] == {"rule": "ROUND_UNDER_WAY"}
+
+
+def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(city, offer):
+    """The driver says no, and nobody else is within reach any more."""
+    offer_id, driver, delivery, _ = offer
+    do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver, args={"reason": "TOO_FAR"})
+    near = Settings(tables={"offers": {"radius_start_m": 1, "radius_step_m": 0}})
+    said = asked(city, delivery, near)
+    coming = said["seeking"]["next"]
+    assert (coming["rule"], coming["radius_m"]) == ("OUTSIDE_RADIUS", 1)
+    assert coming["relax"].startswith("radius ")
+    assert said["because"] == f"UNASSIGNED: OUTSIDE_RADIUS; {coming['relax']}"
+    assert said["seeking"]["search"]["level"] == 0
+    metres, other = (int(word) for word in coming["relax"].split() if word.isdigit())
+    wider = Settings(tables={"offers": {"radius_start_m": metres, "radius_step_m": 0}})
+    assert asked(city, delivery, wider)["seeking"]["next"]["driver"] == other, "the relaxation is enough"
+    barely = Settings(tables={"offers": {"radius_start_m": metres - 1, "radius_step_m": 0}})
+    assert asked(city, delivery, barely)["seeking"]["next"]["rule"] == "OUTSIDE_RADIUS", "and no smaller one is"
+
+
+def test_a_driver_who_said_no_is_told_from_one_who_was_never_asked(city, offer):
+    offer_id, driver, delivery, _ = offer
+    do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver, args={"reason": "TOO_FAR"})
+    said = why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)
+    assert said["rule"] == "ASKED_BEFORE"
+    assert [(o["state"], o["cause"]) for o in said["asked"]] == [("DECLINED", "TOO_FAR")]
+
+
+def test_a_delivery_outside_the_rollout_says_so(city, offer):
+    _, _, delivery, _ = offer
+    off = Settings(tables={"flags": {"offers": {"enabled": False}}})
+    assert asked(city, delivery, off)["seeking"]["next"]["rule"] == "HELD_BY_FLAG"
+    assert why_not(PostgresStore(city, now=SOON), off, delivery, 1)["rule"] == "HELD_BY_FLAG"
+
+
+def test_a_released_delivery_tells_from_whom_it_was_taken(city, offer):
+    offer_id, driver, delivery, _ = offer
+    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    do(city, "reassign", "ops", delivery_id=delivery, args={"to": None, "reason": "CAR_BROKE"})
+    said = asked(city, delivery)
+    assert said["state"] == "UNASSIGNED"
+    last = said["seeking"]["last_release"]
+    assert (last["driver_id"], last["trigger"], last["actor"]) == (driver, "OPS", "ops")
+    assert said["seeking"]["search"]["episode"] == 2
+
+
+def test_a_delivery_that_has_ended_tells_how_and_by_whom(city):
+    delivery = one(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'CANCELLED' AND ended_by = 'customer'")
+    said = asked(city, delivery)
+    assert said["because"].startswith("CANCELLED by customer, while ")
+    assert "seeking" not in said
+    assert why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, 1)["rule"] == "IS_CANCELLED"
+
+
+def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_rule(city, offer):
+    offer_id, driver, delivery, _ = offer
+    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    do(city, "accept", f"driver:{driver + 1}", offer_id=offer_id, driver_id=driver + 1)
+    told = [
+        tuple(r[k] for k in ("actor", "event", "offer_id", "was", "code")) for r in asked(city, delivery)["refused"]
+    ]
+    assert told == [
+        (f"driver:{driver}", "decline", offer_id, "ACCEPTED", "ILLEGAL_TRANSITION"),
+        (f"driver:{driver + 1}", "accept", offer_id, "ACCEPTED", "NOT_FOUND"),
+    ]
+
+
+def test_what_is_not_there_is_refused_by_name(city, offer):
+    store = PostgresStore(city, now=SOON)
+    with pytest.raises(Refused, match="no delivery 999999999"):
+        why(store, catalog.settings(), 999_999_999)
+    with pytest.raises(Refused, match="no driver 999999999"):
+        why_not(store, catalog.settings(), offer[2], 999_999_999)
