@@ -17,7 +17,18 @@ from dispatchkit.warehouse.marts import ORDER
 
 DAY = date(2026, 3, 2)
 NIGHT = datetime(2026, 3, 3, 6, tzinfo=UTC)  # everything is over by then
-MARTS = ("deliveries", "offers", "episodes", "cases", "shifts", "zone_hours", "eta_quotes", "costs", "revenue")
+MARTS = (
+    "deliveries",
+    "offers",
+    "episodes",
+    "cases",
+    "tickets",
+    "shifts",
+    "zone_hours",
+    "eta_quotes",
+    "costs",
+    "revenue",
+)
 Row = dict[str, Any]
 
 DEFAULTS: dict[str, Row] = {
