@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 Stretch = tuple[datetime, datetime]
+MOST, REST = timedelta(hours=12), timedelta(hours=6)  # unless [availability] says otherwise
 
 
 def runs(stretches: Iterable[Stretch], rest: timedelta) -> list[list[Stretch]]:

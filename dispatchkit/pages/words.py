@@ -48,6 +48,13 @@ _HEADINGS = {
     "error_median_min": "median error (min)",
     "width_mean_min": "mean interval (min)",
     "late_min": "late (min)",
+    "cut": "cut by the window",
+    "lasting": "still lasting",
+    "actual_h": "hours of shift",
+    "planned_h": "hours planned",
+    "over_min": "beyond (min)",
+    "p90_min": "90 % point (min)",
+    "median_min": "median (min)",
 }
 
 

@@ -9,6 +9,7 @@ import dataframely as dy
 
 from dispatchkit.kernel.dispatch import Dispatch, HeldRead
 from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.hours import MOST, REST
 from dispatchkit.kernel.tables import Deliveries, Drivers, Duties, Offers
 
 LOOK_BACK = timedelta(hours=48)  # how far back reads and acts see a driver's duties
@@ -22,8 +23,8 @@ class Params(Dispatch):
     break_max: timedelta = timedelta(minutes=30)
     break_grace: timedelta = timedelta(minutes=5)  # from the end of a break until a driver who sleeps is off duty
     break_on_expiry: str = "off_duty"  # or "resume": back on duty at once, without grace
-    drive_max: timedelta = timedelta(hours=12)
-    drive_reset: timedelta = timedelta(hours=6)  # a rest this long begins the hours anew
+    drive_max: timedelta = MOST
+    drive_reset: timedelta = REST  # a rest this long begins the hours anew
 
     def __post_init__(self) -> None:
         super().__post_init__()

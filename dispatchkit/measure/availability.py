@@ -1,0 +1,218 @@
+"""Availability: how long drivers were in each state, whether long hours ended, and shifts against their plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import polars as pl
+
+from dispatchkit.kernel.duty import STATES, WORKING, availability
+from dispatchkit.kernel.figures import Check, Metric, Section, Table
+from dispatchkit.kernel.hours import MOST, REST, Stretch, reached, runs
+from dispatchkit.measure.metric import Scope, need, rate
+
+READS = {
+    "mart_availability": "driver_id duty held asked since until open".split(),
+    "mart_shifts": "driver_id duty since until open shift_since planned_end".split(),
+}
+KEPT = timedelta(minutes=15)  # a shift that ends so near its planned end was kept
+_HOUR = 3_600_000_000  # microseconds; sums of them are exact, sums of float hours are not
+_INSTANT = pl.Datetime("us", "UTC")
+_untold = "no duty intervals were imported"
+
+
+def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
+    """Return durations by state, the hours cap, and planned against actual shifts, of the time in the window."""
+    need(marts, READS)
+    spans = _clipped(merged(marts["mart_availability"]), scope)
+    hours, over = _hours(marts["mart_shifts"], scope)
+    shifts = _shifts(marts["mart_shifts"], scope)
+    return Section(
+        name="availability",
+        title="Availability",
+        metrics=(_available(spans, scope), hours, _kept(shifts, scope)),
+        tables=(_durations(spans), _planned(shifts), over),
+        checks=(_adds_up(spans),),
+        notes=(
+            "One word for duty and work together, the first that fits: offline, on break, ending the shift, busy "
+            "(deliveries in hand), offered (an offer waits), available. How fresh a position is does not enter. "
+            "Medians are of whole intervals; those that still last, or cross the window's edge, are counted apart.",
+        ),
+    )
+
+
+def merged(stretches: pl.DataFrame) -> pl.DataFrame:
+    """Return the intervals (driver_id, state, since, until, open): stretches that meet in one state are one."""
+    state = availability(pl.col("duty"), pl.col("held"), pl.col("asked"))
+    named = stretches.with_columns(state=state).sort("driver_id", "since")
+    new = (pl.col("state") != pl.col("state").shift()) | (pl.col("since") != pl.col("until").shift())
+    number = (new | (pl.col("driver_id") != pl.col("driver_id").shift())).fill_null(value=True).cum_sum()
+    return (
+        named.group_by(number.alias("number"), maintain_order=True)
+        .agg(pl.col("driver_id", "state", "since").first(), pl.col("until", "open").last())
+        .drop("number")
+    )
+
+
+def _clipped(spans: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """Return the parts inside the window, with `whole`: neither cut by its edge nor still lasting."""
+    since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
+    cut = (pl.col("since") < since) | (pl.col("until") > until)
+    inside = spans.filter((pl.col("since") < until) & (pl.col("until") > since))
+    return inside.with_columns(
+        cut=cut,
+        whole=~cut & ~pl.col("open"),
+        since=pl.max_horizontal("since", since),
+        until=pl.min_horizontal("until", until),
+    ).with_columns(us=(pl.col("until") - pl.col("since")).dt.total_microseconds())
+
+
+def _durations(spans: pl.DataFrame) -> Table:
+    minutes = (pl.col("us") / 60e6).filter(pl.col("whole"))
+    total = spans["us"].sum()
+    frame = (
+        pl.DataFrame({"state": STATES, "rank": range(len(STATES))})
+        .join(
+            spans.group_by("state").agg(
+                hours=pl.col("us").sum() / _HOUR,
+                share=pl.col("us").sum() / total,
+                intervals=pl.col("whole").sum().cast(pl.Int64),
+                median_min=minutes.median(),
+                p90_min=minutes.quantile(0.9),
+                lasting=(pl.col("open") & ~pl.col("cut")).sum().cast(pl.Int64),
+                cut=pl.col("cut").sum().cast(pl.Int64),
+            ),
+            on="state",
+            how="left",
+        )
+        .with_columns(pl.col("hours", "intervals", "lasting", "cut").fill_null(0), pl.col("share").fill_null(0.0))
+        .sort("rank")
+        .drop("rank")
+    )
+    units = {
+        "hours": "hours",
+        "share": "share",
+        **dict.fromkeys(("intervals", "lasting", "cut"), "count"),
+        **dict.fromkeys(("median_min", "p90_min"), "minutes"),
+    }
+    return Table(name="driver_availability_duration", title="Time in each state", frame=frame, units=units)
+
+
+def _available(spans: pl.DataFrame, scope: Scope) -> Metric:
+    at_work = spans.filter(pl.col("state") != "OFFLINE")
+    below = int(at_work["us"].sum()) // 1_000_000
+    above = int(at_work.filter(pl.col("state") == "AVAILABLE")["us"].sum()) // 1_000_000
+    return Metric(
+        name="available_share",
+        definition="time available (on duty, nothing in hand, no offer waiting) / time on shift",
+        cohort=scope.cohort("time on shift"),
+        unit="share",
+        value=above / below if below else None,
+        numerator=above,
+        denominator=below,
+        made_in=("seconds", "seconds"),
+        why="" if below else _untold,
+    )
+
+
+def _adds_up(spans: pl.DataFrame) -> Check:
+    """Each driver's states sum to the clock from first to last, less what history leaves out: to the microsecond."""
+    gap = (pl.col("since") - pl.col("until").shift().over("driver_id")).dt.total_microseconds().fill_null(0)
+    told = (
+        spans.sort("driver_id", "since")
+        .with_columns(gap=gap)
+        .group_by("driver_id")
+        .agg(
+            clock=(pl.col("until").max() - pl.col("since").min()).dt.total_microseconds(),
+            us=pl.col("us").sum(),
+            gap=pl.col("gap").sum(),
+            back=(pl.col("gap") < 0).any(),
+        )
+    )
+    wrong = told.filter(pl.col("back") | (pl.col("us") + pl.col("gap") != pl.col("clock"))).height
+    untold = told["gap"].sum() / _HOUR
+    detail = f"{wrong} of {told.height} drivers' states do not sum to their time; {untold:g} h are not told"
+    return Check("driver states sum to clock time", not wrong, detail)
+
+
+def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
+    """Return the share of runs of work that ended in time, and the runs that did not."""
+    rows = []
+    for (driver,), own in shifts.filter(pl.col("duty").is_in(WORKING)).group_by("driver_id", maintain_order=True):
+        open_to_work = own.filter(pl.col("duty") == "ON_DUTY").select("since", "until").rows()
+        for run in runs(own.select("since", "until").rows(), REST):
+            if run[-1][1] > scope.window.since and run[0][0] < scope.known_until:
+                rows.append((driver, run[0][0], run[-1][1], _beyond(run, open_to_work) / timedelta(minutes=1)))
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {"driver_id": pl.Int64, "since": _INSTANT, "until": _INSTANT}
+    found = pl.DataFrame(rows, schema=schema | {"over_min": pl.Float64}, orient="row").sort("driver_id", "since")
+    most, rest = MOST // timedelta(hours=1), REST // timedelta(hours=1)
+    metric = rate(
+        "hours_within_cap",
+        found,
+        pl.col("over_min") == 0,
+        scope,
+        by="runs of work that touch the window",
+        why=_untold,
+        definition=f"runs of work in which nobody was on duty for new work after {most} h / runs of work; a run ends "
+        f"with a rest of {rest} h, breaks are no work, and finishing what is in hand is not counted",
+    )
+    over = found.filter(pl.col("over_min") > 0)
+    title = f"On duty beyond {most} h"
+    return metric, Table(
+        name="hours_over_cap", title=title, frame=over, units={"driver_id": "id", "over_min": "minutes"}
+    )
+
+
+def _beyond(run: list[Stretch], open_to_work: list[Stretch]) -> timedelta:
+    """Return the time on duty for new work after the cap was reached in a run."""
+    cap = reached(run, MOST)
+    if cap is None:
+        return timedelta()
+    return sum((u - max(s, cap) for s, u in open_to_work if u > cap and s < run[-1][1]), timedelta())
+
+
+def _shifts(stretches: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """Return the shifts that ended in the window or still last, each with its end, planned and actual."""
+    shifts = (
+        stretches.sort("driver_id", "since")
+        .group_by("driver_id", "shift_since", maintain_order=True)
+        .agg(pl.col("planned_end").first(), ended=pl.col("until").max(), open=pl.col("open").any())
+        .filter(scope.within("ended") | (pl.col("open") & (pl.col("shift_since") < scope.known_until)))
+    )
+    off_by = pl.col("ended") - pl.col("planned_end")
+    outcome = (
+        pl.when(off_by < -KEPT).then(pl.lit("early")).when(off_by > KEPT).then(pl.lit("late")).otherwise(pl.lit("kept"))
+    )
+    return shifts.with_columns(outcome=outcome)
+
+
+def _kept(shifts: pl.DataFrame, scope: Scope) -> Metric:
+    planned = shifts.filter(pl.col("planned_end").is_not_null())
+    metric = rate(
+        "shift_kept",
+        planned,
+        pl.col("outcome") == "kept",
+        scope,
+        by="shifts with a planned end, by end",
+        at="ended",
+        open_=pl.col("open"),
+        why=_untold if shifts.is_empty() else "no shift had a planned end",
+        definition=f"shifts that ended within {KEPT // timedelta(minutes=1)} min of the end planned when they began / "
+        "shifts that ended",
+    )
+    free = shifts.height - planned.height
+    return replace(metric, remark=f"{free:,} shifts had no planned end" if free else "")
+
+
+def _planned(shifts: pl.DataFrame) -> Table:
+    over = shifts.filter(~pl.col("open") & pl.col("planned_end").is_not_null())
+    hours = {
+        "planned_h": (pl.col("planned_end") - pl.col("shift_since")).dt.total_microseconds().sum() / _HOUR,
+        "actual_h": (pl.col("ended") - pl.col("shift_since")).dt.total_microseconds().sum() / _HOUR,
+    }
+    frame = over.group_by("outcome").agg(shifts=pl.len().cast(pl.Int64), **hours).sort("outcome")
+    units = {"shifts": "count", "planned_h": "hours", "actual_h": "hours"}
+    note = f"Early, late: more than {KEPT // timedelta(minutes=1)} min from the end planned when the shift began."
+    return Table(name="planned_shifts", title="Shifts against their plan", frame=frame, units=units, note=note)
