@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import polars as pl
 
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
-from dispatchkit.flows.gather import queries
+from dispatchkit.flows.gather import gather, queries
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import Change, plain
 from dispatchkit.kernel.clock import rfc3339
@@ -76,12 +77,25 @@ def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False
     """
     feature = catalog.answering(event.name)
     event = _located(store, event)
+    foreseen = _foreseen(store, settings, feature, event)
     for _ in range(TRIES):
         beside = event.delivery_id or _asked_about(store, event.driver_id)
         acted = _once(store, settings, feature, event, beside, dry_run)
         if acted is not None:
-            return acted
+            if acted.answer.refused or not foreseen:
+                return acted
+            return replace(acted, answer=replace(acted.answer, told={**acted.answer.told, **foreseen}))
     raise TryLater(f"driver {event.driver_id} is being asked about one delivery after another")
+
+
+def _foreseen(store: Store, settings: Settings, feature: Feature[Any], event: Event) -> Mapping[str, Any]:
+    """Return what the act would lead to, as far as its room can tell; ways are asked for before anything is locked."""
+    preview = feature.previews.get(event.name)
+    if preview is None:
+        return {}
+    now, looking = store.clock(), replace(feature, reads=preview.reads, units={})
+    frames = gather(store, looking, settings.flag(feature.flag), now).frames
+    return preview.look(frames, event, catalog.params(feature, settings), now, catalog.travel(settings))
 
 
 def _once(

@@ -77,6 +77,20 @@ class Respond(Protocol[P]):
     def __call__(self, frames: Frames, event: Event, params: P, now: datetime) -> Answer: ...
 
 
+class Look(Protocol[P]):
+    """What an act would lead to, fit for JSON; empty where there is nothing to compare."""
+
+    def __call__(self, frames: Frames, event: Event, params: P, now: datetime, travel: Travel) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Generic[Q]):
+    """The consequences of an act, told with its answer. Read beside the lock, so they may be a moment old."""
+
+    reads: Mapping[str, type[dy.Schema]]
+    look: Look[Q]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feature(Generic[Q]):
     """One room of live work. `sql` holds the named queries. A room without `decide` only answers acts.
@@ -84,7 +98,7 @@ class Feature(Generic[Q]):
     reads: which queries `decide` gets as frames, and by which contract each is checked at the border.
 
     flag: the rollout switch; units: read -> column of the unit it counts, the root of every change that read leads to.
-    events: act names answered by `respond`.
+    events: act names answered by `respond`; previews: those whose consequences a person wants to see first.
     """
 
     name: str
@@ -97,6 +111,7 @@ class Feature(Generic[Q]):
     respond: Respond[Q] | None = None
     explain: Explain[Q] | None = None
     events: tuple[str, ...] = ()
+    previews: Mapping[str, Preview[Q]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

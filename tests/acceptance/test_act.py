@@ -56,6 +56,18 @@ def test_a_driver_accepts_and_the_same_accept_again_has_the_same_answer(cli, cit
     assert (said(again), json.loads(again.stdout)["changes"]) == ((0, "OK_REPLAY"), [])
 
 
+def test_word_of_a_push_is_noted_and_one_that_failed_ends_the_offer(cli, city, offers):
+    (seen, by, _), (lost, whom, delivery) = offers[:2]
+    for word in ("viewed", "delivered"):
+        ran = cli("--json", "act", "offer", word, seen, "--driver", by, *SOON, db=city)
+        assert said(ran) == (0, {"viewed": "OK", "delivered": "OK_REPLAY"}[word])
+    words = ("--json", "act", "offer", "undeliverable", lost, "--driver", whom, *SOON)
+    assert said(cli(*words, "--reason", "NO_ACKNOWLEDGEMENT", db=city)) == (0, "OK")
+    assert state(city, delivery) == ("UNASSIGNED", None)
+    assert said(cli("--json", "act", "offer", "accept", lost, "--driver", whom, *SOON, db=city)) == (3, "OFFER_REVOKED")
+    assert cli(*words, "--reason", "no signal in the cellar", db=city).exit == 2
+
+
 def test_a_decline_is_counted_with_its_reason_and_an_accept_afterwards_is_refused(cli, city, offers):
     offer, driver, delivery = offers[0]
     declined = cli(
@@ -108,6 +120,9 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, city, offers):
             "SELECT min(id) FROM dk.deliveries WHERE state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF')"
         ).scalar_one()
     words = ("--json", "act", "delivery", "reassign")
+    dry = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=city)
+    told = json.loads(dry.stdout)["told"]
+    assert (told["then"]["driver"], told["now"]["driver"], said(dry)) == (idle, state(city, one)[1], (0, "OK"))
     handed = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", *SOON, db=city)
     assert (said(handed), state(city, one)) == ((0, "OK"), ("ASSIGNED", idle))
     released = cli(*words, other, "--reason", "FLAT_TYRE", *SOON, db=city)

@@ -22,6 +22,9 @@ def reassign(
 ) -> None:
     """Take a delivery from its driver before pickup, to offer it anew or to hand it to another.
 
+    The answer tells what it leads to: who carries it now and then, when, with what slack, and what else he holds.
+    With --dry-run nothing happens but that.
+
     Example: dispatchkit act delivery reassign 12 --to 7 --reason FLAT_TYRE
     """
     args = {"to": to, "reason": word(reason, "--reason")}

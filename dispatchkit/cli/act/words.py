@@ -41,7 +41,8 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
     else:
         show.line(result.answer.code)
         for name, value in plain(result.answer.told).items():
-            show.line(f"{name} {value}")
+            said = " ".join(f"{key}={part}" for key, part in value.items()) if isinstance(value, dict) else value
+            show.line(f"{name} {said}")
         rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
         if rows:
             show.table(("event", "row", "version", "reason"), rows)

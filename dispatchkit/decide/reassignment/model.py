@@ -186,6 +186,20 @@ class JobRead(dy.Schema):
     dropoff_lon = Orders.dropoff_lon
 
 
+class PlaceRead(dy.Schema):
+    """sought, assigned: what a preview needs of a delivery."""
+
+    id = Deliveries.id
+    state = Deliveries.state
+    driver_id = Deliveries.driver_id
+    ready_at = Orders.ready_at
+    promised_at = Orders.promised_at
+    pickup_lat = Locations.lat
+    pickup_lon = Locations.lon
+    dropoff_lat = Orders.dropoff_lat
+    dropoff_lon = Orders.dropoff_lon
+
+
 class FollowedRead(dy.Schema):
     """followed: deliveries with an open case."""
 
@@ -249,6 +263,16 @@ class AgreedRead(dy.Schema):
     payload = Offers.payload
 
 
+PREVIEW: dict[str, type[dy.Schema]] = {
+    "assigned": PlaceRead,
+    "sought": PlaceRead,
+    "history": HistoryRead,
+    "drivers": DriverRead,
+    "carriers": DriverRead,
+    "pings": PingRead,
+    "held": HeldRead,
+    "pending": PendingRead,
+}
 READS: dict[str, type[dy.Schema]] = {
     "assigned": JobRead,
     "followed": FollowedRead,

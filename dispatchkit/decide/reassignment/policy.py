@@ -10,15 +10,16 @@ from datetime import datetime
 from pathlib import Path
 
 from dispatchkit.decide.reassignment.follow import TAKEN, follow
+from dispatchkit.decide.reassignment.foresight import foresee
 from dispatchkit.decide.reassignment.judge import Bench, Verdict, judge
 from dispatchkit.decide.reassignment.manual import reassign
-from dispatchkit.decide.reassignment.model import READS, Assigned, Case, Followed, Params
+from dispatchkit.decide.reassignment.model import PREVIEW, READS, Assigned, Case, Followed, Params
 from dispatchkit.decide.reassignment.sight import sights
 from dispatchkit.decide.reassignment.suspicion import suspicion
 from dispatchkit.decide.reassignment.telling import breakdown, unassign
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.dispatch import Driver, Free, Ping, approaches, free_drivers
-from dispatchkit.kernel.feature import Answer, Event, Feature, Frames, Travel
+from dispatchkit.kernel.feature import Answer, Event, Feature, Frames, Preview, Travel
 from dispatchkit.kernel.group import Group, rows
 
 
@@ -100,4 +101,5 @@ FEATURE = Feature(
     respond=respond,
     explain=explain,
     events=tuple(ACTS),
+    previews={"reassign": Preview(reads=PREVIEW, look=foresee)},
 )

@@ -2,11 +2,21 @@
 -- Deliveries that a driver has and has not yet picked up.
 SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.assigned_at, d.started_at,
        d.arrived_pickup_at, d.lock_until, d.version, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
-       o.dropoff_lat, o.dropoff_lon
+       o.dropoff_lat, o.dropoff_lon, o.promised_at
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
 WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP')
+ORDER BY d.id
+
+-- name: sought
+-- Deliveries that seek a driver; for a person who is about to give one to somebody.
+SELECT d.id, d.state, d.driver_id, o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
+       o.dropoff_lat, o.dropoff_lon
+FROM deliveries AS d
+JOIN orders AS o ON o.id = d.order_id
+JOIN merchants AS m ON m.id = o.merchant_id
+WHERE d.state IN ('UNASSIGNED', 'OFFERING')
 ORDER BY d.id
 
 -- name: followed
