@@ -36,5 +36,6 @@ SELECT i, i, 1, 'OPEN', :born, 0, 1 FROM generate_series(1, :count) AS i
 -- The offer of each, which nobody answered.
 INSERT INTO dk.driver_offers (id, delivery_id, driver_id, episode, attempt, ask, mode, pay_cents, distance_m, payload,
   payload_sha256, sent_at, expires_at, hard_deadline, delivered_at, version)
-SELECT i, i, i, 1, 1, 1, 'cascade', 1000, 900, '{"distance_m":900,"pay_cents":1000}', repeat('0', 64), :born, :due, :due, :born, 1
+SELECT i, i, i, 1, 1, 1, 'cascade', 1000, 900, CAST(json_build_object('distance_m', 900, 'pay_cents', 1000) AS text),
+  repeat('0', 64), :born, :due, :due, :born, 1
 FROM generate_series(1, :count) AS i

@@ -1,0 +1,136 @@
+"""A sweep of many due rows, beside the bare UPDATE of the very same rows: same server, same batches, same run.
+
+The server is durable here, as an operation's is: every COMMIT waits for the disk, for us and for the rival.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.config import Database
+from dispatchkit.flows import catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.change import Change
+from dispatchkit.store import connect
+from dispatchkit.store.contract import Ticket
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.benchmarks import due
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
+DUE = int(os.environ.get("DISPATCHKIT_BENCH_DUE", "100000"))
+BATCH = 500  # changes a transaction, ours and the rival's
+GUARDED = ("driver_offers", "drivers", "deliveries")
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[Engine]:
+    with durable(), databases.fresh("empty", sound=False) as made:
+        due.fill(made, DUE)
+        yield made
+
+
+@contextmanager
+def durable() -> Iterator[None]:
+    """Let the tests' server wait for its disk, which it else does not."""
+    settings = ("fsync", "synchronous_commit", "full_page_writes")
+    with psycopg.connect(databases.server(), autocommit=True) as on:
+        before = {name: on.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in settings}
+        for name in settings:
+            on.execute(f"ALTER SYSTEM SET {name} = on")
+        on.execute("SELECT pg_reload_conf()")
+        yield
+        for name, value in before.items():
+            on.execute(f"ALTER SYSTEM SET {name} = {value[0] if value else 'on'}")
+        on.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def copy(made: Engine) -> Iterator[Engine]:
+    """Yield a copy of a database, flushed to disk, so that nobody pays for the making of it."""
+    name = f"{made.url.database}_copy"
+    with psycopg.connect(databases.server(), autocommit=True) as on:
+        on.execute(f'CREATE DATABASE "{name}" TEMPLATE "{made.url.database}"'.encode())
+        on.execute("CHECKPOINT")
+        try:
+            yield connect.engine(databases.to_database(databases.server(), name))
+        finally:
+            on.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def ours(made: Engine, changes: Sequence[Change], workers: int) -> float:
+    """Return the seconds that the corridor's own write takes, with trail, decisions, events and counters."""
+    store = PostgresStore(made, Database(batch=BATCH, workers=workers), now=databases.NOW)
+    with store.sweeping(Ticket(sweep="offers")) as run:
+        assert run is not None
+        begin = time.perf_counter()
+        outcome = run.apply(changes, inputs_sha256="")
+        took = time.perf_counter() - begin
+    assert outcome.applied == len(changes)
+    return took
+
+
+def bare(made: Engine, changes: Sequence[Change], *, guards: bool) -> float:
+    """Return the seconds that UPDATEs of the same rows take, ids in hand; no trail, and the guards only if asked."""
+    ids: dict[str, list[int]] = defaultdict(list)
+    for change in changes:
+        ids[change.entity].append(change.id)
+    rest = next(change.after["cooldown_until"] for change in changes if change.entity == "driver")
+    bump = "" if guards else ", version = version + 1"
+    statements = {
+        "offer": f"UPDATE dk.driver_offers SET state = 'EXPIRED', responded_at = %s{bump} WHERE id = ANY(%s)",
+        "driver": f"UPDATE dk.drivers SET timeouts = timeouts + 1, cooldown_until = %s{bump} WHERE id = ANY(%s)",
+        "delivery": "UPDATE dk.deliveries SET state = 'UNASSIGNED', attempt = attempt + 1"
+        f"{bump} WHERE %s IS NOT NULL AND id = ANY(%s)",
+    }
+    step = BATCH // 3  # rows of each table: a batch is as many changes as ours
+    with psycopg.connect(databases.url(made)) as on:
+        for table in GUARDED:
+            for trigger in ("z_audit_i", "z_audit_u", "z_audit_d") if guards else ("USER",):
+                on.execute(f"ALTER TABLE dk.{table} DISABLE TRIGGER {trigger}".encode())
+        on.commit()
+        on.execute("SET ROLE dk_app")
+        begin = time.perf_counter()
+        for first in range(0, len(ids["offer"]), step):
+            for entity, statement in statements.items():
+                at = rest if entity == "driver" else databases.NOW
+                on.execute(statement.encode(), (at, ids[entity][first : first + step]))
+            on.commit()
+        return time.perf_counter() - begin
+
+
+def test_sweep_beside_the_bare_update(filled: Engine) -> None:
+    began = time.perf_counter()
+    store = PostgresStore(filled, now=databases.NOW)
+    changes = sweep(store, catalog.settings(), "offers", Options(dry_run=True)).changes
+    decided = time.perf_counter() - began
+    assert len(changes) == 3 * DUE, "an offer, its driver and its delivery each"
+    ways: dict[str, Callable[[Engine], float]] = {
+        "bare": lambda made: bare(made, changes, guards=False),
+        "guarded": lambda made: bare(made, changes, guards=True),
+        "one": lambda made: ours(made, changes, 1),
+        "two": lambda made: ours(made, changes, 2),
+    }
+    took: dict[str, list[float]] = defaultdict(list)
+    for way in (*ways, *reversed(ways)):
+        with copy(filled) as made:
+            took[way].append(ways[way](made))
+    rate = {way: len(changes) / statistics.mean(seconds) for way, seconds in took.items()}
+    one, two, bare_, guarded = (rate[way] for way in ("one", "two", "bare", "guarded"))
+    lines = (
+        f"sweep of {DUE:,} due offers: read and decided in {decided:.1f} s; {len(changes):,} rows written, audited, "
+        f"{BATCH} a batch: {one:,.0f} rows/s by 1 worker, {two:,.0f} by 2 ({two / one:.2f}x)",
+        f"bare UPDATE of the same rows on one connection: {guarded:,.0f} rows/s with the guards, {bare_:,.0f} without",
+        f"of it, with and without guards: 1 worker {one / guarded:.2f}x and {one / bare_:.2f}x, "
+        f"2 workers {two / guarded:.2f}x and {two / bare_:.2f}x",
+    )
+    print("", *lines, sep="\n", flush=True)
