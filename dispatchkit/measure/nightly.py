@@ -11,7 +11,7 @@ from polars import selectors as cs
 
 from dispatchkit.kernel.feature import Report
 from dispatchkit.kernel.figures import Section, Target
-from dispatchkit.measure import drivers, economics, escalation, etas, funnel, offers, risk, service, zones
+from dispatchkit.measure import availability, drivers, economics, escalation, etas, funnel, offers, risk, service, zones
 from dispatchkit.measure.metric import Columns, Scope, absent
 
 Measure = Callable[[Mapping[str, pl.DataFrame], Scope], Section]
@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[Measure, Columns]] = {
     "economics": (economics.measure, economics.READS),
     "zones": (zones.measure, zones.READS),
     "drivers": (drivers.measure, drivers.READS),
+    "availability": (availability.measure, availability.READS),
     "etas": (etas.measure, etas.READS),
 }
 TARGETS = {
@@ -43,7 +44,10 @@ TARGETS = {
     "route_efficiency": Target("+20 % against a baseline"),
 }
 UNTOLD = {  # the plan's other targets: what they would be made of, and why an export cannot tell
-    "support_tickets": ("tickets opened within 24 h / 1,000 orders", "no customers' tickets were imported; those of live work are told apart"),
+    "support_tickets": (
+        "tickets opened within 24 h / 1,000 orders",
+        "no customers' tickets were imported; those of live work are told apart",
+    ),
     "driver_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
     "customer_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
     "live_tracking": ("deliveries with a customer view / deliveries", "no tracking views were imported"),
@@ -90,7 +94,7 @@ REPORTS = {
         ("nightly", "Nightly report", (*SECTIONS, "untold")),
         ("funnel", "Funnel", ("funnel", "service", "offers")),
         ("economics", "Economics", ("economics",)),
-        ("drivers", "Drivers", ("drivers",)),
+        ("drivers", "Drivers", ("drivers", "availability")),
         ("zones", "Zones", ("zones",)),
         ("etas", "Predicted delivery times", ("etas",)),
     )

@@ -24,6 +24,7 @@ MARTS = (
     "cases",
     "tickets",
     "shifts",
+    "availability",
     "zone_hours",
     "eta_quotes",
     "costs",

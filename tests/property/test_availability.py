@@ -1,0 +1,142 @@
+"""Whatever a driver wishes and whenever sweeps come, duties meet without gap or overlap and sum to the clock."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dispatchkit.config import Settings
+from dispatchkit.decide.availability.wish import WISHES
+from dispatchkit.flows.act import act
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.feature import Event
+from dispatchkit.kernel.states import AWAY
+from dispatchkit.store.memory import MemoryStore
+from tests.builders import a_delivery, a_driver, a_duty, city
+
+NIGHTS = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 20), (10, 24, 20), (3, 2, 19))]  # clocks change in two
+BEGAN = timedelta(hours=3)  # before the night's first event
+walks = settings(
+    max_examples=settings().max_examples // 10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from([*WISHES, "break", "resume", "start", "work", "work", "done", "silence", "sweep", "sweep"]),
+        st.sampled_from([0, 0, 1, 7, 31, 100, 400]),
+    ),
+    min_size=3,
+    max_size=20,
+)
+
+
+class Night:
+    """One driver's night in memory; time only goes on."""
+
+    def __init__(self, begins: datetime) -> None:
+        told = city(
+            a_driver(1),
+            a_duty(1, began=BEGAN),
+            [row for id in range(1, 9) for row in a_delivery(id, state="DELIVERED", driver=1)],
+        )
+        self.store = MemoryStore(told, begins)
+        driver, first = (
+            self.store.rows["drivers"][1],
+            next(iter(self.store.rows["driver_availability_history"].values())),
+        )
+        driver["duty_since"] = first["since"] = begins - BEGAN
+        self.settings = Settings({})
+        self.given = 0
+
+    @property
+    def deliveries(self) -> dict[int, dict[str, Any]]:
+        return self.store.rows["deliveries"]
+
+    def happen(self, what: str, minutes: float) -> None:
+        driver = self.store.rows["drivers"][1]
+        if what == "sweep":
+            self.sweep()
+        elif what in WISHES or what == "start":
+            until = {"until": self.store.now + timedelta(hours=1 + minutes / 60)} if what == "start" else {}
+            name = "start-shift" if what == "start" else what
+            act(self.store, self.settings, Event(name=name, actor="test", driver_id=1, args=until))
+        elif what == "work" and driver["duty"] == "ON_DUTY" and self.given < 8:
+            self.given += 1
+            slot = 1 + sum(row["state"] == "ASSIGNED" for row in self.deliveries.values())
+            if slot <= 3:
+                self.deliveries[self.given] |= {"state": "ASSIGNED", "slot": slot, "ended_at": None}
+                driver |= {"version": driver["version"] + 1, "timeouts": 0}
+        elif what == "done":
+            for row in self.deliveries.values():
+                if row["state"] == "ASSIGNED":
+                    row |= {"state": "DELIVERED", "ended_at": self.store.now}
+        elif what == "silence" and driver["duty"] == "ON_DUTY":
+            driver |= {"version": driver["version"] + 1, "timeouts": driver["timeouts"] + 1}
+
+    def sweep(self) -> None:
+        swept = sweep(self.store, self.settings, "availability", Options())
+        assert (swept.outcome.poisoned, swept.outcome.stale, swept.set_aside) == ([], [], {})
+        if swept.changes:
+            again = sweep(self.store, self.settings, "availability", Options(dry_run=True))
+            assert again.changes == [], "a second run finds nothing"
+
+    def history(self) -> list[dict[str, Any]]:
+        return sorted(self.store.rows["driver_availability_history"].values(), key=lambda row: row["since"])
+
+    def sound(self) -> None:
+        """Intervals meet, none is empty, only the last is open, and the driver's row says what it says."""
+        rows, driver = self.history(), self.store.rows["drivers"][1]
+        assert [row["until"] is None for row in rows] == [False] * (len(rows) - 1) + [True]
+        assert all(one["until"] == other["since"] for one, other in pairwise(rows))
+        assert all(row["since"] < row["until"] for row in rows[:-1])
+        assert all(one["duty"] != other["duty"] for one, other in pairwise(rows))
+        lasted = sum((row["until"] - row["since"] for row in rows[:-1]), timedelta())
+        assert lasted == rows[-1]["since"] - rows[0]["since"]
+        assert (driver["duty"], driver["duty_since"]) == (rows[-1]["duty"], rows[-1]["since"])
+        held = [row for row in self.deliveries.values() if row["state"] == "ASSIGNED"]
+        assert not (held and driver["duty"] in AWAY)
+
+
+@walks
+@given(st.sampled_from(NIGHTS), happenings)
+def test_duties_of_a_night_follow_each_other_and_sum_to_the_clock(begins, script):
+    night = Night(begins)
+    for what, minutes in script:
+        night.happen(what, minutes)
+        night.sound()
+        night.store.now += timedelta(minutes=minutes)
+    night.sweep()
+    night.sound()
+
+
+@walks
+@given(st.sampled_from(NIGHTS), happenings, st.sampled_from([3, 40, 700]))
+def test_a_sweep_that_comes_late_leaves_the_history_of_punctual_ones(begins, script, busy_for):
+    night = Night(begins)
+    for what, minutes in script:
+        night.happen(what, minutes)
+        night.store.now += timedelta(minutes=minutes)
+    night.sweep()  # from here on nobody wishes anything: only time passes and work is done
+    begins_quiet, late = night.store.now, copy.deepcopy(night)
+    for minute in range(0, 17 * 60, 50):
+        night.store.now = begins_quiet + timedelta(minutes=minute)
+        if minute >= busy_for:
+            finish(night, begins_quiet + timedelta(minutes=busy_for))
+        night.sweep()
+    late.store.now = night.store.now
+    finish(late, begins_quiet + timedelta(minutes=busy_for))
+    late.sweep()
+    assert late.history() == night.history()
+    assert [event["event"] for event in late.store.events] == [event["event"] for event in night.store.events]
+
+
+def finish(night: Night, at: datetime) -> None:
+    for row in night.deliveries.values():
+        if row["state"] == "ASSIGNED":
+            row |= {"state": "DELIVERED", "ended_at": at}
