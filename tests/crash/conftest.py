@@ -50,7 +50,7 @@ class Forge:
         through: the URL by which it reaches the database; patience: seconds after which it gives up a silent network;
         mutant: a fault planted into the program.
         """
-        asked = {"how": how, "patience": patience, "mutant": mutant}
+        asked: dict[str, object] = {"how": how, "patience": patience, "mutant": mutant}
         return self._ask(databases.url(made), asked, [words], end_at, through)[0]
 
     def together(self, made: Engine, commands: Sequence[Words], mutant: str | None = None) -> list[Ended]:

@@ -1,0 +1,35 @@
+"""What somebody who goes past the program, as the application's role, may try; the database refuses every one of them.
+
+Each finds its own victims; without any it does nothing.
+"""
+
+# ruff: noqa: E501 - one case a line reads best
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OFFER_TO = """INSERT INTO dk.driver_offers (id, delivery_id, driver_id, episode, attempt, ask, state, mode, pay_cents, boost_cents, distance_m, payload, payload_sha256, sent_at, expires_at, hard_deadline, version)
+  SELECT 999, o.delivery_id, {driver}, {episode}, o.attempt, 9, 'PENDING', o.mode, o.pay_cents, o.boost_cents, o.distance_m, o.payload, o.payload_sha256, o.sent_at, o.expires_at, o.hard_deadline, 1
+  FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id WHERE {where} ORDER BY o.id LIMIT 1"""
+IN_FORCE = "SELECT FROM dk.driver_offers o WHERE (o.state, o.delivery_id, o.episode) = ('ACCEPTED', d.id, d.episode)"
+
+ATTACKS: Mapping[str, tuple[str, str]] = {  # what -> (SQL, SQLSTATE)
+    "accepts for a driver who has not got the delivery": ("UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = sent_at WHERE state = 'PENDING'", "DK006"),
+    "accepts at the very deadline": ("UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = hard_deadline WHERE state = 'PENDING'", "23514"),
+    "expires before the deadline": ("UPDATE dk.driver_offers SET state = 'EXPIRED', responded_at = hard_deadline - interval '1 us' WHERE state = 'PENDING'", "23514"),
+    "revives an offer": ("UPDATE dk.driver_offers SET state = 'PENDING', responded_at = NULL WHERE state <> 'PENDING'", "DK003"),
+    "accepts a second offer of an episode": ("UPDATE dk.driver_offers SET state = 'ACCEPTED', cause = NULL WHERE state = 'REVOKED'", "DK003"),
+    "takes a delivery from who accepted it": (f"UPDATE dk.deliveries d SET driver_id = (SELECT max(id) FROM dk.drivers r WHERE r.id <> d.driver_id), slot = 3 WHERE active AND EXISTS ({IN_FORCE})", "DK006"),
+    "undoes an acceptance": (f"UPDATE dk.deliveries d SET state = 'UNASSIGNED', driver_id = NULL, slot = NULL WHERE state = 'ASSIGNED' AND EXISTS ({IN_FORCE})", "DK006"),
+    "skips to the end": ("UPDATE dk.deliveries SET state = 'DELIVERED' WHERE state IN ('UNASSIGNED', 'OFFERING')", "DK003"),
+    "asks about a delivery that seeks nobody": (OFFER_TO.format(driver="(SELECT max(id) FROM dk.drivers)", episode="o.episode", where="d.state NOT IN ('UNASSIGNED', 'OFFERING')"), "DK004"),
+    "asks for an episode that is over": (OFFER_TO.format(driver="(SELECT max(id) FROM dk.drivers)", episode="o.episode", where="o.episode < d.episode"), "DK004"),
+    "asks a driver twice at once": (OFFER_TO.format(driver="o.driver_id", episode="o.episode", where="o.state = 'PENDING'"), "23505"),
+    "raises the pay": ("UPDATE dk.driver_offers SET pay_cents = pay_cents + 1", "DK002"),
+    "skips a version": ("UPDATE dk.drivers SET version = version + 2", "DK001"),
+    "sends a driver with work home": ("UPDATE dk.drivers SET duty = 'OFF_DUTY' WHERE duty = 'ON_DUTY' AND id IN (SELECT driver_id FROM dk.deliveries WHERE active)", "DK009"),
+    "lowers a level": ("UPDATE dk.unassigned_orders SET level = level - 1 WHERE level > 0", "DK008"),
+    "deletes a row": ("DELETE FROM dk.driver_offers", "42501"),
+    "edits the trail": ("UPDATE dk_aud.delivery_audit_logs SET reason = 'x'", "42501"),
+}  # fmt: skip

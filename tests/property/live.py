@@ -1,0 +1,220 @@
+"""Live operation as a machine of rules: a plain model, the store in memory and Postgres go through it and agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests import tally
+from tests.builders import NOW, minutes
+from tests.property.attacks import ATTACKS
+from tests.property.model import AWAY, SEEKING, TO_PICKUP, Model, Row
+from tests.property.town import DRIVERS, MOST, ORDERS, Town
+
+AGES = (minutes(3), minutes(6), minutes(10), minutes(20))  # of a search, at which it is at level 1, 2, ...
+SPANS = (0, 1, 29, 30, 31, 60, 300, 900)
+some = st.integers(0, 11)  # picks one of what there is
+
+
+class Live(RuleBasedStateMachine):
+    """A town of four drivers and six orders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.town = Town()
+        self.model = Model(NOW)
+        self.model.drivers = {id: {"duty": "ON_DUTY", "most": MOST[id], "rests_until": NOW} for id in DRIVERS}
+        self.born: dict[int, int] = {}  # order -> delivery
+        self.levels: dict[int, int] = {}
+
+    @initialize(mode=st.sampled_from(["cascade", "broadcast"]), orders=st.integers(1, 3))
+    def begin(self, mode: str, orders: int) -> None:
+        """An operation that has just begun: some deliveries are there, and drivers are asked about them."""
+        self.town.mode = mode
+        for order in range(1, orders + 1):
+            self.create(order)
+        self.sweep_offers()
+
+    @rule(span=st.sampled_from(SPANS))
+    def wait(self, span: int) -> None:
+        self._go_to(self.model.now + timedelta(seconds=span))
+
+    @precondition(lambda self: self.model.pending())
+    @rule(which=some, before=st.sampled_from([0, 1]))
+    def wait_for_a_deadline(self, which: int, before: int) -> None:
+        """To the microsecond: at the deadline the answer changes."""
+        deadline = self.model.offers[_pick(self.model.pending(), which)]["deadline"]
+        self._go_to(deadline - timedelta(microseconds=before))
+
+    @rule(order=st.sampled_from(sorted(ORDERS)))
+    def create(self, order: int) -> None:
+        said = self.town.act("create", actor="ops", args={"order": order})
+        self.born.setdefault(order, next((c.id for c in said[1]), 0))
+        assert said[0] == self.model.create(self.born[order], order)
+
+    @precondition(lambda self: self.model.offers)
+    @rule(which=some, wrong=st.sampled_from([False, False, False, True]))
+    def accept(self, which: int, wrong: bool) -> None:
+        offer, driver = self._offer(which, wrong)
+        assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
+
+    @precondition(lambda self: self.model.pending())
+    @rule(which=some)
+    def accept_at_once(self, which: int) -> None:
+        offer, driver = self._asked(which)
+        assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
+        assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
+
+    @precondition(lambda self: self.model.offers)
+    @rule(which=some, reason=st.sampled_from(["TOO_FAR", "ENDING_SHIFT"]))
+    def decline(self, which: int, reason: str) -> None:
+        offer, driver = self._offer(which, wrong=False)
+        assert self._answer("decline", offer, driver, reason=reason) == self.model.decline(offer, driver, reason)
+
+    @rule(
+        driver=st.sampled_from(sorted(DRIVERS)), wish=st.sampled_from(["break", "end-shift", "resume", "start-shift"])
+    )
+    def wish(self, driver: int, wish: str) -> None:
+        assert self.town.act(wish, actor=f"driver:{driver}", driver_id=driver)[0] == self.model.wish(driver, wish)
+
+    @precondition(lambda self: self.born)
+    @rule(which=some)
+    def cancel(self, which: int) -> None:
+        id = _pick(sorted(self.model.deliveries), which)
+        assert self.town.act("cancel", actor="ops", delivery_id=id, args={"by": "ops"})[0] == self.model.cancel(id)
+
+    @precondition(lambda self: self._with_driver())
+    @rule(which=some, act=st.sampled_from(["pickup", "deliver"]))
+    def step(self, which: int, act: str) -> None:
+        id = _pick(self._with_driver(), which)
+        driver = self.model.deliveries[id]["driver"]
+        said = self.town.act(act, actor=f"driver:{driver}", delivery_id=id, driver_id=driver)
+        assert said[0] == self.model.step(id, act)
+
+    @precondition(lambda self: self._with_driver(*TO_PICKUP))
+    @rule(which=some)
+    def take_away(self, which: int) -> None:
+        id = _pick(self._with_driver(*TO_PICKUP), which)
+        said = self.town.act("reassign", actor="ops", delivery_id=id, args={"to": None, "reason": "FLAT_TYRE"})
+        assert said[0] == self.model.take_away(id)
+
+    @rule()
+    def sweep_offers(self) -> None:
+        self.town.sweep("offers")
+        model, now = self.model, self.model.now
+        model.run_out(timedelta(seconds=60))
+        for id, row in self.town.rows("deliveries").items():
+            if model.deliveries[id]["state"] in ("CREATED", "SCHEDULED"):
+                model.deliveries[id]["state"] = "UNASSIGNED" if row["dispatch_at"] <= now else "SCHEDULED"
+        new = {id: row for id, row in self.town.rows("driver_offers").items() if id not in model.offers}
+        assert len({row["driver_id"] for row in new.values()}) == len(new), "a driver is asked twice in a run"
+        if self.town.mode == "cascade":
+            assert len({row["delivery_id"] for row in new.values()}) == len(new), "a cascade asks one at a time"
+        for row in new.values():
+            assert model.deliveries[row["delivery_id"]]["state"] == "UNASSIGNED"
+            assert model.may_be_asked(row["driver_id"], row["delivery_id"]), row
+            assert row["sent_at"] == now < row["expires_at"] <= row["hard_deadline"]
+        for id, row in new.items():
+            model.offers[id] = self._seen(row)
+            model.deliveries[row["delivery_id"]]["state"] = "OFFERING"
+        self._nobody_waits_in_vain()
+
+    def _nobody_waits_in_vain(self) -> None:
+        """Where a driver was never asked about a delivery and might be, the delivery is not left alone."""
+        known = {(offer["driver"], offer["delivery"]) for offer in self.model.offers.values()}
+        for id, delivery in self.model.deliveries.items():
+            free = [d for d in DRIVERS if (d, id) not in known and self.model.may_be_asked(d, id)]
+            assert delivery["state"] != "UNASSIGNED" or not free, f"delivery {id} waits, driver {free} is free"
+
+    @rule()
+    def sweep_reassignment(self) -> None:
+        self.town.sweep("reassignment")
+        for id, row in self.town.rows("deliveries").items():
+            if row["episode"] > self.model.deliveries[id]["episode"]:
+                assert self.model.deliveries[id]["state"] in TO_PICKUP
+                self.model.take_away(id)
+        for id, row in self.town.rows("drivers").items():
+            if row["cooldown_until"]:
+                who = self.model.drivers[id]
+                who["rests_until"] = max(who["rests_until"], row["cooldown_until"])
+
+    @rule()
+    def sweep_availability(self) -> None:
+        self.town.sweep("availability")
+        for id, row in self.town.rows("drivers").items():
+            assert row["duty"] not in AWAY or not self.model.held(id)
+            assert row["duty"] not in ("BREAK_PENDING", "ENDING_SHIFT") or self.model.held(id)
+            assert row["duty"] == self.model.drivers[id]["duty"] or row["duty"] in AWAY
+            self.model.drivers[id]["duty"] = row["duty"]
+
+    @rule()
+    def sweep_escalation(self) -> None:
+        self.town.sweep("escalation")
+        for id, row in self.town.rows("unassigned_orders").items():
+            if row["state"] == "OPEN":
+                age = self.model.now - row["opened_at"]
+                assert row["level"] >= max(self.levels.get(id, 0), sum(age >= limit for limit in AGES))
+                self.levels[id] = row["level"]
+        for id, row in self.town.rows("deliveries").items():
+            if row["state"] == "UNFULFILLED" != self.model.deliveries[id]["state"]:
+                assert self.model.deliveries[id]["state"] in SEEKING
+                self.model.deliveries[id]["state"] = "UNFULFILLED"
+                for offer in self.model.pending(delivery=id):
+                    self.model.offers[offer] |= {
+                        "state": "REVOKED",
+                        "cause": self.town.rows("driver_offers")[offer]["cause"],
+                    }
+
+    @rule()
+    def attack(self) -> None:
+        """Everything that the application's role may try past the program: refused by name, or without a victim."""
+        for what in ATTACKS:
+            self.town.attack(what)
+
+    @invariant()
+    def all_three_agree(self) -> None:
+        tally.count("stateful steps")
+        self.town.agree()
+        said = {id: (r["state"], r["episode"], r["driver_id"]) for id, r in self.town.rows("deliveries").items()}
+        assert said == {id: (d["state"], d["episode"], d["driver"]) for id, d in self.model.deliveries.items()}
+        assert {id: self._seen(row) for id, row in self.town.rows("driver_offers").items()} == self.model.offers
+        duties = {id: row["duty"] for id, row in self.town.rows("drivers").items()}
+        assert duties == {id: driver["duty"] for id, driver in self.model.drivers.items()}
+
+    def teardown(self) -> None:
+        tally.count("stateful examples")
+        self.town.close()
+
+    def _go_to(self, instant: datetime) -> None:
+        self.model.now = max(self.model.now, instant)
+        self.town.go_to(instant)
+
+    def _answer(self, name: str, offer: int, driver: int, **args: str) -> str:
+        return self.town.act(name, actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=args)[0]
+
+    def _offer(self, which: int, wrong: bool) -> tuple[int, int]:
+        id = _pick(sorted(self.model.offers), which)
+        driver = self.model.offers[id]["driver"]
+        return id, driver % len(DRIVERS) + 1 if wrong else driver
+
+    def _asked(self, which: int) -> tuple[int, int]:
+        id = _pick(self.model.pending(), which)
+        return id, self.model.offers[id]["driver"]
+
+    def _with_driver(self, *states: str) -> list[int]:
+        found = self.model.deliveries.items()
+        return sorted(id for id, d in found if d["driver"] and (not states or d["state"] in states))
+
+    @staticmethod
+    def _seen(row: Row) -> Row:
+        """Return an offer's row as the model keeps it."""
+        names = {"delivery": "delivery_id", "driver": "driver_id", "expires": "expires_at", "deadline": "hard_deadline"}
+        same = {name: row[name] for name in ("state", "cause", "episode")}
+        return same | {ours: row[theirs] for ours, theirs in names.items()}
+
+
+def _pick(of: Sequence[int], which: int) -> int:
+    return of[which % len(of)]
