@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dispatchkit.cli import show
+from dispatchkit.cli import privacy, show
 from dispatchkit.cli.show import call
 from dispatchkit.config import span
 from dispatchkit.kernel.clock import parse_day, parse_instant, rfc3339, service_day
@@ -31,13 +31,14 @@ Export = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `data sample`, `data import`, `data extract`, `data load` and `data check`."""
+    """Add `data sample`, `data import`, `data extract`, `data load`, `data check`, `data erase` and `data purge`."""
     group = typer.Typer(help="Exports and foreign files, in and out.", no_args_is_help=True, rich_markup_mode=None)
     group.command()(sample)
     group.command("import")(bring)
     group.command()(extract)
     group.command()(load)
     group.command()(check)
+    privacy.register(group)
     app.add_typer(group, name="data")
 
 

@@ -1,0 +1,71 @@
+"""`data erase` and `data purge`: personal data, gone on request or when its time is over."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant
+from dispatchkit.kernel.errors import Usage
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would go; remove nothing.")]
+
+
+def register(group: typer.Typer) -> None:
+    """Add `data erase` and `data purge` to the commands of `data`."""
+    group.command()(erase)
+    group.command()(purge)
+
+
+def erase(
+    ctx: typer.Context,
+    people: Annotated[list[str] | None, typer.Argument(metavar="PERSON", help="customer:ID or driver:ID.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Everybody in the journal once more, after a restore.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Remove what names or places a person, on record by id only; every audit chain still verifies.
+
+    A driver on duty and a customer whose delivery is under way are refused: exit 3. Exports made before keep what they
+    held until `data purge` removes them.
+
+    Example: dispatchkit data erase customer:1017 --dry-run
+    """
+    from dispatchkit.flows import database, privacy
+
+    if bool(people) == again:
+        raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody in the journal")
+    store = database.store(call(ctx).db, call(ctx).data, call(ctx).settings())
+    done = privacy.erase(store, people or (), dry_run=dry_run)
+    if call(ctx).json:
+        show.document({"dry_run": dry_run, "erased": done})
+    else:
+        rows = [(person, what, count) for person, found in done.items() for what, count in found.items()]
+        show.table(("person", "held in", "rows"), rows)
+        show.note(ctx, f"{len(done)} people {'would be ' if dry_run else ''}erased")
+
+
+def purge(
+    ctx: typer.Context,
+    dry_run: DryRun = False,
+    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to remove more than this.")] = None,
+    now: Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")] = None,
+) -> None:
+    """Remove what is past its time in [audit]: pings, payloads of events that have left, our own exports under --data.
+
+    Example: dispatchkit data purge --dry-run
+    """
+    from dispatchkit.flows import database, privacy
+
+    settings, at = call(ctx).settings(), parse_instant(now) if now else None
+    store = database.store(call(ctx).db, call(ctx).data, settings)
+    with show.working(ctx, "purging"):
+        done = privacy.purge(store, call(ctx).data, settings, at, dry_run=dry_run, max_changes=max_changes)
+    if call(ctx).json:
+        show.document({"dry_run": dry_run, **done})
+    else:
+        show.table(("what", "would go" if dry_run else "gone"), list(done.items()))

@@ -1,0 +1,91 @@
+"""Personal data: erased on request with every audit chain intact, and purged when its time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import retention
+from dispatchkit.kernel.errors import DispatchError, Refused, Usage
+from dispatchkit.kernel.points import reached
+from dispatchkit.store import privacy
+from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.warehouse import manifest
+from dispatchkit.warehouse.files import held, ours
+
+
+def person(told: str) -> privacy.Person:
+    """Return the person that `customer:ID` or `driver:ID` names. Raises Usage."""
+    kind, _, id_ = told.partition(":")
+    if kind not in privacy.WHERE or not id_.isascii() or not id_.isdigit() or not 0 < int(id_) < 2**63:
+        raise Usage(f"{told!r} names nobody; expected customer:ID or driver:ID")
+    return kind, int(id_)
+
+
+def erase(store: PostgresStore, people: Sequence[str], *, dry_run: bool = False) -> dict[str, dict[str, int]]:
+    """Erase each person and return person -> what held their data, how often. Raises Refused before anybody is touched.
+
+    Nobody named: everybody in the journal once more, for rows that came back with an old file or backup.
+    """
+    wanted = [person(told) for told in people] or privacy.erased(store.engine)
+    checked = {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_), dry_run=True) for kind, id_ in wanted}
+    if dry_run:
+        return checked
+    return {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_)) for kind, id_ in wanted}
+
+
+def purge(
+    store: PostgresStore,
+    data: Path,
+    settings: Settings,
+    now: datetime | None,
+    *,
+    dry_run: bool = False,
+    max_changes: int | None = None,
+) -> dict[str, int]:
+    """Purge pings, payloads of events that have left, and exports under `data`, each past its time in [audit].
+
+    Returns how many of each went, or would. Raises Refused when they are more than `max_changes`; then none goes.
+    """
+    spans = {"pings": "pings", "payloads": "sent"}
+    limits = {what: retention.limit(store, settings, name, now) for what, name in spans.items()}
+    extracts = _old_extracts(store, data, retention.limit(store, settings, "extracts", now))
+    if dry_run or max_changes is not None:
+        found = {what: privacy.purge(store.engine, what, limit, dry_run=True) for what, limit in limits.items()}
+        found["extracts"] = len(extracts)
+        if dry_run:
+            return found
+        if max_changes is not None and sum(found.values()) > max_changes:
+            raise Refused(f"{sum(found.values())} would be purged, --max-changes is {max_changes}; nothing done")
+    done = {what: privacy.purge(store.engine, what, limit) for what, limit in limits.items()}
+    for directory in extracts:
+        _remove(directory)
+    return {**done, "extracts": len(extracts)}
+
+
+def _old_extracts(store: PostgresStore, data: Path, before: datetime) -> list[Path]:
+    """Return the exports right under `data` that this very database wrote before an instant."""
+    mine = privacy.database_id(store.engine)
+    found = []
+    for path in sorted(data.glob(f"*/{manifest.NAME}")):
+        try:
+            told = manifest.read(path.parent)
+        except DispatchError:  # a foreign or damaged folder is not ours to remove
+            continue
+        if told.database_id == mine and told.as_of < before:
+            found.append(path.parent)
+    return found
+
+
+def _remove(directory: Path) -> None:
+    """Remove an export's files, the manifest last: what a killed run leaves is refused by readers, and found again."""
+    told = manifest.read(directory)
+    with held(directory), ours(directory):
+        for facts in told.files:
+            (directory / facts.name).unlink(missing_ok=True)
+        reached("export emptied")
+        (directory / manifest.NAME).unlink()
+        if not any(directory.iterdir()):
+            directory.rmdir()

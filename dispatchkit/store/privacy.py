@@ -1,0 +1,103 @@
+"""Personal data in Postgres, as role dk_privacy: erased person by person, or purged when its time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, TextClause, text
+
+from dispatchkit.kernel.errors import Refused
+from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.sql import parse
+from dispatchkit.store.connect import connection
+
+BATCH = 10_000  # rows a transaction of a purge
+Person = tuple[str, int]  # ("customer" | "driver", id)
+WHERE = {  # kind -> (its table, whose delivery it is, what holds its data beside dk_pii.subject)
+    "customer": ("customers", "o.customer_id", "dropoffs"),
+    "driver": ("drivers", "d.driver_id", "pings"),
+}
+ERASED = frozenset(  # columns that say where a person was: what `erase_dropoffs` and `erase_pings` take away
+    {
+        ("orders", "dropoff_lat"),
+        ("orders", "dropoff_lon"),
+        ("driver_locations", "lat"),
+        ("driver_locations", "lon"),
+    }
+)
+
+
+@cache
+def _named() -> Mapping[str, str]:
+    return parse(Path(__file__).with_name("privacy.sql").read_text("utf-8"))
+
+
+@cache
+def query(name: str) -> TextClause:
+    """Return a named statement of `privacy.sql`."""
+    return text(_named()[name])
+
+
+def erase(made: Engine, person: Person, *, dry_run: bool = False) -> dict[str, int]:
+    """Remove what names or places a person, in one transaction; return how many rows of each kind held it.
+
+    Raises Refused for somebody unknown, or at work: a driver on duty, a customer whose delivery is under way.
+    """
+    kind, id_ = person
+    with connection(made, role="dk_privacy") as on, on.begin():
+        on.execute(query("lock_erasure"), {"kind": kind, "id": str(id_)})
+        _may_go(on, person)
+        found = {}
+        for what in ("subject", WHERE[kind][2]):
+            values = {"kind": kind, "id": id_} if what == "subject" else {"id": id_}
+            found[what] = int(on.execute(query(f"count_{what}"), values).scalar_one())
+            if found[what] and not dry_run:
+                on.execute(query(f"erase_{what}"), values)
+                reached(f"{what} erased")
+        if not dry_run:
+            on.execute(query("journal"), {"kind": kind, "id": id_, "removed": sum(found.values())})
+    reached("erasure committed")
+    return found
+
+
+def erased(made: Engine) -> list[Person]:
+    """Return everybody whose data was erased, from the journal."""
+    with connection(made, role="dk_privacy") as on:
+        return [(row[0], int(row[1])) for row in on.execute(query("erased"))]
+
+
+def database_id(made: Engine) -> str:
+    """Return the identity that exports of this database carry."""
+    with connection(made, role="dk_privacy") as on:
+        return str(on.execute(query("database_id")).scalar_one())
+
+
+def purge(made: Engine, what: str, before: datetime, *, dry_run: bool = False) -> int:
+    """Purge `pings` or `payloads` older than an instant, batch by batch; return how many went, or would."""
+    with connection(made, role="dk_privacy") as on:
+        if dry_run:
+            return int(on.execute(query(f"count_old_{what}"), {"before": before}).scalar_one())
+        total = 0
+        while True:
+            with on.begin():
+                gone = on.execute(query(f"purge_{what}"), {"before": before, "most": BATCH}).rowcount
+            reached(f"{what} purged")
+            total += gone
+            if gone < BATCH:
+                return total
+
+
+def _may_go(on: Connection, person: Person) -> None:
+    kind, id_ = person
+    table, owner, _ = WHERE[kind]
+    known = text(_named()["known"].replace("{table}", table).replace("{owner}", owner))
+    row = on.execute(known, {"id": id_}).one()
+    if not row.known:
+        raise Refused(f"there is no {kind} {id_}")
+    if row.busy:
+        raise Refused(f"a delivery of {kind} {id_} is under way; erase when it has ended")
+    if kind == "driver" and on.execute(query("on_duty"), {"id": id_}).scalar_one():
+        raise Refused(f"driver {id_} is at work; end the shift first")

@@ -1,0 +1,202 @@
+"""Personal data goes on request and when its time is over; what happened stays provable without it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import audit, catalog, privacy, upkeep
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.classes import LEDGERS
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import DispatchError, Refused, Usage
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+
+LAT = 47.1234567  # a place that no other row of the made-up city has
+NAMES = {"name": "Canary Bird", "phone": "+1 555 0100", "email": "canary@example.org", "address": "1 Cage Street"}
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def one(made, sql: str, *args):
+    with made.connect() as on:
+        return on.exec_driver_sql(sql, args).scalar_one()
+
+
+def wherever(made, text: str) -> list[str]:
+    """Return the tables of any schema of ours in which a text stands in any column."""
+    with made.connect() as on:
+        tables = on.exec_driver_sql(
+            "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind = 'r' AND relnamespace IN "
+            "(SELECT oid FROM pg_namespace WHERE nspname IN ('dk', 'dk_aud', 'dk_pii', 'dk_kept'))"
+        )
+        return [
+            name
+            for name in sorted(tables.scalars())
+            if on.exec_driver_sql(f"SELECT count(*) FROM {name} t WHERE t::text LIKE %s", (f"%{text}%",)).scalar_one()
+        ]
+
+
+def plant(made, kind: str) -> int:
+    """Give somebody who is not at work a name and a place nobody else has; return their id."""
+    with made.begin() as on:
+        if kind == "customer":
+            id_ = on.exec_driver_sql(
+                "SELECT min(o.customer_id) FROM dk.orders o WHERE NOT EXISTS "
+                "(SELECT FROM dk.orders p JOIN dk.deliveries d ON d.order_id = p.id "
+                "WHERE p.customer_id = o.customer_id AND d.state NOT IN "
+                "('DELIVERED', 'RETURNED', 'FAILED', 'CANCELLED', 'UNFULFILLED'))"
+            ).scalar_one()
+            on.exec_driver_sql("UPDATE dk.orders SET dropoff_lat = %s WHERE customer_id = %s", (LAT, id_))
+        else:
+            id_ = on.exec_driver_sql("SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'").scalar_one()
+            on.exec_driver_sql(
+                "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
+                (id_, LAT),
+            )
+        on.exec_driver_sql(
+            "INSERT INTO dk_pii.subject (kind, id, name, phone, email, address) VALUES (%s, %s, %s, %s, %s, %s)",
+            (kind, id_, *NAMES.values()),
+        )
+    return int(id_)
+
+
+@pytest.mark.parametrize("kind", ["customer", "driver"])
+def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(cli, city, kind):
+    for name in catalog.FEATURES:
+        sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), name, Options())
+    id_ = plant(city, kind)
+    held = {"customer": "dk.orders", "driver": "dk.driver_locations"}[kind]
+    assert wherever(city, str(LAT)) == [held]
+    assert all(wherever(city, value) == ["dk_pii.subject"] for value in NAMES.values())
+    salt = one(city, "SELECT encode(salt, 'hex') FROM dk_pii.subject")
+    before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    dry = cli("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=city)
+    assert wherever(city, str(LAT)) == [held]
+    done = cli("--json", "data", "erase", f"{kind}:{id_}", db=city)
+    assert done.exit == 0, done.stderr
+    assert json.loads(done.stdout)["erased"] == json.loads(dry.stdout)["erased"]
+    assert min(json.loads(done.stdout)["erased"][f"{kind}:{id_}"].values()) > 0
+    for value in (str(LAT), salt, *NAMES.values()):
+        assert wherever(city, value) == [], value
+    assert one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
+    assert cli("audit", "verify", db=city).exit == 0
+    assert one(city, "SELECT count(*) FROM dk_aud.erasures WHERE (kind, subject) = (%s, %s)", kind, id_) == 1
+
+
+def test_a_commitment_proves_a_value_until_its_salt_is_gone(city):
+    id_ = plant(city, "customer")
+    committed = one(city, "SELECT dk_pii.commitment(salt, phone) FROM dk_pii.subject")
+    proof = "SELECT count(*) FROM dk_pii.subject WHERE dk_pii.commitment(salt, %s) = %s"
+    assert (one(city, proof, NAMES["phone"], committed), one(city, proof, "+1 555 0199", committed)) == (1, 0)
+    privacy.erase(PostgresStore(city), [f"customer:{id_}"])
+    assert one(city, proof, NAMES["phone"], committed) == 0
+
+
+def test_what_a_restore_brought_back_goes_with_the_journal(city):
+    store, id_ = PostgresStore(city), plant(city, "driver")
+    assert privacy.erase(store, [f"driver:{id_}"])[f"driver:{id_}"]["pings"] > 0
+    with city.begin() as on:
+        on.exec_driver_sql(
+            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
+            (id_, LAT),
+        )
+    assert privacy.erase(store, ()) == {f"driver:{id_}": {"subject": 0, "pings": 1}}
+    assert wherever(city, str(LAT)) == []
+    assert privacy.erase(store, ()) == {f"driver:{id_}": {"subject": 0, "pings": 0}}
+    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 2, "an erasure of nothing is no further entry"
+
+
+def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
+    store, gone = PostgresStore(city), plant(city, "driver")
+    working = one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
+    waiting = one(
+        city, "SELECT min(o.customer_id) FROM dk.orders o JOIN dk.deliveries d ON d.order_id = o.id WHERE d.active"
+    )
+    idle = one(
+        city,
+        "SELECT min(id) FROM dk.drivers WHERE duty <> 'OFF_DUTY' AND id NOT IN "
+        "(SELECT driver_id FROM dk.deliveries WHERE active)",
+    )
+    for person, why in [
+        (f"driver:{working}", "under way"),
+        (f"customer:{waiting}", "under way"),
+        (f"driver:{idle}", "at work"),
+        ("driver:987654", "there is no driver 987654"),
+    ]:
+        with pytest.raises(Refused, match=why):
+            privacy.erase(store, [f"driver:{gone}", person])
+    assert wherever(city, str(LAT)) == ["dk.driver_locations"]
+    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 0
+
+
+@pytest.mark.parametrize(
+    "told", ["merchant:1", "driver", "driver:", "driver:x", "driver:0", "driver:-1", "driver:²", ""]
+)
+def test_a_person_is_a_customer_or_a_driver_by_id(told):
+    with pytest.raises(Usage, match="expected customer:ID or driver:ID"):
+        privacy.person(told)
+
+
+def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(cli, city):
+    sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
+    with city.begin() as on:
+        on.exec_driver_sql("UPDATE dk.outbox SET sent_at = at WHERE mod(id, 2) = 0")
+    sent = one(city, "SELECT count(*) FROM dk.outbox WHERE sent_at IS NOT NULL")
+    kept = one(city, "SELECT count(*) FROM dk.outbox")
+    at = databases.NOW + timedelta(days=29)
+    limit = rfc3339(at)
+    young = one(city, "SELECT count(*) FROM dk.driver_locations WHERE at >= %s", at - timedelta(days=30))
+    old = one(city, "SELECT count(*) FROM dk.driver_locations") - young
+    dry = json.loads(cli("--json", "data", "purge", "--now", limit, "--dry-run", db=city).stdout)
+    assert dry == {"dry_run": True, "pings": old, "payloads": 0, "extracts": 0}
+    done = cli("--json", "data", "purge", "--now", rfc3339(LATER), db=city)
+    assert json.loads(done.stdout) == {"dry_run": False, "pings": old + young, "payloads": sent, "extracts": 0}
+    assert one(city, "SELECT count(*) FROM dk.outbox") == kept
+    assert one(city, "SELECT count(*) FROM dk.outbox WHERE payload = '{}'") == sent
+    assert cli("data", "purge", "--now", rfc3339(LATER), db=city).stdout.split() == [
+        *("what", "gone", "pings", "0", "payloads", "0", "extracts", "0")
+    ]
+
+
+def test_a_purge_above_its_limit_does_nothing(city, tmp_path):
+    pings = one(city, "SELECT count(*) FROM dk.driver_locations")
+    with pytest.raises(Refused, match=f"{pings} would be purged, --max-changes is 5"):
+        privacy.purge(PostgresStore(city), tmp_path, Settings({}), LATER, max_changes=5)
+    assert one(city, "SELECT count(*) FROM dk.driver_locations") == pings
+
+
+def test_old_exports_of_this_database_go_and_no_others(city, tmp_path):
+    store = PostgresStore(city)
+    url = databases.url(city)
+    upkeep.extract(url, tmp_path, tmp_path / "extract")
+    with databases.fresh("empty") as other:
+        upkeep.extract(databases.url(other), tmp_path, tmp_path / "of_another")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/manifest.json").write_text("{}")
+    soon = datetime.now(UTC) + timedelta(days=29)
+    assert privacy.purge(store, tmp_path, Settings({}), soon, dry_run=True)["extracts"] == 0
+    assert privacy.purge(store, tmp_path, Settings({}), LATER)["extracts"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "of_another"]
+
+
+def test_the_ledgers_have_the_columns_that_are_classed(database):
+    with database.connect() as on:
+        found = on.exec_driver_sql(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'dk' "
+            "AND table_name = ANY(%s)",
+            (list(LEDGERS),),
+        ).all()
+    assert {tuple(row) for row in found} == {(t, column) for t, columns in LEDGERS.items() for column in columns}
+
+
+def test_a_strict_clock_refuses_to_purge_at_a_time_of_ones_own(database, tmp_path):
+    with database.begin() as on:
+        on.exec_driver_sql("UPDATE dk.meta SET clock = 'strict'")
+    with pytest.raises(Usage, match="strict clock"):
+        privacy.purge(PostgresStore(database), tmp_path, Settings({}), LATER)
+    with pytest.raises(DispatchError):
+        audit.show(PostgresStore(database), Settings({}), 1)
