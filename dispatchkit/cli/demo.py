@@ -39,8 +39,9 @@ def demo(
     show.line(f"""
 Open {done.report} in a browser. Then try, on the same evening:
 
-  {there} show unassigned
-  {there} show offers --state PENDING
+  {there} show unassigned --now {done.evening}
+  {there} why {done.seeking or 1} --now {done.evening}
+  {there} audit show {done.seeking or 1}
   {there} sweep offers --now {_later(done.evening)} --dry-run --explain
   {there} sweep all --now {_later(done.evening)}
   {there} show runs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dispatchkit.city import CityPlan
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog, city, database, report, upkeep
+from dispatchkit.flows import catalog, city, database, report, shows, upkeep
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import CannotCreate
@@ -16,15 +16,17 @@ from dispatchkit.store import connect, migrate
 from dispatchkit.warehouse.files import WAREHOUSE_FILE
 
 Say = Callable[[str], None]
+EVENTS = "events.jsonl"  # where the demo's events leave to, in place of phones and desks
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Where a demo left its things, and the instant its evening stands at."""
+    """Where a demo left its things, the instant its evening stands at, and a delivery that still seeks a driver."""
 
     report: Path
     day: str
     evening: str
+    seeking: int | None
     steps: tuple[str, ...]
 
 
@@ -53,10 +55,13 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
     imported = upkeep.import_files("embedded", to, came)
     told(f"imported {sum(counts.inserted for counts in imported.tables.values()):,} rows, nothing quarantined")
 
-    store = database.store("embedded", to, settings, now=plan.as_of)
-    for name in catalog.FEATURES:
-        done = sweep(store, settings, name, Options())
-        told(f"sweep {name} at {rfc3339(plan.as_of)}: {done.outcome.applied} changes")
+    live = Settings({**settings.tables, "senders": {"record": {"kind": "file", "path": str(to / EVENTS)}}})
+    store = database.store("embedded", to, live, now=plan.as_of)
+    for name in catalog.SWEEPS:
+        done = sweep(store, live, name, Options())
+        what = ", ".join(f"{word} {count}" for word, count in done.done.items()) or f"{done.outcome.applied} changes"
+        told(f"sweep {name} at {rfc3339(plan.as_of)}: {what}")
+    open_ = shows.listing(store, "unassigned", limit=1)
     checked = database.check_database("embedded", to, plan.as_of)
     broken = sum(row["offenders"] for row in checked["checks"])
     told(
@@ -70,4 +75,5 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
     found = report.report("nightly", plan.start, to / WAREHOUSE_FILE, settings)
     page = report.write(found, to)[0]
     told(f"reported on {plan.start}: {page}")
-    return Shown(page, str(plan.start), rfc3339(plan.as_of), tuple(steps))
+    seeking = int(open_["id"][0]) if open_.height else None
+    return Shown(page, str(plan.start), rfc3339(plan.as_of), seeking, tuple(steps))

@@ -19,7 +19,7 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig, TryLater
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store import connect
-from dispatchkit.store.postgres import PostgresStore, _let_go
+from dispatchkit.store.postgres import PostgresStore, let_go
 from dispatchkit.store.statements import query
 
 SQL = parse(Path(__file__).with_name("outbox.sql").read_text("utf-8"))
@@ -121,7 +121,7 @@ class Outbox:
             "said": [mark.said for mark in marks],
         }
         with self._on.begin():
-            if self._on.execute(query("hold_lock"), {"sweep": _lock(self._taker)}).scalar_one() != 1:
+            if self._on.execute(query("hold_lock"), {"sweep": _lock(self._taker), "leader": None}).scalar_one() != 1:
                 raise BadConfig("the connection lost the sender's lock: is a transaction pooler in between?")
             self._on.execute(_statement("mark"), arrays | {"sender": self._taker.name})
 
@@ -129,14 +129,14 @@ class Outbox:
 @contextmanager
 def serving(store: PostgresStore, taker: Taker, *, give_up: timedelta, push_ack: timedelta) -> Iterator[Outbox]:
     """Yield the outbox of one sender, under its lock. Raises TryLater while another run serves it."""
-    with store._connected() as on:
+    with store.connected() as on:
         with on.begin():
             if not on.execute(query("take_lock"), {"sweep": _lock(taker)}).scalar_one():
                 raise TryLater(f"another run is sending to {taker.name}")
         try:
             yield Outbox(on, taker, give_up, push_ack)
         finally:
-            _let_go(on, _lock(taker))
+            let_go(on, _lock(taker))
 
 
 def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
@@ -144,7 +144,7 @@ def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
     pairs = [(taker.name, pattern) for taker in takers for pattern in taker.patterns]
     args = {"senders": [p[0] for p in pairs], "patterns": [p[1] for p in pairs], "limit": SETTLED_AT_ONCE}
     closed = 0
-    with store._connected() as on:
+    with store.connected() as on:
         while True:
             with on.begin():
                 found = on.execute(_statement("settle"), args).rowcount
@@ -163,9 +163,11 @@ def unsettled(store: PostgresStore) -> int:
     return _count(store, "open", {})
 
 
-def retry(store: PostgresStore, sender: str) -> int:
+def retry(store: PostgresStore, sender: str, *, dry_run: bool = False) -> int:
     """Let a sender try again what was given up on; return how many events that are."""
-    with store._connected() as on, on.begin():
+    if dry_run:
+        return _count(store, "failed", {"sender": sender})
+    with store.connected() as on, on.begin():
         return on.execute(_statement("retry"), {"sender": sender}).rowcount
 
 
@@ -178,7 +180,7 @@ def astray(made: Engine, now: datetime | None = None) -> list[tuple[str, str, in
 
 
 def _count(store: PostgresStore, name: str, args: Mapping[str, Any]) -> int:
-    with store._connected() as on, on.begin():
+    with store.connected() as on, on.begin():
         return int(on.execute(_statement(name), args).scalar_one())
 
 
