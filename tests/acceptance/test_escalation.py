@@ -1,0 +1,141 @@
+"""The ladder on Postgres, by the real command line: an outage, the acts of operations, and what is seen of both."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dispatchkit.kernel.clock import rfc3339
+from tests import databases
+
+OUTAGE = timedelta(minutes=30)  # long enough for level 4, too short to give a search up
+
+
+def at(after: timedelta) -> tuple[str, str]:
+    return "--now", rfc3339(databases.NOW + after)
+
+
+def rows(made: Any, query: str) -> list[Any]:
+    with made.connect() as on:
+        return [tuple(row) for row in on.exec_driver_sql(query)]
+
+
+def code(ran: Any) -> tuple[int, str]:
+    assert ran.stdout, ran.stderr
+    return ran.exit, json.loads(ran.stdout)["code"]
+
+
+def test_after_an_outage_one_sweep_tells_every_level_once_and_the_next_tells_none(cli, city):
+    swept = cli("--json", "sweep", "escalation", *at(OUTAGE), db=city)
+    assert swept.exit == 0, swept.stderr
+    told = rows(
+        city,
+        "SELECT payload->>'deliveryId', (payload->>'level')::int, (payload->>'notify')::bool, "
+        "(payload->>'lagS')::float8 FROM dk.outbox WHERE event = 'unassigned_order_escalated' ORDER BY id",
+    )
+    searches = {delivery for delivery, _, _, _ in told}
+    assert len(searches) == 9
+    assert Counter(delivery for delivery, _, notify, _ in told if notify) == dict.fromkeys(searches, 1)
+    assert all(count == 1 for count in Counter((delivery, level) for delivery, level, _, _ in told).values())
+    assert {level for _, level, notify, _ in told if notify} == {4}
+    assert max(lag for _, _, _, lag in told) > 20 * 60 > min(lag for _, _, _, lag in told) >= 0
+    due = "SELECT count(*), min(level), bool_and(level_due_at <= level_at) FROM dk.unassigned_orders"
+    ladder = rows(city, f"{due} WHERE state = 'OPEN'")
+    assert ladder == [(9, 4, True)]
+    assert rows(city, "SELECT count(*), count(DISTINCT delivery_id) FROM dk.support_tickets WHERE state = 'OPEN'") == [
+        (9, 9)
+    ]
+    again = cli("--json", "sweep", "escalation", *at(OUTAGE), db=city)
+    assert (again.exit, json.loads(again.stdout)["changes"]) == (0, [])
+
+
+def test_at_the_end_a_search_is_given_up_with_its_offers_and_the_tickets_wait(cli, city):
+    swept = cli("--json", "sweep", "escalation", *at(timedelta(hours=2)), db=city)
+    assert swept.exit == 0, swept.stderr
+    assert rows(city, "SELECT count(*) FROM dk.unassigned_orders WHERE state = 'OPEN'") == [(0,)]
+    assert rows(city, "SELECT count(*) FROM dk.driver_offers WHERE state = 'PENDING'") == [(0,)]
+    ended = "SELECT DISTINCT ended_by, ended_while FROM dk.deliveries WHERE state = 'UNFULFILLED' AND ended_at > %s"
+    with city.connect() as on:
+        found = {tuple(row) for row in on.exec_driver_sql(ended, (databases.NOW + timedelta(hours=1),))}
+    assert found == {("system", "OFFERING"), ("system", "UNASSIGNED")}
+    tickets = json.loads(cli("--json", "show", "tickets", "--state", "OPEN", db=city).stdout)
+    assert len(tickets) == 9
+    asks = "SELECT event FROM dk.outbox WHERE (payload->>'notify')::bool"
+    assert Counter(event for (event,) in rows(city, asks)) == {"delivery_unfulfilled": 9}
+
+
+@pytest.fixture
+def seeking(city) -> int:
+    """Return a delivery that seeks a driver and is being asked about to nobody."""
+    [(delivery,)] = rows(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'UNASSIGNED'")
+    return int(delivery)
+
+
+def test_operations_raise_acknowledge_and_snooze_a_search(cli, city, seeking):
+    act = ("--json", "act", "delivery")
+    soon = at(timedelta(seconds=5))
+    dry = cli(*act, "escalate", seeking, "--level", 3, *soon, "--dry-run", db=city)
+    assert (code(dry), rows(city, "SELECT count(*) FROM dk.outbox")) == ((0, "OK"), [(0,)])
+    assert code(cli(*act, "escalate", seeking, "--level", 3, *soon, db=city)) == (0, "OK")
+    assert code(cli(*act, "escalate", seeking, "--level", 3, *soon, db=city)) == (0, "OK_REPLAY")
+    assert code(cli(*act, "escalate", seeking, "--level", 2, *soon, db=city)) == (3, "ILLEGAL_TRANSITION")
+    assert code(cli(*act, "ack", seeking, *soon, db=city)) == (0, "OK")
+    assert code(cli(*act, "snooze", seeking, "--minutes", 15, *soon, db=city)) == (0, "OK")
+    assert code(cli(*act, "escalate", 999_999_999, *soon, db=city)) == (3, "NOT_FOUND")
+    told = "SELECT level, level_at = acked_at, snoozed_until - acked_at FROM dk.unassigned_orders"
+    assert rows(city, f"{told} WHERE delivery_id = {seeking}") == [(3, True, timedelta(minutes=15))]
+    refused = rows(city, "SELECT actor, event, root, code FROM dk.refusals ORDER BY id")
+    assert refused == [
+        ("ops", "escalate", "delivery", "ILLEGAL_TRANSITION"),
+        ("ops", "escalate", "delivery", "NOT_FOUND"),
+    ]
+
+
+def test_a_ticket_is_closed_by_a_person_or_with_its_search(cli, city, seeking):
+    soon = at(timedelta(seconds=5))
+    cli("act", "delivery", "escalate", seeking, "--level", 3, *soon, db=city)
+    [(ticket,)] = rows(city, "SELECT id FROM dk.support_tickets WHERE state = 'OPEN'")
+    driver = rows(
+        city,
+        "SELECT min(id) FROM dk.drivers r WHERE duty = 'ON_DUTY' AND NOT EXISTS "
+        "(SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active) AND NOT EXISTS "
+        "(SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')",
+    )[0][0]
+    given = cli("--json", "act", "delivery", "reassign", seeking, "--to", driver, "--reason", "RUSH", *soon, db=city)
+    assert code(given) == (0, "OK")
+    assert cli("sweep", "escalation", *soon, db=city).exit == 0
+    closed = f"SELECT state, closed_by FROM dk.support_tickets WHERE id = {ticket}"
+    assert rows(city, closed) == [("CLOSED", "system:escalation")]
+    assert code(cli("--json", "act", "ticket", "close", ticket, *soon, db=city)) == (0, "OK_REPLAY")
+    assert code(cli("--json", "act", "ticket", "close", 999_999_999, *soon, db=city)) == (3, "NOT_FOUND")
+
+
+def test_the_queue_is_seen_by_slack_and_age_and_a_delivery_with_all_its_searches(cli, city, seeking):
+    queue = json.loads(cli("--json", "show", "unassigned", *at(timedelta()), db=city).stdout)
+    assert len(queue) == 9
+    assert [row["slack_s"] for row in queue] == sorted(row["slack_s"] for row in queue)
+    assert all({"age_s", "level", "due_at", "cause", "next_at", "next_by"} <= row.keys() for row in queue)
+    one = json.loads(
+        cli("--json", "show", "unassigned", "--state", "OFFERING", "--limit", 1, *at(timedelta()), db=city).stdout
+    )
+    assert [row["state"] for row in one] == ["OFFERING"]
+    wrong = cli("show", "unassigned", "--state", "DELIVERED", db=city)
+    assert (wrong.exit, "expected one of OFFERING, UNASSIGNED" in wrong.stderr) == (2, True)
+    cli("act", "delivery", "escalate", seeking, "--level", 3, *at(timedelta(seconds=5)), db=city)
+    shown = json.loads(cli("--json", "show", "delivery", seeking, db=city).stdout)
+    assert (shown["searches"][0]["level"], shown["tickets"][0]["level"]) == (3, 3)
+
+
+def test_a_ladder_that_nobody_sweeps_is_found_silent(cli, city):
+    late = at(timedelta(minutes=20))
+    checked = cli("db", "check", *late, db=city)
+    assert checked.exit == 3
+    assert "sweep escalation fell silent" in checked.stderr
+    cli("sweep", "escalation", *late, db=city)
+    after = cli("--json", "db", "check", *late, db=city)
+    [told] = [sweep for sweep in json.loads(after.stdout)["sweeps"] if sweep["sweep"] == "escalation"]
+    assert told["oldest_due"] is None
