@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-GROUPS = ("demo", "db", "data", "sweep", "act", "shows", "report", "streets", "routes", "why", "flags", "audit")
+GROUPS = tuple("demo db data sweep act shows why outbox report streets routes flags audit".split())
 
 
 def _version(asked: bool) -> None:

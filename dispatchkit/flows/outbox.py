@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from dispatchkit.config import Settings
 from dispatchkit.flows.act import act
 from dispatchkit.kernel.chance import uniform
-from dispatchkit.kernel.errors import TryLater, Usage
+from dispatchkit.kernel.errors import TryLater, Usage, shown
 from dispatchkit.kernel.feature import Event
 from dispatchkit.kernel.points import reached
 from dispatchkit.senders.message import Message, Receipt, Sender
@@ -55,6 +55,14 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     done["closed"] = store_outbox.settle(store, takers)
     reached("outbox closed")
     return done
+
+
+def retry(store: PostgresStore, settings: Settings, sender: str, *, dry_run: bool = False) -> int:
+    """Make due again what was given up on at a sender; return how many events. Raises Usage for an unknown sender."""
+    known = [way.name for way in ways(settings)]
+    if sender not in known:
+        raise Usage(f"no [senders.{shown(sender)}] in the configuration; known: {', '.join(known) or 'none'}")
+    return store_outbox.retry(store, sender, dry_run=dry_run)
 
 
 def backoff(params: Outbox, sender: str, key: str, attempts: int, asked: timedelta = timedelta()) -> timedelta:

@@ -53,5 +53,9 @@ WHERE (s.state = 'FAILED' OR (s.state = 'REFUSED' AND s.tried_at > dk.clock() - 
 GROUP BY s.sender, s.state ORDER BY s.sender, s.state
 
 -- name: retry
--- What was given up on is tried again, from the first wait on.
-UPDATE dk.sendings SET state = 'WAITING', next_at = dk.clock(), attempts = 1 WHERE state = 'FAILED' AND sender = :sender
+-- What was given up on is due again; should it fail once more, it is given up on at once.
+UPDATE dk.sendings SET state = 'WAITING', next_at = dk.clock() WHERE state = 'FAILED' AND sender = :sender
+
+-- name: failed
+-- How many events were given up on at a sender.
+SELECT count(*) FROM dk.sendings WHERE state = 'FAILED' AND sender = :sender

@@ -50,7 +50,7 @@ class PostgresStore:
         """Return --now if given, else the database clock. A strict clock only keeps --now from writes."""
         if self._now is not None:
             return self._now
-        with self._connected() as on:
+        with self.connected() as on:
             return self._instant(on)
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
@@ -60,7 +60,7 @@ class PostgresStore:
     @contextmanager
     def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
-        with self._connected() as on:
+        with self.connected() as on:
             with on.begin():
                 ours, leader = on.execute(query("take_lock"), {"sweep": ticket.sweep}).one()
                 if not ours:
@@ -69,7 +69,7 @@ class PostgresStore:
             try:
                 yield from self._ledgered(on, ticket, leader)
             finally:
-                _let_go(on, ticket.sweep)
+                let_go(on, ticket.sweep)
 
     def _ledgered(self, on: Connection, ticket: Ticket, leader: int) -> Iterator[Run | None]:
         try:
@@ -89,7 +89,7 @@ class PostgresStore:
     @contextmanager
     def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
         """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`; then the clock."""
-        with self._connected() as on, on.begin():
+        with self.connected() as on, on.begin():
             on.execute(query("tell_actor"), {"actor": actor})
             there = on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]}).all()
             if not there and root[1]:  # yet to be born: a second who would bear it waits, and then finds it
@@ -105,11 +105,12 @@ class PostgresStore:
     def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
         """Keep where a driver was; return False if that instant of his is known already."""
         values = {"id": ping_id(driver, at), "driver": driver, "at": at, "lat": lat, "lon": lon}
-        with self._connected() as on, on.begin():
+        with self.connected() as on, on.begin():
             return on.execute(query("write_ping"), values).rowcount == 1
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def connected(self) -> Iterator[Connection]:
+        """Yield a connection that acts as dk_app and reasons at --now, if one is given."""
         """Yield a connection that acts as dk_app and reasons at --now, if given. Raises Usage under a strict clock."""
         with connect.connection(self.engine) as on:
             with on.begin():
@@ -175,7 +176,7 @@ class PostgresRun:
     @contextmanager
     def _hire(self) -> Iterator[Writer]:
         """Yield a writer on a connection of its own, for a worker beside this run's leader."""
-        with self._store._connected() as on:
+        with self._store.connected() as on:
             yield Writer(on, self._ticket.sweep, self.id, self._leader)
 
     def close(self, status: str | None = None) -> None:
@@ -211,7 +212,7 @@ class PostgresActing:
         self._on.execute(query("write_refusal"), values | {"was": was, "offer": offer_id})
 
 
-def _let_go(on: Connection, sweep: str) -> None:
+def let_go(on: Connection, sweep: str) -> None:
     """Give the sweep's lock back before the connection closes: the server notices a closed one only a moment later."""
     if on.closed or on.invalidated:
         return

@@ -1,0 +1,40 @@
+"""`outbox`: what a person does about events that did not get out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dispatchkit.cli import show
+from dispatchkit.cli.show import call
+from dispatchkit.kernel.clock import parse_instant
+
+
+def register(app: typer.Typer) -> None:
+    """Add `outbox retry`."""
+    group = typer.Typer(help="Events that did not get out.", no_args_is_help=True, rich_markup_mode=None)
+    group.callback()(lambda: None)
+    group.command()(retry)
+    app.add_typer(group, name="outbox")
+
+
+def retry(
+    ctx: typer.Context,
+    sender: Annotated[str, typer.Argument(help="The sender, as its table [senders.NAME] calls it.")],
+    now: Annotated[str | None, typer.Option(help="Due at this instant instead of the database clock.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them; touch nothing.")] = False,
+) -> None:
+    """Make events due again that a sender could not get out for so long that they were given up on.
+
+    Example: dispatchkit outbox retry push
+    """
+    from dispatchkit.flows import database, outbox
+
+    settings = call(ctx).settings()
+    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    found = outbox.retry(store, settings, sender, dry_run=dry_run)
+    if call(ctx).json:
+        show.document({"sender": sender, "due": found, "dry_run": dry_run})
+    else:
+        show.table(("sender", "due"), [(sender, found)])
