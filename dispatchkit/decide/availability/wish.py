@@ -75,7 +75,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         course.turn(duty, REASONS[event.name], now, until or ahead)
     else:
         course.turn(duty, REASONS[event.name], now, driver.shift_end, rest if event.name == "break" else None)
-    revoked = _revoked(frames, driver, now) if driver.duty == "ON_DUTY" else []
+    revoked = [] if duty == "ON_DUTY" else _revoked(frames, driver, now)
     code = "OK_PENDING" if duty in WHILE_BUSY.values() else "OK"
     return Answer(code, (*revoked, *course.group.changes))
 
