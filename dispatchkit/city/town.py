@@ -37,12 +37,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def world(plan: CityPlan) -> dict[str, pl.DataFrame]:
     """Return what stands still: zones, merchants, customers, drivers (as at `plan.as_of`) and their preferences."""
     ground, last = build(plan), plan.days - 1
-    day, _ = _day(plan, ground, last)
+    day, _ = day_of(plan, ground, last)
     return {
         "delivery_zones": zones_frame(ground),
         "merchants": merchants_frame(ground),
         "customers": _customers(plan, ground),
-        "drivers": drivers_frame(day, ground, duties(day, ground, _length(plan, last)), _since(plan, last)),
+        "drivers": drivers_frame(day, ground, duties(day, ground, _length(plan, last)), since_us(plan, last)),
         "driver_zone_preferences": _preferences(ground),
     }
 
@@ -54,10 +54,11 @@ def days(plan: CityPlan) -> Iterator[dict[str, pl.DataFrame]]:
     """
     ground = build(plan)
     for index in range(plan.days):
-        yield _tables(plan, ground, *_day(plan, ground, index))
+        yield _tables(plan, ground, *day_of(plan, ground, index))
 
 
-def _day(plan: CityPlan, ground: Ground, index: int) -> tuple[Day, Luck]:
+def day_of(plan: CityPlan, ground: Ground, index: int) -> tuple[Day, Luck]:
+    """Return one day as it was, and the luck that it was made with."""
     counts = plan.orders_by_day()
     demand = day_demand(plan, ground, index, 1 + sum(counts[:index]), counts[index])
     crew, luck, now = day_crew(plan, ground, index), day_luck(plan, index, counts[index]), plan.until(index)
@@ -65,7 +66,7 @@ def _day(plan: CityPlan, ground: Ground, index: int) -> tuple[Day, Luck]:
 
 
 def _tables(plan: CityPlan, ground: Ground, day: Day, luck: Luck) -> dict[str, pl.DataFrame]:
-    st, since, first = stages(day), _since(plan, day.index), (day.index + 1) * PER_DAY + 1
+    st, since, first = stages(day), since_us(plan, day.index), (day.index + 1) * PER_DAY + 1
     duty = duties(day, ground, _length(plan, day.index))
     episodes = episodes_frame(st, since, first)
     return {
@@ -83,7 +84,8 @@ def _tables(plan: CityPlan, ground: Ground, day: Day, luck: Luck) -> dict[str, p
     }
 
 
-def _since(plan: CityPlan, index: int) -> int:
+def since_us(plan: CityPlan, index: int) -> int:
+    """Return when a day began, in microseconds since 1970."""
     return (plan.window(index).since - EPOCH) // timedelta(microseconds=1)
 
 
@@ -94,7 +96,7 @@ def _length(plan: CityPlan, index: int) -> int:
 def _customers(plan: CityPlan, ground: Ground) -> pl.DataFrame:
     count = len(ground.homes.x)
     ago = draws(plan.seed, 0, "since").integers(1, 900, count) * 86_400_000
-    stamps = (_since(plan, 0) - ago * 1000).astype("datetime64[us]")
+    stamps = (since_us(plan, 0) - ago * 1000).astype("datetime64[us]")
     return pl.DataFrame({"id": ids(np.arange(count)), "since": pl.Series(stamps).dt.replace_time_zone("UTC")})
 
 

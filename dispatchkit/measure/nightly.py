@@ -11,7 +11,19 @@ from polars import selectors as cs
 
 from dispatchkit.kernel.feature import Report
 from dispatchkit.kernel.figures import Section, Target
-from dispatchkit.measure import availability, drivers, economics, escalation, etas, funnel, offers, risk, service, zones
+from dispatchkit.measure import (
+    availability,
+    drivers,
+    economics,
+    escalation,
+    etas,
+    funnel,
+    offers,
+    reassignment,
+    risk,
+    service,
+    zones,
+)
 from dispatchkit.measure.metric import Columns, Scope, absent
 
 Measure = Callable[[Mapping[str, pl.DataFrame], Scope], Section]
@@ -20,6 +32,7 @@ SECTIONS: dict[str, tuple[Measure, Columns]] = {
     "funnel": (funnel.measure, funnel.READS),
     "service": (service.measure, service.READS),
     "offers": (offers.measure, offers.READS),
+    "reassignment": (reassignment.measure, reassignment.READS),
     "escalation": (escalation.measure, escalation.READS),
     "risk": (risk.measure, risk.READS),
     "economics": (economics.measure, economics.READS),
