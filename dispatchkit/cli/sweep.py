@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     ctx: typer.Context,
-    names: Annotated[list[str], typer.Argument(help="availability, reassignment, offers, escalation, routes, audit, outbox, or all.")],
+    names: Annotated[
+        list[str], typer.Argument(help="availability, reassignment, offers, escalation, routes, audit, outbox, or all.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")] = False,
     max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")] = None,
     now: Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")] = None,
