@@ -37,7 +37,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         name="drivers",
         title="Drivers",
         metrics=(*_metrics(ranked, scope), _gini(ranked, scope)),
-        tables=(_table(ranked), _by_vehicle(ranked)),
+        tables=(_table(ranked), _by_vehicle(ranked), _evenness(ranked)),
         notes=(
             "Advisory: ranks equals, suspends nobody. Score: 100 x weighted mean of shares drawn towards the other "
             "drivers' mean; ranked by the weighted mean of their Wilson lower bounds (cautious), over the last "
@@ -181,3 +181,24 @@ def _by_vehicle(ranked: pl.DataFrame) -> Table:
     )
     units = {**_UNITS, "drivers": "count"}
     return Table(name="by_vehicle", title="Offers and earnings by vehicle", frame=frame, units=units)
+
+
+def _evenness(ranked: pl.DataFrame) -> Table:
+    """Return fifths of the drivers, from fewest offers an hour to most: their share of hours beside that of offers."""
+    hours, offers = pl.col("available_h"), pl.col("offers")
+    frame = (
+        ranked.sort("offers_per_h", "driver_id")
+        .with_columns(fifth=pl.int_range(pl.len()) * 5 // pl.len() + 1)
+        .with_columns(all_hours=hours.sum(), all_offers=offers.sum())
+        .group_by("fifth")
+        .agg(
+            drivers=pl.len().cast(pl.Int64),
+            hours_share=hours.sum() / pl.col("all_hours").first(),
+            offers_share=pl.when(pl.col("all_offers").first() > 0).then(offers.sum() / pl.col("all_offers").first()),
+            offers_per_h=offers.sum() / hours.sum(),
+        )
+        .sort("fifth")
+    )
+    note = "Drivers in order of offers an available hour. Where offers fall evenly, both shares are alike in every row."
+    units = {"drivers": "count", "hours_share": "share", "offers_share": "share", "offers_per_h": "ratio"}
+    return Table(name="evenness", title="How evenly offers fell", frame=frame, units=units, note=note)

@@ -8,11 +8,12 @@ from dataclasses import replace
 import polars as pl
 
 from dispatchkit.kernel.figures import Exclusion, Metric, Section, Table
+from dispatchkit.measure import asked
 from dispatchkit.measure.metric import Scope, need, rate
 
 READS = {
     "mart_deliveries": ("dispatch_at offers round1_offers round1_accepted round1_open round1_withdrawn").split(),
-    "mart_offers": "state cause mode seen hard_deadline".split(),
+    "mart_offers": sorted({"cause", "seen", "countable", "hard_deadline", *asked.READS}),
     "mart_cases": "state trigger confirmed_at suspected_at outcome ended_by delivered_at due_at".split(),
 }
 _state, _outcome = pl.col("state"), pl.col("outcome")
@@ -22,6 +23,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     """Return acceptance of the offers that fell due in the window and the fate of reassigned deliveries."""
     need(marts, READS)
     offers = marts["mart_offers"].filter(scope.within("hard_deadline"))
+    answered = asked.answered(offers)
     return Section(
         name="offers",
         title="Offers and reassignment",
@@ -29,20 +31,31 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
             _per_offer(offers, scope),
             _first(marts["mart_deliveries"], scope),
             _willing(offers, scope),
+            _countable(offers, scope),
+            asked.gap(answered, scope),
             *_reassignment(marts["mart_cases"], scope),
         ),
-        tables=(_answers(offers), _triggers(marts["mart_cases"], scope)),
+        tables=(
+            _answers(offers),
+            asked.reliability(answered),
+            asked.boosts(answered),
+            _triggers(marts["mart_cases"], scope),
+        ),
     )
 
 
 def _answers(offers: pl.DataFrame) -> Table:
     seen = pl.when(_state == "EXPIRED").then(pl.when("seen").then(pl.lit("seen")).otherwise(pl.lit("unseen")))
     frame = (
-        offers.group_by(answer=_state, reason=pl.coalesce("cause", seen, pl.lit("")))
+        offers.group_by("countable", answer=_state, reason=pl.coalesce("cause", seen, pl.lit("")))
         .agg(offers=pl.len().cast(pl.Int64))
-        .sort("answer", "reason")
+        .sort("answer", "reason", "countable")
+        .select("answer", "reason", "offers", "countable")
     )
-    note = "Every offer whose deadline fell in the window, so these rows add up to all of them."
+    note = (
+        "Every offer whose deadline fell in the window, so these rows add up to all of them. Countable: may enter the "
+        "driver's score."
+    )
     return Table(name="answers", title="How offers ended", frame=frame, units={"offers": "count"}, note=note)
 
 
@@ -116,6 +129,29 @@ def _willing(offers: pl.DataFrame, scope: Scope) -> Metric:
     )
     unanswered = Exclusion("expired unanswered", offers.filter(silent).height, by_definition=True)
     return replace(answered, excluded=(*answered.excluded, unanswered))
+
+
+def _countable(offers: pl.DataFrame, scope: Scope) -> Metric:
+    """Return acceptance among what may count for or against a driver; the rest is left out by definition, counted."""
+    asked_for = (pl.col("mode") != "forced") & _state.is_in(["ACCEPTED", "DECLINED", "EXPIRED"])
+    excused = asked_for & ~pl.col("countable")
+    fair = rate(
+        "countable_acceptance",
+        offers.filter(~excused),
+        _state == "ACCEPTED",
+        scope,
+        by="offers by deadline",
+        at="hard_deadline",
+        excluded=_left_out(offers),
+        open_=_state == "PENDING",
+        why=NO_OFFERS,
+        definition="accepted / answers and seen silences that may enter a driver's score",
+    )
+    left_out = [
+        Exclusion(word, offers.filter(excused & (_state == state)).height, by_definition=True)
+        for word, state in (("declined for a reason that does not count", "DECLINED"), ("expired unseen", "EXPIRED"))
+    ]
+    return replace(fair, excluded=(*fair.excluded, *left_out))
 
 
 def _reassignment(cases: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:

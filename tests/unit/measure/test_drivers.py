@@ -100,6 +100,18 @@ def test_the_gini_of_offers_is_nought_when_alike_and_a_half_when_one_of_two_gets
     assert section.metric("offer_gini").value == pytest.approx(gini)
 
 
+def test_shares_of_offers_stand_beside_shares_of_hours_from_the_least_asked_to_the_most():
+    sent = [
+        {"delivery_id": 1, "driver_id": driver, "state": "EXPIRED", "sent_at": at("12:00"),
+         "expires_at": after("12:00", 1), "hard_deadline": after("12:00", 1), "responded_at": after("12:00", 1)}
+        for driver, n in ((1, 3), (2, 1))
+        for _ in range(n)
+    ]  # fmt: skip
+    pair = {"drivers": [{"id": 1}, {"id": 2}], "driver_availability_history": duty(1, 2)}
+    table = found([delivered(1, "12:00", 20)], driver_offers=sent, **pair).table("evenness").frame
+    assert table.select("drivers", "hours_share", "offers_share").rows() == [(1, 0.5, 0.25), (1, 0.5, 0.75)]
+
+
 def test_earnings_per_available_hour_leave_tips_out():
     costs = [{"delivery_id": 1, "driver_id": 1, "at": at("12:30"), "kind": kind, "amount_cents": cents}
              for kind, cents in (("piece_pay", 800), ("guarantee_topup", 200), ("payment_fee", 50))]  # fmt: skip
