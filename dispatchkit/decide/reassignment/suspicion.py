@@ -121,15 +121,21 @@ def not_moving(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
 
 
 def wrong_way(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
-    """Return a suspicion if ping after ping the driver is farther from the pickup, and by far."""
+    """Return a suspicion if the driver is far off, or goes away from the pickup ping after ping.
+
+    Far off: `wrong_way_m` farther than he had come already. Over `wrong_way_pings` pings more than standing still.
+    """
     if sight.delivery.state == "ARRIVED_PICKUP" or sight.alone_since is None:
         return None
     left = [_to_pickup_m(sight, ping) for ping in sight.trail if ping.at >= sight.alone_since]
-    left = left[-params.wrong_way_pings - 1 :]
-    rising = len(left) > params.wrong_way_pings and all(a < b for a, b in pairwise(left))
-    if not rising or left[-1] - left[0] < params.wrong_way_m:
+    if not left:
         return None
-    return Suspicion("WRONG_WAY", _coming(sight), {"farther_m": round(left[-1] - left[0])})
+    lately = left[-params.wrong_way_pings - 1 :]
+    rising = len(lately) > params.wrong_way_pings and all(a < b for a, b in pairwise(lately))
+    farther, drift = left[-1] - min(left), lately[-1] - lately[0]
+    if farther < params.wrong_way_m and not (rising and drift > params.moved_m):
+        return None
+    return Suspicion("WRONG_WAY", _coming(sight), {"farther_m": round(farther)})
 
 
 def eta_breach(sight: Sight, params: Params, now: datetime) -> Suspicion | None:

@@ -130,6 +130,28 @@ FINE = {
 }
 
 
+def trail(*left: float) -> Tables:
+    """Driver 7, on his way for 4 minutes, seen so many metres from the pickup every half minute, the last just now."""
+    seen = [a_ping(7, at=(m, 0), ago=seconds(30 * (len(left) - 1 - n) + 5)) for n, m in enumerate(left)]
+    return city(a_driver(7, at=None), *seen, assigned(since=4, state="EN_ROUTE_PICKUP"))
+
+
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [
+        ((900, 300, 780), []),
+        ((900, 300, 810), ["WRONG_WAY"]),
+        ((900, 930, 960, 1005), ["WRONG_WAY"]),
+        ((900, 930, 960, 995), []),
+        ((900, 950, 940, 1010), []),
+        ((900, 950, 1010), []),
+    ],
+    ids=["a detour", "far off", "away ping after ping", "noise", "not each ping", "too few pings"],
+)
+def test_the_wrong_way_is_far_off_or_away_ping_after_ping(left, found):
+    assert [c.after["trigger"] for c in run(trail(*left))] == found
+
+
 def test_a_shift_counts_to_the_door_and_not_only_to_the_counter():
     near = a_driver(7, shift_end=NOW - minutes(5))
     [change] = run(city(near, assigned(since=1, dropoff=(6000, 0))))
