@@ -18,6 +18,12 @@ RUN = (
     "VALUES (gen_random_uuid(), 'offers', '2026-01-01', now(), '{status}', {finished});"
 )
 
+# One event retired by hand: its link stays, its body is gone. Then the link is touched.
+RETIRE = f"""INSERT INTO dk_aud.archive VALUES ('x', repeat('0', 64), 1, now(), 'x', now());
+    INSERT INTO dk_aud.retired SELECT chain, seq, tbl, row_id, row_version, op, run_id, NULL, at, epoch, txid, prev, hash, 'x'
+      FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN} AND seq = 2;
+    DELETE FROM dk_aud.delivery_audit_logs e USING dk_aud.retired r WHERE (e.chain, e.seq) = (r.chain, r.seq);"""
+
 BREAKS: Mapping[str, Mapping[str, str]] = {
     "I1": {
         "two accepted offers of an episode": """DROP INDEX dk.offer_one_accepted;
@@ -40,6 +46,7 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
     },
     "I4": {
         "a version that nobody wrote": "UPDATE dk.drivers SET version = version + 1 WHERE id = (SELECT min(id) FROM dk.drivers)",
+        "a retired link gone": RETIRE + "DELETE FROM dk_aud.retired",
         "a row gone without a trace": "DELETE FROM dk.driver_offers WHERE id = (SELECT min(id) FROM dk.driver_offers)",
     },
     "I5": {"a value changed in silence": "UPDATE dk.drivers SET timeouts = timeouts + 1"},
@@ -47,6 +54,8 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
         "an edited event": f"UPDATE dk_aud.delivery_audit_logs SET reason = 'x' WHERE chain = {LONG_CHAIN} AND seq = 2",
         "a missing event": f"DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN} AND seq = 2",
         "a chain cut short": f"DELETE FROM dk_aud.delivery_audit_logs e USING dk_aud.head h WHERE h.chain = {LONG_CHAIN} AND (e.chain, e.seq) = (h.chain, h.seq)",
+        "a retired link edited": RETIRE + "UPDATE dk_aud.retired SET hash = prev",
+        "an event both here and retired": RETIRE.rpartition("DELETE")[0],
         "a whole chain gone": f"DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN}",
     },
     "I7": {
@@ -80,6 +89,7 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
     },
     "I14": {
         "an edited seal": "SELECT dk_aud.make_seal(); UPDATE dk_aud.seal SET events = events + 1",
+        "a sealed link gone": f"SELECT dk_aud.make_seal(); {RETIRE} DELETE FROM dk_aud.retired",
         "a sealed event gone": f"SELECT dk_aud.make_seal(); DELETE FROM dk_aud.delivery_audit_logs WHERE chain = {LONG_CHAIN}",
     },
     "I15": {
