@@ -1,4 +1,4 @@
-"""Offers and reassignment on made-up towns: whatever happens, in whatever order, no rule of the database is broken.
+"""Offers, reassignment and acts in made-up towns: whatever happens, no rule of the database is broken.
 
 `corridor.apply` refuses what the writer and the database refuse: illegal steps, wrong versions, two pending offers of a
 driver, two accepted in an episode, two deliveries in a slot. Each sweep is run twice at one instant: the second finds
@@ -15,6 +15,9 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dispatchkit.decide.deliveries import policy as deliveries
+from dispatchkit.decide.deliveries.model import Params as DeliveryParams
+from dispatchkit.decide.offers import params as offer_params
 from dispatchkit.decide.offers import policy as offers
 from dispatchkit.decide.offers.model import Params as OfferParams
 from dispatchkit.decide.reassignment import policy as reassignment
@@ -27,17 +30,22 @@ from tests.unit.decide.corridor import apply, gather, locked
 
 TRAVEL = StraightLine()
 DRIVERS, DELIVERIES = range(11, 16), range(1, 6)
-OFFERS: Any = (offers.FEATURE, OfferParams())
+MODES: Any = {mode: (offers.FEATURE, OfferParams(mode=mode)) for mode in offer_params.MODES}
 REASSIGNMENT: Any = (reassignment.FEATURE, ReassignmentParams())
+CARRYING: Any = (deliveries.FEATURE, DeliveryParams())
+STEPS = ("start", "arrive-pickup", "pickup", "deliver", "fail", "return")
+TOLD = ("unassign", "breakdown")
+OFTEN = "accept accept accept accept decline viewed undeliverable wait wait wait duty silence move reassign release pickup".split()
+BY_OPS = ("cancel", "rescue", "handover")
 places = st.tuples(st.integers(-2500, 2500), st.integers(-2500, 2500))
 walks = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 happenings = st.lists(
     st.tuples(
-        st.sampled_from("accept accept accept decline wait wait duty silence move reassign release pickup".split()),
+        st.sampled_from([*OFTEN, *STEPS, *TOLD, *BY_OPS]),
         st.integers(0, 9),
     ),
     min_size=4,
-    max_size=16,
+    max_size=20,
 )
 
 
@@ -60,6 +68,7 @@ class Town:
     tables: Tables
     spots: dict[int, Place]
     silent: set[int] = field(default_factory=set)
+    mode: str = "cascade"
     now: datetime = NOW
     seen: set[str] = field(default_factory=set)
 
@@ -94,18 +103,18 @@ def towns(draw: st.DrawFn) -> Town:
         )
         for id in DRIVERS
     ]
-    return Town(city(*deliveries, *drivers), spots)
+    return Town(city(*deliveries, *drivers), spots, mode=draw(st.sampled_from(offer_params.MODES)))
 
 
 def sweep(town: Town) -> None:
     """Run both sweeps, each a second time, when it must find nothing; then look for contradictions."""
-    for feature, params in (REASSIGNMENT, OFFERS):
+    for feature, params in (REASSIGNMENT, MODES[town.mode]):
         town.write(feature.decide(gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL))
         again = feature.decide(gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL)
         assert again == [], feature.name
     tables = town.tables
     offering = tables["deliveries"].filter(state="OFFERING")["id"].to_list()
-    assert tables["driver_offers"].filter(state="PENDING")["delivery_id"].sort().to_list() == offering
+    assert tables["driver_offers"].filter(state="PENDING")["delivery_id"].unique().sort().to_list() == offering
     seeking = tables["deliveries"].filter(pl.col("state").is_in(["UNASSIGNED", "OFFERING"]))
     opened = tables["unassigned_orders"].filter(state="OPEN").select("delivery_id", "episode").sort("delivery_id")
     assert opened.rows() == seeking.select("id", "episode").sort("id").rows()
@@ -115,10 +124,11 @@ def happen(town: Town, what: str, n: int) -> None:
     """One thing done by a driver or a person, if there is anybody to do it; then every phone sends where it is."""
     town.now += minutes(n) if what == "wait" else seconds(2 * n)
     driver = DRIVERS[n % len(DRIVERS)]
-    if what in ("accept", "decline"):
+    if what in offers.FEATURE.events:
         pending = town.tables["driver_offers"].filter(state="PENDING").rows(named=True)
         for offer in pending[n % len(pending) :][:1] if pending else []:
-            respond(town, OFFERS, Event(name=what, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"]))
+            event = Event(name=what, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"])
+            respond(town, MODES[town.mode], event)
     elif what in ("reassign", "release"):
         args = {"to": driver if what == "reassign" else None, "reason": "VEHICLE"}
         respond(town, REASSIGNMENT, Event(name="reassign", actor="ops", delivery_id=1 + n % 5, args=args))
@@ -129,9 +139,20 @@ def happen(town: Town, what: str, n: int) -> None:
     elif what == "duty":
         off = pl.when(duty="ON_DUTY").then(pl.lit("OFF_DUTY")).otherwise(pl.lit("ON_DUTY"))
         overwrite(town, "drivers", pl.col("id") == driver, duty=off)
-    elif what == "pickup":
-        has = (pl.col("driver_id") == driver) & (pl.col("state") == "ASSIGNED")
-        overwrite(town, "deliveries", has.fill_null(False), state=pl.lit("PICKED_UP"))
+    elif what in STEPS:  # a driver tells it of what he has, or of what was taken from him
+        lost = town.tables["reassignment_cases"].filter(pl.col("released_at").is_not_null())
+        had = [*town.tables["deliveries"].filter(driver_id=driver)["id"], *lost.filter(driver_id=driver)["delivery_id"]]
+        for id in had[:1] if n % 2 else had[-1:]:
+            event = Event(name=what, actor="driver", delivery_id=id, driver_id=driver, args={"reason": "TRIED"})
+            respond(town, CARRYING, event)
+    elif what in TOLD:
+        for id in town.tables["deliveries"].filter(driver_id=driver)["id"].to_list()[:1]:
+            event = Event(name=what, actor="driver", delivery_id=id, driver_id=driver, args={"reason": "TRIED"})
+            respond(town, REASSIGNMENT, event)
+    elif what in BY_OPS:
+        to = driver if what == "handover" else None
+        args = {"to": to, "by": "customer", "reason": "TRIED"}
+        respond(town, CARRYING, Event(name=what, actor="ops", delivery_id=1 + n % 5, driver_id=to, args=args))
     pings = [a_ping(id, at=town.spots[id], ago=NOW - town.now) for id in DRIVERS if id not in town.silent]
     sent = pl.DataFrame([row.values for ping in pings for row in ping], schema=town.tables["driver_locations"].schema)
     pinged = pl.concat([town.tables["driver_locations"], sent]).unique("id").sort("id")
@@ -139,14 +160,14 @@ def happen(town: Town, what: str, n: int) -> None:
 
 
 def respond(town: Town, feature_params: Any, event: Event) -> None:
-    """An act: refused acts change nothing, and an act that counted is a replay the second time."""
+    """An act: refused acts change nothing but may call a person; told again, they are refused or replays."""
     feature, params = feature_params
-    answer = feature.respond(locked(town.tables, event), event, params, town.now)
-    assert not (answer.refused and answer.changes)
+    answer = feature.respond(locked(town.tables, event, town.now), event, params, town.now)
+    assert not answer.refused or {change.entity for change in answer.changes} <= {"ticket"}
     town.write(answer.changes)
     if answer.changes:
-        again = feature.respond(locked(town.tables, event), event, params, town.now)
-        assert (again.code, again.changes) == ("OK_REPLAY", ())
+        again = feature.respond(locked(town.tables, event, town.now), event, params, town.now)
+        assert (again.code, again.changes) == (answer.code if answer.refused else "OK_REPLAY", ())
 
 
 def overwrite(town: Town, table: str, where: pl.Expr, **columns: pl.Expr) -> None:
@@ -182,7 +203,7 @@ def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver()
 @walks
 @given(towns(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(town, random):
-    for feature, params in (OFFERS, REASSIGNMENT):
+    for feature, params in (MODES[town.mode], REASSIGNMENT):
         frames = gather(feature, town.tables, NOW)
         mixed = {name: frame[random.sample(range(frame.height), frame.height)] for name, frame in frames.items()}
         assert feature.decide(mixed, params, NOW, TRAVEL) == feature.decide(frames, params, NOW, TRAVEL)
