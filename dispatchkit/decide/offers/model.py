@@ -185,9 +185,10 @@ class EpisodeRead(dy.Schema):
 
 
 class SlotRead(HeldRead):
-    """held: deliveries that occupy a driver, and in which slot."""
+    """held: deliveries that occupy a driver, in which slot and since when."""
 
     slot = dy.Int64(min=1, max=3)
+    assigned_at = Deliveries.assigned_at
 
 
 class ReleasedRead(dy.Schema):

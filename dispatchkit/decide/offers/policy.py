@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
+
 from dispatchkit.decide.offers.answer import EVENTS, respond
 from dispatchkit.decide.offers.expire import begin_search, expire
 from dispatchkit.decide.offers.model import READS, Offer, Params, Sought
@@ -74,7 +76,7 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
     pings = {ping.driver_id: ping for ping in rows(frames["pings"], Ping)}
     held = {driver: len(taken) for driver, taken in slots.items()}
     free, kept_out = free_drivers(drivers.values(), pings, held, pending, params, now)
-    choices = propose(seekers, free, params, now, travel)
+    choices = propose(seekers, free, _given(frames, params, now), params, now, travel)
     for choice in choices:
         send(choice, slots, params, now)
     return Plan([change for delivery in sought for change in groups[delivery.id].changes], choices, free, kept_out)
@@ -85,6 +87,13 @@ def _slots(frames: Frames) -> Slots:
     for driver, slot in frames["held"].select("driver_id", "slot").iter_rows():
         taken[driver].add(slot)
     return {driver: frozenset(of) for driver, of in taken.items()}
+
+
+def _given(frames: Frames, params: Params, now: datetime) -> set[int]:
+    """Return who was given a delivery unasked at this very instant: a run that is repeated must find nothing to do."""
+    if params.mode != "forced":
+        return set()
+    return set(frames["held"].filter(pl.col("assigned_at") >= now)["driver_id"])
 
 
 FEATURE = Feature(

@@ -6,7 +6,7 @@ neighbours of any order that breaks this and the expected time to the pickup fal
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -53,9 +53,10 @@ class Ground:
 
 
 def propose(
-    seekers: Sequence[Seeker], free: Sequence[Free], params: Params, now: datetime, travel: Travel
+    seekers: Sequence[Seeker], free: Sequence[Free], given: Iterable[int], params: Params, now: datetime, travel: Travel
 ) -> list[Choice]:
-    """Return a choice for each seeker, in the order in which they chose. A driver is asked once a run.
+    """Return a choice for each seeker, in the order in which they chose. A driver is asked once a run, one `given`
+    something already not at all.
 
     The highest priority chooses first, then the longest due, then the lowest id; who asks several takes one a turn, so
     that nobody's third choice is another's only one. Who has been taken is no longer weighed.
@@ -63,7 +64,7 @@ def propose(
     ordered = sorted(seekers, key=lambda s: (-s.delivery.priority, s.delivery.dispatch_at, s.delivery.id))
     reach = {s.delivery.id: s.radius_m(params) for s in ordered if s.rounds < params.max_attempts}
     ground = _ground(ordered, free, reach, params, travel)
-    taken: set[int] = set()
+    taken = set(given)
     choices: list[Choice] = []
     for seeker in ordered:
         choices.append(_weigh(seeker, ground, taken, params, now))

@@ -46,8 +46,8 @@ WHERE at >= :recent AND at <= :now
 ORDER BY driver_id, at DESC, id DESC
 
 -- name: held
--- Deliveries that occupy a driver's slot, and which.
-SELECT id, driver_id, slot
+-- Deliveries that occupy a driver's slot, which and since when.
+SELECT id, driver_id, slot, assigned_at
 FROM deliveries
 WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')
 ORDER BY id

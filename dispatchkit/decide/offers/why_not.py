@@ -111,6 +111,8 @@ def _preferred(made: Plan, choice: Choice, candidate: Candidate) -> Reason:
     for other in made.choices:
         if any(pick.way.driver.id == driver for pick in other.picked):
             return TAKEN, f"delivery {other.seeker.delivery.id} chose first and asks him"
+    if not choice.picked:
+        return TAKEN, "the next run: he was given another delivery at this instant"
     sooner = candidate.expected_s - choice.picked[-1].expected_s
     return "OTHERS_SOONER", f"an expected pickup more than {sooner} s sooner"
 

@@ -137,6 +137,14 @@ def test_forced_gives_a_driver_one_delivery_a_run_and_asks_nobody_who_may_not_be
     assert [e["rule"] for e in said(town, mode="forced")] == ["TAKEN_THIS_RUN"]
 
 
+def test_a_repeated_forced_run_gives_nobody_a_second_delivery_and_the_next_one_may():
+    town = city(a_delivery(1), a_delivery(2), a_driver(11))
+    left = after(town, mode="forced")  # looks again at the same instant
+    assert left["deliveries"]["state"].to_list() == ["ASSIGNED", "UNASSIGNED"]
+    assert [e["rule"] for e in said(left, mode="forced")] == ["TAKEN_THIS_RUN"]
+    assert after(left, NOW + minutes(1), mode="forced")["deliveries"]["slot"].to_list() == [1, 2]
+
+
 def test_switching_the_mode_with_offers_out_goes_on_from_where_it_is():
     town = waving(*wave(1, 11, 12, 13, sent=seconds(40)))
     assert offer(run(town, mode="cascade")).after["attempt"] == 2
