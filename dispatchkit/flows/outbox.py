@@ -111,7 +111,7 @@ class Delivery:
             if self._down and not self._way.push:
                 break
             for event in page:
-                if event.root in waiting:
+                if not event.wanted or event.root in waiting:
                     continue
                 mark = self._judge(event)
                 if mark is None or mark.state == "WAITING":

@@ -23,7 +23,7 @@ from dispatchkit.store.postgres import PostgresStore, let_go
 from dispatchkit.store.statements import query
 
 SQL = parse(Path(__file__).with_name("outbox.sql").read_text("utf-8"))
-SETTLED_AT_ONCE = 10_000
+SETTLED_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Unsent:
     payload: Mapping[str, Any]
     at: datetime
     attempts: int
+    wanted: bool
     due: bool
     spent: bool
     offer_id: int | None
@@ -81,7 +82,7 @@ class Outbox:
         self._give_up = give_up
 
     def unsent(self, after: int, limit: int) -> list[Unsent]:
-        """Return the next events past an id, lowest first."""
+        """Return the next open events past an id, lowest first, wanted or not; fewer than `limit` are the last."""
         asked = self._args | {"wanted": self._taker.patterns, "give_up": self._give_up, "after": after, "limit": limit}
         with self._on.begin():
             rows = self._on.execute(_statement("unsent"), asked).all()
@@ -94,6 +95,7 @@ class Outbox:
                 row.payload,
                 row.at.astimezone(UTC),
                 row.attempts,
+                row.wanted,
                 row.due,
                 row.spent,
                 row.offer_id,
@@ -142,15 +144,16 @@ def serving(store: PostgresStore, taker: Taker, *, give_up: timedelta, push_ack:
 def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
     """Close the events that are over at every taker, those that nobody wants included; return how many."""
     pairs = [(taker.name, pattern) for taker in takers for pattern in taker.patterns]
-    args = {"senders": [p[0] for p in pairs], "patterns": [p[1] for p in pairs], "limit": SETTLED_AT_ONCE}
-    closed = 0
+    args = {"senders": [p[0] for p in pairs], "patterns": [p[1] for p in pairs]}
+    closed, after = 0, 0
     with store.connected() as on:
         while True:
             with on.begin():
-                found = on.execute(_statement("settle"), args).rowcount
-            closed += found
-            if found < SETTLED_AT_ONCE:
-                return closed
+                ids = list(on.execute(_statement("open"), {"after": after, "limit": SETTLED_AT_ONCE}).scalars())
+                if not ids:
+                    return closed
+                closed += on.execute(_statement("settle"), args | {"ids": ids}).rowcount
+            after = ids[-1]
 
 
 def due(store: PostgresStore, taker: Taker) -> int:
@@ -160,7 +163,7 @@ def due(store: PostgresStore, taker: Taker) -> int:
 
 def unsettled(store: PostgresStore) -> int:
     """Return how many events are not closed."""
-    return _count(store, "open", {})
+    return _count(store, "unsettled", {})
 
 
 def retry(store: PostgresStore, sender: str, *, dry_run: bool = False) -> int:

@@ -1,22 +1,23 @@
 -- name: unsent
--- One sender's next events, in the order of their ids: those it wants, and has neither got nor refused for good.
--- due: not waiting for its next try. spent: tried for too long. stale: a pending offer that nobody acknowledged in time.
+-- The next open events in the order of their ids, and how each stands with one sender: wanted (and neither got nor refused
+-- for good), due (not waiting for its next try), spent (tried for too long), stale (a pending offer that nobody acknowledged
+-- in time). Looked up event by event: the sendings of a month are many.
 SELECT o.id, o.event, o.root, o.root_id, encode(o.decision_id, 'hex') AS decision, o.payload, o.at, coalesce(s.attempts, 0) AS attempts,
-  coalesce(s.next_at <= c.now, true) AS due, coalesce(s.first_at + :give_up <= c.now, false) AS spent,
-  f.id AS offer_id, f.driver_id, coalesce(f.sent_at + :push_ack <= c.now OR f.hard_deadline <= c.now, false) AS stale
-FROM (SELECT dk.clock() AS now) AS c
-CROSS JOIN dk.outbox AS o
-LEFT JOIN dk.sendings AS s ON s.outbox_id = o.id AND s.sender = :sender
-LEFT JOIN dk.driver_offers AS f ON :push AND o.event = 'offer_created' AND f.id = o.row_id AND f.state = 'PENDING'
-WHERE o.sent_at IS NULL AND o.id > :after AND o.event LIKE ANY (:wanted) AND coalesce(s.state, 'WAITING') = 'WAITING'
-ORDER BY o.id LIMIT :limit
+  o.event LIKE ANY (:wanted) AND coalesce(s.state, 'WAITING') = 'WAITING' AS wanted, coalesce(s.next_at <= c.now, true) AS due,
+  coalesce(s.first_at + :give_up <= c.now, false) AS spent, f.id AS offer_id, f.driver_id,
+  coalesce(f.sent_at + :push_ack <= c.now OR f.hard_deadline <= c.now, false) AS stale
+FROM (SELECT dk.clock() AS now OFFSET 0) AS c
+CROSS JOIN (SELECT * FROM dk.outbox WHERE sent_at IS NULL AND id > :after ORDER BY id LIMIT :limit) AS o
+LEFT JOIN LATERAL (SELECT * FROM dk.sendings WHERE outbox_id = o.id AND sender = :sender LIMIT 1) AS s ON true
+LEFT JOIN LATERAL (SELECT * FROM dk.driver_offers WHERE :push AND o.event = 'offer_created' AND id = o.row_id AND state = 'PENDING' LIMIT 1) AS f ON true
+ORDER BY o.id
 
 -- name: soonest
 -- In how many seconds this sender's next try is due, or a pending offer's time for an acknowledgement is over.
 SELECT extract(epoch FROM min(least(s.next_at, f.sent_at + :push_ack)) - dk.clock())
 FROM dk.sendings AS s JOIN dk.outbox AS o ON o.id = s.outbox_id
 LEFT JOIN dk.driver_offers AS f ON :push AND o.event = 'offer_created' AND f.id = o.row_id AND f.state = 'PENDING'
-WHERE s.sender = :sender AND s.state = 'WAITING' AND o.sent_at IS NULL
+WHERE s.sender = :sender AND s.state = 'WAITING'
 
 -- name: mark
 -- What became of messages at one sender. A key that is over stays as it is: the guard refuses.
@@ -27,20 +28,23 @@ CROSS JOIN unnest(CAST(:ids AS bigint[]), CAST(:keys AS text[]), CAST(:states AS
 ON CONFLICT (outbox_id, sender) DO UPDATE
 SET state = excluded.state, attempts = t.attempts + 1, tried_at = excluded.tried_at, next_at = excluded.next_at, said = excluded.said
 
+-- name: open
+-- The next open events.
+SELECT id FROM dk.outbox WHERE sent_at IS NULL AND id > :after ORDER BY id LIMIT :limit
+
 -- name: settle
--- Close events that are over at every sender which wants them, also those that nobody wants; FAILED ones stay open.
-UPDATE dk.outbox SET sent_at = dk.clock() WHERE id IN (
-  SELECT o.id FROM dk.outbox AS o WHERE o.sent_at IS NULL AND NOT EXISTS (
-    SELECT FROM unnest(CAST(:senders AS text[]), CAST(:patterns AS text[])) AS w(sender, pattern) WHERE o.event LIKE w.pattern AND NOT EXISTS (
-      SELECT FROM dk.sendings AS s WHERE s.outbox_id = o.id AND s.sender = w.sender AND s.state IN ('DELIVERED', 'REFUSED')))
-  ORDER BY o.id LIMIT :limit)
+-- Close those of these events that are over at every sender which wants them, also those that nobody wants; FAILED ones stay.
+WITH over AS MATERIALIZED (SELECT outbox_id, sender FROM dk.sendings WHERE outbox_id = ANY (:ids) AND state IN ('DELIVERED', 'REFUSED'))
+UPDATE dk.outbox AS o SET sent_at = dk.clock() WHERE o.id = ANY (:ids) AND o.sent_at IS NULL AND NOT EXISTS (
+  SELECT FROM unnest(CAST(:senders AS text[]), CAST(:patterns AS text[])) AS w(sender, pattern)
+  WHERE o.event LIKE w.pattern AND (o.id, w.sender) NOT IN (SELECT outbox_id, sender FROM over))
 
 -- name: due
 -- How many events a sender would be given now.
 SELECT count(*) FROM dk.outbox AS o LEFT JOIN dk.sendings AS s ON s.outbox_id = o.id AND s.sender = :sender
 WHERE o.sent_at IS NULL AND o.event LIKE ANY (:wanted) AND (s.state IS NULL OR s.state = 'WAITING' AND s.next_at <= dk.clock())
 
--- name: open
+-- name: unsettled
 -- How many events are not closed.
 SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL
 

@@ -10,6 +10,7 @@ CREATE TABLE dk.sendings (
   CONSTRAINT sending_once UNIQUE (sender, key),
   CONSTRAINT next_try_iff_waiting CHECK ((state = 'WAITING') = (next_at IS NOT NULL)));
 SELECT dk.restore('sendings');
+CREATE INDEX sendings_waiting ON dk.sendings (sender, next_at) WHERE state = 'WAITING';
 CREATE INDEX sendings_astray ON dk.sendings (tried_at) WHERE state IN ('REFUSED', 'FAILED');
 -- What has left, or was refused for good, is over; what we gave up on may be tried again.
 CREATE FUNCTION dk.sending_is_over() RETURNS trigger LANGUAGE plpgsql SET search_path = dk, pg_temp AS $$ BEGIN
