@@ -33,6 +33,10 @@ def sweep(
     slot: Annotated[str | None, typer.Option(help="Cron slot (an instant); done once only.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=show.MAX_SEED, help="Seed, kept in the run ledger.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=16, help="Connections that write one run.")] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(min=1, help="Write so many changes at most, oldest orders first; exit 75 if cut.")
+    ] = None,
     deadline: Annotated[
         float | None, typer.Option(min=0, max=86_400, help="Begin no batch after so many seconds.")
     ] = None,
@@ -57,6 +61,7 @@ def sweep(
     options = Options(
         dry_run=dry_run,
         max_changes=max_changes,
+        max_rows=max_rows,
         slot=parse_instant(slot) if slot else None,
         seed=seed,
         explain=explain,
@@ -68,7 +73,7 @@ def sweep(
         if name not in catalog.SWEEPS:
             raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(catalog.SWEEPS)} or `all`")
     settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=given, batch=batch)
+    store = database.store(call(ctx).db, call(ctx).data, settings, now=given, batch=batch, workers=workers)
     results: list[Swept] = []
     failed: list[DispatchError] = []
     for name in wanted:
@@ -108,10 +113,15 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         show.note(ctx, f"sweep {result.sweep}: {counts}{'; dry run, nothing done' if result.dry_run else ''}")
         return
     done = result.outcome
-    tail = "dry run, nothing written" if result.dry_run else f"applied {done.applied}, stale {len(done.stale)}"
+    tail = (
+        f"would touch {_touched(result)}; dry run, nothing written"
+        if result.dry_run
+        else f"applied {done.applied}, stale {len(done.stale)}"
+    )
     extra = "".join(
         f", {name} {count}"
         for name, count in (
+            ("left", result.left),
             ("already", done.already),
             ("busy", done.busy),
             ("poison", done.poison),
@@ -120,6 +130,12 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         if count
     )
     show.note(ctx, f"sweep {result.sweep}: decided {len(result.changes)}, {tail}{extra}")
+
+
+def _touched(result: Swept) -> str:
+    from dispatchkit.flows.blast import blast
+
+    return ", ".join(f"{name} {count:,}" for name, count in blast(result.changes).items())
 
 
 def _steps(before: object, after: object) -> str:
@@ -145,9 +161,14 @@ def _conclude(ctx: typer.Context, results: list[Swept], failed: list[DispatchErr
             )
         for rule, count in result.set_aside.items():
             show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
-    busy = [f"{r.sweep}: {r.outcome.busy}" for r in results if r.outcome.busy]
+    left = [f"{r.sweep}: {r.left}" for r in results if r.left and not r.dry_run]
+    if left:
+        failed.append(TryLater(f"changes beyond --max-rows ({'; '.join(left)}); the next run goes on"))
+    busy = [f"{r.sweep}: {r.outcome.busy - r.left}" for r in results if r.outcome.busy > r.left]
     if busy:
-        failed.append(TryLater(f"rows stayed locked by others ({'; '.join(busy)}); the next run takes them up"))
+        failed.append(
+            TryLater(f"rows were locked by others or time was up ({'; '.join(busy)}); the next run takes them up")
+        )
     for fault in failed:
         if isinstance(fault, Refused):
             show.refuse(ctx, str(fault))

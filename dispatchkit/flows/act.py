@@ -16,7 +16,7 @@ from dispatchkit.flows.gather import gather, queries
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import Change, plain
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import IllegalTransition, TryLater
+from dispatchkit.kernel.errors import IllegalTransition, Refused, TryLater
 from dispatchkit.kernel.feature import Answer, Event, Feature, Frames
 from dispatchkit.store.contract import Args, Store
 
@@ -69,8 +69,10 @@ def shown(change: Change) -> dict[str, Any]:
     return {key: value for key, value in change.shown("act").items() if key != "decision_id"}
 
 
-def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False) -> Acted:
-    """Return the answer to one event, written unless refused, repeated or dry. Raises TryLater on a locked row.
+def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False, limit: int | None = None) -> Acted:
+    """Return the answer to one event, written unless refused, repeated or dry.
+
+    Raises TryLater on a locked row, Refused if the answer has more changes than `limit`.
 
     What is asked of a driver also locks the delivery he is being asked about, before himself. Should he be asked about
     another one meanwhile, everything is read again.
@@ -80,7 +82,7 @@ def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False
     foreseen = _foreseen(store, settings, feature, event)
     for _ in range(TRIES):
         beside = event.delivery_id or _asked_about(store, event.driver_id)
-        acted = _once(store, settings, feature, event, beside, dry_run)
+        acted = _once(store, settings, feature, event, beside, dry_run, limit)
         if acted is not None:
             if acted.answer.refused or not foreseen:
                 return acted
@@ -99,7 +101,13 @@ def _foreseen(store: Store, settings: Settings, feature: Feature[Any], event: Ev
 
 
 def _once(
-    store: Store, settings: Settings, feature: Feature[Any], event: Event, delivery: int, dry_run: bool
+    store: Store,
+    settings: Settings,
+    feature: Feature[Any],
+    event: Event,
+    delivery: int,
+    dry_run: bool,
+    limit: int | None,
 ) -> Acted | None:
     """Return the answer, or None if the driver's pending offer is no longer about the delivery that was locked."""
     of_driver = event.driver_id and not (event.offer_id or event.delivery_id)
@@ -119,6 +127,8 @@ def _once(
         answer = Answer("NOT_FOUND", refused=True)
         if feature.respond and not (event.offer_id and not delivery):
             answer = _answer(feature, frames, event, settings, acting.now)
+        if limit is not None and len(answer.changes) > limit:
+            raise Refused(f"{event.name} would make {len(answer.changes)} changes, limit {limit}; nothing done")
         if not dry_run:
             if answer.refused:
                 acting.refuse(event.name, root, answer.code, was=_was(frames, event), offer_id=event.offer_id)

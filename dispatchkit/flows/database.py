@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dispatchkit.config import Database, Settings
+from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Usage
@@ -17,13 +18,18 @@ LATE = timedelta(minutes=15)  # a row due for longer, and no run since: that swe
 
 
 def store(
-    db: str, data: Path, settings: Settings, *, now: datetime | None = None, batch: int | None = None
+    db: str,
+    data: Path,
+    settings: Settings,
+    *,
+    now: datetime | None = None,
+    batch: int | None = None,
+    workers: int | None = None,
 ) -> PostgresStore:
     """Return the store behind --db with its schema checked. Raises DatabaseUnavailable, SchemaMismatch."""
     waits = settings.database
-    if batch:
-        waits = Database(lock_timeout=waits.lock_timeout, statement_timeout=waits.statement_timeout, batch=batch)
-    return open_store(db, data, waits, now)
+    given = replace(waits, batch=batch or waits.batch, workers=workers or waits.workers)
+    return open_store(db, data, given, now)
 
 
 def migrate_up(

@@ -41,7 +41,11 @@ FROM outbox AS o LEFT JOIN sendings AS s ON s.outbox_id = o.id ORDER BY o.id DES
 
 -- name: runs
 -- Runs of sweeps, the newest first.
-SELECT CAST(run_id AS text) AS id, sweep, status AS state, as_of, started_at, finished_at, decided, applied, stale, already, busy, poison, held
+-- took_s: seconds so far while it runs. inputs, params: enough to tell two runs apart; `--json` has them whole.
+SELECT CAST(run_id AS text) AS id, sweep, status AS state, slot, as_of, now_given, started_at, finished_at,
+  CAST(round(extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at), 3) AS float8) AS took_s,
+  decided, applied, stale, already, busy, poison, held, seed, left(inputs_sha256, 12) AS inputs, left(config_sha256, 12) AS config, code_version AS code,
+  CAST(params AS text) AS params
 FROM sweep_runs ORDER BY started_at DESC
 
 -- name: refusals

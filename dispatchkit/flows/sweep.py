@@ -12,6 +12,7 @@ from typing import Any
 from dispatchkit import __version__
 from dispatchkit.config import Settings
 from dispatchkit.flows import bundle, catalog
+from dispatchkit.flows.blast import blast
 from dispatchkit.flows.gather import Gathered, Reader, gather
 from dispatchkit.kernel.change import Change, canonical
 from dispatchkit.kernel.clock import rfc3339
@@ -27,6 +28,7 @@ class Options:
 
     dry_run: bool = False
     max_changes: int | None = None
+    max_rows: int | None = None  # changes to write at most, oldest orders first; the next run goes on
     slot: datetime | None = None
     seed: int | None = None
     explain: bool = False
@@ -44,6 +46,7 @@ class Swept:
     changes: Sequence[Change] = ()
     outcome: Outcome = field(default_factory=Outcome)
     held: int = 0
+    left: int = 0  # changes beyond max_rows
     set_aside: Mapping[str, int] = field(default_factory=dict)
     unserved: Sequence[Mapping[str, Any]] = ()
     done: Mapping[str, int] = field(default_factory=dict)  # what a job did
@@ -65,6 +68,8 @@ class Swept:
             "already": self.outcome.already,
             "busy": self.outcome.busy,
             "held_by_flag": self.held,
+            "left": self.left,
+            "blast": blast(self.changes),
             "set_aside": dict(self.set_aside),
             "changes": [change.shown(self.sweep) for change in self.changes],
             "unserved": list(self.unserved),
@@ -95,7 +100,7 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
                 now=run.now,
                 seed=options.seed,
             )
-        outcome = run.apply(plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held)
+        outcome = run.apply(plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, left=plan.left)
         return replace(plan, run_id=run.id, outcome=outcome, dry_run=False)
 
 
@@ -107,7 +112,36 @@ def _job(store: Store, settings: Settings, name: str, options: Options) -> Swept
     with store.sweeping(_ticket(settings, name, options, {})) as run:
         if run is None:
             return Swept(name, None, slot_done=True)
+        if options.max_changes is not None:
+            _limited(name, sum(work(store, settings, run.now, dry_run=True).values()), options.max_changes)
         return Swept(name, run.now, run.id, done=work(store, settings, run.now, dry_run=False))
+
+
+def _limited(name: str, count: int, limit: int | None) -> None:
+    if limit is not None and count > limit:
+        raise Refused(f"sweep {name} would make {count} changes, limit {limit}; nothing done")
+
+
+def _oldest(changes: Sequence[Change], limit: int | None) -> Sequence[Change]:
+    """Return at most `limit` changes, whole roots only, in their order; the first root always, or no run would end.
+
+    Policies give their changes by ascending root, and ids grow with time: so the oldest orders come first.
+    """
+    if limit is None or len(changes) <= limit:
+        return changes
+    roots: list[tuple[str, int]] = []
+    count: dict[tuple[str, int], int] = {}
+    for change in changes:
+        if change.root not in count:
+            roots.append(change.root)
+        count[change.root] = count.get(change.root, 0) + 1
+    total, taken = 0, set[tuple[str, int]]()
+    for root in roots:
+        total += count[root]
+        if taken and total > limit:
+            break
+        taken.add(root)
+    return [change for change in changes if change.root in taken]
 
 
 def _ticket(settings: Settings, name: str, options: Options, params: Mapping[str, Any]) -> Ticket:
@@ -140,16 +174,16 @@ def _decided(
         raise Usage(f"{feature.name} decides nothing; it only answers acts")
     gathered = gather(reader, feature, settings.flag(feature.flag), now)
     changes = feature.decide(gathered.frames, params, now, travel)
-    limit = options.max_changes
-    if limit is not None and len(changes) > limit:
-        raise Refused(f"sweep {feature.name} would make {len(changes)} changes, limit {limit}; nothing done")
+    _limited(feature.name, len(changes), options.max_changes)
+    taken = _oldest(changes, options.max_rows)
     unserved: Sequence[Mapping[str, Any]] = ()
     if options.explain and feature.explain is not None:
         unserved = feature.explain(gathered.frames, params, now, travel)
     return Swept(
         feature.name,
         now,
-        changes=changes,
+        changes=taken,
+        left=len(changes) - len(taken),
         held=gathered.held,
         set_aside=gathered.set_aside,
         unserved=unserved,

@@ -74,8 +74,11 @@ class Run(Protocol):
         """Return each query's frame, all from one snapshot."""
         ...
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
-        """Write a run's changes, each group whole or not at all; what is left at the deadline counts as busy."""
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
+        """Write a run's changes, each group whole or not at all.
+
+        `left`: changes that this run leaves to the next. They count as busy, as does what is left at the deadline.
+        """
         ...
 
 

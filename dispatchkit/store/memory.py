@@ -172,8 +172,8 @@ class _MemoryRun:
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         return self._store.read(queries, args)
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
-        outcome = Outcome()
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
+        outcome = Outcome(busy=left)
         for group in groups(changes, self._sweep):
             stale = self._store.judge(group)
             if stale and self._store.applied(group):

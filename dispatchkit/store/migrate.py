@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import random
+import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -14,6 +18,7 @@ from dispatchkit.kernel.errors import NotPermitted, SchemaMismatch, TryLater, Us
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.connect import sqlstate, translated
 
+LOCKED, TRIES = "55P03", 50  # how often a step is begun anew that finds a table locked
 SCRIPTS = Path(__file__).parent / "migrations"
 _SQL = parse(Path(__file__).with_name("migrate.sql").read_text("utf-8"))
 
@@ -61,7 +66,12 @@ def status(made: Engine) -> Status:
 def require(made: Engine) -> None:
     """Raise SchemaMismatch unless the database is at the newest revision."""
     with translated(made), made.connect() as found:
-        revision = _revision(found)
+        require_on(found)
+
+
+def require_on(found: Connection) -> None:
+    """Raise SchemaMismatch unless the database behind a connection is at the newest revision."""
+    revision = _revision(found)
     if revision is None:
         raise SchemaMismatch("the database has no dispatchkit schema; run `dispatchkit db up`")
     if revision != newest():
@@ -104,7 +114,7 @@ def _move(made: Engine, revision: str, move: str) -> Status:
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     with translated(made), made.connect() as found:
         if not found.exec_driver_sql(_SQL["take_lock"]).scalar_one():
-            raise TryLater("another run is migrating this database")
+            raise TryLater("a sweep is at work, or another run is migrating this database")
         found.exec_driver_sql("SET statement_timeout = 0")
         at = _revision(found)
         found.commit()  # Alembic would put all steps into a transaction that it finds open
@@ -114,8 +124,7 @@ def _move(made: Engine, revision: str, move: str) -> Status:
             )
         config.attributes["connection"] = found
         try:
-            with redirect_stdout(io.StringIO()):
-                getattr(command, move)(config, revision)
+            _patiently(found, lambda: getattr(command, move)(config, revision))
         except CommandError:
             known = ", ".join(step for step, _ in history())
             raise Usage(f"no revision {revision!r}; expected `head`, `base` or one of {known}") from None
@@ -133,3 +142,19 @@ def _move(made: Engine, revision: str, move: str) -> Status:
         # Given back here: the server notices a closed connection only a moment later, and the next run must not wait.
         found.exec_driver_sql(_SQL["drop_lock"])
         return status
+
+
+def _patiently(found: Connection, steps: Callable[[], None]) -> None:
+    """Run the steps that are left. Who wants a locked table makes others queue behind him: so wait shortly, often."""
+    for attempt in range(TRIES):
+        found.exec_driver_sql(_SQL["wait_shortly"])  # anew: a rollback may have taken it back
+        found.commit()
+        try:
+            with redirect_stdout(io.StringIO()):
+                steps()
+            return
+        except (DBAPIError, psycopg.Error) as fault:
+            found.rollback()
+            if sqlstate(fault) != LOCKED or attempt + 1 == TRIES:
+                raise
+            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311

@@ -6,6 +6,10 @@ SELECT pg_try_advisory_lock(1684733952)
 -- Give the lock of the schema back.
 SELECT pg_advisory_unlock(1684733952)
 
+-- name: wait_shortly
+-- How long a step waits for a table, in a migration.
+SET lock_timeout = '100ms'
+
 -- name: strict_clock
 -- Make the database clock the only one.
 UPDATE dk.meta SET clock = 'strict'

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import polars as pl
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from dispatchkit.config import Database
 from dispatchkit.kernel.change import Change
@@ -61,12 +61,18 @@ class PostgresStore:
     def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
         with self.connected() as on:
+            patience = (ticket.deadline or self.waits.deadline) + self.waits.statement_timeout
             with on.begin():
+                on.execute(query("bound_idle"), {"idle_ms": int(patience.total_seconds() * 1000)})
+                if not on.execute(query("share_schema")).scalar_one():
+                    raise TryLater("the database is being migrated")
                 ours, leader = on.execute(query("take_lock"), {"sweep": ticket.sweep}).one()
                 if not ours:
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
             reached("lock held")
             try:
+                with on.begin():  # again, now that no migration can begin
+                    migrate.require_on(on)
                 yield from self._ledgered(on, ticket, leader)
             finally:
                 let_go(on, ticket.sweep)
@@ -152,9 +158,11 @@ class PostgresRun:
         try:
             with on.begin():
                 on.execute(query("begin_run"), values)
-        except IntegrityError as fault:
+        except DBAPIError as fault:
             if connect.sqlstate(fault) == "23505":
                 raise SlotDone from None
+            if connect.sqlstate(fault) == "DK007":
+                raise TryLater("the database clock was set back while the run began") from None
             raise
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
@@ -163,13 +171,14 @@ class PostgresRun:
         reached("read")
         return found
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0) -> Outcome:
+    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
         """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`."""
         with self._on.begin():
             self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
         waits, sweep = self._store.waits, self._ticket.sweep
         leader, clock = Writer(self._on, sweep, self.id), Clock(self._end)
         outcome = crew.write(leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock)
+        outcome.busy += left
         self._total.add(outcome)
         return outcome
 

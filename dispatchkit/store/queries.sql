@@ -3,8 +3,16 @@
 SELECT pg_try_advisory_lock(1684733953, hashtext(:sweep)), pg_backend_pid()
 
 -- name: drop_lock
--- Give a sweep's advisory lock back.
-SELECT pg_advisory_unlock(1684733953, hashtext(:sweep))
+-- Give a connection's one sweep lock back, and with it its share of the schema, if it has one.
+SELECT pg_advisory_unlock_all(), CAST(:sweep AS text)
+
+-- name: share_schema
+-- Keep migrations out while a sweep works, or tell that one is under way.
+SELECT pg_try_advisory_lock_shared(1684733952)
+
+-- name: bound_idle
+-- How long this connection may be silent between two transactions before the server ends it, in milliseconds.
+SELECT set_config('idle_session_timeout', CAST(:idle_ms AS text), false)
 
 -- name: hold_lock
 -- Prove that this very connection holds the sweep's lock, or the leader's for a worker beside it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from dispatchkit.cli.act import delivery, driver, escalation, offer, ping, reassign, ticket
+from dispatchkit.cli.act.words import limited
 
 GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
     "offer": ("A driver answers an offer.", (offer,)),
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
         group = typer.Typer(help=told, no_args_is_help=True, rich_markup_mode=None)
         for part in parts:
             for command in part.COMMANDS:
-                group.command(command.__name__.strip("_").replace("_", "-"))(command)
+                group.command(command.__name__.strip("_").replace("_", "-"))(limited(command))
         act.add_typer(group, name=word)
     act.command()(ping.ping)
     app.add_typer(act, name="act")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +17,7 @@ from dispatchkit.kernel.errors import Usage
 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")]
 Now = Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")]
+Limit = Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")]
 Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
 
 
@@ -26,6 +30,22 @@ def word(given: str, option: str) -> str:
     return given
 
 
+def limited(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the option that all acts share, --max-changes; `send` keeps to it."""
+
+    @wraps(command)
+    def run(ctx: typer.Context, max_changes: int | None = None, **given: Any) -> None:
+        ctx.meta[limited.__name__] = max_changes
+        command(ctx, **given)
+
+    signature = inspect.signature(command, eval_str=True)  # here, or typer sees words, not annotations
+    limit = inspect.Parameter("max_changes", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Limit)
+    parts = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in signature.parameters.values()]
+    run.__signature__ = signature.replace(parameters=[*parts, limit])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, "max_changes": Limit}
+    return run
+
+
 def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> None:
     """Have one event answered, show the answer, and exit 3 if it was refused."""
     from dispatchkit.flows import database
@@ -35,7 +55,7 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
 
     settings = call(ctx).settings()
     store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
-    result = act(store, settings, Event(**event), dry_run=dry_run)
+    result = act(store, settings, Event(**event), dry_run=dry_run, limit=ctx.meta.get(limited.__name__))
     if call(ctx).json:
         show.document(result.document())
     else:

@@ -16,6 +16,7 @@ BACK = {  # nobody rests or is off duty while he holds goods; who had left is no
     "FORCED_OFF": ("ON_DUTY", "ENDING_SHIFT"),
 }
 
+
 def picked_up_by_another(scene: Scene) -> Answer:
     """Return what it means that a driver who has not got the delivery says that he has picked it up.
 

@@ -1,5 +1,6 @@
 -- name: up
--- What every write pays for its trail and its decisions, made less. Events, hashes and promises stay as they were.
+-- What every write pays for its trail and its decisions, made less: events, hashes and promises stay as they were. And a run
+-- may not reason ahead of the database clock.
 SET ROLE dk_audit;
 -- The hash before the last one, so that one UPDATE of the heads tells everything that their new events need.
 ALTER TABLE dk_aud.head ADD COLUMN IF NOT EXISTS prev bytea;
@@ -52,11 +53,18 @@ DROP INDEX dk.decision_id_once, dk.decisions_of_run;
 ALTER TABLE dk.decisions DROP CONSTRAINT decisions_pkey, ADD PRIMARY KEY (run_id, decision_id);
 DROP INDEX dk.decision_subject_once;
 CREATE UNIQUE INDEX decision_subject_once ON dk.decisions (row_id, row_version, entity) WHERE outcome = 'APPLIED';
+CREATE FUNCTION dk.not_ahead() RETURNS trigger LANGUAGE plpgsql SET search_path = dk, pg_temp AS $$ BEGIN
+  RAISE EXCEPTION 'a run as of % is ahead of the database clock', NEW.as_of USING ERRCODE = 'DK007'; END $$;
+CREATE TRIGGER a_not_ahead BEFORE INSERT ON dk.sweep_runs FOR EACH ROW WHEN (NOT NEW.now_given AND NEW.as_of > clock_timestamp())
+  EXECUTE FUNCTION dk.not_ahead();
+ALTER TABLE dk.sweep_runs ENABLE ALWAYS TRIGGER a_not_ahead;
 RESET ROLE;
 
 -- name: down
 -- Chains are written as before, and decisions found by their id again.
 SET ROLE dk_owner;
+DROP TRIGGER a_not_ahead ON dk.sweep_runs;
+DROP FUNCTION dk.not_ahead;
 DROP INDEX dk.decision_subject_once;
 ALTER TABLE dk.decisions DROP CONSTRAINT decisions_pkey, ADD PRIMARY KEY (decision_id, run_id);
 CREATE UNIQUE INDEX decision_id_once ON dk.decisions (decision_id) WHERE outcome = 'APPLIED';
