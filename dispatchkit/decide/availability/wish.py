@@ -81,12 +81,13 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 
 
 def _becomes(wish: str, duty: str, held: int) -> str | None:
-    """Return the duty that follows, None if the wish cannot be granted."""
+    """Return the duty that follows, None if the wish cannot be granted.
+
+    So a suspended driver is not reinstated while he holds goods: others take care of them first.
+    """
     wished = TARGETS[wish].get(duty)
     if wished is None or not held:
         return wished
-    if wish == "reinstate":  # off duty holds nothing: his deliveries find another driver first
-        return None
     after = WHILE_BUSY.get(wished, wished)
     return after if DUTY.allows(duty, after) else None
 

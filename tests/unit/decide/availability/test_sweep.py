@@ -76,6 +76,12 @@ def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too():
         assert town.history() == [("ENDING_SHIFT", -30, -2), ("OFF_DUTY", -2, None)]
 
 
+def test_what_was_taken_away_before_the_driver_asked_to_leave_does_not_date_it():
+    town = Town(on_duty(duty="ENDING_SHIFT", since=-5), a_delivery(1), a_case(1, state="RELEASED", released_at=at(-9)))
+    town.sweep(0)
+    assert town.history() == [("ENDING_SHIFT", -5, 0), ("OFF_DUTY", 0, None)]
+
+
 def test_where_nothing_tells_when_the_hands_became_empty_it_is_now():
     town = Town(on_duty(duty="ENDING_SHIFT"))
     town.sweep(5)
@@ -126,6 +132,14 @@ def test_a_silent_driver_with_a_delivery_in_hand_finishes_it_first():
     delivered(town, 5)
     town.sweep(6)
     assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("FORCED_OFF", 5, None)]
+
+
+def test_who_finishes_after_the_planned_end_is_off_duty_whatever_he_was_taken_off_for():
+    town = Town(on_duty(timeouts=3, shift_end=at(3)), a_delivery(1, state="PICKED_UP", driver=1))
+    town.sweep(0)
+    delivered(town, 5)
+    town.sweep(6)
+    assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("OFF_DUTY", 5, None)]
 
 
 def test_who_was_taken_off_duty_is_off_duty_from_the_planned_end_on():
