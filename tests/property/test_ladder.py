@@ -40,7 +40,11 @@ def as_of(now: datetime, frames: Frames, promise: timedelta | None, ended: Spans
     """Return the reads as they are at an instant: the promise given, rounds that have ended, the driver in sight."""
     instant = pl.Datetime("us", "UTC")
     past = [NOW + after for after in ended if NOW + after <= now]
-    offers = frames["offers"].head(len(past)).with_columns(responded_at=pl.Series(past, dtype=instant))
+    offers = (
+        frames["offers"]
+        .head(len(past))
+        .with_columns(sent_at=pl.Series(past, dtype=instant), responded_at=pl.Series(past, dtype=instant))
+    )
     deliveries = frames["deliveries"].with_columns(
         attempt=pl.lit(len(past), pl.Int64), promised_at=pl.lit(None if promise is None else NOW + promise, instant)
     )

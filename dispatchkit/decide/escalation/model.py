@@ -143,6 +143,7 @@ class Offer:
     attempt: int
     state: str
     cause: str | None
+    sent_at: datetime
     responded_at: datetime | None
     version: int
 
@@ -217,6 +218,7 @@ class OfferRead(dy.Schema):
     attempt = Offers.attempt
     state = Offers.state
     cause = Offers.cause
+    sent_at = Offers.sent_at
     responded_at = Offers.responded_at
     version = Offers.version
 

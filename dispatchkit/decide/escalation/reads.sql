@@ -18,7 +18,7 @@ ORDER BY d.id
 
 -- name: offers
 -- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who is being asked.
-SELECT id, delivery_id, driver_id, episode, attempt, state, cause, responded_at, version
+SELECT id, delivery_id, driver_id, episode, attempt, state, cause, sent_at, responded_at, version
 FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id

@@ -95,11 +95,17 @@ def outlook(search: Search, params: Params, now: datetime) -> dict[str, Any]:
 
 
 def _rounds(delivery: Sought, offers: Sequence[Offer], now: datetime) -> tuple[datetime, ...]:
-    """Return when each round of this search ended; one of which no offer is left ended by now at the latest."""
+    """Return when each round of this search ended: with its last answer, or overtaken by the next wave before.
+
+    A round of which no offer is left ended by now at the latest.
+    """
     ends = []
     for number in range(1, delivery.attempt + 1):
-        answered = [o.responded_at for o in offers if o.attempt <= number and o.responded_at is not None]
-        ends.append(max(answered, default=now))
+        asked = [offer.responded_at for offer in offers if offer.attempt <= number]
+        answered = [at for at in asked if at is not None]
+        overtaken = [offer.sent_at for offer in offers if offer.attempt > number]
+        last = [max(answered)] if answered and len(answered) == len(asked) else []
+        ends.append(min([*last, *overtaken], default=now))
     return tuple(ends)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dispatchkit.decide.escalation.model import Params
 from dispatchkit.kernel.errors import BadConfig
-from tests.builders import NOW, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
+from tests.builders import NOW, Row, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.escalation.ladder import (
     ESCALATED,
@@ -116,6 +116,11 @@ def test_with_nobody_to_ask_slack_is_the_most_there_can_be_because(because):
     assert (told["slack_s"], told["soonest"]) == (25 * 60 - 240 - round(DOOR_S), None)
 
 
+def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
+    told = city(a_delivery(1, ready_in=minutes(9)), a_driver(7, shift_end=NOW + minutes(8)), a_driver(8, at=(900, 0)))
+    assert queue(told)[0]["soonest"] == 8
+
+
 @pytest.mark.parametrize("unknown", ["promised_at", "dropoff_lat"])
 def test_a_clock_without_its_input_does_not_run(unknown):
     town = city(a_delivery(1, due=minutes(3)))
@@ -131,7 +136,7 @@ def asked(*ended_ago: float) -> Rows:
         row
         for n, ago in rounds
         for row in an_offer(
-            n, driver=n, attempt=n, state="DECLINED", cause="TOO_FAR", sent=minutes(ago + 1), answered=minutes(ago)
+            n, driver=n, attempt=n, state="DECLINED", cause="TOO_FAR", sent=minutes(ago + 0.1), answered=minutes(ago)
         )
     ]
 
@@ -146,6 +151,32 @@ def test_a_search_climbs_with_its_attempts_at_the_end_of_the_round_that_counts()
 def test_rounds_of_an_earlier_search_count_for_nothing():
     again = [*a_delivery(1, episode=2, attempt=0), *asked(9, 8, 7, 6, 5)]
     assert run(promised(city(again), FAR_OFF)) == []
+    before = asked(9, 8, 7)
+    now = [Row(r.table, r.values | {"episode": 2, "id": r.values["id"] + 10}) for r in asked(1.5, 1.2, 0.9)]
+    town = promised(city(a_delivery(1, episode=2, attempt=3), before, now), FAR_OFF)
+    assert levels(run(town)) == [(1, "ATTEMPTS", 0.9, True)]
+
+
+def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answer():
+    def wave(number: int, *answered: float | None) -> Rows:
+        sent: dict[str, Any] = {"attempt": number, "sent": minutes(2 - number / 4), "timeout": minutes(3)}
+        ids = range(10 * number, 10 * number + len(answered))
+        return [
+            row
+            for id, ago in zip(ids, answered, strict=True)
+            for row in (
+                an_offer(id, driver=id, **sent)
+                if ago is None
+                else an_offer(id, driver=id, state="DECLINED", answered=minutes(ago), **sent)
+            )
+        ]
+
+    town = city(
+        a_delivery(1, state="OFFERING", attempt=3), wave(1, 1.6), wave(2, 1.4, None), wave(3, None), wave(4, None)
+    )
+    assert levels(run(promised(town, FAR_OFF))) == [(1, "ATTEMPTS", 1, True)], "the fourth wave left a minute ago"
+    over = city(a_delivery(1, attempt=3), wave(1, 1.6), wave(2, 1.4, 1.1), wave(3, 0.5))
+    assert levels(run(promised(over, FAR_OFF))) == [(1, "ATTEMPTS", 0.5, True)]
 
 
 def test_the_clock_that_ran_out_first_names_the_level():
