@@ -6,10 +6,11 @@ again with the same key, and a file finds the key in itself.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 
 from dispatchkit.config import Settings
@@ -27,6 +28,7 @@ from dispatchkit.store.outbox import Mark, Taker, Unsent
 from dispatchkit.store.postgres import PostgresStore
 
 ACTOR = "system:outbox"
+LEAST_PAUSE = timedelta(seconds=0.25)  # between two passes of a run
 REFUSED, SILENT = "PUSH_REFUSED", "NO_ACKNOWLEDGEMENT"  # why an offer never reached its driver
 
 
@@ -44,11 +46,17 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     if dry_run:
         return {f"{taker.name} due": store_outbox.due(store, taker) for taker in takers}
     senders = [opened(way, params) for way in found]  # a secret that is missing stops the run before its first event
+    stop = threading.Event()
     with ThreadPoolExecutor(len(found)) as pool:
-        jobs = [
-            pool.submit(Delivery(store, settings, way, sender, params).run)
-            for way, sender in zip(found, senders, strict=True)
-        ]
+        try:
+            jobs = [
+                pool.submit(Delivery(store, settings, way, sender, params, stop).run)
+                for way, sender in zip(found, senders, strict=True)
+            ]
+            wait(jobs)
+        except BaseException:  # interrupted or terminated: what is under way is marked, nothing more is begun
+            stop.set()
+            raise
     done: dict[str, int] = {}
     for way, job in zip(found, jobs, strict=True):
         done |= {f"{way.name} {what}": number for what, number in sorted(job.result().items())}
@@ -78,9 +86,17 @@ def backoff(params: Outbox, sender: str, key: str, attempts: int, asked: timedel
 class Delivery:
     """One sender's part of a run."""
 
-    def __init__(self, store: PostgresStore, settings: Settings, way: Way, sender: Sender, params: Outbox) -> None:
+    def __init__(
+        self,
+        store: PostgresStore,
+        settings: Settings,
+        way: Way,
+        sender: Sender,
+        params: Outbox,
+        stop: threading.Event,
+    ) -> None:
         self._store, self._settings, self._way = store, settings, way
-        self._sender, self._params = sender, params
+        self._sender, self._params, self._stop = sender, params, stop
         self._done: Counter[str] = Counter()
         self._failures = 0  # in a row
 
@@ -94,9 +110,11 @@ class Delivery:
                 while True:
                     self._pass(box)
                     soonest = box.soonest()
-                    if soonest is None or time.monotonic() + soonest.total_seconds() > end:
+                    if soonest is None:
                         break
-                    time.sleep(soonest.total_seconds())
+                    pause = max(soonest, LEAST_PAUSE).total_seconds()
+                    if time.monotonic() + pause > end or self._stop.wait(pause):
+                        break
                     self._failures = 0
         finally:
             self._sender.close()
@@ -108,12 +126,14 @@ class Delivery:
         marks: list[Mark] = []
         while page := box.unsent(after, self._params.batch):
             reached("outbox read")
-            if self._down and not self._way.push:
+            if self._stop.is_set() or (self._down and not self._way.push):
                 break
             for event in page:
-                if not event.wanted or event.root in waiting:
+                if self._stop.is_set():
+                    break
+                if not event.wanted:
                     continue
-                mark = self._judge(event)
+                mark = self._judge(event, event.root in waiting)
                 if mark is None or mark.state == "WAITING":
                     waiting.add(event.root)
                 if mark is not None:
@@ -135,11 +155,11 @@ class Delivery:
         self._done.update(mark.state.lower() for mark in marks)
         marks.clear()
 
-    def _judge(self, event: Unsent) -> Mark | None:
+    def _judge(self, event: Unsent, held_back: bool) -> Mark | None:
         """Return what becomes of an event now, None if it is not its turn."""
-        if event.stale and (event.attempts or self._down):
+        if event.stale and (event.attempts or held_back or self._down):
             return self._withdrawn(event, SILENT)
-        if not event.due or self._down:
+        if held_back or not event.due or self._down:
             return None
         receipt = self._sender.send(_message(event))
         if receipt.outcome == "RETRY":
@@ -161,8 +181,8 @@ class Delivery:
         return self._failures >= self._params.down_after
 
     def _again(self, id_: int, key: str, attempts: int, receipt: Receipt) -> Mark:
-        wait = backoff(self._params, self._way.name, key, attempts, receipt.wait)
-        return Mark(id_, key, "WAITING", wait, receipt.said)
+        pause = backoff(self._params, self._way.name, key, attempts, receipt.wait)
+        return Mark(id_, key, "WAITING", pause, receipt.said)
 
     def _withdrawn(self, event: Unsent, reason: str, said: str = "") -> Mark | None:
         """End an offer that did not reach its driver: a state, not silence. Locked by somebody: the next pass."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -12,6 +17,7 @@ from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
+from tests.conftest import ROOT
 from tests.unit.senders.gateway import gateway
 
 AT = ("--now", rfc3339(databases.NOW))
@@ -70,6 +76,24 @@ def test_what_was_given_up_on_is_named_by_the_check_and_goes_out_after_a_retry(c
         cli(*given, "sweep", "outbox", *late, db=filled, env=SECRET)
     checked = cli("db", "check", *late, db=filled)
     assert "sender push" not in checked.stderr
+
+
+def test_a_terminated_run_marks_what_has_left_and_begins_nothing_more(cli, filled, tmp_path):
+    with gateway(always="slow") as there:
+        given = config(tmp_path, PUSH.format(url=there.url))
+        words = [sys.executable, "-m", "dispatchkit", "--db", databases.url(filled), *given, "sweep", "outbox", *AT]
+        running = subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), **SECRET})
+        while len(there.posts) < 3:
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=20) == 143
+        left = len(there.posts)
+        assert left < 10
+        there.always = None
+        done = json.loads(cli("--json", *given, "sweep", "outbox", *AT, db=filled, env=SECRET).stdout)["done"]
+    assert done["push delivered"] == done["closed"] - left
+    assert len(there.keys) == len(set(there.keys))
 
 
 @pytest.mark.parametrize(

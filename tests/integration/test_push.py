@@ -34,9 +34,11 @@ def offers(city) -> list[tuple[int, int, int]]:
     return found
 
 
-def push(made: Engine, url: str, now: datetime, *, is_push: bool = True) -> Mapping[str, int]:
-    way = {"kind": "webhook", "url": url, "timeout": "1s", "push": is_push, "events": ["offer_created"]}
-    given = Settings(tables={"senders": {"push": way}})
+def push(made: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int]:
+    """Run the outbox with one push sender; `down_after` is of the outbox, anything else of the sender."""
+    way = {"kind": "webhook", "url": url, "timeout": "1s", "push": True, "events": ["offer_created"]}
+    outbox = {"down_after": more.pop("down_after", 3)}
+    given = Settings(tables={"senders": {"push": way | more}, "outbox": outbox})
     return sweep(PostgresStore(made, now=now), given, "outbox", Options()).done
 
 
@@ -58,7 +60,7 @@ def test_an_offer_whose_push_was_taken_has_reached_its_driver(city, offers):
 
 def test_a_sender_that_is_no_push_says_nothing_of_phones(city, offers):
     with gateway(410) as there:
-        push(city, there.url, SOON, is_push=False)
+        push(city, there.url, SOON, push=False)
     assert states(city, offers, "delivered_at") == [("PENDING", None)] * len(offers)
 
 
@@ -82,6 +84,13 @@ def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(city, offe
     assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
     with city.connect() as on:
         assert on.exec_driver_sql("SELECT DISTINCT state FROM dk.sendings").scalars().all() == ["REFUSED"]
+
+
+def test_an_offer_that_waits_behind_another_event_of_its_delivery_does_not_wait_in_silence(city, offers):
+    with gateway(always=503) as there:
+        push(city, there.url, NOW + timedelta(seconds=10), events=["*"], down_after=1000)
+    assert "offer_created" not in there.events, "each waits behind the event that its delivery is offering"
+    assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
 
 
 def test_a_run_that_comes_late_still_tries_once(city, offers):

@@ -92,6 +92,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"this is not HTTP\r\n\r\n")
         self.close_connection = True
 
+    def _slow(self) -> None:
+        time.sleep(0.2)
+        self.send_response(204)
+        self.end_headers()
+
     def _closing(self) -> None:
         """Answer well, and close the connection without saying so."""
         self.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n")
