@@ -1,0 +1,73 @@
+"""Ways of free drivers to pickups: who is near enough, how soon, and that asking in blocks changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from dispatchkit.kernel import dispatch
+from dispatchkit.kernel.dispatch import Dispatch, Driver, Free, approaches
+from dispatchkit.kernel.near import Point
+from dispatchkit.streets.straight import StraightLine
+from tests.builders import at_place
+
+
+def a_free(id: int, east: float, *, vehicle: str = "bicycle", held: int = 0) -> Free:
+    driver = Driver(
+        id=id,
+        vehicle=vehicle,
+        duty="ON_DUTY",
+        shift_end=None,
+        max_stack=2,
+        timeouts=0,
+        cooldown_until=None,
+        version=1,
+    )
+    return Free(driver, at_place((east, 0)), held)
+
+
+class Counting(StraightLine):
+    """Straight lines, except that a walker gets nowhere; `asked` notes the size of each question."""
+
+    asked: list[tuple[int, int]] = []  # noqa: RUF012 - emptied by each test
+
+    def matrix(
+        self, sources: Sequence[Point], targets: Sequence[Point], vehicle: str
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        self.asked.append((len(sources), len(targets)))
+        if vehicle == "walker":
+            return [[-1] * len(targets) for _ in sources], [[-1] * len(targets) for _ in sources]
+        return super().matrix(sources, targets, vehicle)
+
+
+@pytest.fixture
+def travel() -> Counting:
+    Counting.asked.clear()
+    return Counting()
+
+
+FREE = [a_free(n, 400 * n, vehicle=("bicycle", "car")[n % 2], held=n % 3 == 0) for n in range(1, 12)]
+PICKUPS = {key: at_place((350.0 * key, 100.0)) for key in range(1, 13)}
+
+
+def test_each_pickup_has_its_own_radius_and_the_soonest_first(travel):
+    found = approaches(FREE, {1: at_place((0, 0)), 2: at_place((0, 0))}, {1: 900, 2: 1300}, Dispatch(), travel)
+    assert sorted(way.driver.id for way in found[1]) == [1, 2]
+    assert sorted(way.driver.id for way in found[2]) == [1, 2, 3]
+    assert [way.cost_s for way in found[2]] == sorted(way.cost_s for way in found[2])
+    assert {way.driver.id: way.cost_s - way.seconds for way in found[2]} == {1: 0, 2: 0, 3: 360}
+
+
+def test_asked_in_blocks_the_ways_are_the_same_and_no_question_holds_drivers_far_from_all(travel, monkeypatch):
+    whole = approaches(FREE, PICKUPS, 1000, Dispatch(), travel)
+    monkeypatch.setattr(dispatch, "PICKUPS_AT_ONCE", 2)
+    travel.asked.clear()
+    assert approaches(FREE, PICKUPS, 1000, Dispatch(), travel) == whole
+    assert all(targets <= 2 for _, targets in travel.asked)
+    assert max(sources for sources, _ in travel.asked) < len(FREE) / 2
+
+
+def test_who_cannot_get_there_is_left_out(travel):
+    found = approaches([a_free(1, 0, vehicle="walker"), a_free(2, 500)], {1: at_place((0, 0))}, 900, Dispatch(), travel)
+    assert [way.driver.id for way in found[1]] == [2]
