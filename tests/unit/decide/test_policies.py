@@ -7,6 +7,7 @@ nothing to do.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,6 +77,7 @@ class Town:
 
     def write(self, changes: Any) -> None:
         self.seen.update(change.event for change in changes)
+        assert all(re.fullmatch("[A-Z]+(_[A-Z]+)*", change.reason) for change in changes), "the trail keeps words"
         self.tables = apply(self.tables, changes)
 
 
