@@ -1,0 +1,78 @@
+"""A refused act leaves a line in either store: who asked for what, which state that met, and the rule that refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import act
+from dispatchkit.kernel.feature import Event
+from dispatchkit.store.memory import MemoryStore
+from tests import databases
+from tests.contract.both import Either
+
+COLUMNS = ("actor", "event", "root", "root_id", "offer_id", "was", "code")
+
+
+def lines(store: Either) -> list[tuple[Any, ...]]:
+    """Return the recorded refusals by COLUMNS, in order."""
+    if isinstance(store, MemoryStore):
+        rows = [r | {"root": r["root"][0], "root_id": r["root"][1]} for r in store.refusals]
+        return [tuple(r[name] for name in COLUMNS) for r in rows]
+    with store.engine.connect() as on:
+        return [tuple(r) for r in on.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM dk.refusals ORDER BY id")]
+
+
+def first(table: str, **columns: Any) -> dict[str, Any]:
+    return databases.city_frames()[table].filter(**columns).sort("id").row(0, named=True)
+
+
+def told(case: str) -> tuple[Event, tuple[Any, ...]]:
+    """Return an event that is refused, and the line it leaves."""
+    done, taken = first("deliveries", state="DELIVERED")["id"], first("driver_offers", state="ACCEPTED")
+    off, nobody = first("drivers", duty="OFF_DUTY")["id"], 999_999_999
+    offer, driver, delivery = taken["id"], taken["driver_id"], taken["delivery_id"]
+    away = {"to": None, "reason": "FLAT_TYRE"}
+    cases = {
+        "an offer that is not there": (
+            Event(name="accept", actor="driver:1", offer_id=nobody, driver_id=1),
+            ("driver:1", "accept", "delivery", 0, nobody, None, "NOT_FOUND"),
+        ),
+        "an offer that was accepted": (
+            Event(name="decline", actor="driver:0", offer_id=offer, driver_id=driver),
+            ("driver:0", "decline", "delivery", delivery, offer, "ACCEPTED", "ILLEGAL_TRANSITION"),
+        ),
+        "a delivery that has ended": (
+            Event(name="reassign", actor="ops", delivery_id=done, args=away),
+            ("ops", "reassign", "delivery", done, None, "DELIVERED", "ILLEGAL_TRANSITION"),
+        ),
+        "a delivery that is not there": (
+            Event(name="reassign", actor="ops", delivery_id=nobody, args=away),
+            ("ops", "reassign", "delivery", nobody, None, None, "NOT_FOUND"),
+        ),
+        "a driver at home": (
+            Event(name="break", actor="driver:0", driver_id=off),
+            ("driver:0", "break", "driver", off, None, "OFF_DUTY", "ILLEGAL_TRANSITION"),
+        ),
+    }
+    return cases[case]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "an offer that is not there",
+        "an offer that was accepted",
+        "a delivery that has ended",
+        "a delivery that is not there",
+        "a driver at home",
+    ],
+)
+def test_a_refusal_says_who_asked_what_of_which_state_and_which_rule_said_no(store, case):
+    event, line = told(case)
+    dry = act(store, catalog.settings(), event, dry_run=True)
+    assert (dry.answer.refused, lines(store)) == (True, [])
+    assert act(store, catalog.settings(), event).answer.code == line[-1]
+    assert lines(store) == [line]
