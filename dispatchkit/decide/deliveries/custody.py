@@ -24,10 +24,8 @@ def picked_up_by_another(scene: Scene) -> Answer:
     and a person has to look: a ticket, once. To anybody else the delivery is as good as missing.
     """
     driver = scene.driver(scene.event.driver_id)
-    if driver is None or not scene.had_it(driver):
-        return refused("NOT_FOUND")
-    if scene.delivery.state == "CANCELLED":
-        return closed(scene.delivery)
+    if driver is None or not scene.had_it(driver) or scene.delivery.state == "CANCELLED":
+        return scene.not_his()
     slot = scene.free_slot(driver)
     if scene.delivery.state in OPEN and slot is not None:
         return _restore(scene, driver, slot)

@@ -112,6 +112,12 @@ class Scene:
         accepted = (o.driver_id for o in rows(self.frames["offers"], Offer) if o.state == "ACCEPTED")
         return driver.id in accepted or any(who == driver.id and at is not None for who, at in released)
 
+    def not_his(self) -> Answer:
+        """Return the refusal for a driver who has not got the delivery; who once had it learns that it is cancelled."""
+        driver = self.driver(self.event.driver_id)
+        told = driver is not None and self.delivery.state == "CANCELLED" and self.had_it(driver)
+        return refused("DELIVERY_CANCELLED" if told else "NOT_FOUND")
+
 
 def refused(code: str) -> Answer:
     """Return a refusal by name, which changes nothing."""

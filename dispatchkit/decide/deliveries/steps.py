@@ -33,7 +33,7 @@ def step(scene: Scene) -> Answer:
     delivery, told_by = scene.delivery, scene.event.driver_id
     to, column, _ = STEPS[scene.event.name]
     if told_by and told_by != delivery.driver_id:
-        return picked_up_by_another(scene) if to == "PICKED_UP" else refused("NOT_FOUND")
+        return picked_up_by_another(scene) if to == "PICKED_UP" else scene.not_his()
     if delivery.driver_id is None:
         return closed(delivery)
     if delivery.state == to or (column not in (None, "ended_at") and getattr(delivery, str(column)) is not None):

@@ -79,9 +79,11 @@ def test_who_never_had_it_learns_nothing():
     assert tell(doubted, "pickup", driver=7).code == "NOT_FOUND", "a suspicion is no release"
 
 
-def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so():
-    tables = city(a_job("CANCELLED", episode=2), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7))
-    assert tell(tables, "pickup", driver=7) == Answer("DELIVERY_CANCELLED", (), refused=True)
+@pytest.mark.parametrize("act", ["start", "arrive-pickup", "pickup"])
+def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so(act):
+    tables = city(a_job("CANCELLED", episode=2), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7), a_driver(8))
+    assert tell(tables, act, driver=7) == Answer("DELIVERY_CANCELLED", (), refused=True)
+    assert tell(tables, act, driver=8) == Answer("NOT_FOUND", (), refused=True)
 
 
 def rescued(**driver: Any) -> Tables:
