@@ -33,7 +33,7 @@ def why_not(
     said |= {"delivery_id": delivery_id, "driver_id": driver_id}
     delivery = next((d for d in rows(frames["deliveries"], Sought) if d.id == delivery_id), None)
     if delivery is None:
-        return said | {"rule": "NOT_SEEKING", "relax": "only a delivery without a driver asks for one"}
+        return said | {"rule": "NOT_SEEKING", "relax": "it has a driver, it is over, or its search is not due"}
     made = plan(frames, params, now, travel)
     choice = next((c for c in made.choices if c.seeker.delivery.id == delivery_id), None)
     if choice is None:
