@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatchkit.decide.escalation.model import Params
+from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.feature import Frames

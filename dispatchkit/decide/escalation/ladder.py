@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.decide.escalation.model import TOP, Episode, Params, Sought
+from dispatchkit.decide.escalation.model import Episode, Sought
+from dispatchkit.decide.escalation.params import TOP, Params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from dispatchkit.decide.escalation.ladder import Step
-from dispatchkit.decide.escalation.model import TOP, Episode, Job, Params, Ticket
+from dispatchkit.decide.escalation.model import Episode, Job, Ticket
 from dispatchkit.decide.escalation.notices import climb, close
+from dispatchkit.decide.escalation.params import TOP, Params
 from dispatchkit.decide.escalation.sight import causes_of
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Answer, Event, Frames

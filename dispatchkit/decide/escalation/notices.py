@@ -7,17 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from dispatchkit.decide.escalation.ladder import Search, Step
-from dispatchkit.decide.escalation.model import (
-    CALLS,
-    OPS,
-    TICKET,
-    Episode,
-    Job,
-    Kept,
-    Offer,
-    Params,
-    Ticket,
-)
+from dispatchkit.decide.escalation.model import Episode, Job, Kept, Offer, Ticket
+from dispatchkit.decide.escalation.params import CALLS, OPS, TICKET, Params
 from dispatchkit.kernel.cause import CAUSES
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.group import Group, Values

@@ -10,8 +10,9 @@ from typing import Any
 
 from dispatchkit.decide.escalation.ladder import Search, steps
 from dispatchkit.decide.escalation.manual import respond
-from dispatchkit.decide.escalation.model import CALLS, READS, Kept, Offer, Params
+from dispatchkit.decide.escalation.model import READS, Kept, Offer
 from dispatchkit.decide.escalation.notices import climb, close, give_up, remind, reminds, settled
+from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.feature import Feature, Frames, Travel

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from dispatchkit.decide.escalation.ladder import Search, Slack, Step, clocks
-from dispatchkit.decide.escalation.model import TOP, Episode, Offer, Params, Sought
+from dispatchkit.decide.escalation.model import Episode, Offer, Sought
+from dispatchkit.decide.escalation.params import TOP, Params
 from dispatchkit.kernel.cause import UNTAKEN, root_cause
 from dispatchkit.kernel.dispatch import Approach, Driver, Free, Ping, approaches, free_drivers, legs
 from dispatchkit.kernel.feature import Frames, Travel

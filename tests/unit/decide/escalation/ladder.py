@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.decide.escalation.model import Params
+from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide, explain
 from dispatchkit.kernel.change import Change
 from dispatchkit.streets.straight import StraightLine

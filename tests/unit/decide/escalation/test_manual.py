@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.decide.escalation.manual import respond
-from dispatchkit.decide.escalation.model import Params
+from dispatchkit.decide.escalation.params import Params
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Answer, Event
 from tests.builders import NOW, Tables, a_case, a_delivery, an_episode, an_offer, city, minutes

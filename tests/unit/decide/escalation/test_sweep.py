@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dispatchkit.decide.escalation.model import Params
+from dispatchkit.decide.escalation.params import Params
 from dispatchkit.kernel.errors import BadConfig
 from tests.builders import NOW, Row, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import apply
@@ -151,7 +151,7 @@ def test_a_search_climbs_with_its_attempts_at_the_end_of_the_round_that_counts()
 def test_rounds_of_an_earlier_search_count_for_nothing():
     again = [*a_delivery(1, episode=2, attempt=0), *asked(9, 8, 7, 6, 5)]
     assert run(promised(city(again), FAR_OFF)) == []
-    before = asked(9, 8, 7)
+    before = asked(9, 8, 7, 6, 5)
     now = [Row(r.table, r.values | {"episode": 2, "id": r.values["id"] + 10}) for r in asked(1.5, 1.2, 0.9)]
     town = promised(city(a_delivery(1, episode=2, attempt=3), before, now), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 0.9, True)]
