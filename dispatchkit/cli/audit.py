@@ -56,6 +56,9 @@ def show(
             out.table(list(images[0]), [[image.get(key) for key in images[0]] for image in images], title=table)
     else:
         out.table(("at", "row", "version", "changed", "by", "run", "reason"), _rows(found), title=found.subject)
+        if found.refusals:
+            rows = [(rfc3339(r["at"]), *list(r.values())[1:]) for r in found.refusals]
+            out.table(list(found.refusals[0]), rows, title="refused")
     for fault in found.broken:
         raise BadData(f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}", code="DK-AUD")
 
@@ -221,6 +224,7 @@ def _document(found: Shown) -> dict[str, Any]:
         for step in found.steps
     ]
     document: dict[str, Any] = {"subject": found.subject, "steps": steps, "runs": found.runs}
+    document["refusals"] = found.refusals
     document["broken"] = [vars(fault) for fault in found.broken]
     if found.state is not None:
         document["state"] = found.state

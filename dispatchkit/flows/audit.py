@@ -28,13 +28,14 @@ SUFFIXES = (".parquet", ".csv", ".json")
 
 @dataclass(frozen=True)
 class Shown:
-    """One chain: its steps, the rows as they stood at an instant if one was asked for, its runs and broken links."""
+    """One chain: its steps, its rows at an instant if one was asked for, its runs, what was refused, broken links."""
 
     subject: str
     steps: Sequence[Step]
     state: Mapping[str, Sequence[Image]] | None
     runs: Sequence[Mapping[str, Any]]
     decisions: Mapping[int, str]
+    refusals: Sequence[Mapping[str, Any]]
     broken: Sequence[audit.Fault]
 
 
@@ -85,14 +86,14 @@ def show(
     is off, Refused if there is no such chain.
     """
     _permit(settings.flag(FLAG), abs(chain))
-    rows, runs, broken = audit.chain(store.engine, chain, "show")
-    if not rows:
+    found = audit.chain(store.engine, chain)
+    if not found.events:
         raise Refused(f"the trail knows no {subject(chain)}")
     bodies = retention.bodies(files, chain) if files else {}
-    decisions = {row["seq"]: row.pop("decision_id") for row in rows}
-    events = [Event(**row | bodies.get(row["seq"], {})) for row in rows]
+    decisions = {row["seq"]: row.pop("decision_id") for row in found.events}
+    events = [Event(**row | bodies.get(row["seq"], {})) for row in found.events]
     state = state_at(events, at) if at else None
-    return Shown(subject(chain), timeline(events), state, runs, decisions, broken)
+    return Shown(subject(chain), timeline(events), state, found.runs, decisions, found.refusals, found.broken)
 
 
 def verify(store: PostgresStore, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
@@ -157,7 +158,7 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     if not isinstance(store, PostgresStore):  # in memory there is no trail
         return {"sealed": 0, "waiting": 0}
     waiting, made_at = audit.unsealed(store.engine)
-    due = made_at is None or now - made_at >= settings.params("audit", Params).seal
+    due = made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal  # --now may lie anywhere
     if not (waiting and due):
         return {"sealed": 0, "waiting": waiting}
     if not dry_run:

@@ -49,6 +49,16 @@ class Verified:
     faults: tuple[Fault, ...]
 
 
+@dataclass(frozen=True)
+class Chain:
+    """What the database holds of one chain, row by row."""
+
+    events: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    refusals: list[dict[str, Any]]
+    broken: list[Fault]
+
+
 @cache
 def _named() -> Mapping[str, str]:
     return parse(Path(__file__).with_name("audit.sql").read_text("utf-8"))
@@ -87,27 +97,32 @@ def _first(on: Connection, name: str, chain: int | None = None) -> list[Fault]:
     return [Fault(*row) for row in rows]
 
 
-def chain(made: Engine, id_: int, what: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Fault]]:
-    """Return a chain's events, the runs named in them with their decisions, and its broken links.
+def chain(made: Engine, id_: int) -> Chain:
+    """Return a chain's events with their decisions, the runs named in them, what was refused, and broken links.
 
     id_: a delivery's id, or a driver's with a minus sign. Who read it is on record before anything is read.
     """
     with connection(made, role="dk_verify") as on:
         with on.begin():
-            on.execute(query("note_reading"), {"what": what, "chain": id_})
+            on.execute(query("note_reading"), {"what": "show", "chain": id_})
         with on.begin():
             on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
-            events = [dict(row) for row in on.execute(query("chain"), {"chain": id_}).mappings()]
+            events = _dicts(on, "chain", {"chain": id_})
             named = sorted({event["run_id"] for event in events if event["run_id"]})
-            runs = [dict(row) for row in on.execute(query("runs"), {"runs": named}).mappings()]
+            runs = _dicts(on, "runs", {"runs": named})
             rows = sorted({event["row_id"] for event in events})
-            decided = on.execute(query("decisions"), {"runs": named, "rows": rows}).mappings()
+            decided = _dicts(on, "decisions", {"runs": named, "rows": rows})
             ids = {(ENTITIES[row["entity"]], row["row_id"], row["row_version"]): row["decision_id"] for row in decided}
-            broken = _first(on, "links", id_)
+            root = {"root": "delivery" if id_ > 0 else "driver", "id": abs(id_)}
+            refusals, broken = _dicts(on, "refusals", root), _first(on, "links", id_)
     for event in events:
         event["decision_id"] = ids.get((event["tbl"], event["row_id"], event["row_version"]))
-    return events, runs, broken
+    return Chain(events, runs, refusals, broken)
+
+
+def _dicts(on: Connection, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [dict(row) for row in on.execute(query(name), values).mappings()]
 
 
 def clock(made: Engine, now: datetime | None = None) -> datetime:

@@ -97,6 +97,10 @@ WHERE run_id = ANY (CAST(:runs AS uuid[])) ORDER BY started_at, run_id
 SELECT k.entity, k.row_id, k.row_version + 1 AS row_version, encode(k.decision_id, 'hex') AS decision_id, k.event
 FROM dk.decisions k WHERE k.run_id = ANY (CAST(:runs AS uuid[])) AND k.outcome = 'APPLIED' AND k.row_id = ANY (:rows)
 
+-- name: refusals
+-- What was asked of a delivery or a driver and refused: nothing changed, so no chain tells it.
+SELECT at, actor, event, offer_id, was, code FROM dk.refusals WHERE root = :root AND root_id = :id ORDER BY id
+
 -- name: export
 -- The trail of a period for others: ids, states and instants, no text that a person wrote.
 SELECT e.at, CASE WHEN e.chain > 0 THEN e.chain END AS delivery_id, CASE WHEN e.chain < 0 THEN -e.chain END AS chain_driver_id, e.seq, e.tbl, e.row_id, e.row_version AS version,

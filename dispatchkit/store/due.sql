@@ -34,6 +34,11 @@ SELECT min(d.assigned_at) FROM dk.deliveries d WHERE d.active
 -- Events that no sender has been given yet.
 SELECT min(o.at) FROM dk.outbox o WHERE o.sent_at IS NULL AND NOT EXISTS (SELECT FROM dk.sendings s WHERE s.outbox_id = o.id)
 
+-- name: audit
+-- Events that no seal covers.
+SELECT min(e.at) FROM dk_aud.delivery_audit_logs e WHERE e.epoch = (SELECT n FROM dk_aud.epoch)
+  AND e.txid >= coalesce((SELECT hi FROM dk_aud.seal s WHERE s.epoch = e.epoch ORDER BY n DESC LIMIT 1), '0')
+
 -- name: last_ok
 -- The last finished run of each sweep, and the latest instant one reasoned at.
 SELECT sweep, max(finished_at) AS last_ok, max(as_of) AS last_as_of FROM dk.sweep_runs WHERE status = 'OK' GROUP BY sweep

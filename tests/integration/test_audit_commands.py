@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import audit, bundle, catalog, retention
+from dispatchkit.flows import anchor, audit, bundle, catalog, retention
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, TryLater
 from dispatchkit.store import audit as trail
+from dispatchkit.store import check
 from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
@@ -136,8 +138,6 @@ def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(cli
 
 
 def test_the_outside_file_is_appended_to_by_one_at_a_time(city, tmp_path):
-    from dispatchkit.flows import anchor
-
     with anchor.appending(tmp_path / "seals.txt"), pytest.raises(TryLater):
         audit.seal(PostgresStore(city), tmp_path / "seals.txt")
 
@@ -227,8 +227,6 @@ def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
     frame = pl.read_parquet(tmp_path / name)
     first = frame.row(0, named=True)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
-    from hashlib import sha256
-
     with city.begin() as on:
         on.exec_driver_sql("ALTER TABLE dk_aud.archive DISABLE TRIGGER USER")
         on.exec_driver_sql(
@@ -324,3 +322,49 @@ def test_a_missing_seal_file_is_said_to_be_missing(cli, city, tmp_path):
     with pytest.raises(BadData):
         (tmp_path / "seals.txt").write_text("no seal\n")
         audit.verify(PostgresStore(city), tmp_path / "seals.txt")
+
+
+def test_what_was_refused_is_shown_beside_what_happened(cli, city):
+    with city.connect() as on:
+        offer, delivery = on.exec_driver_sql(
+            "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id LIMIT 1"
+        ).one()
+    assert cli("act", "offer", "accept", offer, "--driver", 987654, db=city).exit == 3
+    told = json.loads(cli("--json", "audit", "show", delivery, db=city).stdout)
+    assert [(refusal["event"], refusal["code"]) for refusal in told["refusals"]] == [("accept", "NOT_FOUND")]
+    assert "NOT_FOUND" in cli("audit", "show", delivery, db=city).stdout
+
+
+def test_a_plain_login_needs_the_roles_that_the_readme_names(cli, city, tmp_path):
+    with city.begin() as on:
+        for login, roles in (("dk_test_keeper", "dk_verify, dk_privacy"), ("dk_test_clerk", "dk_app")):
+            on.exec_driver_sql(
+                f"DO $$ BEGIN CREATE ROLE {login} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;"
+                f"GRANT {roles} TO {login}"
+            )
+    keeper, clerk = (
+        databases.url(city).replace("//postgres@", f"//{login}@") for login in ("dk_test_keeper", "dk_test_clerk")
+    )
+    if keeper == databases.url(city):
+        pytest.skip("the given server's login is not `postgres`")
+    commands = [
+        ("audit", "seal", "--to", tmp_path / "seals.txt"),
+        ("audit", "verify", "--seals", tmp_path / "seals.txt"),
+        ("audit", "show", "--driver", 1),
+        ("audit", "prune", "--to", tmp_path),
+        ("data", "purge"),
+    ]
+    for words in commands:
+        ran = cli(*words, db=keeper)
+        assert ran.exit == 0, (words, ran.stderr)
+        ran = cli(*words, db=clerk)
+        assert (ran.exit, "may not become dk_" in ran.stderr) == (77, True), (words, ran.stderr)
+
+
+def test_a_trail_that_nobody_seals_is_a_finding(city):
+    """The job is part of `sweep all`; where it does not run, `db check` says since when events wait for a seal."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    waiting = {silence.sweep: silence.oldest_due for silence in check.silences(city, ["audit"], later)[1]}
+    assert waiting["audit"] == one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs")
+    trail.seal(city)
+    assert check.silences(city, ["audit"], later)[1][0].oldest_due is None
