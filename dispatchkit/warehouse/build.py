@@ -21,7 +21,7 @@ from dispatchkit.warehouse.csvtable import CsvTable
 from dispatchkit.warehouse.facts import rising
 from dispatchkit.warehouse.manifest import FileFacts, Manifest
 from dispatchkit.warehouse.parquet import ParquetTable
-from dispatchkit.warehouse.relations import retire
+from dispatchkit.warehouse.relations import gaps, retire
 
 MAX_QUARANTINE = 0.01
 _SQL = parse(Path(__file__).with_name("build.sql").read_text("utf-8"))
@@ -74,6 +74,7 @@ def build(
     con.execute(_SQL["fill"].format(table="quarantine"))
     con.unregister("batch")
     con.execute("COMMIT")
+    warnings += gaps(con)
     built = Built({table: _count(con, table) for table in TABLES}, quarantine, warnings)
     _adds_up(built, manifest)
     return built

@@ -13,6 +13,7 @@ from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import TABLES, refs
 from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, ORPHAN, ROW, nothing, quarantined
 
+NAMED = 5
 _SQL = parse(Path(__file__).with_name("relations.sql").read_text("utf-8"))
 
 
@@ -40,6 +41,16 @@ def retire(con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mappin
         text = f"delivery {twice[0]} episode {twice[1]} has two accepted offers: the source breaks I1"
         raise BadData(f"{files.get('driver_offers', 'driver_offers')}: {text}", code="DK-IN-042")
     return pl.concat(found)
+
+
+def gaps(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return a warning naming drivers whose duties leave time untold; no row is at fault, so none is set aside."""
+    found = con.sql(_SQL["gaps"]).fetchall()
+    if not found:
+        return []
+    drivers = ", ".join(str(driver) for driver, _, _ in found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+    number, hours = sum(n for _, n, _ in found), sum(h for _, _, h in found)
+    return [f"driver_availability_history: {number} gaps, {hours:.1f} h not told, in the duties of drivers {drivers}"]
 
 
 def _remove(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series:

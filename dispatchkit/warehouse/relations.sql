@@ -11,6 +11,13 @@ SELECT id FROM (
     FROM driver_availability_history)
 WHERE since < busy_until
 
+-- name: gaps
+-- Duties that begin later than the one before of the same driver ended: who, and how many hours are not told.
+SELECT driver_id, count(*) AS gaps, sum(epoch_us(since) - epoch_us(ended)) / 3.6e9 AS hours FROM (
+    SELECT driver_id, since, lag(until) OVER (PARTITION BY driver_id ORDER BY since, id) AS ended
+    FROM driver_availability_history)
+WHERE since > ended GROUP BY driver_id ORDER BY driver_id
+
 -- name: two_accepted
 -- The first episode with more than one accepted offer, which no source may hold.
 SELECT delivery_id, episode FROM driver_offers WHERE state = 'ACCEPTED'

@@ -376,6 +376,15 @@ def test_duties_that_overlap_are_set_aside_the_later_one(tmp_path: Path) -> None
     assert found.select("row", "code").rows() == [(2, "DK-IN-039"), (4, "DK-IN-039")]
 
 
+def test_time_that_no_duty_tells_of_is_warned_of_by_driver_and_sets_nothing_aside(tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    told = [duty(1, NOON - 5 * hour, NOON - 3 * hour), duty(2, NOON - 3 * hour, NOON - 2 * hour), duty(3, NOON, None)]
+    data = frames(1) | {"driver_availability_history": rows("driver_availability_history", *told)}
+    found = check(export(tmp_path / "x", data), now=NOW)
+    assert (found.rows["driver_availability_history"], found.quarantine.height) == (3, 0)
+    assert found.warnings == ["driver_availability_history: 1 gaps, 2.0 h not told, in the duties of drivers 1"]
+
+
 def test_two_accepted_offers_of_one_episode_refuse_the_source(tmp_path: Path) -> None:
     accepted = {"state": "ACCEPTED", "responded_at": NOON + timedelta(seconds=9)}
     data = frames(1) | {"driver_offers": rows("driver_offers", offer(1, **accepted), offer(2, **accepted))}
