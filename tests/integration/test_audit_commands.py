@@ -42,10 +42,10 @@ def a_changed_delivery(made) -> int:
     )
 
 
-def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(cli, city):
+def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(inside, city):
     done = swept(city)
     delivery = a_changed_delivery(city)
-    ran = cli("--json", "audit", "show", delivery, db=city)
+    ran = inside("--json", "audit", "show", delivery, db=city)
     assert ran.exit == 0, ran.stderr
     told = json.loads(ran.stdout)
     decided = {c.decision_id("offers").hex() for c in done.changes}
@@ -58,17 +58,17 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(cli, 
     assert told["broken"] == []
     changed = next(step for step in of_run if step["tbl"] == "deliveries")["changed"]["state"]
     assert changed["was"] != changed["is"]
-    text = cli("audit", "show", delivery, db=city).stdout
+    text = inside("audit", "show", delivery, db=city).stdout
     assert f"state {changed['was']} -> {changed['is']}" in text
 
 
-def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(cli, city):
-    ran = cli("--json", "audit", "show", "--driver", 1, db=city)
+def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, city):
+    ran = inside("--json", "audit", "show", "--driver", 1, db=city)
     assert ran.exit == 0, ran.stderr
     assert {step["tbl"] for step in json.loads(ran.stdout)["steps"]} >= {"drivers", "driver_availability_history"}
     assert one(city, "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 AND login <> ''") == 1
-    assert cli("audit", "show", 987654321, db=city).exit == 3
-    assert cli("audit", "show", db=city).exit == 2
+    assert inside("audit", "show", 987654321, db=city).exit == 3
+    assert inside("audit", "show", db=city).exit == 2
 
 
 def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
@@ -87,33 +87,33 @@ def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
     assert audit.show(PostgresStore(city), ALL, delivery, then - timedelta(days=400)).state == {}
 
 
-def test_while_the_flag_is_off_nobody_asks_but_all_is_written(cli, city, tmp_path):
+def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, city, tmp_path):
     (tmp_path / "off.toml").write_text("[flags.audit]\nenabled = false\n")
     for words in (("audit", "show", 1), ("audit", "export", "--to", "x.csv")):
-        ran = cli("--config", "off.toml", *words, db=city)
+        ran = inside("--config", "off.toml", *words, db=city)
         assert (ran.exit, "the trail itself goes on" in ran.stderr) == (77, True), ran.stderr
     before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
     assert swept(city).outcome.applied == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
-    assert cli("--config", "off.toml", "audit", "verify", db=city).exit == 0
+    assert inside("--config", "off.toml", "audit", "verify", db=city).exit == 0
     with pytest.raises(NotPermitted):
         audit.show(PostgresStore(city), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
 
 
-def test_seals_go_to_the_outside_file_once_each_and_every_one(cli, city, tmp_path):
+def test_seals_go_to_the_outside_file_once_each_and_every_one(inside, city, tmp_path):
     file = tmp_path / "seals.txt"
-    assert cli("audit", "seal", "--to", file, "--dry-run", db=city).exit == 0
+    assert inside("audit", "seal", "--to", file, "--dry-run", db=city).exit == 0
     assert not file.exists()
     assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
-    assert cli("audit", "seal", "--to", file, db=city).exit == 0
+    assert inside("audit", "seal", "--to", file, db=city).exit == 0
     swept(city)
     trail.seal(city)  # made by the job: the file gets it with the next
     swept(city, "reassignment")
     for _ in range(2):
-        assert cli("audit", "seal", "--to", file, db=city).exit == 0
+        assert inside("audit", "seal", "--to", file, db=city).exit == 0
     assert file.read_text().splitlines() == trail.seal_lines(city)
     assert len(trail.seal_lines(city)) == 3
     assert file.stat().st_mode & 0o777 == 0o600
-    ran = cli("audit", "verify", "--seals", file, db=city)
+    ran = inside("audit", "verify", "--seals", file, db=city)
     assert (ran.exit, "outside lines\t3" in ran.stdout) == (0, True), ran.stderr
 
 
@@ -127,11 +127,11 @@ def test_a_line_that_a_crash_cut_short_is_completed(city, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1 1 5 " + "0" * 64 + "\n", "1 7 5 " + "0" * 64, "hello\n"])
-def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(cli, city, tmp_path, text):
+def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(inside, city, tmp_path, text):
     file = tmp_path / "seals.txt"
     file.write_text(text)
     for more in ((), ("--dry-run",)):
-        ran = cli("audit", "seal", "--to", file, *more, db=city)
+        ran = inside("audit", "seal", "--to", file, *more, db=city)
         assert ran.exit == (0 if more and not text.endswith("\n") else 65), ran.stderr
     assert file.read_text() == text
     assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
@@ -142,7 +142,7 @@ def test_the_outside_file_is_appended_to_by_one_at_a_time(city, tmp_path):
         audit.seal(PostgresStore(city), tmp_path / "seals.txt")
 
 
-def test_the_job_seals_when_the_last_seal_is_old_enough(cli, city):
+def test_the_job_seals_when_the_last_seal_is_old_enough(inside, city):
     store, settings = PostgresStore(city), catalog.settings()
     first = sweep(store, settings, "audit", Options())
     assert first.done["sealed"] == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
@@ -166,25 +166,25 @@ def worked(made) -> None:
     trail.seal(made)
 
 
-def test_pruned_bodies_stand_in_archives_and_all_still_verifies(cli, city, tmp_path):
+def test_pruned_bodies_stand_in_archives_and_all_still_verifies(inside, city, tmp_path):
     worked(city)
     logs, _ = counts(city)
     rows = one(city, "SELECT count(DISTINCT (tbl, row_id)) FROM dk_aud.delivery_audit_logs")
     words = ("audit", "prune", "--before", rfc3339(SOON), "--to", tmp_path)
-    dry = cli("--json", *words, "--dry-run", db=city)
+    dry = inside("--json", *words, "--dry-run", db=city)
     assert json.loads(dry.stdout)["events"] == logs - rows > 0
     assert list(tmp_path.glob("*.parquet")) == []
-    assert cli(*words, "--max-changes", 1, db=city).exit == 3
-    done = cli("--json", *words, db=city)
+    assert inside(*words, "--max-changes", 1, db=city).exit == 3
+    done = inside("--json", *words, db=city)
     assert done.exit == 0, done.stderr
     assert counts(city) == (rows, logs - rows)
     files = json.loads(done.stdout)["files"]
     assert [path.name for path in tmp_path.glob("*.parquet")] == files
-    ran = cli("--json", "audit", "verify", "--archive", tmp_path, db=city)
+    ran = inside("--json", "audit", "verify", "--archive", tmp_path, db=city)
     assert ran.exit == 0, ran.stderr
     assert json.loads(ran.stdout)["events"] == logs
     assert [(f.name, n) for f, n in offenders(city) if n] == []
-    assert json.loads(cli("--json", *words, db=city).stdout)["events"] == 0
+    assert json.loads(inside("--json", *words, db=city).stdout)["events"] == 0
 
 
 def test_what_was_pruned_is_shown_from_its_archive(city, tmp_path):
@@ -207,16 +207,17 @@ def test_unsealed_events_and_young_ones_stay(city, tmp_path):
     assert retention.prune(PostgresStore(city), SOON, tmp_path).events > 0
 
 
-def test_an_archive_that_was_altered_or_swapped_is_found(cli, city, tmp_path):
+def test_an_archive_that_was_altered_or_swapped_is_found(inside, city, tmp_path):
     worked(city)
     name = retention.prune(PostgresStore(city), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
-    ran = cli("audit", "verify", "--archive", tmp_path / name, db=city)
+    ran = inside("audit", "verify", "--archive", tmp_path / name, db=city)
     assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), ran.stderr
     frame.head(1).write_parquet(tmp_path / "audit-other.parquet")
     assert (
-        "knows no such archive" in cli("audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=city).stderr
+        "knows no such archive"
+        in inside("audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=city).stderr
     )
 
 
@@ -239,13 +240,13 @@ def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
-def test_an_export_holds_ids_and_states_and_no_text_of_a_person(cli, city, tmp_path, suffix):
+def test_an_export_holds_ids_and_states_and_no_text_of_a_person(inside, city, tmp_path, suffix):
     swept(city)
     with city.begin() as on:
         on.exec_driver_sql("SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)")
         on.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
     file = tmp_path / f"trail.{suffix}"
-    ran = cli("--json", "audit", "export", "--to", file, db=city)
+    ran = inside("--json", "audit", "export", "--to", file, db=city)
     assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(city)[0]), ran.stderr
     read: dict[str, Callable[[Path], pl.DataFrame]] = {
         "parquet": pl.read_parquet,
@@ -256,8 +257,8 @@ def test_an_export_holds_ids_and_states_and_no_text_of_a_person(cli, city, tmp_p
     assert frame.height == counts(city)[0]
     assert {"offers", "ops"} <= set(frame["by"])
     assert "canary" not in frame.write_csv()
-    assert cli("audit", "export", "--to", file, db=city).exit == 73
-    assert cli("audit", "export", "--to", tmp_path / "trail.xlsx", db=city).exit == 2
+    assert inside("audit", "export", "--to", file, db=city).exit == 73
+    assert inside("audit", "export", "--to", tmp_path / "trail.xlsx", db=city).exit == 2
     assert one(city, "SELECT count(*) FROM dk_aud.readings WHERE what = 'export'") == 1
 
 
@@ -286,23 +287,23 @@ def test_a_run_is_decided_once_more_to_the_same_bytes(city, tmp_path, name):
         assert set(applied.scalars()) == ids
 
 
-def test_a_bundle_that_was_altered_is_found_and_the_difference_named(cli, city, tmp_path):
+def test_a_bundle_that_was_altered_is_found_and_the_difference_named(inside, city, tmp_path):
     done = swept(city, keep=tmp_path)
     folder = tmp_path / f"offers-{done.run_id}"
-    assert cli("audit", "replay", folder).exit == 0
+    assert inside("audit", "replay", folder).exit == 0
     lines = (folder / "changes.jsonl").read_text().splitlines()
     changed = json.loads(lines[0]) | {"reason": "BECAUSE"}
     (folder / "changes.jsonl").write_text("\n".join([json.dumps(changed), *lines[1:]]) + "\n")
-    ran = cli("audit", "replay", folder)
+    ran = inside("audit", "replay", folder)
     assert (ran.exit, "reason was 'BECAUSE'" in ran.stderr) == (65, True), ran.stderr
     told = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(told | {"inputs_sha256": "0" * 64}))
-    assert "not those that the run decided on" in cli("audit", "replay", folder).stderr
-    assert cli("audit", "replay", tmp_path / "nothing").exit == 66
+    assert "not those that the run decided on" in inside("audit", "replay", folder).stderr
+    assert inside("audit", "replay", tmp_path / "nothing").exit == 66
 
 
-def test_a_dry_run_keeps_no_bundle(cli, city, tmp_path):
-    assert cli("sweep", "offers", "--dry-run", "--keep", tmp_path, db=city).exit == 2
+def test_a_dry_run_keeps_no_bundle(inside, city, tmp_path):
+    assert inside("sweep", "offers", "--dry-run", "--keep", tmp_path, db=city).exit == 2
     assert list(Path(tmp_path).iterdir()) == []
 
 
@@ -317,25 +318,25 @@ def test_two_runs_do_not_prune_at_once(city, tmp_path):
     retention.prune(PostgresStore(city), SOON, tmp_path)
 
 
-def test_a_missing_seal_file_is_said_to_be_missing(cli, city, tmp_path):
-    assert cli("audit", "verify", "--seals", tmp_path / "none.txt", db=city).exit == 66
+def test_a_missing_seal_file_is_said_to_be_missing(inside, city, tmp_path):
+    assert inside("audit", "verify", "--seals", tmp_path / "none.txt", db=city).exit == 66
     with pytest.raises(BadData):
         (tmp_path / "seals.txt").write_text("no seal\n")
         audit.verify(PostgresStore(city), tmp_path / "seals.txt")
 
 
-def test_what_was_refused_is_shown_beside_what_happened(cli, city):
+def test_what_was_refused_is_shown_beside_what_happened(inside, city):
     with city.connect() as on:
         offer, delivery = on.exec_driver_sql(
             "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id LIMIT 1"
         ).one()
-    assert cli("act", "offer", "accept", offer, "--driver", 987654, db=city).exit == 3
-    told = json.loads(cli("--json", "audit", "show", delivery, db=city).stdout)
+    assert inside("act", "offer", "accept", offer, "--driver", 987654, db=city).exit == 3
+    told = json.loads(inside("--json", "audit", "show", delivery, db=city).stdout)
     assert [(refusal["event"], refusal["code"]) for refusal in told["refusals"]] == [("accept", "NOT_FOUND")]
-    assert "NOT_FOUND" in cli("audit", "show", delivery, db=city).stdout
+    assert "NOT_FOUND" in inside("audit", "show", delivery, db=city).stdout
 
 
-def test_a_plain_login_needs_the_roles_that_the_readme_names(cli, city, tmp_path):
+def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, city, tmp_path):
     with city.begin() as on:
         for login, roles in (("dk_test_keeper", "dk_verify, dk_privacy"), ("dk_test_clerk", "dk_app")):
             on.exec_driver_sql(
@@ -355,9 +356,9 @@ def test_a_plain_login_needs_the_roles_that_the_readme_names(cli, city, tmp_path
         ("data", "purge"),
     ]
     for words in commands:
-        ran = cli(*words, db=keeper)
+        ran = inside(*words, db=keeper)
         assert ran.exit == 0, (words, ran.stderr)
-        ran = cli(*words, db=clerk)
+        ran = inside(*words, db=clerk)
         assert (ran.exit, "may not become dk_" in ran.stderr) == (77, True), (words, ran.stderr)
 
 

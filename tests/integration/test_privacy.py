@@ -65,7 +65,7 @@ def plant(made, kind: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["customer", "driver"])
-def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(cli, city, kind):
+def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(inside, city, kind):
     for name in catalog.FEATURES:
         sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), name, Options())
     id_ = plant(city, kind)
@@ -74,16 +74,16 @@ def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(cli, cit
     assert all(wherever(city, value) == ["dk_pii.subject"] for value in NAMES.values())
     salt = one(city, "SELECT encode(salt, 'hex') FROM dk_pii.subject")
     before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
-    dry = cli("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=city)
+    dry = inside("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=city)
     assert wherever(city, str(LAT)) == [held]
-    done = cli("--json", "data", "erase", f"{kind}:{id_}", db=city)
+    done = inside("--json", "data", "erase", f"{kind}:{id_}", db=city)
     assert done.exit == 0, done.stderr
     assert json.loads(done.stdout)["erased"] == json.loads(dry.stdout)["erased"]
     assert min(json.loads(done.stdout)["erased"][f"{kind}:{id_}"].values()) > 0
     for value in (str(LAT), salt, *NAMES.values()):
         assert wherever(city, value) == [], value
     assert one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
-    assert cli("audit", "verify", db=city).exit == 0
+    assert inside("audit", "verify", db=city).exit == 0
     assert one(city, "SELECT count(*) FROM dk_aud.erasures WHERE (kind, subject) = (%s, %s)", kind, id_) == 1
 
 
@@ -141,7 +141,7 @@ def test_a_person_is_a_customer_or_a_driver_by_id(told):
         privacy.person(told)
 
 
-def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(cli, city):
+def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(inside, city):
     sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
     with city.begin() as on:
         on.exec_driver_sql("UPDATE dk.outbox SET sent_at = at WHERE mod(id, 2) = 0")
@@ -151,13 +151,13 @@ def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(cli, city):
     limit = rfc3339(at)
     young = one(city, "SELECT count(*) FROM dk.driver_locations WHERE at >= %s", at - timedelta(days=30))
     old = one(city, "SELECT count(*) FROM dk.driver_locations") - young
-    dry = json.loads(cli("--json", "data", "purge", "--now", limit, "--dry-run", db=city).stdout)
+    dry = json.loads(inside("--json", "data", "purge", "--now", limit, "--dry-run", db=city).stdout)
     assert dry == {"dry_run": True, "pings": old, "payloads": 0, "extracts": 0}
-    done = cli("--json", "data", "purge", "--now", rfc3339(LATER), db=city)
+    done = inside("--json", "data", "purge", "--now", rfc3339(LATER), db=city)
     assert json.loads(done.stdout) == {"dry_run": False, "pings": old + young, "payloads": sent, "extracts": 0}
     assert one(city, "SELECT count(*) FROM dk.outbox") == kept
     assert one(city, "SELECT count(*) FROM dk.outbox WHERE payload = '{}'") == sent
-    assert cli("data", "purge", "--now", rfc3339(LATER), db=city).stdout.split() == [
+    assert inside("data", "purge", "--now", rfc3339(LATER), db=city).stdout.split() == [
         *("what", "gone", "pings", "0", "payloads", "0", "extracts", "0")
     ]
 

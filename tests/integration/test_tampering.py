@@ -289,7 +289,7 @@ def test_a_function_that_lies_is_not_asked(world, monkeypatch):
     assert {fault.fault for fault in found.found.faults} == {"hash"}
 
 
-def test_the_command_says_so_in_one_line_and_exits_65(cli, world):
+def test_the_command_says_so_in_one_line_and_exits_65(inside, world):
     with databases.fresh("city", sound=False) as made:
         work(made, "offers")
         with made.begin() as on:
@@ -298,9 +298,9 @@ def test_the_command_says_so_in_one_line_and_exits_65(cli, world):
             driver.execute(TRIGGERS_OFF)
             on.exec_driver_sql(f"UPDATE {LOGS} SET reason = 'x' WHERE {LAST}")
             delivery = on.exec_driver_sql(f"SELECT {ONE}").scalar_one()
-        ran = cli("audit", "verify", db=made)
+        ran = inside("audit", "verify", db=made)
         assert ran.exit == 65
         assert ran.stderr.count("\n") == 1
         assert f"hash: 1, first delivery {delivery}, " in ran.stderr
-        shown = cli("audit", "show", delivery, db=made)
+        shown = inside("audit", "show", delivery, db=made)
         assert (shown.exit, f"the chain of delivery {delivery} is broken: hash" in shown.stderr) == (65, True)
