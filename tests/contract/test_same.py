@@ -101,7 +101,7 @@ def test_acts_answer_and_leave_the_same(pair, settings):
         sweep(store, settings, "offers", Options())
     pending = table(memory, "driver_offers").filter(pl.col("state") == "PENDING").sort("id")
     assigned = databases.city_frames()["deliveries"].filter(pl.col("state") == "ASSIGNED").sort("id")
-    offer, other = pending.row(0, named=True), pending.row(1, named=True)
+    offer, other, third = (pending.row(n, named=True) for n in range(3))
     asked = [
         Event(name="accept", actor="driver:1", offer_id=offer["id"], driver_id=offer["driver_id"]),
         Event(name="accept", actor="driver:1", offer_id=offer["id"], driver_id=offer["driver_id"]),
@@ -116,6 +116,11 @@ def test_acts_answer_and_leave_the_same(pair, settings):
         ),
         Event(name="reassign", actor="ops", delivery_id=assigned["id"][0], args={"to": None, "reason": "test"}),
         Event(name="reassign", actor="ops", delivery_id=GONE, args={"to": None, "reason": "test"}),
+        *(
+            Event(name=name, actor="driver:3", driver_id=third["driver_id"])
+            for name in ("break", "resume", "end-shift")
+        ),
+        Event(name="reinstate", actor="ops", driver_id=third["driver_id"] + GONE),
     ]
     codes = []
     for event in asked:

@@ -1,0 +1,81 @@
+"""A driver who leaves while he is asked, accepts and is swept: whatever comes first, the rest is answered by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+from sqlalchemy import Engine
+
+from dispatchkit.flows import catalog
+from dispatchkit.flows.act import act
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.errors import TryLater
+from dispatchkit.kernel.feature import Event
+from dispatchkit.store import intake
+from dispatchkit.store.postgres import PostgresStore
+from tests import tally
+from tests.builders import NOW, Row, a_delivery, a_driver, a_duty, an_offer, city, minutes
+
+DRIVERS = 24
+THEN = NOW + timedelta(seconds=5)
+ENDED = """SELECT o.state, d.state, r.duty, count(*) FROM dk.drivers r JOIN dk.driver_offers o ON o.driver_id = r.id
+JOIN dk.deliveries d ON d.id = o.delivery_id GROUP BY 1, 2, 3 ORDER BY 1"""
+UNMET = """SELECT count(*) FROM (SELECT since, lag(until) OVER (PARTITION BY driver_id ORDER BY since) AS ended
+FROM dk.driver_availability_history) x WHERE since <> ended"""
+
+
+def rows() -> list[Row]:
+    """Each driver is asked about a delivery of his own; every other one's shift is over this very minute."""
+    found: list[Row] = []
+    for id in range(1, DRIVERS + 1):
+        found += [*a_driver(id, shift_end=NOW if id % 2 else None), *a_duty(id, began=minutes(30))]
+        found += [*a_delivery(id, state="OFFERING"), *an_offer(id, delivery=id, driver=id)]
+    return found
+
+
+def told(made: Engine, query: str) -> list[tuple[object, ...]]:
+    with made.connect() as on:
+        return [tuple(row) for row in on.exec_driver_sql(query)]
+
+
+def test_who_accepts_leaves_and_is_swept_at_once_ends_in_one_sound_state(database):
+    intake.insert(database, city(rows()))
+    settings, together = catalog.settings(), Barrier(4)
+
+    def client(what: str) -> Counter[str]:
+        store, codes = PostgresStore(database, now=THEN), Counter[str]()
+        for driver in range(1, DRIVERS + 1):
+            together.wait(60)
+            codes[answer(store, what, driver)] += 1
+        return codes
+
+    def answer(store: PostgresStore, what: str, driver: int) -> str:
+        while True:
+            try:
+                if what == "sweep":
+                    outcome = sweep(store, settings, "availability", Options()).outcome
+                    return "POISON" if outcome.poison else "SWEPT"
+                offer = driver if what == "accept" else None
+                return act(
+                    store, settings, Event(name=what, actor="test", driver_id=driver, offer_id=offer)
+                ).answer.code
+            except TryLater:
+                continue
+
+    with ThreadPoolExecutor(4) as pool:
+        accepts, breaks, ends, sweeps = pool.map(client, ("accept", "break", "end-shift", "sweep"))
+    tally.count("drivers who accept, leave and are swept at once", DRIVERS)
+    assert set(accepts) <= {"OK", "OFFER_REVOKED"}
+    assert set(breaks) <= {"OK", "OK_PENDING", "OK_REPLAY", "ILLEGAL_TRANSITION"}
+    assert set(ends) <= {"OK", "OK_PENDING", "OK_REPLAY"}
+    assert sweeps == {"SWEPT": DRIVERS}
+    ended = told(database, ENDED)
+    assert {row[:3] for row in ended} <= {
+        ("ACCEPTED", "ASSIGNED", "ENDING_SHIFT"),
+        ("REVOKED", "UNASSIGNED", "OFF_DUTY"),
+    }
+    assert sum(int(str(row[3])) for row in ended if row[0] == "ACCEPTED") == accepts["OK"]
+    assert told(database, UNMET) == [(0,)]
