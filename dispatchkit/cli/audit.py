@@ -85,6 +85,8 @@ def verify(
         out.document({**counts, "faults": faults, "findings": found.findings, "archives unread": list(found.unread)})
     else:
         out.table(("what", "count"), list(counts.items()))
+    if found.archives.strange:
+        out.note(ctx, f"{', '.join(found.archives.strange)}: of no archive of this database; its bodies never left")
     if found.unread:
         out.note(ctx, f"{len(found.unread)} archives were not given; their links were checked, their bodies not read")
     if found.findings:

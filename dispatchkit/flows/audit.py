@@ -46,9 +46,8 @@ class Verdict:
     found: audit.Verified
     lines: int
     contradicted: Sequence[str]
-    archives: Sequence[str]
+    archives: retention.Read
     unread: Sequence[str]
-    wrong: Sequence[str]
 
     @property
     def findings(self) -> list[str]:
@@ -58,7 +57,7 @@ class Verdict:
             count = f"{len(self.contradicted)} of {self.lines}"
             first = " ".join(self.contradicted[0].split()[:2])
             told.append(f"outside: {count} seals are not the database's, first {first}")
-        return told + [f"archive: {wrong}" for wrong in self.wrong]
+        return told + [f"archive: {wrong}" for wrong in self.archives.wrong]
 
 
 def place(fault: audit.Fault) -> str:
@@ -101,10 +100,9 @@ def verify(store: PostgresStore, seals: Path | None = None, files: Sequence[Path
     kept = anchor.read(seals) if seals else []  # first: what the database seals meanwhile is no contradiction
     found, held = audit.verify(store.engine)
     known = audit.archives(store.engine)
-    given, wrong = retention.verify(store, files, known)
-    return Verdict(
-        found, len(kept), anchor.contradictions(kept, held), given, sorted(set(known) - set(given)), tuple(wrong)
-    )
+    archives = retention.verify(store, files, known)
+    unread = sorted(set(known) - set(archives.given))
+    return Verdict(found, len(kept), anchor.contradictions(kept, held), archives, unread)
 
 
 def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:

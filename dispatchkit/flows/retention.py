@@ -38,6 +38,18 @@ class Pruned:
     files: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Read:
+    """Archives that were read, what is wrong with them, and files that are none of this database's archives.
+
+    Such a file is no fault: a prune that was killed leaves one, whose bodies never left the database.
+    """
+
+    given: tuple[str, ...]
+    wrong: tuple[str, ...]
+    strange: tuple[str, ...]
+
+
 def limit(store: PostgresStore, settings: Settings, name: str, now: datetime | None = None) -> datetime:
     """Return the instant before which [audit] `name` has passed, by --now or the database clock.
 
@@ -85,19 +97,20 @@ def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
     return path.name, told
 
 
-def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return the archives that were read, and what is wrong with them, one line each, the first bad row named."""
-    given, wrong = [], []
+def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]) -> Read:
+    """Return the archives that were read and what is wrong with them, the first bad row of each named."""
+    given, wrong, strange = [], [], []
     names = {told: name for name, told in known.items()}
     for path in _listed(files):
         name = names.get(digest(path)[1])
-        if name is None:
-            why = "not the file that was archived" if path.name in known else "the database knows no such archive"
-            wrong.append(f"{path.name}: {why}")
-            continue
-        given.append(name)
-        wrong += _misfits(path, audit.retired_links(store.engine, name))
-    return sorted(given), wrong
+        if name is not None:
+            given.append(name)
+            wrong += _misfits(path, audit.retired_links(store.engine, name))
+        elif path.name in known:
+            wrong.append(f"{path.name}: not the file that was archived")
+        else:
+            strange.append(path.name)
+    return Read(tuple(sorted(given)), tuple(wrong), tuple(strange))
 
 
 def _misfits(path: Path, links: pl.DataFrame) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import polars as pl
 import pytest
@@ -216,7 +219,7 @@ def test_an_archive_that_was_altered_or_swapped_is_found(inside, city, tmp_path)
     assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), ran.stderr
     frame.head(1).write_parquet(tmp_path / "audit-other.parquet")
     assert (
-        "knows no such archive"
+        "of no archive of this database"
         in inside("audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=city).stderr
     )
 
@@ -369,3 +372,33 @@ def test_a_trail_that_nobody_seals_is_a_finding(city):
     assert waiting["audit"] == one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs")
     trail.seal(city)
     assert check.silences(city, ["audit"], later)[1][0].oldest_due is None
+
+
+def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp_path):
+    """No moment exists at which an honest trail looks damaged: events, seals and archives meet in one snapshot."""
+    store, file, stop = PostgresStore(city), tmp_path / "seals.txt", Event()
+    swept(city)
+
+    def write() -> None:
+        while not stop.is_set():
+            with city.begin() as on:
+                on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1")
+
+    def keep_house() -> None:
+        while not stop.is_set():
+            audit.seal(store, file)
+            retention.prune(store, SOON, tmp_path)
+
+    with ThreadPoolExecutor(3) as pool:
+        at_work = [pool.submit(write), pool.submit(write), pool.submit(keep_house)]
+        try:
+            while not file.exists():
+                sleep(0.01)
+            found = [audit.verify(store, file, sorted(tmp_path.glob("*.parquet"))).findings for _ in range(6)]
+        finally:
+            stop.set()
+        for work in at_work:
+            work.result()
+    assert found == [[]] * 6
+    assert audit.verify(store, file, [tmp_path]).findings == []
+    assert counts(city)[1] > 0

@@ -243,7 +243,7 @@ def _inside(on):
 
 def test_a_trail_that_nobody_touched_verifies_whole(world, monkeypatch):
     found = verdict(world, monkeypatch)
-    assert (found.findings, found.lines, len(found.archives), found.unread) == ([], 2, 1, [])
+    assert (found.findings, found.lines, len(found.archives.given), found.unread) == ([], 2, 1, [])
 
 
 @pytest.mark.parametrize("how", DONE)
@@ -276,7 +276,7 @@ def test_a_consistent_rollback_is_found_by_its_seal(world, monkeypatch):
 
 def test_a_consistent_rollback_sealed_anew_is_found_by_the_outside_file_alone(world, monkeypatch):
     found = verdict(world, monkeypatch, rollback(world), RESEAL)
-    assert (found.found.faults, found.wrong) == ((), ())
+    assert (found.found.faults, found.archives.wrong) == ((), ())
     assert len(found.contradicted) == 1
     assert found.findings[0].startswith("outside: 1 of 2 seals are not the database's, first 1 2")
     tally.count("consistent rollbacks found by the outside file alone")
