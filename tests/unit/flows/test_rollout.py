@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from dispatchkit.config import Settings
@@ -12,9 +14,11 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.memory import MemoryStore
 from tests import databases
 
+LATER = databases.NOW + timedelta(minutes=40)  # by then every sweep has something to do for many
+
 
 def _swept(name: str, percent: float, *, enabled: bool = True):
-    store = MemoryStore(databases.city_frames(), databases.NOW)
+    store = MemoryStore(databases.city_frames(), LATER)
     flags = {name: {"enabled": enabled, "percent": percent}}
     return sweep(store, Settings({"flags": flags}), name, Options(dry_run=True))
 

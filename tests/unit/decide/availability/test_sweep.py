@@ -89,8 +89,7 @@ def test_where_nothing_tells_when_the_hands_became_empty_it_is_now():
 
 
 def test_at_the_planned_end_the_free_leave_and_the_busy_finish_first():
-    planned = {"shift_end": at(5)}
-    town = Town(on_duty(**planned), on_duty(2, **planned), a_delivery(1, state="PICKED_UP", driver=2))
+    town = Town(on_duty(shift_end=at(5)), on_duty(2, shift_end=at(5)), a_delivery(1, state="PICKED_UP", driver=2))
     town.sweep(6)
     assert town.history(1) == [("ON_DUTY", -30, 5), ("OFF_DUTY", 5, None)]
     assert town.history(2) == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, None)]
@@ -195,7 +194,7 @@ def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
     town.store.now = NOW
     feature, params = catalog.feature("availability"), Params()
     with town.store.sweeping(Ticket(sweep="availability")) as run:
-        assert run is not None
+        assert run is not None and feature.decide is not None
         frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
         town.store.rows["drivers"][1] |= {"version": 2, "timeouts": 0}  # work was given: his version moved
         outcome = run.apply(feature.decide(frames, params, NOW, StraightLine()), inputs_sha256="")
