@@ -13,7 +13,8 @@ from dispatchkit.decide.reassignment.follow import TAKEN, follow
 from dispatchkit.decide.reassignment.foresight import foresee
 from dispatchkit.decide.reassignment.judge import Bench, Verdict, judge
 from dispatchkit.decide.reassignment.manual import reassign
-from dispatchkit.decide.reassignment.model import PREVIEW, READS, Assigned, Case, Followed, Params
+from dispatchkit.decide.reassignment.model import Assigned, Case, Followed, Params
+from dispatchkit.decide.reassignment.reads import PREVIEW, READS
 from dispatchkit.decide.reassignment.sight import sights
 from dispatchkit.decide.reassignment.suspicion import suspicion
 from dispatchkit.decide.reassignment.telling import breakdown, unassign
