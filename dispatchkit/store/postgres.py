@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from dispatchkit.config import Database
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import TryLater, Usage
+from dispatchkit.kernel.errors import DispatchError, TryLater, Usage
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import connect, crew, migrate, read, statements
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket, ping_id
@@ -61,12 +61,12 @@ class PostgresStore:
     def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
         with self.connected() as on:
-            patience = (ticket.deadline or self.waits.deadline) + self.waits.statement_timeout
+            longest = self.time_of(ticket) + self.waits.statement_timeout
             with on.begin():
-                on.execute(query("bound_idle"), {"idle_ms": int(patience.total_seconds() * 1000)})
-                if not on.execute(query("share_schema")).scalar_one():
-                    raise TryLater("the database is being migrated")
+                on.execute(query("bound_idle"), {"idle_ms": int(longest.total_seconds() * 1000)})
                 ours, leader = on.execute(query("take_lock"), {"sweep": ticket.sweep}).one()
+                if ours is None:
+                    raise TryLater("the database is being migrated")
                 if not ours:
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
             reached("lock held")
@@ -77,6 +77,10 @@ class PostgresStore:
             finally:
                 let_go(on, ticket.sweep)
 
+    def time_of(self, ticket: Ticket) -> timedelta:
+        """Return how long a run may begin batches: its own deadline, or the one that the settings give all."""
+        return self.waits.deadline if ticket.deadline is None else ticket.deadline
+
     def _ledgered(self, on: Connection, ticket: Ticket, leader: int) -> Iterator[Run | None]:
         try:
             run = PostgresRun(self, on, ticket, leader, self._instant(on))
@@ -86,8 +90,8 @@ class PostgresStore:
         reached("ledger open")
         try:
             yield run
-        except BaseException:
-            run.close("FAILED")
+        except BaseException as stop:
+            run.close("FAILED", interrupted=not isinstance(stop, Exception))
             raise
         run.close()
         reached("ledger closed")
@@ -142,7 +146,7 @@ class PostgresRun:
     def __init__(self, store: PostgresStore, on: Connection, ticket: Ticket, leader: int, now: datetime) -> None:
         self.id, self.now = str(uuid4()), now
         self._store, self._on, self._ticket, self._leader = store, on, ticket, leader
-        self._end = time.monotonic() + (ticket.deadline or store.waits.deadline).total_seconds()
+        self._until = time.monotonic() + store.time_of(ticket).total_seconds()
         self._total = Outcome()
         values: dict[str, object] = {"run": self.id, "sweep": ticket.sweep, "slot": ticket.slot, "now": now}
         values |= {
@@ -176,7 +180,7 @@ class PostgresRun:
         with self._on.begin():
             self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
         waits, sweep = self._store.waits, self._ticket.sweep
-        leader, clock = Writer(self._on, sweep, self.id), Clock(self._end)
+        leader, clock = Writer(self._on, sweep, self.id), Clock(self._until)
         outcome = crew.write(leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock)
         outcome.busy += left
         self._total.add(outcome)
@@ -188,15 +192,23 @@ class PostgresRun:
         with self._store.connected() as on:
             yield Writer(on, self._ticket.sweep, self.id, self._leader)
 
-    def close(self, status: str | None = None) -> None:
-        """Close the ledger row: OK, PARTIAL when rows stayed busy, FAILED when the run did not finish."""
+    def close(self, status: str | None = None, *, interrupted: bool = False) -> None:
+        """Close the ledger row: OK, PARTIAL when rows stayed busy, FAILED when the run did not finish.
+
+        An interrupt spoils the connection, so the word is said on another. A lost one leaves it to the next run.
+        """
+        if (self._on.closed or self._on.invalidated) and interrupted:
+            with suppress(DispatchError), self._store.connected() as on:
+                self._end(on, status or "FAILED")
         if self._on.closed or self._on.invalidated:
             return
         if self._on.in_transaction():
             self._on.rollback()
-        status = status or ("PARTIAL" if self._total.busy else "OK")
-        with self._on.begin():
-            self._on.execute(query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id})
+        self._end(self._on, status or ("PARTIAL" if self._total.busy else "OK"))
+
+    def _end(self, on: Connection, status: str) -> None:
+        with on.begin():
+            on.execute(query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id})
 
 
 class PostgresActing:

@@ -1,14 +1,12 @@
 -- name: take_lock
--- Take a sweep's advisory lock, or tell that another holds it; and which server process holds it for us.
-SELECT pg_try_advisory_lock(1684733953, hashtext(:sweep)), pg_backend_pid()
+-- Take a sweep's advisory lock and a share of the schema's, and tell whose server process holds them: ours, false if
+-- another run holds the sweep's, null while a migration holds the schema's.
+SELECT CASE WHEN NOT pg_try_advisory_lock_shared(1684733952) THEN NULL WHEN pg_try_advisory_lock(1684733953, hashtext(:sweep)) THEN true
+  ELSE NOT pg_advisory_unlock_shared(1684733952) END AS ours, pg_backend_pid() AS process
 
 -- name: drop_lock
--- Give a connection's one sweep lock back, and with it its share of the schema, if it has one.
-SELECT pg_advisory_unlock_all(), CAST(:sweep AS text)
-
--- name: share_schema
--- Keep migrations out while a sweep works, or tell that one is under way.
-SELECT pg_try_advisory_lock_shared(1684733952)
+-- Give a sweep's advisory lock back, and the share of the schema's.
+SELECT pg_advisory_unlock(1684733953, hashtext(:sweep)), pg_advisory_unlock_shared(1684733952)
 
 -- name: bound_idle
 -- How long this connection may be silent between two transactions before the server ends it, in milliseconds.

@@ -1,0 +1,117 @@
+"""Sweeps as cron runs them: cut short and taken up again, stopped in the middle, beside a migration."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psycopg
+import pytest
+
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.store import migrate
+from tests import databases
+from tests.conftest import ROOT
+from tests.crash.wreck import broken, contents, different, settle
+
+OPTIONS = ("--now", rfc3339(databases.NOW))
+
+
+def ledger(made) -> list[tuple[object, ...]]:
+    """Return the runs as (status, applied, busy), oldest first."""
+    with made.connect() as on:
+        found = on.exec_driver_sql("SELECT status, applied, busy FROM dk.sweep_runs ORDER BY started_at")
+        return [tuple(row) for row in found]
+
+
+def test_a_run_cut_at_max_rows_says_so_and_the_next_runs_end_where_one_run_would(cli, city):
+    words = ("--json", "sweep", "routes", *OPTIONS)
+    with databases.fresh("city") as whole:
+        planned = json.loads(cli(*words, db=whole).stdout)
+        wanted = contents(whole)
+    limit = len(planned["changes"]) // 2 + 1
+    first, second = (cli(*words, "--max-rows", limit, db=city) for _ in range(2))
+    assert (first.exit, second.exit) == (75, 0), first.stderr + second.stderr
+    assert "beyond --max-rows" in first.stderr
+    done = [json.loads(ran.stdout) for ran in (first, second)]
+    assert 0 < done[0]["applied"] <= limit
+    assert done[0]["left"] == len(planned["changes"]) - done[0]["applied"] == done[1]["applied"]
+    assert [line[0] for line in ledger(city)] == ["PARTIAL", "OK"]
+    assert different(contents(city), wanted) == {}
+
+
+def test_a_dry_run_tells_how_many_orders_drivers_promises_and_cents_it_would_touch(cli, city):
+    ran = cli("--json", "sweep", "offers", *OPTIONS, "--dry-run", db=city)
+    told = json.loads(ran.stdout)
+    offers = [c for c in told["changes"] if c["entity"] == "offer" and c["version"] == 0]
+    assert told["blast"]["promises"] >= len(offers) > 0
+    assert told["blast"]["cents"] == sum(c["after"]["pay_cents"] for c in offers)
+    said = cli("sweep", "offers", *OPTIONS, "--dry-run", db=city).stderr
+    assert f"would touch orders {told['blast']['orders']}, drivers {told['blast']['drivers']}" in said
+
+
+def test_an_act_that_would_change_more_than_allowed_is_refused_and_changes_nothing(cli, city):
+    with city.connect() as on:
+        held = on.exec_driver_sql("SELECT id FROM dk.deliveries WHERE state = 'ASSIGNED' ORDER BY id").scalars().first()
+    words = ("act", "delivery", "reassign", held, "--reason", "FLAT_TYRE", *OPTIONS)
+    before = contents(city)
+    refused = cli(*words, "--max-changes", 1, db=city)
+    assert (refused.exit, different(contents(city), before)) == (3, {})
+    assert "limit 1; nothing done" in refused.stderr
+    assert cli(*words, "--max-changes", 20, db=city).exit == 0
+    assert different(contents(city), before) != {}
+
+
+def test_a_sweep_and_a_migration_keep_each_other_out(cli, city):
+    with psycopg.connect(databases.url(city), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(1684733952)")  # as a migration holds it
+        swept = cli("sweep", "offers", *OPTIONS, db=city)
+        other.execute("SELECT pg_advisory_unlock_all()")
+        other.execute("SELECT pg_advisory_lock_shared(1684733952)")  # as a sweep holds it
+        migrated = cli("db", "down", "base", db=city)
+    assert (swept.exit, migrated.exit) == (75, 75), swept.stderr + migrated.stderr
+    assert "the database is being migrated" in swept.stderr
+    assert "a sweep is at work" in migrated.stderr
+    assert migrate.status(city).current
+    assert ledger(city) == []
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(city, stop, code):
+    words = ("sweep", "offers", *OPTIONS, "--batch", "20")
+    with psycopg.connect(databases.url(city)) as other:
+        other.execute("SELECT FROM dk_aud.head FOR UPDATE")  # so that the first batch waits for its trail
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dispatchkit", "--db", databases.url(city), *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        for _ in range(600):
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            with city.connect() as on:
+                if on.exec_driver_sql(waits).scalar_one():
+                    break
+            time.sleep(0.05)
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == code, said
+    settle(city)
+    assert broken(city) == []
+    assert [line[:2] for line in ledger(city)] == [("FAILED", 0)]
+
+
+def test_show_runs_tells_what_a_run_was_decided_with_and_how_long_it_took(cli, city):
+    assert cli("sweep", "offers", *OPTIONS, "--seed", 7, db=city).exit == 0
+    (run,) = json.loads(cli("--json", "show", "runs", db=city).stdout)
+    assert (run["sweep"], run["state"], run["seed"], run["now_given"]) == ("offers", "OK", 7, True)
+    assert (len(run["inputs"]), len(run["config"])) == (12, 12)
+    assert 0 < run["took_s"] < 60
+    assert json.loads(run["params"])["params"]["max_attempts"] > 0

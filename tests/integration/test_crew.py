@@ -1,0 +1,159 @@
+"""Several connections write one run: the same outcome as by one, and none goes on when the run has lost its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.config import Database
+from dispatchkit.kernel import points
+from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.errors import DatabaseUnavailable
+from dispatchkit.store.contract import Outcome, Ticket
+from dispatchkit.store.groups import groups
+from dispatchkit.store.postgres import PostgresRun, PostgresStore
+from dispatchkit.store.write import Clock
+from tests import databases
+from tests.contract.both import apply, written
+from tests.crash.wreck import contents, different
+
+DRIVERS = tuple(int(id_) for id_ in databases.city_frames()["drivers"]["id"][:40])
+
+
+def counted(driver: int, timeouts: int = 1, version: int = 1) -> Change:
+    """A harmless change of a driver; less than nothing is refused by the table."""
+    return Change(
+        entity="driver",
+        id=driver,
+        version=version,
+        event="driver_counted",
+        after={"timeouts": timeouts},
+        reason="test",
+        at=databases.NOW,
+        root=("driver", driver),
+    )
+
+
+def mixed() -> list[Change]:
+    """Changes of which one in ten is refused by the table and one in eight is stale."""
+    return [counted(d, -1 if i % 10 == 3 else 1, 7 if i % 8 == 5 else 1) for i, d in enumerate(DRIVERS)]
+
+
+@contextmanager
+def at(point: str, act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` the first time that a run reaches a point."""
+    left = [act]
+
+    def hook(name: str) -> None:
+        if name == point and left:
+            left.pop()()
+
+    points.hook = hook
+    try:
+        yield
+    finally:
+        points.hook = None
+
+
+def run(sql: str, made: Engine) -> None:
+    with psycopg.connect(databases.url(made), autocommit=True) as on:
+        on.execute(sql.encode())
+
+
+def told(outcome: Outcome) -> tuple[object, ...]:
+    return outcome.applied, outcome.stale, outcome.poisoned, outcome.busy, outcome.already
+
+
+def test_the_outcome_is_the_same_and_in_the_same_order_by_any_number_of_workers(now):
+    found = []
+    for workers in (1, 2, 5):
+        with databases.fresh("city") as made:
+            outcome = apply(PostgresStore(made, Database(batch=4, workers=workers), now=now), *mixed())
+            with made.connect() as on:
+                line = on.exec_driver_sql("SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs")
+                found.append((told(outcome), tuple(line.one()), contents(made)))
+    assert found[0][0][0] == 32
+    for outcome, line, rows in found[1:]:
+        assert (outcome, line, different(rows, found[0][2])) == (*found[0][:2], {})
+
+
+def test_a_small_run_hires_nobody(city, now):
+    def count() -> None:
+        with city.connect() as on:
+            connected = on.exec_driver_sql(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            open_connections.append(connected.scalar_one())
+
+    open_connections: list[int] = []
+    with at("counters written", count):
+        apply(PostgresStore(city, Database(batch=30, workers=4), now=now), *mixed())
+    assert open_connections == [1]
+
+
+LEADER = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953 AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def test_workers_whose_leader_has_died_begin_no_batch(city, now):
+    """The leader's connection goes while a worker is about to begin: whatever that worker tries is undone."""
+    store = PostgresStore(city, Database(batch=2), now=now)
+    with pytest.raises(DatabaseUnavailable), store.sweeping(Ticket(sweep="offers")) as leader:
+        assert isinstance(leader, PostgresRun)
+        with leader._hire() as worker:
+            run(LEADER, city)
+            with pytest.raises(DatabaseUnavailable, match="nothing more is written"):
+                worker.apply(groups([counted(DRIVERS[0])], "offers"), 2, Clock(float("inf")))
+        written(leader, [])
+    assert touched(city) == 0
+    assert apply(store, counted(DRIVERS[0])).applied == 1
+
+
+def test_a_batch_that_a_successor_overtook_is_undone(city, now):
+    """Its rows, its events and its trail are written; then the ledger says that the run is over."""
+    store = PostgresStore(city, Database(batch=40), now=now)
+    over = "UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp() WHERE status = 'RUNNING'"
+    with (
+        at("outbox written", lambda: run(over, city)),
+        pytest.raises(DatabaseUnavailable, match="another run took over"),
+    ):
+        apply(store, *mixed()[:3])
+    assert touched(city) == 0
+    assert apply(store, *mixed()[:3]).applied == 3
+
+
+def test_one_worker_that_fails_stops_all_and_what_was_written_is_whole(city, now):
+    store = PostgresStore(city, Database(batch=2, workers=4), now=now)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with at("batch committed", fail), pytest.raises(ZeroDivisionError):
+        apply(store, *(counted(driver) for driver in DRIVERS))
+    with city.connect() as on:
+        line = on.exec_driver_sql("SELECT status, applied FROM dk.sweep_runs").one()
+        assert (line[0], line[1]) == ("FAILED", touched(city))
+    assert 2 <= touched(city) < len(DRIVERS)
+
+
+def touched(made: Engine) -> int:
+    """Return how many drivers have been written."""
+    with made.connect() as on:
+        return int(on.exec_driver_sql("SELECT count(*) FROM dk.drivers WHERE version > 1").scalar_one())
+
+
+def test_a_run_that_reasons_ahead_of_the_database_clock_is_refused_by_the_database(city):
+    ahead = (
+        "INSERT INTO dk.sweep_runs (run_id, sweep, as_of) SELECT gen_random_uuid(), 'offers', now() + interval '1 min'"
+    )
+    with psycopg.connect(databases.url(city)) as on:
+        on.execute("SET ROLE dk_app")
+        with pytest.raises(psycopg.Error) as refused:
+            on.execute(ahead.encode())
+    assert refused.value.sqlstate == "DK007"
