@@ -34,7 +34,7 @@ class Check:
 
 @cache
 def audit_faults() -> dict[str, str]:
-    """Return the queries that find what is wrong in the audit trail, one row a fault: fault, chain, seq, row, version."""
+    """Return the queries that find what is wrong in the trail, one row a fault: fault, chain, seq, row, version."""
     live = " UNION ALL ".join(
         f"SELECT '{table}' AS tbl, id, version, row_to_json(t)::text AS image FROM dk.{table} t"  # noqa: S608
         for table in ENTITIES.values()
