@@ -67,7 +67,8 @@ def test_a_state_column_takes_the_words_of_its_machine(machine):
 
 OFFER: dict[str, Any] = {
     "id": 1, "delivery_id": 1, "driver_id": 1, "episode": 1, "attempt": 1, "ask": 1, "state": "PENDING", "cause": None,
-    "mode": "cascade", "pay_cents": 500, "boost_cents": 0, "distance_m": 900, "payload": "{}", "payload_sha256": "0" * 64, "sent_at": AT,
+    "mode": "cascade", "pay_cents": 500, "boost_cents": 0,
+    "distance_m": 900, "payload": "{}", "payload_sha256": "0" * 64, "sent_at": AT,
     "expires_at": AT + timedelta(seconds=45), "hard_deadline": AT + timedelta(seconds=48), "delivered_at": None,
     "viewed_at": None, "responded_at": None, "late": False, "version": 1,
 }  # fmt: skip
