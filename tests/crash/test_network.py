@@ -56,6 +56,10 @@ def _outer(passed: Iterable[Message]) -> Iterator[Message]:
 
 @pytest.fixture(scope="module")
 def undisturbed(forge):
+    return clean_runs(forge)
+
+
+def clean_runs(forge):
     """Return a function that runs a sweep through a sound network, once."""
 
     @cache

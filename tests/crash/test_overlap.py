@@ -30,6 +30,10 @@ FULL = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def alone(forge):
+    return runs_alone(forge)
+
+
+def runs_alone(forge):
     """Return a function that runs a sweep alone, once: what the database then held, and how much was applied."""
 
     @cache
@@ -56,12 +60,12 @@ def deadlocks(made: Engine) -> int:
     return told(made, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(2, id="short"), pytest.param(50, id="full", marks=FULL)])
+@pytest.mark.parametrize("rounds", [pytest.param(1, id="short"), pytest.param(50, id="full", marks=FULL)])
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, alone, sweep, rounds):
     wanted, total = alone(sweep)
     for round_ in range(rounds):
-        slot = SLOT if round_ % 2 else ()
+        slot = () if round_ % 2 else SLOT
         with databases.fresh("city") as made:
             ended = forge.together(made, [(*sweeping(sweep), *slot)] * COPIES)
             exits = Counter(run.exit for run in ended)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import psycopg
@@ -23,6 +23,7 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally
 from tests.builders import NOW, Row, a_delivery, a_driver, an_offer, city
 
+NAMED = set("OK OK_REPLAY NOT_FOUND DELIVERY_CANCELLED ILLEGAL_TRANSITION CUSTODY_RESTORED CUSTODY_CONFLICT".split())
 THEN = NOW + timedelta(seconds=5)
 Accept = Callable[[int, int, int], str]  # (delivery, offer, driver) -> how it ended
 
@@ -156,3 +157,49 @@ def test_rivals_who_go_past_the_program_are_refused_by_the_database(contest, way
         assert in_force(made) == (contest.deliveries if len(statements) == 2 else 0)
     assert set(won) == {1 if len(statements) == 2 else 0}
     tally.count("raw accepts that raced", contest.deliveries * contest.rivals)
+
+
+def test_acts_on_one_delivery_at_once_are_each_answered_by_name():
+    """The driver picks up, customer and merchant cancel, operations take it away: in any order nothing is half."""
+    settings, ids = catalog.settings(), range(1, 17)
+    acts = [
+        Event(name="pickup", actor="driver"),
+        Event(name="cancel", actor="customer", args={"by": "customer"}),
+        Event(name="cancel", actor="merchant", args={"by": "merchant"}),
+        Event(name="reassign", actor="ops", args={"to": None, "reason": "FLAT_TYRE"}),
+    ]
+    together = Barrier(len(acts))
+    with databases.fresh("empty") as made:
+        open_ = [a_delivery(id) for id in ids if id % 2]
+        carried = [a_delivery(id, state="ASSIGNED", driver=id) for id in ids if id % 2 == 0]
+        intake.insert(made, city(*(a_driver(id) for id in ids), *open_, *carried))
+
+        def ask(asked: Event) -> list[str]:
+            codes = []
+            for id in ids:
+                event = replace(asked, delivery_id=id, driver_id=id if asked.name == "pickup" else None)
+                together.wait(60)
+                codes.append(act(PostgresStore(made, now=THEN), settings, event).answer.code)
+            return codes
+
+        with ThreadPoolExecutor(len(acts)) as pool:
+            answers = {code for codes in pool.map(ask, acts) for code in codes}
+    assert answers <= NAMED, answers - NAMED
+    tally.count("acts that raced on one delivery", len(acts) * len(ids))
+
+
+def test_an_acceptance_that_waited_past_the_deadline_is_refused(database):
+    """By the database's clock, read after the locks: whoever held the delivery meanwhile has used up the time."""
+    sent = datetime.now(UTC)
+    expires, deadline = sent + timedelta(seconds=4), sent + timedelta(seconds=5)
+    offer = an_offer(1, sent_at=sent, expires_at=expires, hard_deadline=deadline)
+    intake.insert(database, city(a_driver(1), a_delivery(1, state="OFFERING"), offer))
+    with psycopg.connect(databases.url(database), autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        until = "SELECT pg_sleep_until(%s)"
+        with other.transaction():
+            other.execute("SELECT FROM dk.deliveries WHERE id = 1 FOR UPDATE")
+            other.execute(until, (deadline - timedelta(seconds=1.2),))
+            event = Event(name="accept", actor="driver:1", offer_id=1, driver_id=1)
+            answer = pool.submit(act, PostgresStore(database), catalog.settings(), event)
+            other.execute(until, (deadline + timedelta(seconds=0.2),))
+        assert answer.result().answer.code == "OFFER_EXPIRED"

@@ -15,6 +15,10 @@ SHARES = 4
 
 @pytest.fixture(scope="module")
 def undisturbed(forge):
+    return clean_runs(forge)
+
+
+def clean_runs(forge):
     """Return a function that runs a sweep to its end, once: the points it passed and what the database then held."""
 
     @cache
