@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from polars import selectors as cs
 
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
@@ -60,7 +61,8 @@ def unassigned(store: Store, settings: Settings, *, state: str | None = None, li
     frames = gather(store, feature, Flag(name="escalation"), now).frames
     seen = feature.explain(frames, catalog.params(feature, settings), now, catalog.travel(settings))
     rows = [{"id": row["delivery_id"], **row} for row in seen if state in (None, row["state"])][:limit]
-    return pl.DataFrame(rows, infer_schema_length=None).drop("delivery_id", strict=False)
+    instants = cs.matches("_(at|until)$").cast(pl.String).str.to_datetime(time_zone="UTC")
+    return pl.DataFrame(rows, infer_schema_length=None).drop("delivery_id", strict=False).with_columns(instants)
 
 
 def drivers(store: Store, settings: Settings, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:

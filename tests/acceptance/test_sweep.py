@@ -11,7 +11,7 @@ from dispatchkit.kernel.tables import ENTITIES, TABLES
 from tests import databases
 
 OPTIONS = ("--now", rfc3339(databases.NOW))
-SWEEPS = ("reassignment", "offers", "routes")
+SWEEPS = ("reassignment", "offers", "escalation", "routes")
 
 
 def versions(made) -> dict[str, tuple[int, int | None]]:

@@ -14,7 +14,7 @@ from dispatchkit.decide.escalation.model import READS, Kept, Offer
 from dispatchkit.decide.escalation.notices import climb, close, give_up, remind, reminds, settled
 from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
-from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.change import Change, plain
 from dispatchkit.kernel.feature import Feature, Frames, Travel
 from dispatchkit.kernel.group import Group, rows
 from dispatchkit.kernel.tickets import open_ticket, ticket_id
@@ -35,7 +35,8 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
 def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Mapping[str, Any]]:
     """Return every open search as operations read it, the least slack first, then the oldest."""
     seen = [outlook(search, params, now) for search in searches(frames, params, now, travel)]
-    return sorted(seen, key=lambda s: (s["slack_s"] is None, s["slack_s"] or 0, -s["age_s"], s["delivery_id"]))
+    urgent = sorted(seen, key=lambda s: (s["slack_s"] is None, s["slack_s"] or 0, -s["age_s"], s["delivery_id"]))
+    return [plain(row) for row in urgent]
 
 
 def _press(group: Group, search: Search, offers: list[Offer], params: Params) -> None:

@@ -34,8 +34,9 @@ def swept(tables: Tables, at: datetime = NOW, **params: Any) -> Tables:
     return apply(tables, run(tables, at, **params))
 
 
-def queue(tables: Tables, at: datetime = NOW, **params: Any) -> list[Any]:
-    return list(explain(gather(FEATURE, tables, at), Params(**params), at, TRAVEL))
+def queue(tables: Tables, at: datetime = NOW) -> list[Any]:
+    """Return the open searches as operations read them, instants as text."""
+    return list(explain(gather(FEATURE, tables, at), Params(), at, TRAVEL))
 
 
 def levels(changes: Sequence[Change]) -> list[tuple[Any, ...]]:

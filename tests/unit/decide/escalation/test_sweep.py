@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.decide.escalation.params import Params
+from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig
 from tests.builders import NOW, Row, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import apply
@@ -372,9 +373,13 @@ def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next(
     told = queue(town)
     assert [row["delivery_id"] for row in told] == [2, 1]
     assert (told[1]["age_s"], told[1]["level"], told[1]["cause"]) == (240, 0, "NO_SUPPLY")
-    assert (told[1]["next_at"], told[1]["next_by"]) == (NOW - minutes(1), "AGE")
+    assert (told[1]["next_at"], told[1]["next_by"]) == (rfc3339(NOW - minutes(1)), "AGE")
     after = {row["delivery_id"]: row for row in queue(swept(town))}
-    assert (after[1]["level"], after[1]["due_at"], after[1]["next_at"]) == (1, NOW - minutes(1), NOW + minutes(2))
+    assert (after[1]["level"], after[1]["due_at"], after[1]["next_at"]) == (
+        1,
+        rfc3339(NOW - minutes(1)),
+        rfc3339(NOW + minutes(2)),
+    )
 
 
 def test_everyone_dispatchable_is_thought_of_once_a_run_so_nobody_is_promised():
