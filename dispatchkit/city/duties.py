@@ -34,7 +34,7 @@ def duties(day: Day, ground: Ground, length: int) -> list[Duty]:
     seats = {int(driver): seat for seat, driver in enumerate(day.crew.driver)}
     found: list[Duty] = []
     for driver in range(ground.drivers):
-        marks = [(0, OFF, "day_start")]
+        marks = [(0, OFF, "NEW_DAY")]
         if driver in seats:
             marks += _marks(day, seats[driver], breaks.get(seats[driver]))
         marks = [mark for mark in marks if mark[0] <= day.now]
@@ -61,14 +61,14 @@ def _marks(day: Day, seat: int, rest: tuple[int, int, int] | None) -> list[tuple
     """Return (since, duty, reason) of one driver's working day, in order; intervals of no length fall out later."""
     crew, book = day.crew, day.book
     start, planned = int(crew.start[seat]), int(crew.end[seat])
-    marks = [(start, ON, "shift_start")]
+    marks = [(start, ON, "SHIFT_STARTED")]
     if rest:
-        marks += [(rest[0], ASKED, "break_asked"), (rest[1], BREAK, "break_start"), (rest[2], ON, "break_end")]
+        marks += [(rest[0], ASKED, "BREAK_ASKED"), (rest[1], BREAK, "WORK_DONE"), (rest[2], ON, "DRIVER_RESUMED")]
     if book.forced_off[seat] < NEVER:
-        marks.append((book.forced_off[seat], FORCED, "timeouts"))
+        marks.append((book.forced_off[seat], FORCED, "TIMEOUTS"))
     marks = [mark for mark in marks if mark[0] < planned]
     end = max(planned, book.free_at[seat])
-    return [*marks, (planned, ENDING, "last_job"), (end, OFF, "shift_end")]
+    return [*marks, (planned, ENDING, "SHIFT_OVER"), (end, OFF, "WORK_DONE")]
 
 
 def duties_frame(rows: list[Duty], day: Day, since_us: int, first_id: int) -> pl.DataFrame:

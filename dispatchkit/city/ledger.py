@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from dispatchkit.city.deliveries import DELIVERY_ID, Stages, ids, instants
-from dispatchkit.city.duties import ASKED, ENDING, ON, Duty
+from dispatchkit.city.duties import ASKED, ENDING, OFF, ON, Duty
 from dispatchkit.city.ground import Ground
 from dispatchkit.city.plan import HOUR, MINUTE, NEVER, SECOND, Ints, draws
 from dispatchkit.kernel.money import split, to_cents
@@ -89,7 +89,7 @@ def _topups(st: Stages, duty: list[Duty]) -> list[Lines]:
         seat = seat_of.get(row.driver, -1)
         if row.duty in PAID_DUTY and row.until < NEVER:
             paid[seat] += row.until - row.since
-        elif row.reason == "shift_end":
+        elif (row.duty, row.reason) == (OFF, "WORK_DONE"):
             over[seat] = row.since
     engaged, pay = _engaged(st), book.pay
     found: list[tuple[int, int, int, int, int]] = []

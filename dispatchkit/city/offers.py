@@ -71,6 +71,6 @@ def _causes(state: Ints, luck: np.random.Generator) -> pl.Series:
 def _payloads(pickup: pl.Series, pay: Ints, way: Ints) -> pl.Series:
     """Return canonical JSON of what the driver agreed to: no place and no person, for the offer is audited."""
     frame = pl.DataFrame({"way": way, "pay": pay, "pickup": pickup.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")})
-    shape = '<"distance_m":{},"pay_cents":{},"pickup_eta":"{}">'
-    text = pl.format(shape, *[pl.col(name) for name in frame.columns])
+    shape = '<"boost_cents":0,"distance_m":{},"estimated_earning_cents":{},"pay_cents":{},"pickup_eta":"{}">'
+    text = pl.format(shape, *[pl.col(name) for name in ("way", "pay", "pay", "pickup")])
     return frame.select(text.str.replace("<", "{").str.replace(">", "}").alias("payload")).to_series()

@@ -240,5 +240,5 @@ def test_a_day_on_which_clocks_change_keeps_its_evening() -> None:
     plan = CityPlan(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
     frames = city(plan)
     assert plan.as_of.utcoffset() == timedelta(0) and plan.as_of.hour == 17, "19:30 in summer time"
-    last = frames["driver_availability_history"].filter(pl.col("reason") == "day_start")["since"].unique().sort()
+    last = frames["driver_availability_history"].filter(pl.col("reason") == "NEW_DAY")["since"].unique().sort()
     assert (last[1] - last[0]) == timedelta(hours=23)

@@ -93,7 +93,7 @@ def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> N
     frames = city(WEEK)
     cost = frames["delivery_costs"].with_columns(day=pl.col("id") // 100_000_000)
     duty = frames["driver_availability_history"].with_columns(day=pl.col("id") // 100_000_000)
-    over = duty.filter(reason="shift_end").select("day", "driver_id")
+    over = duty.filter(duty="OFF_DUTY", reason="WORK_DONE").select("day", "driver_id")
     paid = duty.filter(pl.col("duty").is_in(["ON_DUTY", "BREAK_PENDING", "ENDING_SHIFT"]))
     spent = (pl.col("until") - pl.col("since")).dt.total_milliseconds().sum()
     hours = paid.group_by("day", "driver_id").agg(ms=spent)
