@@ -8,7 +8,7 @@ from datetime import datetime
 from dispatchkit.decide.offers.model import Episode, Offer, Params, Sought
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.search import end_round, episode_id, open_search
+from dispatchkit.kernel.search import end_round, episode_id, open_search, withdraw
 
 
 def begin_search(group: Group, delivery: Sought, now: datetime) -> Episode | None:
@@ -50,9 +50,9 @@ def expire(
     params: Params,
     now: datetime,
 ) -> list[Offer]:
-    """Close the offers whose hard deadline is reached, and end the round if none is left; return them.
+    """Close the offers whose hard deadline is reached and return them; a round of which none is left ends.
 
-    A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
+    Offers to drivers who are on duty no more are withdrawn: nobody could accept them. A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
     reached the phone: a lost connection is nobody's fault. However late the sweep, an offer is one silence.
     """
     pending = [offer for offer in offers if offer.state == "PENDING"]
@@ -65,6 +65,8 @@ def expire(
         if driver := drivers.get(offer.driver_id):
             rest: Values = {"timeouts": driver.timeouts + seen, "cooldown_until": now + params.cooldown_expire}
             group.change("driver", driver, "driver_cooled_down", "OFFER_EXPIRED", rest)
-    if delivery.state == "OFFERING" and len(overdue) == len(pending):
+    gone = [offer for offer in pending if offer not in overdue and offer.driver_id not in drivers]
+    withdraw(group, gone, "DRIVER_UNAVAILABLE")
+    if delivery.state == "OFFERING" and len(overdue) + len(gone) == len(pending):
         end_round(group, delivery)
     return overdue

@@ -86,7 +86,7 @@ def seek(
     ran_out = {offer.id for offer in overdue}
     waiting = state == "OFFERING"
     if state != "UNASSIGNED":
-        alive = [offer for offer in offers if offer.state == "PENDING" and offer.id not in ran_out]
+        alive = [offer for offer in offers if group.value("offer", offer, "state") == "PENDING"]
         if not waiting or not _next_wave_due(delivery, alive, params, now):
             return None
     episode = opened or memory.episodes.get((delivery.id, delivery.episode))

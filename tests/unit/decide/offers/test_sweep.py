@@ -193,6 +193,14 @@ def test_silence_counts_as_a_timeout_only_if_the_offer_reached_the_phone():
     assert run(seen)[1].after["cooldown_until"] == NOW + seconds(60)
 
 
+def test_an_offer_to_a_driver_who_has_left_is_withdrawn_and_the_next_is_asked_at_once():
+    town = city(a_delivery(1, state="OFFERING"), a_driver(7, duty="FORCED_OFF"), a_driver(8), an_offer(5, driver=7))
+    withdrawn, over, _, asked_anew = run(town)
+    assert (withdrawn.event, withdrawn.after["cause"]) == ("offer_revoked", "DRIVER_UNAVAILABLE")
+    assert over.after == {"state": "UNASSIGNED", "attempt": 1}
+    assert asked_anew.after["driver_id"] == 8
+
+
 def test_an_expired_delivery_is_offered_to_the_next_driver_in_the_same_run():
     town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, sent=minutes(1)), a_driver(7), a_driver(8))
     changes = run(town)
