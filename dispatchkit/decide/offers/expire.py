@@ -52,8 +52,9 @@ def expire(
 ) -> list[Offer]:
     """Close the offers whose hard deadline is reached and return them; a round of which none is left ends.
 
-    Offers to drivers who are on duty no more are withdrawn: nobody could accept them. A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
+    A driver rests for `cooldown_expire` after silence. It counts as a timeout only if the offer is known to have
     reached the phone: a lost connection is nobody's fault. However late the sweep, an offer is one silence.
+    Offers to drivers who are on duty no more are withdrawn: nobody could accept them.
     """
     pending = [offer for offer in offers if offer.state == "PENDING"]
     overdue = [offer for offer in pending if now >= offer.hard_deadline]
