@@ -61,7 +61,7 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
         done = sweep(store, live, name, Options())
         what = ", ".join(f"{word} {count}" for word, count in done.done.items()) or f"{done.outcome.applied} changes"
         told(f"sweep {name} at {rfc3339(plan.as_of)}: {what}")
-    open_ = shows.listing(store, "unassigned", limit=1)
+    open_ = shows.listing(store, live, "unassigned", limit=1)
     checked = database.check_database("embedded", to, plan.as_of)
     broken = sum(row["offenders"] for row in checked["checks"])
     told(
