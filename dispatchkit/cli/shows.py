@@ -46,11 +46,8 @@ def show(
     store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
     if id_:
         frames = shows.delivery(store, id_)
-    elif what in shows.JUDGED:
-        judged = {"drivers": shows.drivers, "unassigned": shows.unassigned}[what]
-        frames = {what: judged(store, settings, state=state, limit=limit)}
     else:
-        frames = {what: shows.listing(store, what, state=state, limit=limit)}
+        frames = {what: shows.listing(store, settings, what, state=state, limit=limit)}
     if call(ctx).json:
         documents = {name: _rows(frame) for name, frame in frames.items()}
         out.document(documents if id_ else documents[what])

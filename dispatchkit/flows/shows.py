@@ -19,8 +19,8 @@ from dispatchkit.kernel.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE, 
 from dispatchkit.store.contract import Store
 
 SQL = Path(__file__).with_name("shows.sql")
-LISTINGS = ("deliveries", "offers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
-JUDGED = ("drivers", "unassigned")  # these say more than their rows hold
+PLAIN = ("deliveries", "offers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
+LISTINGS = (*PLAIN, "drivers", "unassigned")  # the last two are judged: they say more than their rows hold
 DRIVER_COLUMNS = (
     "id vehicle state availability work freshness unreachable same_place pinged_at duty_since break_until shift_end "
     "max_stack timeouts cooldown_until version"
@@ -37,25 +37,31 @@ STATES = {
 }
 
 
-def listing(store: Store, what: str, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
+def listing(store: Store, settings: Settings, what: str, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
     """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
     if what not in LISTINGS:
-        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join((*LISTINGS, *JUDGED))}")
+        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join(LISTINGS)}")
+    if state not in (None, *STATES.get(what, (state,))):
+        raise Usage(f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}")
+    if what == "drivers":
+        return _drivers(store, settings, state, limit)
+    return _unassigned(store, settings, state, limit) if what == "unassigned" else _rows(store, what, state, limit)
+
+
+def _rows(store: Store, what: str, state: str | None, limit: int) -> pl.DataFrame:
     if state is None:
         return store.read({what: f"{queries(SQL)[what]} LIMIT :limit"}, {"limit": limit})[what]
     found = store.read({what: queries(SQL)[what]}, {})[what]  # no text of a user becomes SQL: it is compared here
     if "state" not in found.columns:
         raise Usage(f"{what} have no state to filter by")
-    _known(what, state)
     return found.filter(pl.col("state") == state).head(limit)
 
 
-def unassigned(store: Store, settings: Settings, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
+def _unassigned(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
     """Return at most `limit` deliveries that seek a driver, the least slack first, then the oldest search.
 
     Slack, cause and what comes next are judged as the escalation sweep judges them at this instant, for every delivery.
     """
-    _known("unassigned", state)
     feature, now = catalog.feature("escalation"), store.clock()
     assert feature.explain is not None
     frames = gather(store, feature, Flag(name="escalation"), now).frames
@@ -65,12 +71,11 @@ def unassigned(store: Store, settings: Settings, *, state: str | None = None, li
     return pl.DataFrame(rows, infer_schema_length=None).drop("delivery_id", strict=False).with_columns(instants)
 
 
-def drivers(store: Store, settings: Settings, *, state: str | None = None, limit: int = 50) -> pl.DataFrame:
+def _drivers(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
     """Return at most `limit` drivers: duty (`state`), work, freshness, and the plan's one word for the first two.
 
     state: a duty or one of those words. unreachable: at work, and not heard of for longer than a driver is asked.
     """
-    _known("drivers", state)
     now, params = store.clock(), settings.params("dispatch", Dispatch)
     cut = " LIMIT :limit" if state is None else ""
     found = store.read({"drivers": queries(SQL)["drivers"] + cut}, {"now": now, "limit": limit})["drivers"]
@@ -104,8 +109,3 @@ def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:
     if found["delivery"].is_empty():
         raise Refused(f"there is no delivery {id_}")
     return found
-
-
-def _known(what: str, state: str | None) -> None:
-    if state is not None and state not in STATES.get(what, frozenset({state})):
-        raise Usage(f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}")

@@ -117,7 +117,7 @@ def test_an_event_that_nobody_wants_is_closed_but_not_while_no_sender_is_known(d
     with gateway() as there:
         assert send(database, settings(push=hook(there.url, events=["offer_rejected"]))) == {"closed": 2}
     assert (still_open(database), there.posts) == ([], [])
-    assert set(shows.listing(PostgresStore(database), "outbox")["state"]) == {"UNWANTED"}
+    assert set(shows.listing(PostgresStore(database), catalog.settings(), "outbox")["state"]) == {"UNWANTED"}
 
 
 def test_an_event_that_fails_holds_back_its_root_at_its_sender_only(database, tmp_path):
@@ -199,7 +199,7 @@ def test_what_was_given_up_on_stays_open_and_visible_until_it_is_tried_again(dat
         assert database_findings(database, late + timedelta(days=9)) == [
             "sender push: 1 events were given up on; see `show outbox --state FAILED`"
         ]
-        listed = shows.listing(PostgresStore(database), "outbox", state="FAILED")
+        listed = shows.listing(PostgresStore(database), catalog.settings(), "outbox", state="FAILED")
         assert listed.select("id", "sender", "attempts", "said").rows() == [(ids[0], "push", 2, "HTTP 500")]
 
 

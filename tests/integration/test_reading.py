@@ -79,7 +79,9 @@ def test_live_work_never_walks_through_every_delivery_or_offer(city, now, name):
 def test_a_listing_asks_for_no_more_rows_than_it_shows(city, now):
     store = PostgresStore(city, now=now)
     for what in shows.LISTINGS:
-        assert shows.listing(store, what, limit=2).height <= 2
-    newest = shows.listing(store, "deliveries", limit=3)
-    assert_frame_equal(newest, shows.listing(store, "deliveries", limit=1000).head(3))
-    assert set(shows.listing(store, "deliveries", state="DELIVERED", limit=5)["state"]) == {"DELIVERED"}
+        assert shows.listing(store, catalog.settings(), what, limit=2).height <= 2
+    newest = shows.listing(store, catalog.settings(), "deliveries", limit=3)
+    assert_frame_equal(newest, shows.listing(store, catalog.settings(), "deliveries", limit=1000).head(3))
+    assert set(shows.listing(store, catalog.settings(), "deliveries", state="DELIVERED", limit=5)["state"]) == {
+        "DELIVERED"
+    }
