@@ -44,18 +44,22 @@ class Forge:
         through: str | None = None,
         patience: int | None = None,
         mutant: str | None = None,
+        server: Path | None = None,
     ) -> Ended:
-        """Run a command line; `end_at` kills the child at that point (from 0), or cuts its connections if `how`.
+        """Run a command line. `end_at` kills the child at that point (from 0); `how` cut: its connections instead, and
+        crash: the server whose data lie in `server`.
 
         through: the URL by which it reaches the database; patience: seconds after which it gives up a silent network;
         mutant: a fault planted into the program.
         """
         asked: dict[str, object] = {"how": how, "patience": patience, "mutant": mutant}
+        asked["server"] = str(server)
         return self._ask(databases.url(made), asked, [words], end_at, through)[0]
 
     def together(self, made: Engine, commands: Sequence[Words], mutant: str | None = None) -> list[Ended]:
         """Run command lines at the same time."""
-        return self._ask(databases.url(made), {"how": "kill", "patience": None, "mutant": mutant}, commands)
+        asked: dict[str, object] = {"how": "kill", "patience": None, "mutant": mutant}
+        return self._ask(databases.url(made), asked, commands)
 
     def _ask(
         self,

@@ -1,8 +1,9 @@
 """A prepared process that forks a child for each command line. A child counts the points it passes, or ends at one.
 
-Spoken to in lines of JSON: {cwd, url, how, patience, mutant, runs: [{argv, end_at}]}; answers [{status, points}]. Runs
-of one line begin together. The libraries are imported before the first fork, so that a run costs what it does, not what
-it loads. Not so our own modules: contracts wake the threads of polars, and threads do not live through a fork.
+Spoken to in lines of JSON: {cwd, url, how, patience, mutant, server, runs: [{argv, end_at}]}; answers
+[{status, points}]. Runs of one line begin together. The libraries are imported before the first fork, so that a run
+costs what it does, not what it loads. Not so our own modules: contracts wake the threads of polars, and threads do not
+live through a fork.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import adbc_driver_postgresql
@@ -55,12 +57,13 @@ def _run(asked: dict[str, Any], number: int, tell: int) -> None:
     from dispatchkit.cli import main
     from dispatchkit.kernel import points
     from dispatchkit.store import connect
-    from tests.mutants import planted
 
     if asked["patience"]:
         span = str(asked["patience"])
         connect.PATIENCE.update(keepalives_idle=span, keepalives_interval=span, tcp_user_timeout=f"{span}000")
     if asked["mutant"]:
+        from tests.mutants import planted  # it imports much, and few children need it
+
         planted.plant(asked["mutant"])
     run, passed = asked["runs"][number], 0
 
@@ -88,7 +91,11 @@ def _end(asked: dict[str, Any]) -> None:
     if asked["how"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if asked["how"] == "crash":  # the server at once, without a word to anybody; it is the test's own
-        os.kill(asked["server"], signal.SIGQUIT)
+        with open(f"{asked['server']}/postmaster.pid") as file:
+            server = int(file.readline())
+        os.kill(server, signal.SIGQUIT)
+        while os.path.exists(f"/proc/{server}/exe"):
+            time.sleep(0.01)
         return
     with psycopg.connect(asked["url"], autocommit=True) as on:
         on.execute(

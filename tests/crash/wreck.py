@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
@@ -18,9 +19,15 @@ HISTORY = {
 }
 
 
+# When a sweep finds something to do in the made-up city, and how many changes it writes at once: several batches each.
+PACE = {"availability": (90, 6), "reassignment": (0, 3), "escalation": (5, 6)}
+
+
 def sweeping(sweep: str) -> tuple[str, ...]:
     """Return the command line of a sweep in the made-up city, in batches small enough that there are several."""
-    return ("sweep", sweep, "--now", rfc3339(databases.NOW), "--batch", "12")
+    minutes, batch = PACE.get(sweep, (0, 12))
+    now = databases.NOW + timedelta(minutes=minutes)
+    return ("sweep", sweep, "--now", rfc3339(now), "--batch", str(batch))
 
 
 def contents(made: Engine) -> dict[str, list[str]]:

@@ -57,9 +57,8 @@ def crash_points(forge: Bent) -> None:
     """The points of the first batch."""
     undisturbed = test_sweeps.clean_runs(forge.sound)
     points, _ = undisturbed("offers")
-    first = points.index("batch begin")
-    for end_at in range(first, points.index("batch committed")):
-        test_sweeps.recovered(forge, undisturbed, "offers", end_at)
+    first = range(points.index("batch begin"), points.index("batch committed"))
+    test_sweeps.recovered(forge, undisturbed, "offers", first)
 
 
 def lost_answers(forge: Bent) -> None:

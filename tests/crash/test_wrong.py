@@ -1,0 +1,68 @@
+"""A wrong clock changes nothing; a wrong schema is refused, and nothing is written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from dispatchkit.cli.main import app
+from dispatchkit.store import migrate
+from tests import databases, tally
+from tests.crash.wreck import contents, different, sweeping
+from tests.house.test_commands import examples, walk
+from tests.house.tree import ROOT
+
+WRITING = (("sweep",), ("act",))
+VERSION = "UPDATE public.alembic_version SET version_num = %s"
+
+
+def commands() -> list[str]:
+    """Return the examples of all commands that write to live tables."""
+    found = [(path, command) for path, command in walk(typer.main.get_command(app)) if path[:1] in WRITING]
+    leaves = [command.help or "" for _, command in found if not hasattr(command, "commands")]
+    return [line.replace(" --dry-run", "") for text in leaves for line in examples(text)]
+
+
+@pytest.mark.parametrize("floor", ["kernel", "decide", "flows", "store", "senders"])
+def test_no_client_asks_its_own_clock_what_time_it_is(floor):
+    """So a wrong one changes nothing: instants come from the database or from --now, spans from a monotonic clock."""
+    for path in sorted((ROOT / "dispatchkit" / floor).rglob("*.py")):
+        asked = re.findall(
+            r"\b(?:datetime\.(?:now|utcnow|today)|date\.today|time\.(?:time|time_ns|localtime))\(", path.read_text()
+        )
+        assert not asked, f"{path}: {asked}"
+
+
+def test_under_a_strict_clock_the_database_tells_the_time(forge, city):
+    """No --now is taken: what was offered long ago has run out."""
+    migrate.strict_clock(city)
+    assert forge.run(city, *sweeping("offers")).exit == 2
+    assert forge.run(city, "sweep", "offers").exit == 0
+    with city.connect() as on:
+        states = on.exec_driver_sql("SELECT DISTINCT state FROM dk.driver_offers").scalars().all()
+        answered = on.exec_driver_sql(
+            "SELECT max(responded_at) BETWEEN now() - interval '1 min' AND now() FROM dk.driver_offers"
+        )
+        assert answered.scalar_one()
+    assert "PENDING" not in states and "EXPIRED" in states
+
+
+@pytest.mark.parametrize("revision", ["older", "newer"])
+def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(forge, revision):
+    with databases.fresh("city") as made:
+        known = [step for step, _ in migrate.history()]
+        with made.begin() as on:
+            on.exec_driver_sql(VERSION, (known[-2] if revision == "older" else "20991231235959",))
+        before = contents(made)
+        tried = commands()
+        assert len(tried) > 20
+        for line in tried:
+            ended = forge.run(made, *shlex.split(line, comments=True)[1:])
+            assert ended.exit == 76, f"{line}: {ended}"
+        assert different(contents(made), before) == {}
+        with made.begin() as on:
+            on.exec_driver_sql(VERSION, (known[-1],))
+    tally.count("commands refused for their schema", len(tried))
