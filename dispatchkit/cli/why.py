@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
-from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.clock import parse_instant
 
 Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
+DETAILS = {
+    "decisions": ("rule", "event", "sweep", "as_of", "run_id"),
+    "asked": ("driver_id", "episode", "attempt", "state", "cause", "pay_cents", "sent_at", "responded_at"),
+    "released": ("driver_id", "episode", "trigger", "actor", "released_at", "state", "new_driver_id"),
+    "refused": ("at", "actor", "event", "was", "code"),
+}
 Now = Annotated[str | None, typer.Option(help="Judge at this instant instead of the database clock.")]
 
 
@@ -64,21 +69,19 @@ def why_not(
 
 
 def _tell(ctx: typer.Context, said: Mapping[str, Any]) -> None:
+    """Show the answer in sentences, then what it rests on; figures, hashes and parameters of the runs are in --json."""
     if call(ctx).json:
         show.document(said)
-    else:
-        show.table(("what", "is"), list(_lines(said)))
+        return
+    for sentence in (*said["because"], *said.get("why_not", {}).get("because", ())):
+        show.line(sentence)
+    found = {**said, "decisions": [one["decision"] for one in _reasons(said) if one.get("decision")]}
+    for name, columns in DETAILS.items():
+        if rows := found.get(name):
+            show.line("")
+            show.table(columns, [[row[column] for column in columns] for row in rows], title=name)
 
 
-def _lines(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (path, value) of everything in a document; what is unknown is left out."""
-    if name.endswith("params"):
-        yield name, canonical(value)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _lines(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value, 1):
-            yield from _lines(inner, f"{name} {number}")
-    elif value is not None:
-        yield name, value
+def _reasons(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what may name the decision behind it: the assignment, each offer that is out, the answer of why-not."""
+    return [said.get("assigned", {}), *said.get("seeking", {}).get("asking", ()), said]

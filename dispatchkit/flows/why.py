@@ -12,7 +12,7 @@ import polars as pl
 
 from dispatchkit.config import Settings
 from dispatchkit.decide.offers.why_not import why_not as bars
-from dispatchkit.flows import catalog
+from dispatchkit.flows import because, catalog
 from dispatchkit.flows.gather import gather, queries
 from dispatchkit.kernel.change import plain
 from dispatchkit.kernel.clock import rfc3339
@@ -31,7 +31,7 @@ def why(store: PostgresStore, settings: Settings, delivery: int) -> Said:
     """Return what is known of a delivery, fit for JSON: its state, and what that came of.
 
     With a driver: `assigned`. Seeking one: `seeking`. Over: `ended`. Beside that who was asked, from whom it was taken,
-    and which acts were refused. Raises Refused if there is no such delivery.
+    and which acts were refused; `because` says it in sentences. Raises Refused if there is no such delivery.
     """
     now = store.clock()
     told = _told(store, delivery)
@@ -44,9 +44,9 @@ def why(store: PostgresStore, settings: Settings, delivery: int) -> Said:
     if row["state"] in DELIVERY.terminal:
         by = {key: row[key] for key in ("ended_at", "ended_by", "ended_while", "liable")}
         said["ended"] = by | {"step": _step(told["steps"], "state", row["state"])}
-    said["because"] = _because(said)
     said |= {"asked": told["offers"], "released": told["releases"], "refused": told["refusals"]}
-    return dict(plain(said))
+    said = plain(said)
+    return said | {"because": because.why(said)}
 
 
 def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int) -> Said:
@@ -62,33 +62,17 @@ def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int
     said: Said = {"delivery": delivery, "driver": driver, "state": row["state"], "now": rfc3339(now)}
     if row["state"] in OPEN or row["state"] in AHEAD:
         frames, held = _frames(store, settings, delivery, now)
-        offers = catalog.feature("offers")
-        found = held or bars(frames, catalog.params(offers, settings), now, catalog.travel(settings), delivery, driver)
+        if not held and delivery not in frames["deliveries"]["id"]:
+            held = {"rule": "NOT_DUE", "relax": f"from {rfc3339(row['dispatch_at'])} on"}
+        params = catalog.params(catalog.feature("offers"), settings)
+        found = held or bars(frames, params, now, catalog.travel(settings), delivery, driver)
         said |= {key: value for key, value in found.items() if key not in ("delivery_id", "driver_id")}
     else:
         said |= _settled(told, driver)
     said["asked"] = [offer for offer in told["offers"] if offer["driver_id"] == driver]
     said["released"] = [case for case in told["releases"] if case["driver_id"] == driver]
-    return dict(plain(said))
-
-
-def _because(said: Mapping[str, Any]) -> str:
-    """Return the answer in one line."""
-    if "ended" in said:
-        ended = said["ended"]
-        by = f" by {ended['ended_by']}" if ended["ended_by"] else ""
-        return f"{said['state']}{by}" + (f", while {ended['ended_while']}" if ended["ended_while"] else "")
-    if "seeking" in said:
-        coming = said["seeking"]["next"]
-        who = f" driver {coming['driver']}" if "driver" in coming else ""
-        return f"{said['state']}: {coming['rule']}{who}" + (f"; {coming['relax']}" if coming.get("relax") else "")
-    given = said["assigned"]
-    decision, step = given["decision"] or {}, given["step"] or {}
-    told = f"driver {said['driver']} by {step.get('actor') or step.get('login') or 'an older step'}"
-    told += f" ({step['reason']})" if step.get("reason") else ""
-    told += f", {decision['rule']}" if decision else ""
-    second = (decision.get("why") or {}).get("runner_up")
-    return f"{told}, {decision['why']['margin_s']} s before driver {second}" if second else told
+    said = plain(said)
+    return said | {"because": because.why_not(said)}
 
 
 def _told(store: PostgresStore, delivery: int) -> dict[str, list[Said]]:

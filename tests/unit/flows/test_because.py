@@ -1,0 +1,102 @@
+"""What `why` found out reads as sentences: the answer first, no key, no empty phrase."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dispatchkit.decide.offers import propose, unserved
+from dispatchkit.decide.offers import why_not as why_not_room
+from dispatchkit.flows.because import MEANING, why, why_not
+from dispatchkit.kernel import dispatch
+
+BEFORE = {"asked": [], "released": [], "refused": []}
+CHOICE = {
+    "rule": "SOONEST_AT_PICKUP",
+    "why": {"candidates": 4, "radius_m": 1500, "expected_s": 533, "margin_s": 27, "runner_up": 107},
+}
+SEEKING = {
+    "search": {"opened_at": "2026-03-07T19:30:00.000000Z", "episode": 2, "level": 3},
+    "attempts": 1,
+    "due": "2026-03-07T19:07:54.299000Z",
+    "asking": [],
+    "next": {"rule": "OUTSIDE_RADIUS", "relax": "radius 1700 m reaches driver 9"},
+}
+
+
+def said(**of: object) -> dict[str, object]:
+    return {"delivery": 12, "state": "UNASSIGNED", "driver": None, "now": "2026-03-07T19:31:00.000000Z", **BEFORE, **of}
+
+
+def test_a_search_tells_how_long_it_goes_on_and_what_would_help():
+    assert why(said(seeking=SEEKING)) == [
+        "Delivery 12 is UNASSIGNED: it has sought a driver since 2026-03-07T19:30:00Z, search 2, level 3, "
+        "1 rounds without a yes.",
+        "A sweep now would ask nobody: too far from the pickup for now (OUTSIDE_RADIUS). "
+        "What would change it: radius 1700 m reaches driver 9.",
+    ]
+
+
+def test_who_is_being_asked_is_named_with_the_driver_he_was_preferred_to():
+    asking = {"driver": 16, "offer": 81, "until": "2026-03-07T19:31:30.000000Z", "decision": CHOICE}
+    told = why(said(seeking={**SEEKING, "asking": [asking], "next": {"rule": "ROUND_UNDER_WAY"}}))
+    assert told[1:] == [
+        "Driver 16 is being asked until 2026-03-07T19:31:30Z. "
+        "Of 4 within 1500 m soonest at the pickup (533 s), 27 s before driver 107.",
+        "A sweep now would ask nobody else: an offer waits for its answer (ROUND_UNDER_WAY).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"offer": 81, "decision": CHOICE}, ["Driver 7 accepted offer 81.", "Of 4 within 1500 m soonest"]),
+        ({"step": {"actor": "ops", "reason": "FLAT_TYRE"}}, ["It was given by ops: FLAT_TYRE."]),
+        ({"lock_until": "2026-03-07T20:00:00.000000Z"}, ["How it came", "Sweeps leave it there until 2026-03-07T20"]),
+        ({"lock_until": "2026-03-07T19:00:00.000000Z"}, ["How it came"]),
+    ],
+    ids=["accepted", "given", "locked", "no longer locked"],
+)
+def test_an_assignment_tells_how_it_came_about(given, expected):
+    blank = dict.fromkeys(("since", "lock_until", "step", "offer", "decision"))
+    told = why(said(state="ASSIGNED", driver=7, assigned={**blank, **given}))
+    assert told[0] == "Delivery 12 is ASSIGNED, with driver 7."
+    assert len(told) == len(expected) + 1
+    assert all(line.startswith(start) for line, start in zip(told[1:], expected, strict=True)), told
+
+
+def test_what_was_before_is_counted_and_its_latest_named():
+    release = {"driver_id": 26, "trigger": "NO_START", "actor": "system:reassignment"}
+    refusal = {"event": "accept", "actor": "driver:5", "code": "LOST_RACE"}
+    asked = [{"state": "DECLINED"}, {"state": "EXPIRED"}, {"state": "DECLINED"}]
+    told = why(said(seeking=SEEKING, asked=asked, released=[release, release], refused=[refusal]))
+    assert told[2:] == [
+        "Offers so far: 2 DECLINED, 1 EXPIRED.",
+        "Taken away 2 times, last from driver 26 for NO_START, by system:reassignment.",
+        "Refused acts: 1, last accept by driver:5 (LOST_RACE).",
+    ]
+
+
+def test_a_barred_driver_learns_the_rule_the_relaxation_and_his_figures():
+    figures = {"travel_s": 169, "expected_s": 560, "chosen": 16, "chosen_expected_s": 533}
+    told = why_not(said(driver=107, rule="OTHERS_SOONER", relax="a pickup more than 27 s sooner", **figures))
+    assert told == [
+        "Delivery 12 is not for driver 107: another is expected there sooner (OTHERS_SOONER).",
+        "What would change it: a pickup more than 27 s sooner.",
+        "His way to the pickup takes 169 s, 560 s with what he holds and the chance of a no; driver 16: 533 s.",
+    ]
+    assert (
+        why_not(said(driver=5, rule="IS_CANCELLED", relax=None))[0]
+        == "Delivery 12 is not for driver 5: it is CANCELLED."
+    )
+
+
+def test_every_rule_that_the_offers_room_names_has_a_meaning():
+    text = "".join(Path(module.__file__).read_text() for module in (unserved, why_not_room, propose, dispatch))
+    named = set(re.findall(r'return "([A-Z]+_[A-Z_]+)"', text)) | set(
+        re.findall(r'(?<![=!])= "([A-Z]+_[A-Z_]+)"', text)
+    )
+    assert len(named) > 10
+    assert named - set(MEANING) == set()
