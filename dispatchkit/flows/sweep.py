@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,6 +79,22 @@ class Swept:
         }
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the collector of cycles away: a run has many objects that live to its end, and it would visit all again.
+
+    Left alone it takes half of the time in which Python prepares 100,000 changes for writing.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@uncollected()
 def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swept:
     """Run one sweep and return what it did. Raises TryLater when its lock is held, Refused past max_changes."""
     if name in catalog.JOBS:

@@ -45,7 +45,7 @@ class Change:
 
     def decision_id(self, sweep: str) -> bytes:
         """Return SHA-256 over (sweep, entity, id, version, event, after): a decision keeps its id on any retry."""
-        words = [sweep, self.entity, self.id, self.version, self.event, canonical(self.after)]
+        words = sweep, self.entity, self.id, self.version, self.event, canonical(self.after)
         return sha256(canonical(words).encode()).digest()
 
     def shown(self, sweep: str) -> dict[str, Any]:

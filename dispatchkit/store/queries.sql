@@ -88,9 +88,9 @@ FROM unnest(CAST(:did AS bytea[]), CAST(:entity AS text[]), CAST(:id AS bigint[]
 -- name: write_outbox
 -- One event a change; receivers drop repeats by decision_id.
 INSERT INTO dk.outbox (event, root, root_id, row_id, decision_id, payload)
-SELECT s.event, s.root, s.root_id, s.id, s.did, CAST(s.payload AS jsonb)
-FROM unnest(CAST(:event AS text[]), CAST(:root AS text[]), CAST(:root_id AS bigint[]), CAST(:id AS bigint[]),
-  CAST(:did AS bytea[]), CAST(:payload AS text[])) AS s(event, root, root_id, id, did, payload)
+SELECT s.event, s.root, s.root_id, s.id, s.did, s.payload
+FROM ROWS FROM (unnest(CAST(:event AS text[]), CAST(:root AS text[]), CAST(:root_id AS bigint[]), CAST(:id AS bigint[]), CAST(:did AS bytea[])),
+  jsonb_array_elements(CAST(:payload AS jsonb))) AS s(event, root, root_id, id, did, payload)
 
 -- name: write_refusal
 -- Who asked for what, in which state that was, and the rule that refused.

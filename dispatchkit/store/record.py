@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -13,7 +12,7 @@ from dispatchkit.kernel.errors import DispatchError
 from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER
 from dispatchkit.store import statements
 from dispatchkit.store.groups import Group
-from dispatchkit.store.statements import array, query
+from dispatchkit.store.statements import array, query, words
 
 
 def rows(on: Connection, ready: Sequence[Group]) -> None:
@@ -47,12 +46,12 @@ def decisions(
     changes = [change for group in decided for change in group.changes]
     columns = {
         "did": array([did for group in decided for did in group.ids]),
-        "entity": array([c.entity for c in changes]),
+        "entity": words([c.entity for c in changes]),
         "id": array([c.id for c in changes]),
         "version": array([c.version for c in changes]),
-        "event": array([c.event for c in changes]),
-        "reason": array([c.reason for c in changes]),
-        "why": array([_json(c.why) for c in changes]),
+        "event": words([c.event for c in changes]),
+        "reason": words([c.reason for c in changes]),
+        "why": array([compact(c.why) if c.why else None for c in changes]),
     }
     on.execute(query("write_decisions"), columns | {"run": run, "outcome": outcome, "sqlstate": state})
 
@@ -63,15 +62,11 @@ def events(on: Connection, run: str | None, done: Sequence[Group]) -> None:
     if not changes:
         return
     columns = {
-        "event": array([c.event for c in changes]),
-        "root": array([c.root[0] for c in changes]),
+        "event": words([c.event for c in changes]),
+        "root": words([c.root[0] for c in changes]),
         "root_id": array([c.root[1] for c in changes]),
         "id": array([c.id for c in changes]),
         "did": array([did for group in done for did in group.ids] if run else [None] * len(changes)),
-        "payload": array([_json({f"{c.entity}Id": c.id, **c.payload}) for c in changes]),
+        "payload": compact([{f"{c.entity}Id": c.id, **c.payload} for c in changes]),
     }
     on.execute(query("write_outbox"), columns)
-
-
-def _json(value: Mapping[str, Any]) -> str | None:
-    return compact(value) if value else None

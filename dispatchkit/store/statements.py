@@ -38,6 +38,13 @@ def array(values: Iterable[Item]) -> str:
     return "{" + ",".join([_SPELT[type(value)](value) for value in values]) + "}"
 
 
+def words(values: Iterable[str]) -> str:
+    """Return texts of which many are the same as `array` does."""
+    given = list(values)
+    spelt = {word: _SPELT[str](word) for word in dict.fromkeys(given)}
+    return "{" + ",".join([spelt[word] for word in given]) + "}"
+
+
 _SPELT: Mapping[type, Callable[[Any], str]] = {
     type(None): lambda _: "NULL",
     int: str,

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from dispatchkit.config import Database
 from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.sweep import Options, sweep, uncollected
 from dispatchkit.kernel.change import Change
 from dispatchkit.store import connect
 from dispatchkit.store.contract import Ticket
@@ -70,7 +70,7 @@ def copy(made: Engine) -> Iterator[Engine]:
 def ours(made: Engine, changes: Sequence[Change], workers: int) -> float:
     """Return the seconds that the corridor's own write takes, with trail, decisions, events and counters."""
     store = PostgresStore(made, Database(batch=BATCH, workers=workers), now=databases.NOW)
-    with store.sweeping(Ticket(sweep="offers")) as run:
+    with uncollected(), store.sweeping(Ticket(sweep="offers")) as run:
         assert run is not None
         begin = time.perf_counter()
         outcome = run.apply(changes, inputs_sha256="")

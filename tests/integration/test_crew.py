@@ -69,16 +69,17 @@ def told(outcome: Outcome) -> tuple[object, ...]:
 
 
 def test_the_outcome_is_the_same_and_in_the_same_order_by_any_number_of_workers(now):
-    found = []
+    found: list[tuple[tuple[object, ...], tuple[object, ...], dict[str, list[str]]]] = []
     for workers in (1, 2, 5):
         with databases.fresh("city") as made:
             outcome = apply(PostgresStore(made, Database(batch=4, workers=workers), now=now), *mixed())
             with made.connect() as on:
-                line = on.exec_driver_sql("SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs")
-                found.append((told(outcome), tuple(line.one()), contents(made)))
+                counted_ = on.exec_driver_sql("SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs")
+                found.append((told(outcome), tuple(counted_.one()), contents(made)))
     assert found[0][0][0] == 32
-    for outcome, line, rows in found[1:]:
-        assert (outcome, line, different(rows, found[0][2])) == (*found[0][:2], {})
+    for others in found[1:]:
+        assert others[:2] == found[0][:2]
+        assert different(others[2], found[0][2]) == {}
 
 
 def test_a_small_run_hires_nobody(city, now):
@@ -96,7 +97,7 @@ def test_a_small_run_hires_nobody(city, now):
 
 
 LEADER = (
-    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953 AND granted "
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953 AND granted "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
