@@ -37,6 +37,7 @@ NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the tab
     "pending": "driver_offers",
     "duties": "driver_availability_history",
 }
+STAMPS = {"delivery": ("created_at", "assigned_at"), "offers": ("sent_at",), "episode": ("opened_at",)}  # never ahead
 LOOK_BACK = timedelta(hours=48)  # how far back an act sees a driver's duties
 TRIES = 5
 
@@ -141,9 +142,16 @@ def _answer(feature: Feature[Any], frames: Frames, event: Event, settings: Setti
     """Return the room's answer; a step that no machine knows is refused by name, and so recorded, like any other."""
     assert feature.respond is not None
     try:
-        return feature.respond(frames, event, catalog.params(feature, settings), now)
+        answer = feature.respond(frames, event, catalog.params(feature, settings), now)
     except IllegalTransition:
         return Answer("ILLEGAL_TRANSITION", refused=True)
+    return Answer("CLOCK_SKEW", refused=True) if answer.changes and _too_early(frames, now) else answer
+
+
+def _too_early(frames: Frames, now: datetime) -> bool:
+    """Return whether something here began after `now`, as if a clock was set back: nothing is answered before it."""
+    known = (frames[name][column].max() for name, columns in STAMPS.items() for column in columns)
+    return any(isinstance(at, datetime) and at > now for at in known)
 
 
 def _was(frames: Frames, event: Event) -> str | None:

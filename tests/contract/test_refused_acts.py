@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from dispatchkit.flows import catalog
 from dispatchkit.flows.act import act
+from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.feature import Event
 from dispatchkit.store.memory import MemoryStore
+from dispatchkit.store.postgres import PostgresStore
 from tests import databases
-from tests.contract.both import Either
+from tests.contract.both import Either, table
 
 COLUMNS = ("actor", "event", "root", "root_id", "offer_id", "was", "code")
 
@@ -27,6 +30,14 @@ def lines(store: Either) -> list[tuple[Any, ...]]:
 
 def first(table: str, **columns: Any) -> dict[str, Any]:
     return databases.city_frames()[table].filter(**columns).sort("id").row(0, named=True)
+
+
+def at(store: Either, now: datetime) -> Either:
+    """Return the store with its clock set."""
+    if isinstance(store, PostgresStore):
+        return PostgresStore(store.engine, now=now)
+    store.now = now
+    return store
 
 
 def told(case: str) -> tuple[Event, tuple[Any, ...]]:
@@ -76,3 +87,15 @@ def test_a_refusal_says_who_asked_what_of_which_state_and_which_rule_said_no(sto
     assert (dry.answer.refused, lines(store)) == (True, [])
     assert act(store, catalog.settings(), event).answer.code == line[-1]
     assert lines(store) == [line]
+
+
+@pytest.mark.parametrize("name", ["accept", "decline", "viewed", "undeliverable", "cancel", "break"])
+def test_nothing_is_answered_at_an_instant_before_it_was_asked(store, now, name):
+    sweep(store, catalog.settings(), "offers", Options())
+    asked = table(store, "driver_offers").filter(sent_at=now).row(0, named=True)
+    roots = {"cancel": {"delivery_id": asked["delivery_id"]}, "break": {"driver_id": asked["driver_id"]}}
+    of = roots.get(name, {"offer_id": asked["id"], "driver_id": asked["driver_id"]})
+    event = Event(name=name, actor="ops", args={"by": "customer"}, **of)
+    early = act(at(store, now - timedelta(microseconds=1)), catalog.settings(), event).answer
+    assert (early.code, early.refused) == ("CLOCK_SKEW", True)
+    assert act(at(store, now), catalog.settings(), event).answer.code == "OK"
