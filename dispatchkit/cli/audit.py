@@ -15,7 +15,6 @@ from dispatchkit.kernel.errors import BadData, Usage
 
 if TYPE_CHECKING:
     from dispatchkit.flows.audit import Shown
-    from dispatchkit.store.postgres import PostgresStore
 
 Archive = Annotated[
     list[Path] | None,
@@ -48,7 +47,7 @@ def show(
         raise Usage("`audit show` takes the id of a delivery, or --driver ID")
     chain = delivery if delivery is not None else -(driver or 0)
     instant = parse_instant(at) if at else None
-    found = audit.show(_store(ctx), call(ctx).settings(), chain, instant, archive or ())
+    found = audit.show(call(ctx).store(), call(ctx).settings(), chain, instant, archive or ())
     if call(ctx).json:
         out.document(_document(found))
     elif found.state is not None:
@@ -77,7 +76,7 @@ def verify(
     from dispatchkit.flows import audit
 
     with out.working(ctx, "verifying"):
-        found = audit.verify(_store(ctx), seals, archive or ())
+        found = audit.verify(call(ctx).store(), seals, archive or ())
     counts = {"events": found.found.events, "chains": found.found.chains, "seals": found.found.seals}
     counts |= {"archives": found.found.archives, "outside lines": found.lines}
     if call(ctx).json:
@@ -104,7 +103,7 @@ def seal(
     """
     from dispatchkit.flows import audit
 
-    lines = audit.seal(_store(ctx), to, dry_run=dry_run)
+    lines = audit.seal(call(ctx).store(), to, dry_run=dry_run)
     if call(ctx).json:
         out.document({"dry_run": dry_run, "lines": lines})
     else:
@@ -127,7 +126,7 @@ def prune(
     """
     from dispatchkit.flows import retention
 
-    store = _store(ctx)
+    store = call(ctx).store()
     limit = parse_instant(before) if before else retention.limit(store, call(ctx).settings(), "retention", _at(now))
     with out.working(ctx, "archiving"):
         done = retention.prune(store, limit, to, dry_run=dry_run, max_changes=max_changes)
@@ -156,7 +155,7 @@ def export(
     if lower and upper and lower >= upper:
         raise Usage(f"--since {since} is not before --until {until}")
     with out.working(ctx, "exporting"):
-        count = audit.export(_store(ctx), call(ctx).settings(), to, since=lower, until=upper, force=force)
+        count = audit.export(call(ctx).store(), call(ctx).settings(), to, since=lower, until=upper, force=force)
     if call(ctx).json:
         out.document({"to": str(to), "events": count})
     else:
@@ -178,12 +177,6 @@ def replay(
         out.document(done)
     else:
         out.table(("what", "is"), list(done.items()))
-
-
-def _store(ctx: typer.Context) -> PostgresStore:
-    from dispatchkit.flows import database
-
-    return database.store(call(ctx).db, call(ctx).data, call(ctx).settings())
 
 
 def _at(text: str | None) -> datetime | None:

@@ -8,7 +8,6 @@ import typer
 
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
-from dispatchkit.kernel.clock import parse_instant
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +28,9 @@ def retry(
 
     Example: dispatchkit outbox retry push
     """
-    from dispatchkit.flows import database, outbox
+    from dispatchkit.flows import outbox
 
-    settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    settings, store = call(ctx).settings(), call(ctx).store(now)
     found = outbox.retry(store, settings, sender, dry_run=dry_run)
     if call(ctx).json:
         show.document({"sender": sender, "due": found, "dry_run": dry_run})

@@ -35,12 +35,11 @@ def erase(
 
     Example: dispatchkit data erase customer:1017 --dry-run
     """
-    from dispatchkit.flows import database, privacy
+    from dispatchkit.flows import privacy
 
     if bool(people) == again:
         raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody in the journal")
-    store = database.store(call(ctx).db, call(ctx).data, call(ctx).settings())
-    done = privacy.erase(store, people or (), dry_run=dry_run)
+    done = privacy.erase(call(ctx).store(), people or (), dry_run=dry_run)
     if call(ctx).json:
         show.document({"dry_run": dry_run, "erased": done})
     else:
@@ -59,10 +58,10 @@ def purge(
 
     Example: dispatchkit data purge --dry-run
     """
-    from dispatchkit.flows import database, privacy
+    from dispatchkit.flows import privacy
 
     settings, at = call(ctx).settings(), parse_instant(now) if now else None
-    store = database.store(call(ctx).db, call(ctx).data, settings)
+    store = call(ctx).store()
     with show.working(ctx, "purging"):
         done = privacy.purge(store, call(ctx).data, settings, at, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:

@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from dispatchkit.config import Settings
+    from dispatchkit.store.postgres import PostgresStore
 
 WIDE = 2_000  # columns; no cell of ours is cut
 MAX_ID = 2**63 - 1  # what a bigint holds
@@ -38,6 +39,14 @@ class Call:
         from dispatchkit.flows.catalog import settings
 
         return settings(self.config)
+
+    def store(self, now: str | None = None, *, batch: int | None = None, workers: int | None = None) -> PostgresStore:
+        """Return the store behind --db, its schema checked; it takes `now` for its clock, if one is given."""
+        from dispatchkit.flows.database import store
+        from dispatchkit.kernel.clock import parse_instant
+
+        given = parse_instant(now) if now else None
+        return store(self.db, self.data, self.settings(), now=given, batch=batch, workers=workers)
 
 
 def call(ctx: typer.Context) -> Call:

@@ -8,7 +8,6 @@ import typer
 
 from dispatchkit.cli import show as out
 from dispatchkit.cli.show import call
-from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import Usage
 
 if TYPE_CHECKING:
@@ -38,12 +37,11 @@ def show(
 
     Example: dispatchkit show unassigned --limit 10
     """
-    from dispatchkit.flows import database, shows
+    from dispatchkit.flows import shows
 
     if (what == "delivery") != (id_ is not None):
         raise Usage("`show delivery` takes the id of a delivery, the listings take none")
-    settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    settings, store = call(ctx).settings(), call(ctx).store(now)
     if id_:
         frames = shows.delivery(store, id_)
     else:

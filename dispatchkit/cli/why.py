@@ -9,7 +9,6 @@ import typer
 
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
-from dispatchkit.kernel.clock import parse_instant
 
 Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
 DETAILS = {
@@ -39,11 +38,9 @@ def why(
 
     Example: dispatchkit why 12
     """
-    from dispatchkit.flows import database
     from dispatchkit.flows import why as reasons
 
-    settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    settings, store = call(ctx).settings(), call(ctx).store(now)
     said = reasons.why(store, settings, delivery)
     if driver is not None:
         said["why_not"] = reasons.why_not(store, settings, delivery, driver)
@@ -60,11 +57,9 @@ def why_not(
 
     Example: dispatchkit why-not 12 7
     """
-    from dispatchkit.flows import database
     from dispatchkit.flows import why as reasons
 
-    settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    settings, store = call(ctx).settings(), call(ctx).store(now)
     _tell(ctx, reasons.why_not(store, settings, delivery, driver))
 
 

@@ -119,7 +119,7 @@ def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_take
         on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
         code, out, err = run(*words)
     assert (code, json.loads(out)["applied"], json.loads(out)["busy"]) == (75, 0, len(planned))
-    assert "stayed locked" in err
+    assert "rows were locked by others" in err
     code, out, _ = run(*words)
     assert (code, json.loads(out)["applied"]) == (0, len(planned))
 

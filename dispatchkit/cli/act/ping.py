@@ -25,11 +25,9 @@ def ping(
 
     Example: dispatchkit act ping 7 --lat 52.52 --lon 13.405 --at 2026-03-02T19:30:00Z
     """
-    from dispatchkit.flows import database
     from dispatchkit.flows.pings import ping as run
 
-    settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    settings, store = call(ctx).settings(), call(ctx).store(now)
     made = run(store, settings, driver, lat, lon, at=parse_instant(at) if at else None, dry_run=dry_run)
     if call(ctx).json:
         show.document(made.document())

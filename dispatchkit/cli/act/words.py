@@ -12,7 +12,6 @@ import typer
 
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
-from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import Usage
 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")]
@@ -48,13 +47,11 @@ def limited(command: Callable[..., None]) -> Callable[..., None]:
 
 def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> None:
     """Have one event answered, show the answer, and exit 3 if it was refused."""
-    from dispatchkit.flows import database
     from dispatchkit.flows.act import act
     from dispatchkit.kernel.change import plain
     from dispatchkit.kernel.feature import Event
 
-    settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=parse_instant(now) if now else None)
+    settings, store = call(ctx).settings(), call(ctx).store(now)
     result = act(store, settings, Event(**event), dry_run=dry_run, limit=ctx.meta.get(limited.__name__))
     if call(ctx).json:
         show.document(result.document())

@@ -12,7 +12,7 @@ from dispatchkit.decide.offers import why_not as why_not_room
 from dispatchkit.flows.because import MEANING, why, why_not
 from dispatchkit.kernel import dispatch
 
-BEFORE = {"asked": [], "released": [], "refused": []}
+BEFORE: dict[str, object] = {"asked": [], "released": [], "refused": []}
 CHOICE = {
     "rule": "SOONEST_AT_PICKUP",
     "why": {"candidates": 4, "radius_m": 1500, "expected_s": 533, "margin_s": 27, "runner_up": 107},
