@@ -169,7 +169,7 @@ def test_one_stuck_sweep_stops_no_other(run, city, now):
     assert "offer_created" in out
     with city.connect() as on:
         done = on.exec_driver_sql("SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1")
-        assert done.scalars().all() == ["offers", "routes"]
+        assert done.scalars().all() == ["escalation", "offers", "routes"]
 
 
 def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, city, now):
