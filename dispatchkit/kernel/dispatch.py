@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dataframely as dy
+import polars as pl
 
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.feature import Travel
-from dispatchkit.kernel.near import Point as Point
+from dispatchkit.kernel.geo import Point
 from dispatchkit.kernel.near import near
 from dispatchkit.kernel.tables import Deliveries, Drivers, Locations
 
@@ -150,6 +151,12 @@ def unfit(driver: Driver, ping: Ping | None, held: int, pending: bool, params: D
     if driver.cooldown_until is not None and now < driver.cooldown_until:
         return "COOLDOWN"
     return None
+
+
+def free_slot(held: pl.DataFrame, driver_id: int, most: int) -> int | None:
+    """Return the lowest slot, up to `most`, that no active delivery of a driver occupies; None if all are taken."""
+    taken = {slot for driver, slot in held.select("driver_id", "slot").iter_rows() if driver == driver_id}
+    return next((slot for slot in range(1, most + 1) if slot not in taken), None)
 
 
 def free_drivers(

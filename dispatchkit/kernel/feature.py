@@ -65,6 +65,11 @@ class Answer:
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
+def refused(code: str) -> Answer:
+    """Return a refusal by name, which changes nothing."""
+    return Answer(code, refused=True)
+
+
 class Explain(Protocol[P]):
     """What a policy says of the rows for which it decided nothing: one mapping a row, fit for JSON."""
 

@@ -10,12 +10,18 @@ import polars as pl
 
 EARTH_M = 6_371_008.8  # mean radius (IUGG)
 
+Point = tuple[float, float]  # lat, lon
 Ring = Sequence[tuple[float, float]]  # (lon, lat) pairs, first == last
 
 
 def is_point(lat: float, lon: float) -> bool:
     """Return whether both are finite and inside the ranges of latitude and longitude."""
     return math.isfinite(lat) and math.isfinite(lon) and abs(lat) <= 90 and abs(lon) <= 180
+
+
+def point(lat: float | None, lon: float | None) -> Point | None:
+    """Return the place that two columns name, None where either is unknown."""
+    return None if lat is None or lon is None else (lat, lon)
 
 
 def haversine_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:

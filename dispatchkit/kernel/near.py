@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from dispatchkit.kernel.geo import EARTH_M, haversine_expr
+from dispatchkit.kernel.geo import EARTH_M, Point, haversine_expr
 
-Point = tuple[float, float]  # lat, lon
 METRES_A_DEGREE = EARTH_M * math.pi / 180
 
 

@@ -19,6 +19,13 @@ class Asked(Row, Protocol):
     def state(self) -> str: ...
 
 
+class Held(Row, Protocol):
+    """A driver's row as far as being given a delivery touches it."""
+
+    @property
+    def timeouts(self) -> int: ...
+
+
 class Sought(Row, Protocol):
     """A delivery's row as far as the end of a round changes it."""
 
@@ -68,3 +75,11 @@ def end_round(group: Group, delivery: Sought) -> None:
     """Put a delivery whose round ended unaccepted back to UNASSIGNED, one attempt richer."""
     after: Values = {"state": "UNASSIGNED", "attempt": delivery.attempt + 1}
     group.change("delivery", delivery, "delivery_unassigned", "ROUND_OVER", after)
+
+
+def given(group: Group, driver: Held, reason: str) -> None:
+    """Write the row of a driver who is given a delivery unasked, though nothing in it changes.
+
+    So his version moves, and who saw him free a moment ago is stale.
+    """
+    group.change("driver", driver, "driver_given", reason, {"timeouts": driver.timeouts})

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from dispatchkit.kernel.machine import BIRTH, Machine, machine
 
-_TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
+TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
 _TO_DOOR = ("PICKED_UP", "EN_ROUTE_DROPOFF", "ARRIVED_DROPOFF")
-_CHAIN = (*_TO_PICKUP, *_TO_DOOR, "DELIVERED")
+CHAIN = (*TO_PICKUP, *_TO_DOOR, "DELIVERED")
 
 
 def _delivery() -> Machine:
@@ -21,15 +21,16 @@ def _delivery() -> Machine:
         "RESCUE": {"PICKED_UP", "RETURNING", "FAILED"},
         "RETURNING": {"RETURNED", "FAILED"},
     }
-    for i, state in enumerate(_CHAIN[:-1]):
-        moves[state] = set(_CHAIN[i + 1 :])  # forward skips; a live act may not skip PICKED_UP
-        moves[state] |= {"UNASSIGNED", "CANCELLED"} if state in _TO_PICKUP else {"RESCUE", "RETURNING", "FAILED"}
+    for i, state in enumerate(CHAIN[:-1]):
+        moves[state] = set(CHAIN[i + 1 :])  # forward skips; a live act may not skip PICKED_UP
+        moves[state] |= {"UNASSIGNED", "CANCELLED"} if state in TO_PICKUP else {"RESCUE", "RETURNING", "FAILED"}
     return Machine("deliveries", {was: frozenset(to) for was, to in moves.items()})
 
 
 DELIVERY = _delivery()
 CUSTODY = frozenset(_TO_DOOR)
-ACTIVE = frozenset(_TO_PICKUP) | CUSTODY | {"RESCUE", "RETURNING"}
+HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
+ACTIVE = frozenset(TO_PICKUP) | HOLDS_GOODS
 AWAY = frozenset({"OFF_DUTY", "ON_BREAK", "FORCED_OFF"})  # duties in which a driver holds nothing
 OPEN = frozenset({"UNASSIGNED", "OFFERING"})
 WITH_DRIVER = ACTIVE | {"DELIVERED", "RETURNED", "FAILED"}

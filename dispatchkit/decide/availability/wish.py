@@ -13,7 +13,7 @@ from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.duty import Duty
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, rows
 from dispatchkit.kernel.hours import worked
 from dispatchkit.kernel.search import end_round, withdraw
@@ -58,13 +58,13 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     rest, until = _rest(event, params), _planned_end(event, now)
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
     if driver is None:
-        return Answer("NOT_FOUND", refused=True)
+        return refused("NOT_FOUND")
     if driver.duty in GRANTED[event.name]:
         return Answer("OK_REPLAY")
     held = frames["held"].filter(pl.col("driver_id") == driver.id).height
     duty = _becomes(event.name, driver.duty, held)
     if duty is None:
-        return Answer("ILLEGAL_TRANSITION", refused=True)
+        return refused("ILLEGAL_TRANSITION")
     duties = [d for d in rows(frames["duties"], Duty) if d.driver_id == driver.id]
     course = Course(Group(("driver", driver.id), now), driver, duties)
     if duty == "ON_DUTY":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.deliveries.model import Delivery, Params, refused
+from dispatchkit.decide.deliveries.model import Delivery, Params
 from dispatchkit.kernel.dispatch import dispatch_at
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, rows
 
 CAME_TO_NOTHING = ("CANCELLED", "UNFULFILLED", "FAILED", "RETURNED")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import HOLDS_GOODS, TO_PICKUP, Episode, Offer, Scene, closed, refused
-from dispatchkit.kernel.feature import Answer
+from dispatchkit.decide.deliveries.model import Episode, Offer, Scene, closed
+from dispatchkit.kernel.feature import Answer, refused
 from dispatchkit.kernel.group import Group, Values, rows
 from dispatchkit.kernel.search import close_search, withdraw
-from dispatchkit.kernel.states import OPEN
+from dispatchkit.kernel.states import HOLDS_GOODS, OPEN, TO_PICKUP
 
 
 def cancel(scene: Scene) -> Answer:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dispatchkit.kernel.dispatch import Dispatch
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.dispatch import Dispatch, free_slot
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.states import ACTIVE
-
-TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
-CHAIN = (*TO_PICKUP, "PICKED_UP", "EN_ROUTE_DROPOFF", "ARRIVED_DROPOFF", "DELIVERED")
-HOLDS_GOODS = ACTIVE - set(TO_PICKUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +97,7 @@ class Scene:
 
     def free_slot(self, driver: Driver) -> int | None:
         """Return the lowest slot of a driver that no active delivery occupies, None if his hands are full."""
-        held = self.frames["held"].iter_rows(named=True)
-        taken = {row["slot"] for row in held if row["driver_id"] == driver.id}
-        return next((slot for slot in range(1, driver.max_stack + 1) if slot not in taken), None)
+        return free_slot(self.frames["held"], driver.id, driver.max_stack)
 
     def had_it(self, driver: Driver) -> bool:
         """Return whether a driver once had this delivery: it was taken from him, or he had accepted it."""
@@ -117,11 +110,6 @@ class Scene:
         driver = self.driver(self.event.driver_id)
         told = driver is not None and self.delivery.state == "CANCELLED" and self.had_it(driver)
         return refused("DELIVERY_CANCELLED" if told else "NOT_FOUND")
-
-
-def refused(code: str) -> Answer:
-    """Return a refusal by name, which changes nothing."""
-    return Answer(code, refused=True)
 
 
 def closed(delivery: Delivery) -> Answer:

@@ -8,9 +8,9 @@ from datetime import datetime
 from dispatchkit.decide.deliveries.creation import create
 from dispatchkit.decide.deliveries.custody import handover, rescue
 from dispatchkit.decide.deliveries.ending import bring_back, cancel, fail, returned
-from dispatchkit.decide.deliveries.model import Delivery, Params, Scene, refused
+from dispatchkit.decide.deliveries.model import Delivery, Params, Scene
 from dispatchkit.decide.deliveries.steps import STEPS, step
-from dispatchkit.kernel.feature import Answer, Event, Feature, Frames
+from dispatchkit.kernel.feature import Answer, Event, Feature, Frames, refused
 from dispatchkit.kernel.group import rows
 
 BY_HOLDER = ("fail", "return", "returned")  # told by the driver, if one is named, of what he holds

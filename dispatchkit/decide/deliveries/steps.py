@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from dispatchkit.decide.deliveries.custody import picked_up_by_another
-from dispatchkit.decide.deliveries.model import CHAIN, TO_PICKUP, Scene, closed, refused
-from dispatchkit.kernel.feature import Answer
+from dispatchkit.decide.deliveries.model import Scene, closed
+from dispatchkit.kernel.feature import Answer, refused
 from dispatchkit.kernel.group import Values
-from dispatchkit.kernel.states import DELIVERY
+from dispatchkit.kernel.states import CHAIN, DELIVERY, TO_PICKUP
 
 STEPS = {  # act -> the state it leads to, the column that keeps its time, and the event it is told by
     "start": ("EN_ROUTE_PICKUP", "started_at", "delivery_started"),

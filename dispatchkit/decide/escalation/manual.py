@@ -12,7 +12,7 @@ from dispatchkit.decide.escalation.notices import climb, close
 from dispatchkit.decide.escalation.params import TOP, Params
 from dispatchkit.decide.escalation.sight import causes_of
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, Values, rows
 
 
@@ -25,13 +25,13 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     """
     delivery = next((d for d in rows(frames["delivery"], Job) if d.id == event.delivery_id), None)
     if delivery is None:
-        return Answer("NOT_FOUND", refused=True)
+        return refused("NOT_FOUND")
     group = Group(("delivery", delivery.id), now)
     if event.name == "close_ticket":
         return _close(group, frames, event)
     episode = next((e for e in rows(frames["episode"], Episode) if e.episode == delivery.episode), None)
     if episode is None:
-        return Answer("DELIVERY_CANCELLED" if delivery.state == "CANCELLED" else "ILLEGAL_TRANSITION", refused=True)
+        return refused("DELIVERY_CANCELLED" if delivery.state == "CANCELLED" else "ILLEGAL_TRANSITION")
     if event.name == "escalate":
         return _escalate(group, frames, event, delivery, episode)
     return _ack(group, episode) if event.name == "ack" else _snooze(group, episode, event)
@@ -46,7 +46,7 @@ def _escalate(group: Group, frames: Frames, event: Event, delivery: Job, episode
     if given is not None and level == episode.level:
         return Answer("OK_REPLAY")
     if level < episode.level or level > TOP:
-        return Answer("ILLEGAL_TRANSITION", refused=True)
+        return refused("ILLEGAL_TRANSITION")
     taken = [Step(number, group.at, "OPS") for number in range(episode.level + 1, level + 1)]
     climb(group, episode, delivery, taken, _cause(frames, delivery, episode), {})
     return Answer("OK", tuple(group.changes))
@@ -60,7 +60,7 @@ def _cause(frames: Frames, delivery: Job, episode: Episode) -> str:
 
 def _ack(group: Group, episode: Episode) -> Answer:
     if episode.level == 0:
-        return Answer("ILLEGAL_TRANSITION", refused=True)
+        return refused("ILLEGAL_TRANSITION")
     if episode.acked_at is not None and episode.acked_at >= (episode.level_at or episode.opened_at):
         return Answer("OK_REPLAY")
     told = {"deliveryId": episode.delivery_id, "episode": episode.episode, "level": episode.level}
@@ -85,7 +85,7 @@ def _close(group: Group, frames: Frames, event: Event) -> Answer:
     """Close a ticket of the delivery."""
     ticket = next((t for t in rows(frames["raised"], Ticket) if t.id == event.args.get("ticket")), None)
     if ticket is None:
-        return Answer("NOT_FOUND", refused=True)
+        return refused("NOT_FOUND")
     if ticket.state != "OPEN":
         return Answer("OK_REPLAY")
     close(group, ticket, event.actor, "OPS")

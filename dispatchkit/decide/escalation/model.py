@@ -7,7 +7,8 @@ from datetime import datetime
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import DriverRead, HeldRead, PingRead, Point
+from dispatchkit.kernel.dispatch import DriverRead, HeldRead, PingRead
+from dispatchkit.kernel.geo import Point, point
 from dispatchkit.kernel.tables import Cases, Deliveries, Drivers, Episodes, Merchants, Offers, Orders, Tickets
 
 
@@ -60,11 +61,11 @@ class Sought(Job):
 
     @property
     def pickup(self) -> Point | None:
-        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
+        return point(self.pickup_lat, self.pickup_lon)
 
     @property
-    def door(self) -> Point | None:
-        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
+    def dropoff(self) -> Point | None:
+        return point(self.dropoff_lat, self.dropoff_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,14 +117,14 @@ def _slacks(
 
     With nobody to ask, only the way from the pickup to the door counts: the slack is then the most there can be.
     """
-    told = {id: d for id, d in sorted(sought.items()) if d.promised_at and d.pickup and d.door}
+    told = {id: d for id, d in sorted(sought.items()) if d.promised_at and d.pickup and d.dropoff}
     pickups = {id: pickup for id, d in told.items() if (pickup := d.pickup)}
     ways = approaches(_free(frames, params, now), pickups, params.reach_m, params, travel)
     best = {id: _soonest(d, ways[id], barred.get(id, set()), now) for id, d in told.items()}
     asked = {
-        id: (d.pickup, d.door, way.driver.vehicle if (way := best[id]) else WITHOUT_DRIVER)
+        id: (d.pickup, d.dropoff, way.driver.vehicle if (way := best[id]) else WITHOUT_DRIVER)
         for id, d in told.items()
-        if d.pickup and d.door
+        if d.pickup and d.dropoff
     }
     found: dict[int, tuple[Slack, int | None]] = {}
     for id, (leg_s, _) in legs(asked, travel).items():

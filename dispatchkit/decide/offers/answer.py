@@ -6,9 +6,9 @@ from datetime import datetime
 
 from dispatchkit.decide.offers import receipt
 from dispatchkit.decide.offers.model import Asked, Episode, Job, Offer, Params
-from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.kernel.dispatch import Driver, free_slot
 from dispatchkit.kernel.errors import Usage, shown
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, Values, rows
 from dispatchkit.kernel.search import close_search, end_round, withdraw
 from dispatchkit.kernel.states import DECLINE_REASONS, OPEN
@@ -28,25 +28,19 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         raise Usage(f"{shown(_reason(event))!r} is no reason to decline; known: {', '.join(DECLINE_REASONS)}")
     asked = _asked(frames, event)
     if asked is None:
-        return _refused("NOT_FOUND")
+        return refused("NOT_FOUND")
     if code := _already(asked, event):
         return Answer(code, refused=code != "OK_REPLAY")
     if code := _closed(asked):
-        return _refused(code)
+        return refused(code)
     group = Group(("delivery", asked.delivery.id), now)
     if event.name in receipt.EVENTS:
         return receipt.note(group, asked, event, params)
     if now >= asked.offer.hard_deadline:
-        return _refused("OFFER_EXPIRED")
+        return refused("OFFER_EXPIRED")
     if event.name == "decline":
         return _decline(group, asked, _reason(event), params)
     return _accept(group, frames, asked, event, params)
-
-
-def free_slot(frames: Frames, driver_id: int, max_stack: int) -> int | None:
-    """Return the lowest slot of a driver that no active delivery occupies, or None if all are taken."""
-    taken = {row["slot"] for row in frames["held"].iter_rows(named=True) if row["driver_id"] == driver_id}
-    return next((slot for slot in range(1, max_stack + 1) if slot not in taken), None)
 
 
 def _asked(frames: Frames, event: Event) -> Asked | None:
@@ -63,10 +57,6 @@ def _asked(frames: Frames, event: Event) -> Asked | None:
 
 def _reason(event: Event) -> str:
     return str(event.args.get("reason") or "OTHER")
-
-
-def _refused(code: str) -> Answer:
-    return Answer(code, refused=True)
 
 
 def _already(asked: Asked, event: Event) -> str | None:
@@ -92,10 +82,10 @@ def _closed(asked: Asked) -> str | None:
 def _accept(group: Group, frames: Frames, asked: Asked, event: Event, params: Params) -> Answer:
     offer, delivery, driver = asked.offer, asked.delivery, asked.driver
     if event.args.get("payload_sha256", offer.payload_sha256) != offer.payload_sha256:
-        return _refused("PAYLOAD_CHANGED")
-    slot = free_slot(frames, driver.id, min(driver.max_stack, params.max_stack))
+        return refused("PAYLOAD_CHANGED")
+    slot = free_slot(frames["held"], driver.id, min(driver.max_stack, params.max_stack))
     if driver.duty != "ON_DUTY" or slot is None:
-        return _refused("ILLEGAL_TRANSITION")
+        return refused("ILLEGAL_TRANSITION")
     now, late = group.at, group.at >= offer.expires_at
     took_s = round((now - offer.sent_at).total_seconds(), 3)
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "responseTime": took_s, "late": late}

@@ -8,7 +8,8 @@ from datetime import datetime
 import dataframely as dy
 
 from dispatchkit.decide.offers.params import Params
-from dispatchkit.kernel.dispatch import Driver, DriverRead, HeldRead, PingRead, Point
+from dispatchkit.kernel.dispatch import Driver, DriverRead, HeldRead, PingRead
+from dispatchkit.kernel.geo import Point, point
 from dispatchkit.kernel.tables import Deliveries, Episodes, Merchants, Offers, Orders
 
 __all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "Sought"]
@@ -38,11 +39,11 @@ class Sought:
 
     @property
     def pickup(self) -> Point | None:
-        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
+        return point(self.pickup_lat, self.pickup_lon)
 
     @property
     def dropoff(self) -> Point | None:
-        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
+        return point(self.dropoff_lat, self.dropoff_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

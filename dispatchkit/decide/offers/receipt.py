@@ -10,7 +10,7 @@ import re
 
 from dispatchkit.decide.offers.model import Asked, Offer, Params
 from dispatchkit.kernel.errors import Usage, shown
-from dispatchkit.kernel.feature import Answer, Event
+from dispatchkit.kernel.feature import Answer, Event, refused
 from dispatchkit.kernel.group import Group, Values
 from dispatchkit.kernel.search import end_round
 
@@ -37,7 +37,7 @@ def note(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
         return _failed(group, asked, event, params)
     offer, now = asked.offer, group.at
     if now >= offer.expires_at:
-        return Answer("OFFER_EXPIRED", refused=True)
+        return refused("OFFER_EXPIRED")
     seen: Values = {} if offer.delivered_at else {"delivered_at": now}
     if event.name == "viewed":
         seen["viewed_at"] = now
@@ -56,7 +56,7 @@ def _failed(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
     if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", reason):
         raise Usage(f"{shown(reason)!r} is no reason: one word such as PUSH_REFUSED or NO_ACKNOWLEDGEMENT")
     if offer.delivered_at is not None:
-        return Answer("ILLEGAL_TRANSITION", refused=True)
+        return refused("ILLEGAL_TRANSITION")
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "reason": reason}
     ended: Values = {"state": "UNDELIVERABLE", "cause": reason, "responded_at": group.at}
     group.change("offer", offer, "offer_undeliverable", reason, ended, payload=told)

@@ -12,7 +12,7 @@ from dispatchkit.decide.offers.propose import Candidate, Choice, pickup_at
 from dispatchkit.decide.offers.terms import frozen
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.group import Values
-from dispatchkit.kernel.search import close_search
+from dispatchkit.kernel.search import close_search, given
 
 Explanation = dict[str, Any]
 Slots = Mapping[int, frozenset[int]]  # those taken, by driver
@@ -104,8 +104,7 @@ def _give(choice: Choice, candidate: Candidate, slots: Slots, params: Params, no
     with_driver: Values = {"state": "ASSIGNED", "driver_id": driver.id, "slot": slot, "assigned_at": now}
     group.change("delivery", delivery, "delivery_assigned", "FORCED", with_driver)
     close_search(group, [seeker.episode] if seeker.episode else [], "ASSIGNED", "FORCED")
-    # His row is written though nothing in it changes: whoever saw him free a moment ago must find his version moved.
-    group.change("driver", driver, "driver_given", "FORCED", {"timeouts": driver.timeouts})
+    given(group, driver, "FORCED")
 
 
 def _why(choice: Choice, candidate: Candidate, params: Params) -> Explanation:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.propose import Choice
+from dispatchkit.decide.offers.send import Explanation
 
-Explanation = dict[str, Any]
 TAKEN = "TAKEN_THIS_RUN"
 
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Followed
+from dispatchkit.decide.reassignment.model import Case, Followed
 from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.states import OPEN
+from dispatchkit.kernel.states import OPEN, TO_PICKUP
 
 TAKEN = ("RELEASED", "REOFFERING", "REASSIGNED")  # the delivery has been taken from the driver of the case
-SUSPECT = ("SUSPECTED", "GRACE", "CONFIRMED")
 EVENTS = {
     "GRACE": "reassignment_suspected",
     "CONFIRMED": "reassignment_confirmed",
@@ -62,7 +61,7 @@ def _due(case: Case, delivery: Followed) -> list[tuple[str, str]]:
 def _while_suspect(case: Case, delivery: Followed) -> list[tuple[str, str]]:
     if delivery.episode != case.episode or delivery.driver_id != case.driver_id:
         return [("ABORTED", "NO_LONGER_ASSIGNED")]
-    if delivery.state not in BEFORE_PICKUP:
+    if delivery.state not in TO_PICKUP:
         return [("CLEARED", "PICKED_UP")] if case.state != "CONFIRMED" else [("ABORTED", "PICKED_UP")]
     return []
 

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dispatchkit.decide.reassignment.model import Params
-from dispatchkit.kernel.dispatch import Driver, Ping, Point, approaches, free_drivers, legs
+from dispatchkit.kernel.dispatch import Driver, Ping, approaches, free_drivers, legs
 from dispatchkit.kernel.feature import Event, Frames, Travel
+from dispatchkit.kernel.geo import Point, point
 from dispatchkit.kernel.group import rows
 
 
@@ -34,7 +35,7 @@ class Place:
 
     @property
     def dropoff(self) -> Point | None:
-        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
+        return point(self.dropoff_lat, self.dropoff_lon)
 
 
 def foresee(frames: Frames, event: Event, params: Params, now: datetime, travel: Travel) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from dispatchkit.decide.reassignment.follow import SUSPECT, born, step
+from dispatchkit.decide.reassignment.follow import born, step
 from dispatchkit.decide.reassignment.gain import Gain, gain
 from dispatchkit.decide.reassignment.model import Case, Params, Sight
 from dispatchkit.decide.reassignment.release import a_case, close_others, release
@@ -15,6 +15,7 @@ from dispatchkit.decide.reassignment.suspicion import Suspicion, distance_m
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.dispatch import Approach
 from dispatchkit.kernel.group import Group, Said, Values
+from dispatchkit.kernel.states import CASE_SUSPECT
 
 Verdict = dict[str, Any]
 AT_ONCE = "DRIVER_OFFDUTY"  # no grace, no limit of attempts: there is nobody to nudge and nobody who would carry it
@@ -52,7 +53,7 @@ class Bench:
 
 def judge(bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cases: Sequence[Case]) -> Verdict | None:
     """Add what one assignment calls for to its group; return what to say about it, None if it is beyond suspicion."""
-    case = next((c for c in cases if group.value("case", c, "state") in SUSPECT), None)
+    case = next((c for c in cases if group.value("case", c, "state") in CASE_SUSPECT), None)
     if found is None:
         if case:
             step(group, case, "CLEARED" if case.state != "CONFIRMED" else "ABORTED", "PROGRESS")

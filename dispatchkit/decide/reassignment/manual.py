@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Episode, Job, Offer, Params
-from dispatchkit.decide.reassignment.release import closed, refused, take_away
-from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.decide.reassignment.model import Case, Episode, Job, Offer, Params
+from dispatchkit.decide.reassignment.release import closed, take_away
+from dispatchkit.kernel.dispatch import Driver, free_slot
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.search import close_search, episode_id, withdraw
+from dispatchkit.kernel.search import close_search, episode_id, given, withdraw
+from dispatchkit.kernel.states import TO_PICKUP
 
 
 def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -31,11 +32,13 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
         return refused(code)
     if driver and delivery.driver_id == driver.id:
         return Answer("OK_REPLAY")
-    slot = _free_slot(frames, driver) if driver else None
+    slot = None
+    if driver and driver.duty == "ON_DUTY":  # a person may fill the stack that the driver himself allows
+        slot = free_slot(frames["held"], driver.id, driver.max_stack)
     if driver and slot is None:
         return refused("DRIVER_UNAVAILABLE")
     group = Group(("delivery", delivery.id), now)
-    if delivery.state in BEFORE_PICKUP:
+    if delivery.state in TO_PICKUP:
         take_away(group, frames, delivery, event, "OPS")
     elif driver is None:
         released_before = any(case.state in ("RELEASED", "REOFFERING") for case in rows(frames["case"], Case))
@@ -45,13 +48,6 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     if driver and slot is not None:
         _give(group, frames, delivery, driver, slot, params)
     return Answer("OK", tuple(group.changes))
-
-
-def _free_slot(frames: Frames, driver: Driver) -> int | None:
-    """Return the lowest free slot of a driver on duty. A person may fill the stack that the driver himself allows."""
-    taken = {row["slot"] for row in frames["held"].iter_rows(named=True) if row["driver_id"] == driver.id}
-    free = (slot for slot in range(1, driver.max_stack + 1) if slot not in taken)
-    return next(free, None) if driver.duty == "ON_DUTY" else None
 
 
 def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params) -> None:
@@ -69,8 +65,8 @@ def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int
             "lock_until": group.at + params.lock_expiry,
         },
     )
-    group.change("driver", driver, "driver_given", "OPS", {"timeouts": driver.timeouts})  # his version moves
+    given(group, driver, "OPS")
     episodes = rows(frames["episode"], Episode)
-    if delivery.state in BEFORE_PICKUP:
+    if delivery.state in TO_PICKUP:
         episodes = [Episode(id=episode_id(delivery.id, delivery.episode + 1), state="OPEN", closed_at=None, version=1)]
     close_search(group, episodes, "ASSIGNED", "OPS")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.kernel.dispatch import Dispatch, Driver, Ping, Point
+from dispatchkit.kernel.dispatch import Dispatch, Driver, Ping
 from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.geo import Point, point
 
 LOOK_BACK = timedelta(minutes=20)  # how far back the reads see pings
-BEFORE_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Assigned(Job):
 
     @property
     def dropoff(self) -> Point | None:
-        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
+        return point(self.dropoff_lat, self.dropoff_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Followed:
 
     @property
     def pickup(self) -> Point | None:
-        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
+        return point(self.pickup_lat, self.pickup_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from dispatchkit.decide.reassignment.follow import SUSPECT, born, step
-from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Job
+from dispatchkit.decide.reassignment.follow import born, step
+from dispatchkit.decide.reassignment.model import Case, Job
 from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Event, Frames
 from dispatchkit.kernel.group import Group, Said, rows
 from dispatchkit.kernel.search import open_search
-from dispatchkit.kernel.states import CASE, CUSTODY, OPEN
-
-HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
+from dispatchkit.kernel.states import CASE, CASE_SUSPECT, HOLDS_GOODS, OPEN, TO_PICKUP
 
 
 def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
@@ -46,17 +44,12 @@ def close_others(group: Group, cases: Sequence[Case], reason: str) -> None:
     A case that no sweep has moved on since its delivery found a new driver passes the states it missed.
     """
     for case in cases:
-        if group.value("case", case, "state") in SUSPECT:
+        if group.value("case", case, "state") in CASE_SUSPECT:
             step(group, case, "ABORTED", reason)
             continue
         for state in ("REOFFERING", "REASSIGNED", "RELAPSED"):
             if CASE.allows(str(group.value("case", case, "state")), state):
                 step(group, case, state, reason)
-
-
-def refused(code: str) -> Answer:
-    """Return a refusal by name, which changes nothing."""
-    return Answer(code, refused=True)
 
 
 def closed(delivery: Job) -> str | None:
@@ -65,7 +58,7 @@ def closed(delivery: Job) -> str | None:
         return "DELIVERY_CANCELLED"
     if delivery.state in HOLDS_GOODS:
         return "CUSTODY_CONFLICT"
-    return None if delivery.state in BEFORE_PICKUP or delivery.state in OPEN else "ILLEGAL_TRANSITION"
+    return None if delivery.state in TO_PICKUP or delivery.state in OPEN else "ILLEGAL_TRANSITION"
 
 
 def take_away(group: Group, frames: Frames, delivery: Job, event: Event, trigger: str) -> None:

@@ -9,13 +9,13 @@ from datetime import datetime
 
 import polars as pl
 
-from dispatchkit.decide.reassignment.follow import SUSPECT
 from dispatchkit.decide.reassignment.model import Assigned, Sight
 from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.dispatch import Driver, Ping, legs
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Frames, Travel
 from dispatchkit.kernel.group import rows
+from dispatchkit.kernel.states import CASE_SUSPECT
 
 
 def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list[Sight]:
@@ -68,7 +68,7 @@ def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
 
 def _broken_since(frames: Frames) -> dict[tuple[int, int, int], datetime]:
     """Return since when the vehicle behind each assignment is said to be broken."""
-    told = frames["cases"].filter((pl.col("trigger") == "VEHICLE") & pl.col("state").is_in(SUSPECT))
+    told = frames["cases"].filter((pl.col("trigger") == "VEHICLE") & pl.col("state").is_in(CASE_SUSPECT))
     found = told.select("delivery_id", "episode", "driver_id", "suspected_at").iter_rows()
     return {(delivery, episode, driver): at for delivery, episode, driver, at in found}
 

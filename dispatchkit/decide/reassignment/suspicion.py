@@ -10,9 +10,8 @@ from typing import Any
 
 from dispatchkit.decide.reassignment.model import Params, Sight
 from dispatchkit.kernel.dispatch import Ping
+from dispatchkit.kernel.duty import OFFLINE
 from dispatchkit.kernel.geo import haversine_m
-
-GONE = ("OFF_DUTY", "FORCED_OFF", "SUSPENDED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def suspicion(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
 def driver_offduty(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     """Return a suspicion if the driver has left."""
     duty = sight.driver.duty
-    return Suspicion("DRIVER_OFFDUTY", None, {"duty": duty}) if duty in GONE else None
+    return Suspicion("DRIVER_OFFDUTY", None, {"duty": duty}) if duty in OFFLINE else None
 
 
 def lost_ping(sight: Sight, params: Params, now: datetime) -> Suspicion | None:

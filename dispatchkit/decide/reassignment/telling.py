@@ -6,14 +6,15 @@ from datetime import datetime
 
 import polars as pl
 
-from dispatchkit.decide.reassignment.follow import SUSPECT, born, step
-from dispatchkit.decide.reassignment.model import BEFORE_PICKUP, Case, Job, Params
-from dispatchkit.decide.reassignment.release import a_case, closed, refused, take_away
+from dispatchkit.decide.reassignment.follow import born, step
+from dispatchkit.decide.reassignment.model import Case, Job, Params
+from dispatchkit.decide.reassignment.release import a_case, closed, take_away
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.dispatch import Driver
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames
+from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, Values, rows
+from dispatchkit.kernel.states import CASE_SUSPECT, TO_PICKUP
 
 
 def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -54,9 +55,9 @@ def breakdown(frames: Frames, event: Event, params: Params, now: datetime) -> An
     delivery = next(iter(rows(frames["delivery"], Job)), None)
     if delivery is None or event.driver_id not in (None, delivery.driver_id):
         return refused("NOT_FOUND")
-    if (code := closed(delivery)) or delivery.state not in BEFORE_PICKUP or delivery.driver_id is None:
+    if (code := closed(delivery)) or delivery.state not in TO_PICKUP or delivery.driver_id is None:
         return refused(code or "ILLEGAL_TRANSITION")
-    doubts = [case for case in rows(frames["case"], Case) if case.state in SUSPECT]
+    doubts = [case for case in rows(frames["case"], Case) if case.state in CASE_SUSPECT]
     if any(case.trigger == "VEHICLE" for case in doubts):
         return Answer("OK_REPLAY")
     group = Group(("delivery", delivery.id), now)

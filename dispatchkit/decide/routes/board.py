@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from dispatchkit.decide.routes.model import Carrier, Held, Params, Ping, Point
+from dispatchkit.decide.routes.model import Carrier, Held, Params, Ping
 from dispatchkit.decide.routes.problem import Problem, Task, Vehicle
 from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.clock import LATEST
 from dispatchkit.kernel.feature import Travel
-from dispatchkit.kernel.states import CUSTODY
+from dispatchkit.kernel.geo import Point
+from dispatchkit.kernel.states import CUSTODY, HOLDS_GOODS
 
 _IN_MOTION = ("ARRIVED_DROPOFF", "ARRIVED_PICKUP", "EN_ROUTE_DROPOFF", "EN_ROUTE_PICKUP")  # the first that occurs leads
-_ON_BOARD = CUSTODY | {"RESCUE", "RETURNING"}
 _CELL = 3  # decimals of a degree, about 100 m: a driver who moved less has not moved
 
 
@@ -98,7 +98,7 @@ def problem_of(work: Board, params: Params, now: datetime, travel: Travel) -> tu
     seconds, metres = travel.matrix(points, points, work.driver.vehicle)
     pickups = {place.held.id: i for i, place in enumerate(work.places) if place.kind == "pickup"}
     tasks = tuple(_task(place, i, pickups, params, now) for i, place in enumerate(work.places, 1))
-    on_board = sum(row.state in _ON_BOARD for row in work.held)
+    on_board = sum(row.state in HOLDS_GOODS for row in work.held)
     driver = Vehicle(id=work.driver.id, start=0, capacity=work.driver.max_stack, load=on_board, first=work.first)
     return Problem(tasks=tasks, vehicles=(driver,), time=seconds, weights=params.weights), metres
 
@@ -123,15 +123,15 @@ def _places(row: Held) -> tuple[list[Place], list[tuple[int, str, str]]]:
     if row.state == "RESCUE":
         return [], [(row.id, "dropoff", "waits for its handover to another driver")]
     if row.state == "RETURNING":
-        wanted = {"return": row.merchant}
+        wanted = {"return": row.pickup}
     elif row.state in CUSTODY:
-        wanted = {"dropoff": row.door}
+        wanted = {"dropoff": row.dropoff}
     else:
-        wanted = {"pickup": row.merchant, "dropoff": row.door}
+        wanted = {"pickup": row.pickup, "dropoff": row.dropoff}
     placed = [Place(row, kind, point) for kind, point in wanted.items() if point is not None]
     if len(placed) == len(wanted):
         return placed, []
-    missing = "drop-off" if "dropoff" in wanted and row.door is None else "merchant"
+    missing = "drop-off" if "dropoff" in wanted and row.dropoff is None else "merchant"
     return [], [(row.id, kind, f"the {missing} has no position") for kind in wanted]
 
 
@@ -139,7 +139,7 @@ def _start(held: Sequence[Held], places: Sequence[Place], ping: Ping | None) -> 
     """Return where the driver starts, and what says so."""
     if ping is not None:
         return (ping.lat, ping.lon), "ping"
-    visits = [(row.picked_up_at or row.arrived_pickup_at, row.id, row.merchant) for row in held]
+    visits = [(row.picked_up_at or row.arrived_pickup_at, row.id, row.pickup) for row in held]
     seen = [(at, id_, point) for at, id_, point in visits if at is not None and point is not None]
     if seen:
         _, id_, point = max(seen)

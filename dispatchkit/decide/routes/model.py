@@ -10,9 +10,8 @@ import dataframely as dy
 from dispatchkit.decide.routes.exact import MAX_TASKS
 from dispatchkit.decide.routes.problem import Weights
 from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.geo import Point, point
 from dispatchkit.kernel.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
-
-Point = tuple[float, float]  # lat, lon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +72,12 @@ class Held:
     dropoff_lon: float | None
 
     @property
-    def merchant(self) -> Point | None:
-        return None if self.pickup_lat is None or self.pickup_lon is None else (self.pickup_lat, self.pickup_lon)
+    def pickup(self) -> Point | None:
+        return point(self.pickup_lat, self.pickup_lon)
 
     @property
-    def door(self) -> Point | None:
-        return None if self.dropoff_lat is None or self.dropoff_lon is None else (self.dropoff_lat, self.dropoff_lon)
+    def dropoff(self) -> Point | None:
+        return point(self.dropoff_lat, self.dropoff_lon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.decide.deliveries.model import CHAIN, HOLDS_GOODS, TO_PICKUP
 from dispatchkit.decide.deliveries.policy import ACTS
 from dispatchkit.decide.deliveries.steps import STEPS
-from dispatchkit.kernel.states import DELIVERY
+from dispatchkit.kernel.states import CHAIN, DELIVERY, HOLDS_GOODS, TO_PICKUP
 from tests.builders import Rows, a_driver, an_offer, city
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.deliveries.told import a_job, tell

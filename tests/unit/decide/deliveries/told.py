@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dispatchkit.decide.deliveries.model import CHAIN, Params
+from dispatchkit.decide.deliveries.model import Params
 from dispatchkit.decide.deliveries.policy import FEATURE
 from dispatchkit.kernel.feature import Answer, Event
-from dispatchkit.kernel.states import WITH_DRIVER
+from dispatchkit.kernel.states import CHAIN, WITH_DRIVER
 from tests.builders import NOW, Rows, Tables, a_delivery, minutes
 from tests.unit.decide.corridor import locked
 
