@@ -66,7 +66,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "model", (("dispatchkit.decide.reassignment.release:release", '"episode": delivery.episode + 1', '"episode": delivery.episode'),)
     ),
     "a driver on a break keeps his offer": Mutant(
-        "model", (("dispatchkit.decide.availability.wish:respond", 'if driver.duty == "ON_DUTY" else []', 'if driver.duty == "ON_BREAK" else []'),)
+        "model", (("dispatchkit.decide.availability.wish:respond", '[] if duty == "ON_DUTY"', '[] if duty in ("ON_DUTY", "ON_BREAK")'),)
     ),
     # the writer
     "no version is compared": Mutant(
