@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +63,7 @@ def document(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
     """Print rows as a table on a terminal and as tab-separated lines when piped."""
-    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    cells = [[_cell(value) for _, value in zip(columns, row, strict=True)] for row in rows]
     if not sys.stdout.isatty():
         for line in [list(columns), *cells]:
             print("\t".join(line))
@@ -79,6 +79,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     for row in cells:
         out.add_row(*row)
     Console(highlight=False, markup=False, width=WIDE, soft_wrap=True).print(out, crop=False)
+
+
+def _cell(value: Any) -> str:
+    """Return a value as people read it: nothing for None, counts by name without brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return "" if value is None else str(value)
 
 
 def line(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,8 @@ from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import DispatchError, Refused, TryLater, Usage
 
 if TYPE_CHECKING:
-    from dispatchkit.flows.sweep import Swept
+    from dispatchkit.flows.sweep import Options, Swept
+    from dispatchkit.store.contract import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -51,13 +53,11 @@ def sweep(
 
     Example: dispatchkit sweep offers --dry-run
     """
-    from dispatchkit.flows import catalog, database
+    from dispatchkit.flows import catalog
     from dispatchkit.flows.sweep import Options
-    from dispatchkit.flows.sweep import sweep as run
 
     if keep and dry_run:
         raise Usage("--keep writes files and a dry run touches nothing; give one of them")
-    given = parse_instant(now) if now else None
     options = Options(
         dry_run=dry_run,
         max_changes=max_changes,
@@ -68,12 +68,23 @@ def sweep(
         keep=keep,
         deadline=timedelta(seconds=deadline) if deadline is not None else None,
     )
-    wanted = list(catalog.SWEEPS) if "all" in names else list(dict.fromkeys(names))
-    for name in wanted:
-        if name not in catalog.SWEEPS:
-            raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(catalog.SWEEPS)} or `all`")
+    wanted = catalog.sweeps(names)
+    store = call(ctx).store(now, batch=batch, workers=workers)
+    results, failed = _run(ctx, store, wanted, options)
+    if call(ctx).json and results:
+        documents = [result.document() for result in results]
+        show.document(documents[0] if len(wanted) == 1 else documents)
+    _conclude(ctx, results, failed)
+
+
+def _run(
+    ctx: typer.Context, store: Store, wanted: Sequence[str], options: Options
+) -> tuple[list[Swept], list[DispatchError]]:
+    """Return what the sweeps did and why some could not, each shown as it is done."""
+    from dispatchkit.flows import catalog
+    from dispatchkit.flows.sweep import sweep as run
+
     settings = call(ctx).settings()
-    store = database.store(call(ctx).db, call(ctx).data, settings, now=given, batch=batch, workers=workers)
     results: list[Swept] = []
     failed: list[DispatchError] = []
     for name in wanted:
@@ -87,10 +98,7 @@ def sweep(
         else:
             if not call(ctx).json:
                 _print(ctx, results[-1])
-    if call(ctx).json and results:
-        documents = [result.document() for result in results]
-        show.document(documents[0] if len(wanted) == 1 else documents)
-    _conclude(ctx, results, failed)
+    return results, failed
 
 
 def _print(ctx: typer.Context, result: Swept) -> None:
@@ -101,7 +109,7 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         for c in result.changes
     ]
     if rows:
-        show.table(("event", "row", "version", "reason", "becomes"), rows, title=result.sweep)
+        show.table(("sweep", "event", "row", "version", "reason", "becomes"), rows)
     if result.unserved:
         keys = list(result.unserved[0])
         show.table(keys, [[row.get(key) for key in keys] for row in result.unserved])
@@ -138,13 +146,14 @@ def _touched(result: Swept) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in blast(result.changes).items())
 
 
-def _steps(before: object, after: object) -> str:
-    assert hasattr(before, "get") and hasattr(after, "items")
+def _steps(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    """Return the columns worth a look: what they were and become, or at birth what they are."""
     shown = []
     for key, value in after.items():
         was = before.get(key)
-        if key in ("state", "duty") or (was != value and key in ("driver_id", "episode", "attempt", "engine")):
-            shown.append(f"{key} {was if was is not None else '-'} -> {value if value is not None else '-'}")
+        if key in ("state", "duty") or (was != value and key in ("driver_id", "episode", "attempt", "level", "engine")):
+            became = "-" if value is None else value
+            shown.append(f"{key} {'-' if was is None else was} -> {became}" if before else f"{key} {became}")
     return ", ".join(shown)
 
 

@@ -65,6 +65,14 @@ def feature(name: str) -> Feature[Any]:
     return found
 
 
+def sweeps(names: Sequence[str]) -> list[str]:
+    """Return the sweeps asked for, each once, `all` as one whole cycle. Raises Usage for an unknown one."""
+    for name in names:
+        if name not in (*SWEEPS, "all"):
+            raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(SWEEPS)} or `all`")
+    return list(SWEEPS) if "all" in names else list(dict.fromkeys(names))
+
+
 def job(name: str) -> Job:
     """Return a job by name."""
     found: Job = import_module(JOBS[name]).run
