@@ -201,7 +201,7 @@ def _changes(changed: Any) -> str:
     born = all(was is None for was, _ in changed.values()) and "id" in changed
     shown = {key: pair for key, pair in changed.items() if not born or key in ("state", "duty", "driver_id")}
     told = {key: ["-" if value is None else value for value in pair] for key, pair in shown.items()}
-    return ", ".join(f"{key} {was} -> {now}" for key, (was, now) in told.items())
+    return ", ".join(f"{key} {now}" if born else f"{key} {was} -> {now}" for key, (was, now) in told.items())
 
 
 def _document(found: Shown) -> dict[str, Any]:

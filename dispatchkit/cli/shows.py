@@ -50,7 +50,8 @@ def show(
         documents = {name: _rows(frame) for name, frame in frames.items()}
         out.document(documents if id_ else documents[what])
         return
-    for name, frame in frames.items():
+    for name, whole in frames.items():
+        frame = whole.drop("params", strict=False)  # what a run was decided with is a document: --json has it
         if name == "delivery":
             out.table(("what", "is"), list(zip(frame.columns, _cells(frame)[0], strict=True)))
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import Change, plain
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import IllegalTransition, Refused, TryLater
-from dispatchkit.kernel.feature import Answer, Event, Feature, Frames
+from dispatchkit.kernel.feature import Answer, Event, Feature, Frames, refused
+from dispatchkit.kernel.hours import LOOK_BACK
 from dispatchkit.store.contract import Args, Store
 
 SQL = Path(__file__).with_name("act.sql")
@@ -38,7 +39,6 @@ NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the tab
     "duties": "driver_availability_history",
 }
 STAMPS = {"delivery": ("created_at", "assigned_at"), "offers": ("sent_at",), "episode": ("opened_at",)}  # never ahead
-LOOK_BACK = timedelta(hours=48)  # how far back an act sees a driver's duties
 TRIES = 5
 
 
@@ -125,7 +125,7 @@ def _once(
         frames = acting.read({name: (table, named[name]) for name, table in NEIGHBOURS.items()}, args)
         if root[0] == "driver" and set(frames["pending"]["delivery_id"]) - {delivery}:
             return None
-        answer = Answer("NOT_FOUND", refused=True)
+        answer = refused("NOT_FOUND")
         if feature.respond and not (event.offer_id and not delivery):
             answer = _answer(feature, frames, event, settings, acting.now)
         if limit is not None and len(answer.changes) > limit:
@@ -144,7 +144,7 @@ def _answer(feature: Feature[Any], frames: Frames, event: Event, settings: Setti
     try:
         answer = feature.respond(frames, event, catalog.params(feature, settings), now)
     except IllegalTransition:
-        return Answer("ILLEGAL_TRANSITION", refused=True)
+        return refused("ILLEGAL_TRANSITION")
     return Answer("CLOCK_SKEW", refused=True) if answer.changes and _too_early(frames, now) else answer
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 Stretch = tuple[datetime, datetime]
 MOST, REST = timedelta(hours=12), timedelta(hours=6)  # unless [availability] says otherwise
+LOOK_BACK = timedelta(hours=48)  # how far back reads and acts see a driver's duties
 
 
 def runs(stretches: Iterable[Stretch], rest: timedelta) -> list[list[Stretch]]:

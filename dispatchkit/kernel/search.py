@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -17,6 +18,28 @@ class Asked(Row, Protocol):
     def driver_id(self) -> int: ...
     @property
     def state(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An offer's row as far as withdrawing it needs it."""
+
+    id: int
+    driver_id: int
+    state: str
+    cause: str | None
+    responded_at: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A search's row as far as closing it needs it."""
+
+    id: int
+    state: str
+    closed_at: datetime | None
+    version: int
 
 
 class Held(Row, Protocol):

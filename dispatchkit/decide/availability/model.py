@@ -9,10 +9,9 @@ import dataframely as dy
 
 from dispatchkit.kernel.dispatch import Dispatch, HeldRead
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.hours import MOST, REST
+from dispatchkit.kernel.hours import LOOK_BACK, MOST, REST
 from dispatchkit.kernel.tables import Deliveries, Drivers, Duties, Offers
 
-LOOK_BACK = timedelta(hours=48)  # how far back reads and acts see a driver's duties
 FORCED = ("TIMEOUTS", "HOURS_CAP")  # reasons for which a driver is taken off duty without having asked
 
 

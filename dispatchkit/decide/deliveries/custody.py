@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import Delivery, Driver, Episode, Offer, Scene, closed
+from dispatchkit.decide.deliveries.model import Delivery, Driver, Scene, closed
 from dispatchkit.kernel.duty import Duty, turn
 from dispatchkit.kernel.feature import Answer, refused
 from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.search import close_search, given, withdraw
+from dispatchkit.kernel.search import Episode, Offer, close_search, given, withdraw
 from dispatchkit.kernel.states import AWAY, CUSTODY, OPEN
 from dispatchkit.kernel.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
 

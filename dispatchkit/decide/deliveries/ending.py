@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import Episode, Offer, Scene, closed
+from dispatchkit.decide.deliveries.model import Scene, closed
 from dispatchkit.kernel.feature import Answer, refused
 from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.search import close_search, withdraw
+from dispatchkit.kernel.search import Episode, Offer, close_search, withdraw
 from dispatchkit.kernel.states import HOLDS_GOODS, OPEN, TO_PICKUP
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from dispatchkit.kernel.dispatch import Dispatch, free_slot
 from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, rows
+from dispatchkit.kernel.search import Offer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +40,6 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """An offer's row as far as withdrawing it, and knowing who once accepted, needs it."""
-
-    id: int
-    driver_id: int
-    state: str
-    cause: str | None
-    responded_at: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
     """A driver's row as far as giving him goods, or a duty with them, changes it."""
 
@@ -61,16 +50,6 @@ class Driver:
     shift_end: datetime | None
     max_stack: int
     timeouts: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """The open search of a delivery."""
-
-    id: int
-    state: str
-    closed_at: datetime | None
     version: int
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.reassignment.model import Case, Episode, Job, Offer, Params
+from dispatchkit.decide.reassignment.model import Case, Job, Params
 from dispatchkit.decide.reassignment.release import closed, take_away
 from dispatchkit.kernel.dispatch import Driver, free_slot
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.search import close_search, episode_id, given, withdraw
+from dispatchkit.kernel.search import Episode, Offer, close_search, episode_id, given, withdraw
 from dispatchkit.kernel.states import TO_PICKUP
 
 

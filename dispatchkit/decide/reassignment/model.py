@@ -126,28 +126,6 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """The episode in which a delivery seeks a driver."""
-
-    id: int
-    state: str
-    closed_at: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """An offer's row, as far as withdrawing it needs it."""
-
-    id: int
-    driver_id: int
-    state: str
-    cause: str | None
-    responded_at: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What is known at `now` of one assignment. trail: the driver's recent pings, oldest first."""
 
