@@ -15,7 +15,7 @@ demo: $(READY) ## a made-up city's day on an embedded Postgres; leaves a report 
 test: lint ## lint, types and the tests of a pull request
 	@$(PY) -m pytest -n 2 --dist loadfile
 
-test-nightly: lint ## the same and the long tests
+test-nightly: lint ## the same, and every network cut, overlap, crash of the server and planted fault; an hour or more
 	@HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -n 2 --dist loadfile -m "not bench"
 
 bench: $(READY) ## speeds, each beside the raw tool on the same data

@@ -56,6 +56,16 @@ def held(contest: Contest, *, sound: bool = True) -> Iterator[Engine]:
         yield made
 
 
+@contextmanager
+def releasing(together: Barrier) -> Iterator[None]:
+    """Let nobody wait for a client that has failed."""
+    try:
+        yield
+    except BaseException:
+        together.abort()
+        raise
+
+
 def fought(contest: Contest, client: Callable[[], Accept]) -> list[Counter[str]]:
     """Return for each delivery how its rivals' answers ended; all of them answer at the same time."""
     together = Barrier(contest.rivals)
@@ -65,7 +75,8 @@ def fought(contest: Contest, client: Callable[[], Accept]) -> list[Counter[str]]
         for delivery in range(1, contest.deliveries + 1):
             offer, driver = contest.offers(delivery)[(rival + delivery) % contest.rivals]
             together.wait(60)
-            found.append(accept(delivery, offer, driver))
+            with releasing(together):
+                found.append(accept(delivery, offer, driver))
         return found
 
     with ThreadPoolExecutor(contest.rivals) as pool:
@@ -179,7 +190,8 @@ def test_acts_on_one_delivery_at_once_are_each_answered_by_name():
             for id in ids:
                 event = replace(asked, delivery_id=id, driver_id=id if asked.name == "pickup" else None)
                 together.wait(60)
-                codes.append(act(PostgresStore(made, now=THEN), settings, event).answer.code)
+                with releasing(together):
+                    codes.append(act(PostgresStore(made, now=THEN), settings, event).answer.code)
             return codes
 
         with ThreadPoolExecutor(len(acts)) as pool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine
 
 from dispatchkit.config import Database
@@ -16,7 +14,7 @@ from tests.contract import test_store
 from tests.crash import test_attacks, test_network, test_overlap, test_race, test_sweeps
 from tests.crash.conftest import Ended, Forge, Words
 from tests.integration import test_audit, test_guards, test_writer
-from tests.property.live import Live
+from tests.property.live import walk
 
 Killer = Callable[["Bent"], None]
 
@@ -36,21 +34,6 @@ class Bent:
     @property
     def sound(self) -> Bent:
         return Bent(self._forge, None)
-
-
-def model(forge: Bent) -> None:
-    run_state_machine_as_test(
-        Live,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=25,
-            deadline=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
 
 
 def crash_points(forge: Bent) -> None:
@@ -86,7 +69,7 @@ def _on_store(test: Callable[[PostgresStore], None]) -> Killer:
 
 
 KILLERS: Mapping[str, Killer] = {
-    "model": model,
+    "model": lambda _: walk(),
     "rivals": lambda _: test_race.test_of_rivals_who_accept_at_the_same_time_exactly_one_wins(test_race.Contest(8, 4)),
     "raw rivals": lambda _: test_race.test_rivals_who_go_past_the_program_are_refused_by_the_database(
         test_race.Contest(8, 4), "the offer first"

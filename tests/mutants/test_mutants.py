@@ -27,6 +27,7 @@ def test_the_suite_notices_a_planted_fault(forge: Forge, name: str) -> None:
     pytest.fail(f"nobody noticed that {name}")
 
 
+@pytest.mark.nightly  # by day those tests run for themselves
 @pytest.mark.parametrize("killer", sorted({mutant.killer for mutant in MUTANTS.values()}))
 def test_the_suite_notices_nothing_where_no_fault_is(forge: Forge, killer: str) -> None:
     with planted(None):

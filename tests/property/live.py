@@ -43,11 +43,15 @@ class Live(RuleBasedStateMachine):
         self._go_to(self.model.now + timedelta(seconds=span))
 
     @precondition(lambda self: self.model.pending())
-    @rule(which=some, before=st.sampled_from([0, 1]))
-    def wait_for_a_deadline(self, which: int, before: int) -> None:
-        """To the microsecond: at the deadline the answer changes."""
-        deadline = self.model.offers[_pick(self.model.pending(), which)]["deadline"]
-        self._go_to(deadline - timedelta(microseconds=before))
+    @rule(which=some, before=st.sampled_from([0, 1]), then=st.sampled_from(["sweep", "accept"]))
+    def at_a_deadline(self, which: int, before: int, then: str) -> None:
+        """At the deadline, or a microsecond before it, when the answer still counts."""
+        offer, driver = self._asked(which)
+        self._go_to(self.model.offers[offer]["deadline"] - timedelta(microseconds=before))
+        if then == "sweep":
+            self.sweep_offers()
+        else:
+            assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
 
     @rule(order=st.sampled_from(sorted(ORDERS)))
     def create(self, order: int) -> None:
@@ -66,6 +70,11 @@ class Live(RuleBasedStateMachine):
     def accept_at_once(self, which: int) -> None:
         offer, driver = self._asked(which)
         assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
+        assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
+
+    def accept_by(self, driver: int) -> None:
+        """The driver says yes to what he is being asked."""
+        (offer,) = self.model.pending(driver=driver)
         assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
 
     @precondition(lambda self: self.model.offers)
@@ -94,12 +103,19 @@ class Live(RuleBasedStateMachine):
         said = self.town.act(act, actor=f"driver:{driver}", delivery_id=id, driver_id=driver)
         assert said[0] == self.model.step(id, act)
 
-    @precondition(lambda self: self._with_driver(*TO_PICKUP))
+    @precondition(lambda self: self._in(*TO_PICKUP))
     @rule(which=some)
     def take_away(self, which: int) -> None:
-        id = _pick(self._with_driver(*TO_PICKUP), which)
+        id = _pick(self._in(*TO_PICKUP), which)
         said = self.town.act("reassign", actor="ops", delivery_id=id, args={"to": None, "reason": "FLAT_TYRE"})
         assert said[0] == self.model.take_away(id)
+
+    @precondition(lambda self: self._in(*TO_PICKUP, *SEEKING))
+    @rule(which=some, to=st.sampled_from(sorted(DRIVERS)))
+    def hand_over(self, which: int, to: int) -> None:
+        id = _pick(self._in(*TO_PICKUP, *SEEKING), which)
+        said = self.town.act("reassign", actor="ops", delivery_id=id, driver_id=to, args={"to": to, "reason": "VIP"})
+        assert said[0] == self.model.hand_over(id, to)
 
     @rule()
     def sweep_offers(self) -> None:
@@ -204,9 +220,11 @@ class Live(RuleBasedStateMachine):
         id = _pick(self.model.pending(), which)
         return id, self.model.offers[id]["driver"]
 
-    def _with_driver(self, *states: str) -> list[int]:
-        found = self.model.deliveries.items()
-        return sorted(id for id, d in found if d["driver"] and (not states or d["state"] in states))
+    def _in(self, *states: str) -> list[int]:
+        return sorted(id for id, delivery in self.model.deliveries.items() if delivery["state"] in states)
+
+    def _with_driver(self) -> list[int]:
+        return sorted(id for id, delivery in self.model.deliveries.items() if delivery["driver"])
 
     @staticmethod
     def _seen(row: Row) -> Row:
@@ -218,3 +236,56 @@ class Live(RuleBasedStateMachine):
 
 def _pick(of: Sequence[int], which: int) -> int:
     return of[which % len(of)]
+
+
+WALK = (  # every rule, through the corners that chance finds seldom
+    ("begin", "broadcast", 1),
+    ("accept", 0, True),
+    ("accept_at_once", 0),
+    ("accept", 1, False),
+    ("create", 3),
+    ("sweep_offers",),
+    ("attack",),
+    ("at_a_deadline", 0, 0, "sweep"),
+    ("wait", 60),
+    ("sweep_offers",),
+    ("create", 5),
+    ("sweep_offers",),
+    ("at_a_deadline", 0, 1, "accept"),
+    ("take_away", 0),
+    ("sweep_offers",),
+    ("at_a_deadline", 0, 0, "accept"),
+    ("sweep_offers",),
+    ("wait", 300),
+    ("create", 2),
+    ("sweep_offers",),
+    ("hand_over", 1, 2),
+    ("accept_by", 2),
+    ("wish", 4, "break"),
+    ("sweep_availability",),
+    ("wish", 4, "resume"),
+    ("wish", 3, "end-shift"),
+    ("sweep_escalation",),
+    ("sweep_reassignment",),
+    ("attack",),
+    ("step", 0, "pickup"),
+    ("step", 0, "deliver"),
+    ("cancel", 1),
+    ("wait", 300),
+    ("sweep_reassignment",),
+    ("sweep_availability",),
+    ("wish", 3, "start-shift"),
+    ("sweep_offers",),
+    ("attack",),
+)
+
+
+def walk() -> None:
+    """Take the machine through WALK, and compare after every step."""
+    machine = Live()
+    try:
+        for name, *said in WALK:
+            getattr(machine, name)(*said)
+            machine.all_three_agree()
+    finally:
+        machine.teardown()

@@ -108,6 +108,19 @@ class Model:
         delivery |= {"state": "UNASSIGNED", "driver": None, "episode": delivery["episode"] + 1}
         return "OK"
 
+    def hand_over(self, id: int, to: int) -> str:
+        """Return how operations giving an open delivery, or one on its way to the pickup, to a driver is answered."""
+        delivery, who = self.deliveries[id], self.drivers[to]
+        if delivery["driver"] == to:
+            return "OK_REPLAY"
+        if who["duty"] != "ON_DUTY" or len(self.held(to)) >= who["most"]:
+            return "DRIVER_UNAVAILABLE"
+        if delivery["state"] in TO_PICKUP:
+            self.take_away(id)
+        self._withdraw(self.pending(delivery=id), "OPS")
+        delivery |= {"state": "ASSIGNED", "driver": to}
+        return "OK"
+
     def wish(self, driver: int, act: str) -> str:
         """Return how a break, a shift's end or a return to work is answered."""
         who, busy = self.drivers[driver], bool(self.held(driver))

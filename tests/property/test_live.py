@@ -8,9 +8,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.property.live import Live
+from tests.property.live import Live, walk
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+
+
+def test_a_walk_through_every_rule_finds_all_three_agreed():
+    walk()
 
 
 @pytest.mark.timeout(3600 if NIGHTLY else 300)
@@ -18,8 +22,8 @@ def test_model_memory_and_postgres_agree_after_every_step():
     run_state_machine_as_test(
         Live,
         settings=settings(
-            max_examples=1000 if NIGHTLY else 25,
-            stateful_step_count=60 if NIGHTLY else 25,
+            max_examples=300 if NIGHTLY else 20,
+            stateful_step_count=50 if NIGHTLY else 25,
             deadline=None,
             derandomize=not NIGHTLY,
             suppress_health_check=list(HealthCheck),
