@@ -23,6 +23,7 @@ def retry(
     sender: Annotated[str, typer.Argument(help="The sender, as its table [senders.NAME] calls it.")],
     now: Annotated[str | None, typer.Option(help="Due at this instant instead of the database clock.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them; touch nothing.")] = False,
+    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to make more events due than this.")] = None,
 ) -> None:
     """Make events due again that a sender could not get out for so long that they were given up on.
 
@@ -31,7 +32,7 @@ def retry(
     from dispatchkit.flows import outbox
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    found = outbox.retry(store, settings, sender, dry_run=dry_run)
+    found = outbox.retry(store, settings, sender, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
         show.document({"sender": sender, "due": found, "dry_run": dry_run})
     else:

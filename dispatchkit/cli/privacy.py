@@ -12,6 +12,7 @@ from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import Usage
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would go; remove nothing.")]
+Limit = Annotated[int | None, typer.Option(min=0, help="Refuse to remove more than this.")]
 
 
 def register(group: typer.Typer) -> None:
@@ -27,6 +28,7 @@ def erase(
         bool, typer.Option("--again", help="Everybody in the journal once more, after a restore.")
     ] = False,
     dry_run: DryRun = False,
+    max_changes: Limit = None,
 ) -> None:
     """Remove what names or places a person, on record by id only; every audit chain still verifies.
 
@@ -39,7 +41,7 @@ def erase(
 
     if bool(people) == again:
         raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody in the journal")
-    done = privacy.erase(call(ctx).store(), people or (), dry_run=dry_run)
+    done = privacy.erase(call(ctx).store(), people or (), dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
         show.document({"dry_run": dry_run, "erased": done})
     else:
@@ -51,7 +53,7 @@ def erase(
 def purge(
     ctx: typer.Context,
     dry_run: DryRun = False,
-    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to remove more than this.")] = None,
+    max_changes: Limit = None,
     now: Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")] = None,
 ) -> None:
     """Remove what is past its time in [audit]: pings, payloads of events that have left, our own exports under --data.

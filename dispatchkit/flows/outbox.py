@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from dispatchkit.config import Settings
 from dispatchkit.flows.act import act
 from dispatchkit.kernel.chance import uniform
-from dispatchkit.kernel.errors import TryLater, Usage, shown
+from dispatchkit.kernel.errors import Refused, TryLater, Usage, shown
 from dispatchkit.kernel.feature import Event
 from dispatchkit.kernel.points import reached
 from dispatchkit.senders.message import Message, Receipt, Sender
@@ -65,11 +65,18 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     return done
 
 
-def retry(store: PostgresStore, settings: Settings, sender: str, *, dry_run: bool = False) -> int:
-    """Make due again what was given up on at a sender; return how many events. Raises Usage for an unknown sender."""
+def retry(
+    store: PostgresStore, settings: Settings, sender: str, *, dry_run: bool = False, max_changes: int | None = None
+) -> int:
+    """Make due again what was given up on at a sender; return how many events.
+
+    Raises Usage for an unknown sender, Refused when they are more than `max_changes`; then none is.
+    """
     known = [way.name for way in ways(settings)]
     if sender not in known:
         raise Usage(f"no [senders.{shown(sender)}] in the configuration; known: {', '.join(known) or 'none'}")
+    if max_changes is not None and (failed := store_outbox.retry(store, sender, dry_run=True)) > max_changes:
+        raise Refused(f"{failed} events would be due again, --max-changes is {max_changes}; nothing done")
     return store_outbox.retry(store, sender, dry_run=dry_run)
 
 

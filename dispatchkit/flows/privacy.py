@@ -24,15 +24,21 @@ def person(told: str) -> privacy.Person:
     return kind, int(id_)
 
 
-def erase(store: PostgresStore, people: Sequence[str], *, dry_run: bool = False) -> dict[str, dict[str, int]]:
-    """Erase each person and return person -> what held their data, how often. Raises Refused before anybody is touched.
+def erase(
+    store: PostgresStore, people: Sequence[str], *, dry_run: bool = False, max_changes: int | None = None
+) -> dict[str, dict[str, int]]:
+    """Erase each person and return person -> what held their data, how often.
 
     Nobody named: everybody in the journal once more, for rows that came back with an old file or backup.
+    Raises Refused, before anybody is touched, for who is at work and for more rows than `max_changes`.
     """
     wanted = [person(told) for told in people] or privacy.erased(store.engine)
     checked = {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_), dry_run=True) for kind, id_ in wanted}
     if dry_run:
         return checked
+    rows = sum(sum(found.values()) for found in checked.values())
+    if max_changes is not None and rows > max_changes:
+        raise Refused(f"{rows} rows would be erased, --max-changes is {max_changes}; nothing done")
     return {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_)) for kind, id_ in wanted}
 
 

@@ -110,6 +110,15 @@ def test_what_a_restore_brought_back_goes_with_the_journal(city):
     assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 2, "an erasure of nothing is no further entry"
 
 
+def test_more_rows_than_allowed_are_not_erased(city):
+    store, id_ = PostgresStore(city), plant(city, "driver")
+    rows = sum(privacy.erase(store, [f"driver:{id_}"], dry_run=True)[f"driver:{id_}"].values())
+    with pytest.raises(Refused, match=f"{rows} rows would be erased"):
+        privacy.erase(store, [f"driver:{id_}"], max_changes=rows - 1)
+    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 0
+    assert sum(privacy.erase(store, [f"driver:{id_}"], max_changes=rows)[f"driver:{id_}"].values()) == rows
+
+
 def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
     store, gone = PostgresStore(city), plant(city, "driver")
     working = one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
