@@ -379,10 +379,10 @@ def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp
     store, file, stop = PostgresStore(city), tmp_path / "seals.txt", Event()
     swept(city)
 
-    def write() -> None:
+    def write(half: int) -> None:  # each its own half: two that wrote all rows in any order would deadlock
         while not stop.is_set():
             with city.begin() as on:
-                on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1")
+                on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id %% 2 = %s", (half,))
 
     def keep_house() -> None:
         while not stop.is_set():
@@ -390,7 +390,7 @@ def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp
             retention.prune(store, SOON, tmp_path)
 
     with ThreadPoolExecutor(3) as pool:
-        at_work = [pool.submit(write), pool.submit(write), pool.submit(keep_house)]
+        at_work = [pool.submit(write, 0), pool.submit(write, 1), pool.submit(keep_house)]
         try:
             while not file.exists():
                 sleep(0.01)
