@@ -28,7 +28,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         name="offers",
         title="Offers and reassignment",
         metrics=(
-            _per_offer(offers, scope),
+            _accepted("offer_acceptance", offers, scope, "accepted / accepted + declined + expired (seen or not)"),
             _first(marts["mart_deliveries"], scope),
             _willing(offers, scope),
             _countable(offers, scope),
@@ -82,9 +82,10 @@ def _left_out(offers: pl.DataFrame) -> dict[str, pl.Expr]:
 NO_OFFERS = "no offers were imported"
 
 
-def _per_offer(offers: pl.DataFrame, scope: Scope) -> Metric:
+def _accepted(name: str, offers: pl.DataFrame, scope: Scope, definition: str) -> Metric:
+    """Return the share of some offers that was accepted, by their deadline; pending ones are still open."""
     return rate(
-        "offer_acceptance",
+        name,
         offers,
         _state == "ACCEPTED",
         scope,
@@ -93,7 +94,7 @@ def _per_offer(offers: pl.DataFrame, scope: Scope) -> Metric:
         excluded=_left_out(offers),
         open_=_state == "PENDING",
         why=NO_OFFERS,
-        definition="accepted / accepted + declined + expired (seen or not)",
+        definition=definition,
     )
 
 
@@ -115,18 +116,8 @@ def _first(deliveries: pl.DataFrame, scope: Scope) -> Metric:
 def _willing(offers: pl.DataFrame, scope: Scope) -> Metric:
     """Return acceptance among answers; the unanswered are left out by definition, and counted."""
     silent = (_state == "EXPIRED") & (pl.col("mode") != "forced")
-    answered = rate(
-        "offer_willingness",
-        offers.filter(~silent),
-        _state == "ACCEPTED",
-        scope,
-        by="offers by deadline",
-        at="hard_deadline",
-        excluded=_left_out(offers),
-        open_=_state == "PENDING",
-        why=NO_OFFERS,
-        definition="accepted / accepted + declined; hides silence, so read it beside offer_acceptance",
-    )
+    definition = "accepted / accepted + declined; hides silence, so read it beside offer_acceptance"
+    answered = _accepted("offer_willingness", offers.filter(~silent), scope, definition)
     unanswered = Exclusion("expired unanswered", offers.filter(silent).height, by_definition=True)
     return replace(answered, excluded=(*answered.excluded, unanswered))
 
@@ -135,18 +126,8 @@ def _countable(offers: pl.DataFrame, scope: Scope) -> Metric:
     """Return acceptance among what may count for or against a driver; the rest is left out by definition, counted."""
     asked_for = (pl.col("mode") != "forced") & _state.is_in(["ACCEPTED", "DECLINED", "EXPIRED"])
     excused = asked_for & ~pl.col("countable")
-    fair = rate(
-        "countable_acceptance",
-        offers.filter(~excused),
-        _state == "ACCEPTED",
-        scope,
-        by="offers by deadline",
-        at="hard_deadline",
-        excluded=_left_out(offers),
-        open_=_state == "PENDING",
-        why=NO_OFFERS,
-        definition="accepted / answers and seen silences that may enter a driver's score",
-    )
+    definition = "accepted / answers and seen silences that may enter a driver's score"
+    fair = _accepted("countable_acceptance", offers.filter(~excused), scope, definition)
     left_out = [
         Exclusion(word, offers.filter(excused & (_state == state)).height, by_definition=True)
         for word, state in (("declined for a reason that does not count", "DECLINED"), ("expired unseen", "EXPIRED"))
