@@ -10,9 +10,9 @@ import pytest
 from dispatchkit.config import Settings
 from dispatchkit.flows import audit, catalog, privacy, upkeep
 from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.classes import LEDGERS
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import DispatchError, Refused, Usage
+from dispatchkit.store.classes import LEDGERS
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 

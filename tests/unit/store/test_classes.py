@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.kernel.classes import CLASSES, LEDGERS, PERSONAL, TEXTS, class_of
 from dispatchkit.kernel.tables import ENTITIES, TABLES
+from dispatchkit.store.classes import CLASSES, LEDGERS, PERSONAL, TEXTS, class_of
 from dispatchkit.store.privacy import ERASED
 
 COLUMNS = [(table, column) for table, schema in TABLES.items() for column in schema.columns()]
@@ -13,7 +13,7 @@ COLUMNS = [(table, column) for table, schema in TABLES.items() for column in sch
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(key) for key in COLUMNS])
 def test_a_column_has_a_class(table, column):
-    assert class_of(table, column) in CLASSES, f"say in kernel/classes.py what {table}.{column} tells"
+    assert class_of(table, column) in CLASSES, f"say in store/classes.py what {table}.{column} tells"
 
 
 def test_audited_tables_decisions_and_events_hold_nothing_personal():
