@@ -9,7 +9,7 @@ import polars as pl
 
 from dispatchkit.decide.availability.course import Course
 from dispatchkit.decide.availability.model import Asking, Driver, Offer, Params
-from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.change import Change, plain
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.duty import Duty
 from dispatchkit.kernel.errors import Usage
@@ -120,5 +120,5 @@ def _planned_end(event: Event, now: datetime) -> datetime | None:
     if until is None:
         return None
     if not isinstance(until, datetime) or until <= now:
-        raise Usage(f"the planned end {until} must be an instant after {rfc3339(now)}")
+        raise Usage(f"the planned end {plain(until)} must be an instant after {rfc3339(now)}")
     return until
