@@ -14,6 +14,7 @@ from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.feature import Event
 from dispatchkit.kernel.flags import Flag
+from dispatchkit.kernel.hours import LOOK_BACK
 from dispatchkit.kernel.tables import TABLES
 from tests import databases
 from tests.contract.both import events, refusals, table
@@ -58,7 +59,7 @@ def test_every_read_of_an_act_is_the_same_frame(pair):
             "delivery": offer["delivery_id"],
             "driver": offer["driver_id"],
             "order": offer["delivery_id"] % 10_000_000,
-            "since": databases.NOW - act.LOOK_BACK,
+            "since": databases.NOW - LOOK_BACK,
         }
         root = ("delivery", offer["delivery_id"])
         with (

@@ -28,7 +28,7 @@ def test_what_three_workers_write_is_what_one_writes(forge, undisturbed):
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_a_run_of_three_workers_killed_at_any_point_is_finished_by_one_more_run(forge, undisturbed, share):
-    """What one worker leaves undone are the last deliveries, so a re-run ends as if nothing had been; three leave gaps."""
+    """One worker leaves the last deliveries undone, so a re-run ends as if nothing had been; three leave gaps."""
     points, _ = undisturbed
     for end_at in range(len(points))[share::SHARES]:
         with databases.fresh("city") as made:

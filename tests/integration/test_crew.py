@@ -97,7 +97,8 @@ def test_a_small_run_hires_nobody(city, now):
 
 
 LEADER = (
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1684733953 AND granted "
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks "
+    "WHERE locktype = 'advisory' AND classid = 1684733953 AND granted "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 

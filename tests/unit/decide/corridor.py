@@ -11,6 +11,7 @@ from dispatchkit.flows import act
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.feature import Event, Feature, Frames
 from dispatchkit.kernel.group import STATE
+from dispatchkit.kernel.hours import LOOK_BACK
 from dispatchkit.kernel.machine import BIRTH
 from dispatchkit.kernel.sql import bind, parse
 from dispatchkit.kernel.states import ACTIVE
@@ -40,7 +41,7 @@ def locked(tables: Tables, event: Event, now: datetime = NOW) -> Frames:
         "delivery": event.delivery_id or (offers["delivery_id"][0] if offers.height else 0),
         "driver": event.driver_id or event.args.get("to") or 0,
         "order": event.args.get("order") or 0,
-        "since": now - act.LOOK_BACK,
+        "since": now - LOOK_BACK,
     }
     context = pl.SQLContext(tables, eager=True)
     return {name: context.execute(bind(query, args)) for name, query in LOCKED.items()}

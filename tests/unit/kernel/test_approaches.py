@@ -8,7 +8,7 @@ import pytest
 
 from dispatchkit.kernel import dispatch
 from dispatchkit.kernel.dispatch import Dispatch, Driver, Free, approaches
-from dispatchkit.kernel.near import Point
+from dispatchkit.kernel.geo import Point
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import at_place
 

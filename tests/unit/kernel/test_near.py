@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatchkit.kernel.geo import haversine_m
-from dispatchkit.kernel.near import Point, near
+from dispatchkit.kernel.geo import Point, haversine_m
+from dispatchkit.kernel.near import near
 
 spots = st.tuples(st.floats(-89, 89), st.floats(-180, 180))
 
