@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option(help="Folder for the city, its database and the report.")] = Path("data/demo"),
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the city, its database and the report; DATA/demo if not given.")
+    ] = None,
 ) -> None:
     """Make a city, run a night on it and leave a report: migrate, fill, sweep, extract, load, report.
 
@@ -31,6 +33,7 @@ def demo(
 
     if call(ctx).db != "embedded":
         raise Usage("demo fills a database of its own; leave --db and DISPATCHKIT_DATABASE_URL out")
+    to = to or call(ctx).data / "demo"
     done = run(to, call(ctx).settings(), lambda text: show.note(ctx, text))
     if call(ctx).json:
         show.document({"report": str(done.report), "now": done.evening, "steps": list(done.steps)})

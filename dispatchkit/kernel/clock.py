@@ -5,6 +5,7 @@ A day is a half-open window of instants, so a day on which clocks change has 23 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,6 +16,7 @@ from dispatchkit.kernel.errors import BadConfig, Usage
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d(:?\d\d)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ def parse_instant(text: str) -> datetime:
     Raises Usage, naming what came.
     """
     try:
+        if not _INSTANT.fullmatch(text):  # fromisoformat also takes a bare day, week dates and 19:30:30:45
+            raise ValueError
         value = datetime.fromisoformat(text)
     except ValueError:
         raise Usage(f"{text!r} is not an instant; expected e.g. 2026-03-02T19:30:00Z") from None

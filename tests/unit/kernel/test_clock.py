@@ -29,7 +29,8 @@ def test_an_instant_is_read_as_utc(text, expected):
     ("text", "said"),
     [
         ("2026-03-02T19:30:00", "no time zone"),
-        ("2026-03-02", "no time zone"),
+        ("2026-03-02", "not an instant"),
+        ("2026-03-02T19:30:30:45Z", "not an instant"),
         ("yesterday", "not an instant"),
         ("", "not an instant"),
         ("2026-02-30T00:00:00Z", "not an instant"),
