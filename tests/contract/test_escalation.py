@@ -75,11 +75,12 @@ def test_a_driver_who_says_yes_while_the_ladder_decides_has_the_delivery_and_nob
     assert not [event for event in events(store) if event[0] == ESCALATED and event[3]["deliveryId"] == delivery]
 
 
-def test_a_driver_who_says_yes_after_the_search_was_given_up_hears_that_the_delivery_is_off(store, settings, offer):
+def test_a_driver_who_is_being_asked_while_other_searches_are_given_up_can_still_say_yes(store, settings, offer):
     outcome = giving_up(store)
     assert (outcome.stale, outcome.poison) == ([], 0)
-    assert accepted(store, settings, offer) == "DELIVERY_CANCELLED"
-    assert row(store, "deliveries", offer["delivery_id"])["state"] == "UNFULFILLED"
+    assert table(store, "deliveries").filter(pl.col("state") == "UNASSIGNED").is_empty()
+    assert accepted(store, settings, offer) == "OK"
+    assert row(store, "deliveries", offer["delivery_id"])["state"] == "ASSIGNED"
 
 
 def test_a_repeated_sweep_tells_nothing_again(store, settings, offer):

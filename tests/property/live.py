@@ -178,11 +178,7 @@ class Live(RuleBasedStateMachine):
             if row["state"] == "UNFULFILLED" != self.model.deliveries[id]["state"]:
                 assert self.model.deliveries[id]["state"] in SEEKING
                 self.model.deliveries[id]["state"] = "UNFULFILLED"
-                for offer in self.model.pending(delivery=id):
-                    self.model.offers[offer] |= {
-                        "state": "REVOKED",
-                        "cause": self.town.rows("driver_offers")[offer]["cause"],
-                    }
+                assert not self.model.pending(delivery=id), "nobody is being asked when a search is given up"
 
     @rule()
     def attack(self) -> None:

@@ -34,12 +34,16 @@ class Slack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """One open search as it is seen now. rounds: when each ended without a yes; slack: None if nobody can tell it."""
+    """One open search as it is seen now. rounds: when each ended without a yes; slack: None if nobody can tell it.
+
+    asked: whether an offer waits for its answer, or the round of one has not been ended yet.
+    """
 
     episode: Episode
     delivery: Sought
     rounds: tuple[datetime, ...]
     slack: Slack | None
+    asked: bool
     cause: str
     soonest: int | None  # the driver on whom the slack counts; None if there is nobody
 

@@ -70,7 +70,7 @@ class Sought(Job):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """An offer's row, as far as rounds are counted by it and withdrawing it needs it."""
+    """An offer's row, as far as rounds are counted by it."""
 
     id: int
     delivery_id: int
@@ -78,10 +78,8 @@ class Offer:
     episode: int
     attempt: int
     state: str
-    cause: str | None
     sent_at: datetime
     responded_at: datetime | None
-    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +151,8 @@ class OfferRead(dy.Schema):
     episode = Offers.episode
     attempt = Offers.attempt
     state = Offers.state
-    cause = Offers.cause
     sent_at = Offers.sent_at
     responded_at = Offers.responded_at
-    version = Offers.version
 
 
 class ReleaseRead(dy.Schema):
@@ -205,6 +201,14 @@ class ExhaustedRead(dy.Schema):
     since = Cases.closed_at
 
 
+class StuckRead(dy.Schema):
+    """stuck: deliveries whose driver has had his grace and still has them; since: when it was over."""
+
+    id = Deliveries.id
+    episode = Deliveries.episode
+    since = Cases.grace_until
+
+
 class ToldRead(dy.Schema):
     """told: tickets, open or closed, that have called a person already."""
 
@@ -219,6 +223,7 @@ READS: dict[str, type[dy.Schema]] = {
     "tickets": TicketRead,
     "stranded": StrandedRead,
     "exhausted": ExhaustedRead,
+    "stuck": StuckRead,
     "told": ToldRead,
     "drivers": DriverRead,
     "pings": PingRead,

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from dispatchkit.decide.escalation.ladder import Search, Step
-from dispatchkit.decide.escalation.model import Episode, Job, Kept, Offer, Ticket
+from dispatchkit.decide.escalation.model import Episode, Job, Kept, Ticket
 from dispatchkit.decide.escalation.params import CALLS, OPS, TICKET, Params
 from dispatchkit.kernel.cause import CAUSES
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.search import close_search, withdraw
+from dispatchkit.kernel.search import close_search
 from dispatchkit.kernel.tickets import open_ticket
 
 RESOLVED = ("ASSIGNED", "CUSTODY", "CANCELLED")  # how a search ends that leaves nothing to do; UNFULFILLED: a refund
@@ -84,10 +84,9 @@ def remind(group: Group, search: Search) -> None:
     group.change("episode", episode, "unassigned_order_reminder", search.cause, after, payload=told)
 
 
-def give_up(group: Group, search: Search, offers: Sequence[Offer], due_at: datetime) -> None:
-    """Add that nobody is sought any more. Whoever is being asked at this moment is told that the delivery is off."""
+def give_up(group: Group, search: Search, due_at: datetime) -> None:
+    """Add that nobody is sought any more."""
     delivery = search.delivery
-    withdraw(group, offers, "DELIVERY_CANCELLED")
     told = {
         "deliveryId": delivery.id,
         "episode": delivery.episode,

@@ -14,6 +14,7 @@ OPS, TICKET, TOP = 2, 3, 4  # levels; 1 is for machines alone: radius up, boost 
 CALLS = {  # causes of tickets for deliveries that have a driver, and the level at which a person is called
     "DRIVER_SUSPENDED": OPS,  # the goods are with somebody who may not drive
     "ATTEMPTS_USED_UP": TOP,  # under suspicion, and taken from so many drivers before that no sweep takes it again
+    "NOBODY_TO_TAKE_OVER": OPS,  # still with a driver who shows no progress, his grace long over
 }
 
 
@@ -25,7 +26,7 @@ class Params(Dispatch):
     age_2: timedelta = timedelta(minutes=6)
     age_3: timedelta = timedelta(minutes=10)
     age_4: timedelta = timedelta(minutes=20)
-    unfulfilled: timedelta = timedelta(minutes=45)  # then nobody is sought any more
+    unfulfilled: timedelta = timedelta(minutes=45)  # then nobody is sought any more, as soon as nobody is being asked
     slack_1: timedelta = timedelta(minutes=15)  # less time than this to spare before the promise
     slack_2: timedelta = timedelta(minutes=8)
     slack_3: timedelta = timedelta()
@@ -33,6 +34,7 @@ class Params(Dispatch):
     attempts_2: int = 5
     attempts_3: int = 8
     reminder: timedelta = timedelta(minutes=10)  # from level 2 on, after the last notice
+    stuck_after: timedelta = timedelta(minutes=5)  # past a driver's grace, while nobody takes the delivery over
     reach_m: int = 6000  # drivers farther by air from the pickup are not counted on
     pickup_service: timedelta = timedelta(minutes=2)
     dropoff_service: timedelta = timedelta(minutes=2)
@@ -48,7 +50,7 @@ class Params(Dispatch):
         for name in ("age_1", "reminder"):
             if getattr(self, name) <= timedelta():
                 raise BadConfig(f"{name} must be longer than zero")
-        for name in ("pickup_service", "dropoff_service"):
+        for name in ("pickup_service", "dropoff_service", "stuck_after"):
             if getattr(self, name) < timedelta():
                 raise BadConfig(f"{name} is below zero")
         for name in ("attempts_1", "reach_m"):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from dispatchkit.decide.escalation.ladder import Search, steps
 from dispatchkit.decide.escalation.manual import respond
-from dispatchkit.decide.escalation.model import READS, Kept, Offer
+from dispatchkit.decide.escalation.model import READS, Kept
 from dispatchkit.decide.escalation.notices import climb, close, give_up, remind, reminds, settled
 from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
@@ -23,12 +22,9 @@ from dispatchkit.kernel.tickets import open_ticket, ticket_id
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
     """Return what to write at `now`, grouped by delivery in ascending id."""
     groups: dict[int, Group] = {}
-    pending: dict[int, list[Offer]] = defaultdict(list)
-    for offer in rows(frames["offers"], Offer):
-        pending[offer.delivery_id].append(offer)
     for search in searches(frames, params, now, travel):
-        _press(_group(groups, search.delivery.id, now), search, pending[search.delivery.id], params)
-    _call(groups, frames, now)
+        _press(_group(groups, search.delivery.id, now), search, params)
+    _call(groups, frames, params, now)
     return [change for root in sorted(groups) for change in groups[root].changes]
 
 
@@ -39,14 +35,17 @@ def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> li
     return [plain(row) for row in urgent]
 
 
-def _press(group: Group, search: Search, offers: list[Offer], params: Params) -> None:
-    """Add what one search calls for now: the levels it has reached, a reminder, or its end."""
+def _press(group: Group, search: Search, params: Params) -> None:
+    """Add what one search calls for now: the levels it has reached, a reminder, or its end.
+
+    It does not end while somebody is being asked: after an outage the first offers go out past that time.
+    """
     over_at = search.episode.opened_at + params.unfulfilled
-    over = group.at >= over_at
+    over = group.at >= over_at and not search.asked
     taken = steps(search, params, group.at)
     climb(group, search.episode, search.delivery, taken, search.cause, _why(search, group.at), quiet=over)
     if over:
-        give_up(group, search, offers, over_at)
+        give_up(group, search, over_at)
     elif not taken and reminds(search.episode, params, group.at):
         remind(group, search)
 
@@ -60,15 +59,22 @@ def _why(search: Search, now: datetime) -> Mapping[str, Any]:
     }
 
 
-def _call(groups: dict[int, Group], frames: Frames, now: datetime) -> None:
+def _call(groups: dict[int, Group], frames: Frames, params: Params, now: datetime) -> None:
     """Open tickets for deliveries that have a driver and need a person, and close those with nothing left to ask."""
     told = frozenset(frames["told"]["id"])
     called: set[tuple[int, str]] = set()
-    for cause, read in (("DRIVER_SUSPENDED", "stranded"), ("ATTEMPTS_USED_UP", "exhausted")):
+    for cause, read, after in (
+        ("DRIVER_SUSPENDED", "stranded", timedelta()),
+        ("ATTEMPTS_USED_UP", "exhausted", timedelta()),
+        ("NOBODY_TO_TAKE_OVER", "stuck", params.stuck_after),
+    ):
         for id, episode, since in frames[read].select("id", "episode", "since").sort("id").iter_rows():
+            due_at = (since or now) + after
+            if due_at > now:
+                continue
             called.add((id, cause))
             if ticket_id(id, episode, CALLS[cause], cause) not in told:
-                open_ticket(_group(groups, id, now), id, episode, CALLS[cause], cause, since or now)
+                open_ticket(_group(groups, id, now), id, episode, CALLS[cause], cause, due_at)
     for ticket in sorted(rows(frames["tickets"], Kept), key=lambda t: t.id):
         if reason := settled(ticket, frozenset(called)):
             close(_group(groups, ticket.delivery_id, now), ticket, "system:escalation", reason)
@@ -89,6 +95,7 @@ FEATURE = Feature(
         "tickets": "delivery_id",
         "stranded": "id",
         "exhausted": "id",
+        "stuck": "id",
     },
     params=Params,
     decide=decide,

@@ -18,7 +18,7 @@ ORDER BY d.id
 
 -- name: offers
 -- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who is being asked.
-SELECT id, delivery_id, driver_id, episode, attempt, state, cause, sent_at, responded_at, version
+SELECT id, delivery_id, driver_id, episode, attempt, state, sent_at, responded_at
 FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id
@@ -55,11 +55,19 @@ WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP') AND c.state =
 GROUP BY d.id, d.episode
 ORDER BY d.id
 
+-- name: stuck
+-- Deliveries under suspicion that nobody has taken over, though the grace of their driver is over.
+SELECT d.id, d.episode, c.grace_until AS since
+FROM deliveries AS d
+JOIN reassignment_cases AS c ON c.delivery_id = d.id AND c.episode = d.episode
+WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP') AND c.state IN ('SUSPECTED', 'GRACE') AND c.grace_until <= :now
+ORDER BY d.id
+
 -- name: told
 -- Tickets that have called a person already, closed ones too: who closed one knows.
 SELECT id
 FROM support_tickets
-WHERE cause IN ('DRIVER_SUSPENDED', 'ATTEMPTS_USED_UP')
+WHERE cause IN ('DRIVER_SUSPENDED', 'ATTEMPTS_USED_UP', 'NOBODY_TO_TAKE_OVER')
   AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING'))
 ORDER BY id
 

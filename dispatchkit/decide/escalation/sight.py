@@ -46,6 +46,7 @@ def searches(frames: Frames, params: Params, now: datetime, travel: Travel) -> l
                 delivery=delivery,
                 rounds=_rounds(delivery, offers[delivery.id], now),
                 slack=slack,
+                asked=delivery.state != "UNASSIGNED" or any(o.state == "PENDING" for o in offers[delivery.id]),
                 cause=causes[delivery.id],
                 soonest=soonest,
             )

@@ -245,25 +245,37 @@ def test_a_release_opens_a_new_ladder():
 
 
 def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits_for_the_refund():
-    town = waiting(44, state="OFFERING")
-    town = swept({**town, **pending()})
+    town = swept(waiting(44))
     late = NOW + minutes(1)
     changes = run(town, late)
-    assert [(c.event, c.after.get("state"), c.after.get("cause")) for c in changes] == [
-        ("offer_revoked", "REVOKED", "DELIVERY_CANCELLED"),
-        ("delivery_unfulfilled", "UNFULFILLED", None),
-        ("episode_closed", "UNFULFILLED", None),
+    assert [(c.event, c.after["state"]) for c in changes] == [
+        ("delivery_unfulfilled", "UNFULFILLED"),
+        ("episode_closed", "UNFULFILLED"),
     ]
-    assert (changes[1].after["ended_by"], changes[1].after["ended_while"]) == ("system", "OFFERING")
+    assert (changes[0].after["ended_by"], changes[0].after["ended_while"]) == ("system", "UNASSIGNED")
     over = apply(town, changes)
     assert over["support_tickets"]["state"].to_list() == ["OPEN"]
     assert run(over, late + minutes(30)) == []
     assert run(town, late - seconds(0.001)) == []
 
 
-def pending() -> Any:
-    told = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, sent=seconds(5), timeout=minutes(3)))
-    return {name: told[name] for name in ("driver_offers", "drivers")}
+def test_a_search_is_not_given_up_while_somebody_is_being_asked():
+    asking = city(a_delivery(1, due=minutes(50), state="OFFERING"), an_offer(5, driver=7, sent=seconds(5)))
+    changes = run(promised(asking, FAR_OFF))
+    assert [(level, notify) for level, _, _, notify in levels(changes)] == [
+        (1, False),
+        (2, False),
+        (3, False),
+        (4, True),
+    ]
+    assert {change.entity for change in changes} == {"episode", "ticket", "delivery"}
+    assert events(changes)[-3:] == ["support_ticket_created", "customer_delay_notice", ESCALATED]
+    town = apply(asking, changes)
+    assert run(town) == []
+    town["driver_offers"] = town["driver_offers"].with_columns(state=pl.lit("EXPIRED"), responded_at=pl.lit(NOW))
+    assert run(town) == [], "the round has not been ended yet"
+    town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
+    assert events(run(town)) == ["delivery_unfulfilled", "episode_closed"]
 
 
 def test_from_the_second_level_on_operations_are_reminded_every_ten_minutes_and_once_after_an_outage():
@@ -350,7 +362,13 @@ CALLS: dict[str, tuple[Rows, str, int]] = {
         "ATTEMPTS_USED_UP",
         4,
     ),
+    "nobody takes over from a driver who shows no progress": (
+        [*a_delivery(1, state="EN_ROUTE_PICKUP", driver=7), *a_case(3, driver=7, suspected=minutes(13))],
+        "NOBODY_TO_TAKE_OVER",
+        2,
+    ),
 }
+DUE = {"DRIVER_SUSPENDED": minutes(30), "ATTEMPTS_USED_UP": minutes(9), "NOBODY_TO_TAKE_OVER": minutes(3)}
 
 
 @pytest.mark.parametrize("when", CALLS)
@@ -359,13 +377,22 @@ def test_a_person_is_called_once_when(when):
     town = city(rows)
     [ticket] = run(town)
     assert (ticket.event, ticket.after["cause"], ticket.after["level"]) == ("support_ticket_created", cause, level)
-    assert ticket.after["due_at"] == NOW - (minutes(30) if level == 2 else minutes(9))
+    assert ticket.after["due_at"] == NOW - DUE[cause]
     told = apply(town, [ticket])
     assert run(told) == []
     closed = told["support_tickets"].with_columns(state=pl.lit("CLOSED"), closed_at="opened_at")
     assert run({**told, "support_tickets": closed}) == [], "who closed it knows"
     delivered = told["deliveries"].with_columns(state=pl.lit("DELIVERED"))
     assert events(run({**told, "deliveries": delivered})) == ["support_ticket_closed"]
+
+
+def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the_case():
+    carried = city(a_delivery(1, state="ASSIGNED", driver=7), a_case(3, driver=7, suspected=minutes(10)))
+    assert run(carried, NOW - seconds(1)) == []
+    town = swept(carried)
+    assert town["support_tickets"]["cause"].to_list() == ["NOBODY_TO_TAKE_OVER"]
+    moved = town["reassignment_cases"].with_columns(state=pl.lit("CLEARED"), closed_at=pl.lit(NOW))
+    assert events(run({**town, "reassignment_cases": moved})) == ["support_ticket_closed"]
 
 
 def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next():
@@ -401,6 +428,7 @@ CONTRADICTIONS = [
     ({"attempts_3": 4}, "attempts_2", "attempts_3"),
     ({"reminder": timedelta()}, "reminder", "longer than zero"),
     ({"pickup_service": -minutes(1)}, "pickup_service", "below zero"),
+    ({"stuck_after": -minutes(1)}, "stuck_after", "below zero"),
     ({"reach_m": 0}, "reach_m", "1 or more"),
     ({"fresh": minutes(4)}, "fresh", "aging"),
 ]
