@@ -78,6 +78,8 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
     for sender, state, number in outbox.astray(made, now):
         what = "were given up on" if state == "FAILED" else "were refused for good within a day"
         findings.append(f"sender {sender}: {number} events {what}; see `show outbox --state {state}`")
+    for sender, number, said in outbox.stuck(made, LATE, now):
+        findings.append(f"sender {sender}: {number} events tried in vain for over 15 minutes, last {said}")
     for silence in silences:
         ran = silence.last_as_of is not None and at - silence.last_as_of <= LATE
         if silence.oldest_due is not None and at - silence.oldest_due > LATE and not ran:

@@ -182,6 +182,14 @@ def astray(made: Engine, now: datetime | None = None) -> list[tuple[str, str, in
         return [(row[0], row[1], row[2]) for row in on.execute(_statement("astray"))]
 
 
+def stuck(made: Engine, late: timedelta, now: datetime | None = None) -> list[tuple[str, int, str]]:
+    """Return (sender, events, what it last said) of what was tried first more than `late` ago and still waits."""
+    with connect.connection(made, role="dk_verify") as on:
+        if now is not None:
+            on.execute(query("set_clock"), {"now": rfc3339(now)})
+        return [(row[0], row[1], row[2]) for row in on.execute(_statement("stuck"), {"late": late})]
+
+
 def _count(store: PostgresStore, name: str, args: Mapping[str, Any]) -> int:
     with store.connected() as on, on.begin():
         return int(on.execute(_statement(name), args).scalar_one())

@@ -56,6 +56,11 @@ WHERE (s.state = 'FAILED' OR (s.state = 'REFUSED' AND s.tried_at > dk.clock() - 
   WHERE o.id = s.outbox_id AND o.event = 'offer_created' AND f.state = 'UNDELIVERABLE')
 GROUP BY s.sender, s.state ORDER BY s.sender, s.state
 
+-- name: stuck
+-- By sender: what was tried in vain, first longer ago than `late`, and waits for its next try; and what came of the last one.
+SELECT sender, count(*), coalesce((array_agg(said ORDER BY tried_at DESC, outbox_id DESC))[1], 'no reason told') FROM dk.sendings
+WHERE state = 'WAITING' AND first_at < dk.clock() - :late GROUP BY sender ORDER BY sender
+
 -- name: retry
 -- What was given up on is due again; should it fail once more, it is given up on at once.
 UPDATE dk.sendings SET state = 'WAITING', next_at = dk.clock() WHERE state = 'FAILED' AND sender = :sender

@@ -186,6 +186,16 @@ def database_findings(made: Engine, now: datetime) -> list[str]:
     return [finding for finding in found if finding.startswith("sender ")]
 
 
+def test_a_sender_that_fails_for_over_fifteen_minutes_is_a_finding_with_its_last_reason(database):
+    tell(database, ("a", 1), ("a", 2))
+    with gateway(500, 503) as there:
+        assert send(database, settings(push=hook(there.url))) == {"push waiting": 2, "closed": 0}
+    assert database_findings(database, NOW + timedelta(minutes=15)) == []
+    assert database_findings(database, NOW + timedelta(minutes=16)) == [
+        "sender push: 2 events tried in vain for over 15 minutes, last HTTP 503"
+    ]
+
+
 def test_what_was_given_up_on_stays_open_and_visible_until_it_is_tried_again(database, tmp_path):
     ids = tell(database, ("a", 1), ("b", 1))
     with gateway(500, 500) as there:
