@@ -44,12 +44,16 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Acted:
-    """An act's answer at the instant it was judged."""
+    """An act's answer at the instant it was judged, and the state that a refusal met.
+
+    was: None too where the answer is NOT_FOUND: whom a thing does not concern is not told how it stands.
+    """
 
     event: Event
     answer: Answer
     now: datetime
     dry_run: bool
+    was: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the result as it stands in `--json` output."""
@@ -59,6 +63,7 @@ class Acted:
             "code": self.answer.code,
             "told": plain(self.answer.told),
             "refused": self.answer.refused,
+            "was": self.was,
             "dry_run": self.dry_run,
             "now": rfc3339(self.now),
             "changes": [shown(change) for change in self.answer.changes],
@@ -130,12 +135,13 @@ def _once(
             answer = _answer(feature, frames, event, settings, acting.now)
         if limit is not None and len(answer.changes) > limit:
             raise Refused(f"{event.name} would make {len(answer.changes)} changes, limit {limit}; nothing done")
+        was = _was(frames, event) if answer.refused else None
         if not dry_run:
             if answer.refused:
-                acting.refuse(event.name, root, answer.code, was=_was(frames, event), offer_id=event.offer_id)
+                acting.refuse(event.name, root, answer.code, was=was, offer_id=event.offer_id)
             if answer.changes:
                 acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
-        return Acted(event, answer, acting.now, dry_run)
+        return Acted(event, answer, acting.now, dry_run, was if answer.code != "NOT_FOUND" else None)
 
 
 def _answer(feature: Feature[Any], frames: Frames, event: Event, settings: Settings, now: datetime) -> Answer:

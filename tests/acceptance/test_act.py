@@ -46,6 +46,7 @@ def state(made, delivery: int) -> tuple[str, int | None]:
 def test_a_driver_accepts_and_the_same_accept_again_has_the_same_answer(cli, city, offers):
     offer, driver, delivery = offers[0]
     words = ("--json", "act", "offer", "accept", offer, "--driver", driver, *SOON)
+    assert cli(*words[1:], "--dry-run", db=city).stderr == "dry run, nothing written\n"
     dry = cli(*words, "--dry-run", db=city)
     assert (said(dry), state(city, delivery)[0]) == ((0, "OK"), "OFFERING")
     first = cli(*words, db=city)
@@ -92,7 +93,9 @@ def test_an_offer_is_not_to_be_had_and_the_refusal_is_recorded(cli, city, offers
     when = LATE if case == "after the deadline" else SOON
     ran = cli("--json", "act", "offer", "accept", asked[0], "--driver", asked[1], *when, db=city)
     assert said(ran) == (3, code)
-    assert ran.stderr == f"dispatchkit: DK-REFUSED: accept refused: {code}\n"
+    met = " (it was PENDING)" if code == "OFFER_EXPIRED" else ""
+    assert ran.stderr == f"dispatchkit: DK-REFUSED: accept refused: {code}{met}\n"
+    assert json.loads(ran.stdout)["was"] == ("PENDING" if met else None), "a stranger is not told how it stands"
     assert state(city, delivery)[0] == "OFFERING"
     with city.connect() as on:
         told = on.exec_driver_sql("SELECT actor, event, code FROM dk.refusals").all()

@@ -23,9 +23,8 @@ Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery 
 def word(given: str, option: str) -> str:
     """Return a reason that is one word. Raises Usage for free text, which may name people: the trail keeps none."""
     if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", given):
-        raise Usage(
-            f"{option} is one word such as FLAT_TYRE: free text may name people, and the audit trail keeps none"
-        )
+        told = "one word in capitals such as FLAT_TYRE (or two, joined by _)"
+        raise Usage(f"{option} is {told}: free text may name people, and the audit trail keeps none")
     return given
 
 
@@ -63,5 +62,8 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
         rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
         if rows:
             show.table(("event", "row", "version", "reason"), rows)
+        if dry_run:
+            show.note(ctx, "dry run, nothing written")
     if result.answer.refused:
-        show.refuse(ctx, f"{result.event.name} refused: {result.answer.code}")
+        met = f" (it was {result.was})" if result.was else ""
+        show.refuse(ctx, f"{result.event.name} refused: {result.answer.code}{met}")
