@@ -58,6 +58,9 @@ def show(
         if found.refusals:
             rows = [(rfc3339(r["at"]), *list(r.values())[1:]) for r in found.refusals]
             out.table(list(found.refusals[0]), rows, title="refused")
+    if found.state == {}:
+        begins = rfc3339(found.steps[0].event.at)
+        out.note(ctx, f"nothing before; the trail of {found.subject} begins {begins}")
     for fault in found.broken:
         raise BadData(f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}", code="DK-AUD")
 

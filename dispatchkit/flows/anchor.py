@@ -44,7 +44,7 @@ def appending(path: Path) -> Iterator[Anchor]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise TryLater(f"{path.name}: another run is appending to it") from None
+                raise TryLater(f"{path}: another run is appending to it") from None
             if fresh:
                 sync_directory(path.parent)
             data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
@@ -65,13 +65,13 @@ class Anchor:
         wrong = contradictions(self.lines, held)
         if wrong:
             raise BadData(
-                f"{self._path.name}: seal {' '.join(wrong[0].split()[:2])} is not the database's: it was turned back "
+                f"{self._path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: it was turned back "
                 "or rewritten; nothing appended",
                 code="DK-AUD-SEAL",
             )
         after = list(held[held.index(self.lines[-1]) + 1 :] if self.lines else held)
         if self.torn and not (after and after[0].startswith(self.torn)):
-            raise BadData(f"{self._path.name}: its last line is no seal of this database", code="DK-AUD-SEAL")
+            raise BadData(f"{self._path}: its last line is no seal of this database", code="DK-AUD-SEAL")
         return after
 
     def append(self, lines: Sequence[str]) -> None:
@@ -90,6 +90,6 @@ def _lines(path: Path, data: bytes) -> tuple[list[str], str]:
     *whole, torn = data.decode("ascii", "replace").split("\n")
     for number, line in enumerate(whole, 1):
         if not SEAL.fullmatch(line):
-            told = f"{path.name}:{number}: not a seal; expected `epoch number events digest`"
+            told = f"{path}:{number}: not a seal; expected `epoch number events digest`"
             raise BadData(told, code="DK-AUD-SEAL")
     return whole, torn

@@ -111,13 +111,13 @@ def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
     Raises BadData when the file contradicts the database, TryLater while another run appends.
     """
     if not to.parent.is_dir():
-        raise CannotCreate(f"{to.parent.name or to.parent}: no such directory")
+        raise CannotCreate(f"{to.parent}: no such directory")
     if dry_run:
         kept = anchor.read(to) if to.exists() else []
         held = audit.seal_lines(store.engine)
         wrong = anchor.contradictions(kept, held)
         if wrong:
-            raise BadData(f"{to.name}: seal {' '.join(wrong[0].split()[:2])} is not the database's", code="DK-AUD-SEAL")
+            raise BadData(f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's", code="DK-AUD-SEAL")
         return [line for line in held if line not in set(kept)]
     with anchor.appending(to) as file:
         file.missing(audit.seal_lines(store.engine))  # a file that contradicts is refused before a seal is made
@@ -143,7 +143,7 @@ def export(
     """
     _permit(settings.flag(FLAG))
     if to.suffix not in SUFFIXES:
-        raise Usage(f"{to.name}: by its suffix neither of {', '.join(SUFFIXES)}")
+        raise Usage(f"{to}: by its suffix neither of {', '.join(SUFFIXES)}")
     check_output(to, force=force)
     audit.note(store.engine, "export")
     frame = audit.period(store.engine, since or EARLIEST, until or LATEST)

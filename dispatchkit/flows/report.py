@@ -14,10 +14,10 @@ import polars as pl
 from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.kernel.clock import Window, day_of, parse_instant, rfc3339, service_day
-from dispatchkit.kernel.errors import CannotCreate, InputMissing, NotPermitted
+from dispatchkit.kernel.errors import CannotCreate, InputMissing
 from dispatchkit.kernel.figures import Findings
 from dispatchkit.measure.metric import Scope
-from dispatchkit.warehouse.files import ours, sync_directory
+from dispatchkit.warehouse.files import folder, ours, sync_directory
 from dispatchkit.warehouse.load import Marts, open_marts
 
 HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
@@ -75,7 +75,7 @@ def write(findings: Findings, to: Path) -> list[Path]:
         for table in section.tables:
             made[tables / f"{table.name}.csv"] = _csv(table.frame)
             made[tables / f"{table.name}.parquet"] = _parquet(table.frame)
-    _folder(to)
+    folder(to)
     for path in made:
         if path.is_dir():
             raise CannotCreate(f"{path.name}: is a directory, a file belongs there; move it away")
@@ -83,12 +83,12 @@ def write(findings: Findings, to: Path) -> list[Path]:
         ready = {Path(aside) / str(i): path for i, path in enumerate(made)}
         for tmp, path in ready.items():
             _written(tmp, path, made[path])
-        _folder(tables)
+        folder(tables)
         for tmp, path in ready.items():
             with ours(path):
                 tmp.replace(path)
-    for folder in (tables, to):
-        sync_directory(folder)
+    for directory in (tables, to):
+        sync_directory(directory)
     return list(made)
 
 
@@ -105,18 +105,6 @@ def _need_orders(marts: Marts, window: Window, named: str, settings: Settings) -
     ends = [day_of(at, market.timezone, starts_at=market.day_starts_at) for at in (*placed.head(1), *placed.tail(1))]
     loaded = f"{ends[0]} to {ends[1]}" if ends else "no order at all"
     raise InputMissing(f"no orders on {named}; loaded: {loaded}")
-
-
-def _folder(path: Path) -> None:
-    """Make a folder where there is none; a link would lead the files elsewhere."""
-    if path.is_symlink():
-        raise NotPermitted(f"{path.name}: symlink refused; give the folder itself", code="DK-IN-047")
-    if not path.parent.is_dir():
-        raise CannotCreate(f"{path.parent.name}: no such directory; make it first")
-    if path.exists() and not path.is_dir():
-        raise CannotCreate(f"{path.name}: is a file; give a folder")
-    with ours(path):
-        path.mkdir(exist_ok=True)
 
 
 def _written(tmp: Path, path: Path, data: bytes) -> None:

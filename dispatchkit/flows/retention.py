@@ -20,11 +20,11 @@ import polars as pl
 
 from dispatchkit.config import Settings
 from dispatchkit.decide.audit.model import Params
-from dispatchkit.kernel.errors import BadData, CannotCreate, Refused, Usage
+from dispatchkit.kernel.errors import BadData, Refused, Usage
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import audit
 from dispatchkit.store.postgres import PostgresStore
-from dispatchkit.warehouse.files import digest, open_old, ours, write_whole
+from dispatchkit.warehouse.files import digest, folder, open_old, ours, write_whole
 
 FILE = ("chain", "seq", "epoch", "txid", "head", "image", "prev", "hash")
 KEYS = ("tbl", "row_id", "row_version", "op")  # of a link, as the head of its body names them
@@ -62,19 +62,19 @@ def limit(store: PostgresStore, settings: Settings, name: str, now: datetime | N
 def prune(
     store: PostgresStore, before: datetime, to: Path, *, dry_run: bool = False, max_changes: int | None = None
 ) -> Pruned:
-    """Move the bodies of sealed events older than `before` to archive files in the directory `to`.
+    """Move the bodies of sealed events older than `before` to archive files in the directory `to`, made if need be.
 
     The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
     CannotCreate, IOFailed.
     """
-    if not to.is_dir():
-        raise CannotCreate(f"{to.name or to}: no such directory")
+    folder(to, make=False)
     if dry_run or max_changes is not None:
         waiting = audit.retirable_count(store.engine, before)
         if dry_run:
             return Pruned(waiting, ())
         if max_changes is not None and waiting > max_changes:
             raise Refused(f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done")
+    folder(to)
     moved, names = 0, []
     with audit.pruning(store.engine):
         while (events := audit.retirable(store.engine, before)).height:
@@ -107,9 +107,9 @@ def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]
             given.append(name)
             wrong += _misfits(path, audit.retired_links(store.engine, name))
         elif path.name in known:
-            wrong.append(f"{path.name}: not the file that was archived")
+            wrong.append(f"{path}: not the file that was archived")
         else:
-            strange.append(path.name)
+            strange.append(str(path))
     return Read(tuple(sorted(given)), tuple(wrong), tuple(strange))
 
 
@@ -117,13 +117,13 @@ def _misfits(path: Path, links: pl.DataFrame) -> list[str]:
     """Return the first row of an archive that is not the body of its link."""
     rows = _read(path)
     if rows.height != links.height:
-        return [f"{path.name}: {rows.height} events, {links.height} links point to it"]
+        return [f"{path}: {rows.height} events, {links.height} links point to it"]
     for body, link in zip(rows.iter_rows(named=True), links.iter_rows(named=True), strict=True):
         told = body["head"].encode() + b"\n" + (body["image"] or "").encode()
         head = dict(zip(("chain", "seq", *KEYS), json.loads(body["head"]), strict=False))
         hashed = sha256(bytes.fromhex(body["prev"]) + told).hexdigest()
         if hashed != link["hash"] or body["prev"] != link["prev"] or any(head[k] != link[k] for k in head):
-            return [f"{path.name}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"]
+            return [f"{path}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"]
     return []
 
 
@@ -161,7 +161,7 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(io.BytesIO(data))
     except pl.exceptions.PolarsError:
-        raise BadData(f"{path.name}: not an archive of the audit trail") from None
+        raise BadData(f"{path}: not an archive of the audit trail") from None
     if tuple(frame.columns) != FILE:
-        raise BadData(f"{path.name}: not an archive of the audit trail; its columns are others")
+        raise BadData(f"{path}: not an archive of the audit trail; its columns are others")
     return frame

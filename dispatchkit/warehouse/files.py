@@ -24,26 +24,25 @@ _BLOCK = 1 << 20
 
 def failure(error: OSError, path: Path) -> DispatchError:
     """Return the error of ours that stands for a system error on `path`."""
-    name = path.name
     match error.errno:
         case errno.ENOENT:
-            return InputMissing(f"{name}: no such file", code="DK-IN-001")
+            return InputMissing(f"{path}: no such file", code="DK-IN-001")
         case errno.EISDIR:
-            return InputMissing(f"{name}: is a directory, a file belongs there", code="DK-IN-002")
+            return InputMissing(f"{path}: is a directory, a file belongs there", code="DK-IN-002")
         case errno.ENOTDIR:
-            return InputMissing(f"{name}: is a file, a directory belongs there", code="DK-IN-002")
+            return InputMissing(f"{path}: is a file, a directory belongs there", code="DK-IN-002")
         case errno.EACCES | errno.EPERM:
-            return NotPermitted(f"{name}: permission denied", code="DK-IN-003")
+            return NotPermitted(f"{path}: permission denied", code="DK-IN-003")
         case errno.EROFS:
-            return CannotCreate(f"{name}: the file system is read-only")
+            return CannotCreate(f"{path}: the file system is read-only")
         case errno.ELOOP:
-            return NotPermitted(f"{name}: symlink refused; give the file itself", code="DK-IN-047")
+            return NotPermitted(f"{path}: symlink refused; give the file itself", code="DK-IN-047")
         case errno.EEXIST:
-            return CannotCreate(f"{name}: exists; give --force to replace it", code="DK-IN-048")
+            return CannotCreate(f"{path}: exists; give --force to replace it", code="DK-IN-048")
         case errno.ENOSPC | errno.EDQUOT:
-            return IOFailed(f"{name}: disk full, nothing kept", code="DK-IN-049")
+            return IOFailed(f"{path}: disk full, nothing kept", code="DK-IN-049")
         case _:
-            return IOFailed(f"{name}: {error.strerror or 'input or output failed'}")
+            return IOFailed(f"{path}: {error.strerror or 'input or output failed'}")
 
 
 @contextmanager
@@ -71,10 +70,23 @@ def open_new(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileNotFoundError as error:
-        raise CannotCreate(f"{path.parent.name}: no such directory", code="DK-IN-048") from error
+        raise CannotCreate(f"{path.parent}: no such directory", code="DK-IN-048") from error
     except OSError as error:
         raise failure(error, path) from error
     return os.fdopen(descriptor, "wb", buffering=_BLOCK)
+
+
+def folder(path: Path, *, make: bool = True) -> None:
+    """Make a folder where there is none, or only check that it could be; a link would lead the files elsewhere."""
+    if path.is_symlink():
+        raise NotPermitted(f"{path}: symlink refused; give the folder itself", code="DK-IN-047")
+    if not path.parent.is_dir():
+        raise CannotCreate(f"{path.parent}: no such directory; make it first")
+    if path.exists() and not path.is_dir():
+        raise CannotCreate(f"{path}: is a file; give a folder")
+    if make:
+        with ours(path):
+            path.mkdir(exist_ok=True)
 
 
 def digest(path: Path) -> tuple[int, str]:
@@ -137,7 +149,7 @@ def check_output(path: Path, *, force: bool) -> None:
         if path.exists() and not force:
             raise OSError(errno.EEXIST, "")
     if not path.parent.is_dir():
-        raise CannotCreate(f"{path.parent.name}: no such directory", code="DK-IN-048")
+        raise CannotCreate(f"{path.parent}: no such directory", code="DK-IN-048")
 
 
 @contextmanager

@@ -90,6 +90,26 @@ def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
     assert audit.show(PostgresStore(city), ALL, delivery, then - timedelta(days=400)).state == {}
 
 
+def test_before_its_trail_a_delivery_tells_when_that_begins(inside, city):
+    delivery = one(city, "SELECT min(id) FROM dk.deliveries")
+    begins = rfc3339(one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery))
+    ran = inside("audit", "show", delivery, "--at", "2020-01-01T00:00:00Z", db=city)
+    assert (ran.exit, ran.stdout) == (0, "")
+    assert ran.stderr == f"nothing before; the trail of delivery {delivery} begins {begins}\n"
+
+
+def test_a_prune_makes_its_folder_and_errors_name_the_path_as_it_was_typed(inside, city, tmp_path):
+    assert inside("audit", "prune", "--to", tmp_path / "new", "--dry-run", db=city).exit == 0
+    assert not (tmp_path / "new").exists()
+    assert inside("audit", "prune", "--to", tmp_path / "new", db=city).exit == 0
+    assert (tmp_path / "new").is_dir()
+    missing = tmp_path / "no" / "such"
+    ran = inside("audit", "prune", "--to", missing, db=city)
+    assert (ran.exit, f"{missing.parent}: no such directory" in ran.stderr) == (73, True), ran.stderr
+    ran = inside("audit", "verify", "--seals", missing, db=city)
+    assert (ran.exit, f"{missing}: no such file" in ran.stderr) == (66, True), ran.stderr
+
+
 def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, city, tmp_path):
     (tmp_path / "off.toml").write_text("[flags.audit]\nenabled = false\n")
     for words in (("audit", "show", 1), ("audit", "export", "--to", "x.csv")):
