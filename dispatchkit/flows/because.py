@@ -25,7 +25,7 @@ MEANING = {  # of the rules by which a delivery asks nobody, or not a certain dr
     "STACK_FULL": "as many deliveries in hand as may be",
     "NO_RECENT_PING": "not heard of lately",
     "TIMED_OUT": "silent too often in a row",
-    "COOLDOWN": "still at rest after the last answer",
+    "COOLDOWN": "resting for now",
     "NO_WAY": "no way leads to the pickup",
     "OTHERS_SOONER": "another is expected there sooner",
     "WITH_ANOTHER": "it went to another driver",
@@ -92,6 +92,9 @@ def _assignment(said: Said) -> list[str]:
         told.append("How it came to him is older than the trail.")
     if decision:
         told.append(_choice(decision))
+    if doubt := said.get("suspicion"):
+        grace = f", grace until {_at(doubt['grace_until'])}" if doubt["grace_until"] else ""
+        told.append(f"Under suspicion since {_at(doubt['suspected_at'])}, for {doubt['trigger']}{grace}.")
     if given["lock_until"] and given["lock_until"] > said["now"]:
         told.append(f"Sweeps leave it there until {_at(given['lock_until'])}.")
     return told

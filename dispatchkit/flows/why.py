@@ -30,15 +30,16 @@ Said = dict[str, Any]
 def why(store: PostgresStore, settings: Settings, delivery: int) -> Said:
     """Return what is known of a delivery, fit for JSON: its state, and what that came of.
 
-    With a driver: `assigned`. Seeking one: `seeking`. Over: `ended`. Beside that who was asked, from whom it was taken,
-    and which acts were refused; `because` says it in sentences. Raises Refused if there is no such delivery.
+    With a driver: `assigned`, and the `suspicion` against him. Seeking one: `seeking`. Over: `ended`. Beside that who
+    was asked, from whom it was taken, and which acts were refused; `because` says it in sentences. Raises Refused if
+    there is no such delivery.
     """
     now = store.clock()
     told = _told(store, delivery)
     row = told["delivery"][0]
     said: Said = {"delivery": delivery, "state": row["state"], "driver": row["driver_id"], "now": rfc3339(now)}
     if row["state"] in WITH_DRIVER and row["driver_id"] is not None:
-        said["assigned"] = _assigned(told)
+        said |= {"assigned": _assigned(told), "suspicion": next(iter(told["suspicion"]), None)}
     if row["state"] in OPEN or row["state"] in AHEAD:
         said["seeking"] = _seeking(store, settings, told, now)
     if row["state"] in DELIVERY.terminal:

@@ -32,6 +32,11 @@ SELECT episode, opened_at, level, level_at, cause, acked_at, snoozed_until FROM 
 SELECT driver_id, episode, trigger, actor, released_at, state, new_driver_id FROM dk.reassignment_cases
 WHERE delivery_id = :delivery AND released_at IS NOT NULL ORDER BY released_at, id
 
+-- name: suspicion
+-- The open case against the driver who has it: none before a release comes to nothing or the doubt is cleared.
+SELECT state, trigger, suspected_at, grace_until FROM dk.reassignment_cases
+WHERE delivery_id = :delivery AND state IN ('SUSPECTED', 'GRACE', 'CONFIRMED')
+
 -- name: refusals
 -- Acts on it that were refused.
 SELECT at, actor, event, offer_id, was, code FROM dk.refusals WHERE root = 'delivery' AND root_id = :delivery ORDER BY id

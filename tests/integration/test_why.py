@@ -163,6 +163,19 @@ def test_a_released_delivery_tells_from_whom_it_was_taken(city, offer):
     assert said["seeking"]["search"]["episode"] == 2
 
 
+def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(city):
+    suspected = one(
+        city,
+        "SELECT min(c.delivery_id) FROM dk.reassignment_cases c JOIN dk.deliveries d ON d.id = c.delivery_id "
+        "WHERE c.state IN ('SUSPECTED', 'GRACE', 'CONFIRMED') AND d.driver_id = c.driver_id",
+    )
+    said = asked(city, suspected)
+    told = [line for line in said["because"] if line.startswith("Under suspicion since ")]
+    assert len(told) == 1
+    assert f"for {said['suspicion']['trigger']}" in told[0]
+    assert ("grace until" in told[0]) == (said["suspicion"]["grace_until"] is not None)
+
+
 def test_a_delivery_that_has_ended_tells_how_and_by_whom(city):
     delivery = one(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'CANCELLED' AND ended_by = 'customer'")
     said = asked(city, delivery)

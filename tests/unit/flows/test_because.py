@@ -67,6 +67,15 @@ def test_an_assignment_tells_how_it_came_about(given, expected):
     assert all(line.startswith(start) for line, start in zip(told[1:], expected, strict=True)), told
 
 
+def test_a_driver_under_suspicion_is_told_since_when_for_what_and_until_when():
+    assigned = dict.fromkeys(("since", "lock_until", "step", "offer", "decision"))
+    doubt = {"state": "GRACE", "trigger": "NO_START", "suspected_at": "2026-03-07T19:30:00.000000Z"}
+    for until, end in (("2026-03-07T19:34:00.000000Z", ", grace until 2026-03-07T19:34:00Z."), (None, ".")):
+        case = {**doubt, "grace_until": until}
+        told = why(said(state="ASSIGNED", driver=7, assigned=assigned, suspicion=case))
+        assert told[-1] == f"Under suspicion since 2026-03-07T19:30:00Z, for NO_START{end}"
+
+
 def test_what_was_before_is_counted_and_its_latest_named():
     release = {"driver_id": 26, "trigger": "NO_START", "actor": "system:reassignment"}
     refusal = {"event": "accept", "actor": "driver:5", "code": "LOST_RACE"}
