@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -76,6 +77,17 @@ def assert_sound(made: Engine) -> None:
     if migrate.status(made).current:
         broken = {found.name: f"{number} x {found.offender}" for found, number in check.offenders(made) if number}
         assert not broken, f"the test left a database that breaks its invariants: {broken}"
+
+
+def settled(made: Engine) -> None:
+    """Wait until a seal made now covers every event: transactions of other databases on the server hold it back too."""
+    unsealable = "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE txid >= pg_snapshot_xmin(pg_current_snapshot())"
+    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
+        for _ in range(600):
+            if not on.exec_driver_sql(unsealable).scalar_one():
+                return
+            time.sleep(0.1)
+    raise AssertionError("other transactions on the server never ended")
 
 
 def url(made: Engine) -> str:

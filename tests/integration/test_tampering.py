@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -100,17 +99,6 @@ def work(made: Engine, *names: str) -> None:
         sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options())
 
 
-def settled(made: Engine) -> None:
-    """Wait until a seal made now covers every event: transactions of other databases on the server hold it back too."""
-    unsealable = f"SELECT count(*) FROM {LOGS} WHERE txid >= pg_snapshot_xmin(pg_current_snapshot())"
-    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
-        for _ in range(600):
-            if not on.exec_driver_sql(unsealable).scalar_one():
-                return
-            time.sleep(0.1)
-    raise AssertionError("other transactions on the server never ended")
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     """Yield the world; what tests do to it never commits."""
@@ -118,11 +106,11 @@ def world(tmp_path_factory) -> Iterator[World]:
     with databases.fresh("city", sound=False) as made:
         store = PostgresStore(made)
         work(made, "reassignment")
-        settled(made)
+        databases.settled(made)
         audit.seal(store, folder / "seals.txt")
         retention.prune(store, datetime(2099, 1, 1, tzinfo=UTC), folder)
         work(made, "offers", "routes")
-        settled(made)
+        databases.settled(made)
         audit.seal(store, folder / "seals.txt")
         with made.begin() as on:
             on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'")
