@@ -1,13 +1,14 @@
-"""Databases for tests: one server a session, templates made once, a fresh copy for each test."""
+"""Databases for tests: a server for each worker, templates made once on it, a fresh copy for each test.
+
+Workers share no server: a seal waits for every transaction that is open on its server, whosever it is.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
-import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -24,8 +25,8 @@ from dispatchkit.store import check, connect, embedded, intake, migrate
 
 PLAN = CityPlan(orders=300, days=1, seed=1)
 NOW = PLAN.as_of
-GIVEN = "DISPATCHKIT_TEST_DATABASE_URL"  # a superuser's URL; without it a server is started for the session
 HOME = "DISPATCHKIT_TEST_HOME"  # the first process of a session names it, the other workers inherit it
+DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _numbers = count(1)
 
 
@@ -38,13 +39,13 @@ def begin_session() -> None:
 
 @cache
 def server() -> str:
-    """Return the URL of the session's server, database `postgres`; the first worker that asks starts it."""
-    if GIVEN in os.environ:
-        return to_database(os.environ[GIVEN], "postgres")
-    url = to_database(embedded.start(Path(os.environ[HOME])), "postgres")
+    """Return the URL of this worker's server, database `postgres`; the first process that asks starts it."""
+    home = Path(os.environ[HOME], os.environ.get("PYTEST_XDIST_WORKER", "alone"))
+    url = to_database(embedded.start(home), "postgres")
     with psycopg.connect(url, autocommit=True) as on:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # it need not survive a power cut
+        for setting in DURABLE:  # it need not survive a power cut
             on.execute(f"ALTER SYSTEM SET {setting} = off")
+        on.execute("ALTER SYSTEM SET autovacuum = off")  # its transactions would hold back seals too
         on.execute("SELECT pg_reload_conf()")
     return url
 
@@ -59,7 +60,7 @@ def city_frames() -> Mapping[str, pl.DataFrame]:
 def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
     """Yield an engine on a new copy of template `empty` or `city`; if `sound`, the end must keep every invariant."""
     template = _template(kind)
-    name = f"{_session()}_{os.getpid()}_{next(_numbers)}"
+    name = f"dk_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server(), autocommit=True) as on:
         on.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
@@ -79,17 +80,6 @@ def assert_sound(made: Engine) -> None:
         assert not broken, f"the test left a database that breaks its invariants: {broken}"
 
 
-def settled(made: Engine) -> None:
-    """Wait until a seal made now covers every event: transactions of other databases on the server hold it back too."""
-    unsealable = "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE txid >= pg_snapshot_xmin(pg_current_snapshot())"
-    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
-        for _ in range(600):
-            if not on.exec_driver_sql(unsealable).scalar_one():
-                return
-            time.sleep(0.1)
-    raise AssertionError("other transactions on the server never ended")
-
-
 def url(made: Engine) -> str:
     """Return what --db takes for an engine."""
     return made.url.render_as_string(hide_password=False).replace("postgresql+psycopg://", "postgresql://")
@@ -102,10 +92,9 @@ def to_database(url: str, name: str) -> str:
 
 @cache
 def _template(kind: str) -> str:
-    """Return the name of a migrated template database (`city`: filled too), made by the first worker that asks."""
-    name = f"{_session()}_{kind}"
+    """Return the name of a migrated template database (`city`: filled too), made by the first process that asks."""
+    name = f"dk_{kind}"
     with psycopg.connect(server(), autocommit=True) as on:
-        on.execute("SELECT pg_advisory_lock(hashtext('dispatchkit test templates'))")
         if not on.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
             on.execute(f'CREATE DATABASE "{name}_unfinished"')
             made = connect.engine(to_database(server(), f"{name}_unfinished"))
@@ -113,15 +102,4 @@ def _template(kind: str) -> str:
             if kind == "city":
                 intake.insert(made, city_frames())
             on.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
-            if GIVEN in os.environ:
-                atexit.register(_drop, name)
     return name
-
-
-def _drop(name: str) -> None:
-    with psycopg.connect(server(), autocommit=True) as on:
-        on.execute(f'DROP DATABASE IF EXISTS "{name}"')
-
-
-def _session() -> str:
-    return re.sub(r"\W", "_", Path(os.environ[HOME]).name)

@@ -42,10 +42,9 @@ def filled() -> Iterator[Engine]:
 @contextmanager
 def durable() -> Iterator[None]:
     """Let the tests' server wait for its disk, which it else does not."""
-    settings = ("fsync", "synchronous_commit", "full_page_writes")
     with psycopg.connect(databases.server(), autocommit=True) as on:
-        before = {name: on.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in settings}
-        for name in settings:
+        before = {name: on.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in databases.DURABLE}
+        for name in databases.DURABLE:
             on.execute(f"ALTER SYSTEM SET {name} = on")
         on.execute("SELECT pg_reload_conf()")
         yield

@@ -106,11 +106,9 @@ def world(tmp_path_factory) -> Iterator[World]:
     with databases.fresh("city", sound=False) as made:
         store = PostgresStore(made)
         work(made, "reassignment")
-        databases.settled(made)
         audit.seal(store, folder / "seals.txt")
         retention.prune(store, datetime(2099, 1, 1, tzinfo=UTC), folder)
         work(made, "offers", "routes")
-        databases.settled(made)
         audit.seal(store, folder / "seals.txt")
         with made.begin() as on:
             on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'")
