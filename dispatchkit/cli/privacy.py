@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,8 +26,12 @@ def erase(
     ctx: typer.Context,
     people: Annotated[list[str] | None, typer.Argument(metavar="PERSON", help="customer:ID or driver:ID.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Everybody in the journal once more, after a restore.")
+        bool, typer.Option("--again", help="Everybody who was erased once more, after a restore.")
     ] = False,
+    journal: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Outside file of who was erased: added to, and read by --again."),
+    ] = None,
     dry_run: DryRun = False,
     max_changes: Limit = None,
 ) -> None:
@@ -35,13 +40,15 @@ def erase(
     A driver on duty and a customer whose delivery is under way are refused: exit 3. Exports made before keep what they
     held until `data purge` removes them.
 
-    Example: dispatchkit data erase customer:1017 --dry-run
+    A restored backup does not know who was erased after it was made: keep --journal FILE on another host.
+
+    Example: dispatchkit data erase customer:1017 --journal /mnt/elsewhere/erased.txt --dry-run
     """
     from dispatchkit.flows import privacy
 
     if bool(people) == again:
-        raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody in the journal")
-    done = privacy.erase(call(ctx).store(), people or (), dry_run=dry_run, max_changes=max_changes)
+        raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody who was erased")
+    done = privacy.erase(call(ctx).store(), people or (), journal=journal, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
         show.document({"dry_run": dry_run, "erased": done})
     else:

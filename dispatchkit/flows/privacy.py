@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import retention
-from dispatchkit.kernel.errors import DispatchError, Refused, Usage
+from dispatchkit.flows import erased, retention
+from dispatchkit.kernel.errors import DispatchError, Refused
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import privacy
 from dispatchkit.store.postgres import PostgresStore
@@ -16,29 +16,32 @@ from dispatchkit.warehouse import manifest
 from dispatchkit.warehouse.files import held, ours
 
 
-def person(told: str) -> privacy.Person:
-    """Return the person that `customer:ID` or `driver:ID` names. Raises Usage."""
-    kind, _, id_ = told.partition(":")
-    if kind not in privacy.WHERE or not id_.isascii() or not id_.isdigit() or not 0 < int(id_) < 2**63:
-        raise Usage(f"{told!r} names nobody; expected customer:ID or driver:ID")
-    return kind, int(id_)
-
-
 def erase(
-    store: PostgresStore, people: Sequence[str], *, dry_run: bool = False, max_changes: int | None = None
+    store: PostgresStore,
+    people: Sequence[str],
+    *,
+    journal: Path | None = None,
+    dry_run: bool = False,
+    max_changes: int | None = None,
 ) -> dict[str, dict[str, int]]:
     """Erase each person and return person -> what held their data, how often.
 
-    Nobody named: everybody in the journal once more, for rows that came back with an old file or backup.
+    Nobody named: everybody once more who stands in the database's journal or in the file `journal`, for rows that came
+    back with an old file or backup, which may not know some of them. Who is named is noted in the file first.
     Raises Refused, before anybody is touched, for who is at work and for more rows than `max_changes`.
     """
-    wanted = [person(told) for told in people] or privacy.erased(store.engine)
+    wanted = [erased.person(told) for told in people]
+    if not wanted:
+        noted = erased.read(journal) if journal else []
+        wanted = privacy.known(store.engine, sorted({*privacy.erased(store.engine), *noted}))
     checked = {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_), dry_run=True) for kind, id_ in wanted}
     if dry_run:
         return checked
     rows = sum(sum(found.values()) for found in checked.values())
     if max_changes is not None and rows > max_changes:
         raise Refused(f"{rows} rows would be erased, --max-changes is {max_changes}; nothing done")
+    if journal and people:
+        erased.append(journal, wanted)
     return {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_)) for kind, id_ in wanted}
 
 

@@ -68,8 +68,7 @@ SELECT concat_ws(' ', epoch, n, events, encode(digest, 'hex')) FROM dk_aud.seal 
 
 -- name: seal_due
 -- Events that no seal covers and whose transactions have ended, and when the last seal was made.
-SELECT (SELECT count(*) FROM dk_aud.delivery_audit_logs e WHERE e.epoch = (SELECT n FROM dk_aud.epoch) AND e.txid < pg_snapshot_xmin(pg_current_snapshot())
-    AND e.txid >= coalesce((SELECT hi FROM dk_aud.seal s WHERE s.epoch = e.epoch ORDER BY n DESC LIMIT 1), '0')) AS open,
+SELECT (SELECT count(*) FROM dk_aud.unsealed WHERE closed OR txid < pg_snapshot_xmin(pg_current_snapshot())) AS open,
   (SELECT made_at FROM dk_aud.seal ORDER BY epoch DESC, n DESC LIMIT 1) AS made_at
 
 -- name: make_seal

@@ -36,8 +36,7 @@ SELECT min(o.at) FROM dk.outbox o WHERE o.sent_at IS NULL AND NOT EXISTS (SELECT
 
 -- name: audit
 -- Events that no seal covers.
-SELECT min(e.at) FROM dk_aud.delivery_audit_logs e WHERE e.epoch = (SELECT n FROM dk_aud.epoch)
-  AND e.txid >= coalesce((SELECT hi FROM dk_aud.seal s WHERE s.epoch = e.epoch ORDER BY n DESC LIMIT 1), '0')
+SELECT min(at) FROM dk_aud.unsealed
 
 -- name: last_ok
 -- The last finished run of each sweep, and the latest instant one reasoned at.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, Row, TextClause, text
 
 from dispatchkit.kernel.errors import Refused
 from dispatchkit.kernel.points import reached
@@ -69,6 +69,12 @@ def erased(made: Engine) -> list[Person]:
         return [(row[0], int(row[1])) for row in on.execute(query("erased"))]
 
 
+def known(made: Engine, people: Iterable[Person]) -> list[Person]:
+    """Return those of some people who are in the database at all."""
+    with connection(made, role="dk_privacy") as on:
+        return [person for person in people if _standing(on, person).known]
+
+
 def database_id(made: Engine) -> str:
     """Return the identity that exports of this database carry."""
     with connection(made, role="dk_privacy") as on:
@@ -92,12 +98,18 @@ def purge(made: Engine, what: str, before: datetime, *, dry_run: bool = False) -
 
 def _may_go(on: Connection, person: Person) -> None:
     kind, id_ = person
-    table, owner, _ = WHERE[kind]
-    known = text(_named()["known"].replace("{table}", table).replace("{owner}", owner))
-    row = on.execute(known, {"id": id_}).one()
+    row = _standing(on, person)
     if not row.known:
         raise Refused(f"there is no {kind} {id_}")
     if row.busy:
         raise Refused(f"a delivery of {kind} {id_} is under way; erase when it has ended")
     if kind == "driver" and on.execute(query("on_duty"), {"id": id_}).scalar_one():
         raise Refused(f"driver {id_} is at work; end the shift first")
+
+
+def _standing(on: Connection, person: Person) -> Row[tuple[bool, bool]]:
+    """Return whether somebody is known, and whether a delivery of theirs is under way."""
+    kind, id_ = person
+    table, owner, _ = WHERE[kind]
+    statement = _named()["known"].replace("{table}", table).replace("{owner}", owner)
+    return on.execute(text(statement), {"id": id_}).one()

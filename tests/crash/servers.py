@@ -25,15 +25,21 @@ os._exit(0)"""  # no farewell: it would take the server along
 @contextmanager
 def own_server(folder: Path) -> Iterator[Engine]:
     """Yield an engine on the made-up city in a server of its own, whose data lie in `folder`/postgres."""
+    with empty_server(folder) as made:
+        migrate.up(made)
+        intake.insert(made, databases.city_frames())
+        yield made
+
+
+@contextmanager
+def empty_server(folder: Path) -> Iterator[Engine]:
+    """Yield an engine on database `city`, with nothing in it, in a server of its own."""
     try:
         url = restart(folder)
         bare = connect.engine(databases.to_database(url, "postgres"))
         with bare.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
             on.exec_driver_sql("CREATE DATABASE city")
-        made = connect.engine(databases.to_database(url, "city"))
-        migrate.up(made)
-        intake.insert(made, databases.city_frames())
-        yield made
+        yield connect.engine(databases.to_database(url, "city"))
     finally:
         if pid := _pid(folder):
             os.kill(pid, signal.SIGINT)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import audit, catalog, privacy, upkeep
+from dispatchkit.flows import audit, catalog, erased, privacy, upkeep
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import DispatchError, Refused, Usage
+from dispatchkit.kernel.errors import BadData, DispatchError, InputMissing, Refused, Usage
 from dispatchkit.store.classes import LEDGERS
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
@@ -110,6 +110,39 @@ def test_what_a_restore_brought_back_goes_with_the_journal(city):
     assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 2, "an erasure of nothing is no further entry"
 
 
+def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, city, tmp_path):
+    store, journal = PostgresStore(city), tmp_path / "erased.txt"
+    journal.write_text("customer:987654\n")  # born and erased after the backup was made
+    driver, customer = plant(city, "driver"), plant(city, "customer")
+    words = ("data", "erase", f"driver:{driver}", f"customer:{customer}", "--journal", journal)
+    assert inside(*words, "--dry-run", db=city).exit == 0
+    assert journal.read_text() == "customer:987654\n"
+    assert inside(*words, db=city).exit == 0
+    assert journal.read_text() == f"customer:987654\ndriver:{driver}\ncustomer:{customer}\n"
+    with databases.fresh("city") as backup:  # as it was before
+        plant(backup, "driver")
+        assert privacy.erase(PostgresStore(backup), ()) == {}
+        again = inside("--json", "data", "erase", "--again", "--journal", journal, db=backup)
+        assert set(json.loads(again.stdout)["erased"]) == {f"driver:{driver}", f"customer:{customer}"}
+        assert wherever(backup, str(LAT)) == []
+    with pytest.raises(InputMissing):
+        privacy.erase(store, (), journal=tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("driver:1\nmoon:2\n", ":2: 'moon:2' names nobody"), ("driver:1\ndriver:10", ":2: cut short")],
+)
+def test_a_damaged_journal_erases_nobody(city, tmp_path, text, told):
+    store, journal, id_ = PostgresStore(city), tmp_path / "erased.txt", plant(city, "driver")
+    journal.write_text(text)
+    for people in ((), (f"driver:{id_}",)):
+        with pytest.raises(BadData, match=told):
+            privacy.erase(store, people, journal=journal)
+    assert journal.read_text() == text
+    assert wherever(city, str(LAT)) == ["dk.driver_locations"]
+
+
 def test_more_rows_than_allowed_are_not_erased(city):
     store, id_ = PostgresStore(city), plant(city, "driver")
     rows = sum(privacy.erase(store, [f"driver:{id_}"], dry_run=True)[f"driver:{id_}"].values())
@@ -147,7 +180,7 @@ def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
 )
 def test_a_person_is_a_customer_or_a_driver_by_id(told):
     with pytest.raises(Usage, match="expected customer:ID or driver:ID"):
-        privacy.person(told)
+        erased.person(told)
 
 
 def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(inside, city):

