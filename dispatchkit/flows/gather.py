@@ -18,6 +18,7 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.contract import Args
 
+HELD = "held"
 RECENT = timedelta(minutes=20)  # pings older than this say nothing that silence does not say
 
 
@@ -49,6 +50,7 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
     """Return a feature's frames as of `now`, each checked against its contract, without units outside the rollout.
 
     They are left out before anything is decided: a held delivery must not claim a driver whom another could have.
+    A read with a column `held` keeps them, marked: the room finishes there what it began, and begins nothing.
     """
     named = queries(feature.sql) if feature.sql else {}
     found = reader.read({name: named[name] for name in feature.reads}, {"now": now, "recent": now - RECENT})
@@ -65,7 +67,11 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
     held: set[int] = set()
     for name, column in feature.units.items():
         outside = {unit for unit in frames[name].get_column(column).unique() if not flag.admits(unit)}
-        frames[name] = frames[name].filter(~pl.col(column).is_in(sorted(outside)))
+        is_held = pl.col(column).is_in(sorted(outside))
+        if HELD in feature.reads[name].column_names():
+            frames[name] = frames[name].with_columns(is_held.alias(HELD))
+        else:
+            frames[name] = frames[name].filter(~is_held)
         held |= outside
     return Gathered(frames, fingerprint(frames), aside, len(held))
 

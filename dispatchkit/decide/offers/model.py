@@ -17,7 +17,10 @@ __all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "So
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """A delivery that may need a driver, with what an offer tells about it."""
+    """A delivery that may need a driver, with what an offer tells about it.
+
+    held: it is outside the rollout: offers that are out are brought to their end, and nobody else is asked.
+    """
 
     id: int
     state: str
@@ -36,6 +39,7 @@ class Sought:
     pickup_lon: float | None
     dropoff_lat: float | None
     dropoff_lon: float | None
+    held: bool
 
     @property
     def pickup(self) -> Point | None:
@@ -138,6 +142,7 @@ class SoughtRead(dy.Schema):
     pickup_lon = Merchants.lon
     dropoff_lat = Orders.dropoff_lat
     dropoff_lon = Orders.dropoff_lon
+    held = dy.Bool(nullable=False)
 
 
 class OfferRead(dy.Schema):

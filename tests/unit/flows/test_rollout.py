@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from dispatchkit.config import Settings
@@ -14,6 +15,12 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.memory import MemoryStore
 from tests import databases
 
+ENDS = {
+    "offer_expired",
+    "driver_cooled_down",
+    "offer_revoked",
+    "delivery_unassigned",
+}  # what was begun is brought to its end
 LATER = databases.NOW + timedelta(minutes=40)  # by then every sweep has something to do for many
 
 
@@ -23,26 +30,44 @@ def _swept(name: str, percent: float, *, enabled: bool = True):
     return sweep(store, Settings({"flags": flags}), name, Options(dry_run=True))
 
 
+def begun(swept) -> list[str]:
+    """Return what a run does beyond bringing offers to their end."""
+    return [change.event for change in swept.changes if swept.sweep != "offers" or change.event not in ENDS]
+
+
 @pytest.mark.parametrize("name", catalog.FEATURES)
-def test_a_flag_that_is_off_holds_every_unit_and_decides_nothing(name):
+def test_a_flag_that_is_off_holds_every_unit_and_begins_nothing(name):
     swept = _swept(name, 100.0, enabled=False)
-    assert (swept.changes, _swept(name, 0.0).changes) == ([], [])
+    assert (begun(swept), begun(_swept(name, 0.0))) == ([], [])
     assert swept.held > 0
     assert _swept(name, 100.0).held == 0
+    assert begun(_swept(name, 100.0)) != []
+
+
+def test_offers_that_are_out_when_the_flag_goes_off_run_out_as_they_do_inside():
+    off, on = _swept("offers", 100.0, enabled=False), _swept("offers", 100.0)
+    pending = databases.city_frames()["driver_offers"].filter(pl.col("state") == "PENDING")
+    expired = [change.id for change in off.changes if change.event == "offer_expired"]
+    assert sorted(expired) == sorted(pending["id"]) != []
+    assert [c for c in on.changes if c.event in ENDS] == off.changes
+    assert {c.id for c in off.changes if c.entity == "delivery"} == set(pending["delivery_id"]), (
+        "each round is over"
+    )
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
-def test_half_a_rollout_changes_only_units_inside_it(name):
+def test_half_a_rollout_begins_only_inside_it(name):
     flag = Flag(name=name, percent=50.0)
     swept = _swept(name, 50.0)
-    everyone = _swept(name, 100.0).changes
-    assert all(flag.admits(change.root[1]) for change in swept.changes)
-    assert len(swept.changes) < len(everyone)
-    assert bool(swept.changes) == any(flag.admits(change.root[1]) for change in everyone)
+    everyone = _swept(name, 100.0)
+    outside = [c.event for c in swept.changes if not flag.admits(c.root[1])]
+    assert set(outside) <= (ENDS if name == "offers" else set())
+    assert len(swept.changes) < len(everyone.changes)
+    assert bool(begun(swept)) == any(flag.admits(change.root[1]) for change in everyone.changes)
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
-def test_held_units_are_left_out_before_anything_is_decided_so_they_claim_no_driver(name):
+def test_held_units_are_left_out_or_marked_before_anything_is_decided_so_they_claim_no_driver(name):
     store, feature = MemoryStore(databases.city_frames(), databases.NOW), catalog.feature(name)
     flag = Flag(name=name, percent=50.0)
     all_of_them = gather(store, feature, Flag(name=name), databases.NOW).frames
@@ -50,4 +75,5 @@ def test_held_units_are_left_out_before_anything_is_decided_so_they_claim_no_dri
     for read, frame in all_of_them.items():
         column = feature.units.get(read)
         kept = [row for row in frame.iter_rows(named=True) if column is None or flag.admits(row[column])]
-        assert half[read].to_dicts() == kept, read
+        found = half[read].filter(~pl.col("held")) if "held" in frame.columns else half[read]
+        assert found.to_dicts() == kept, read
