@@ -7,9 +7,10 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -107,9 +108,29 @@ def run(argv: list[str] | None = None) -> int:
 
 def _invoke(argv: list[str] | None) -> Call | None:
     command = typer.main.get_command(app)
-    with command.make_context("dispatchkit", list(sys.argv[1:] if argv is None else argv)) as ctx:
+    words = sys.argv[1:] if argv is None else argv
+    with command.make_context("dispatchkit", _anywhere(words, command.params)) as ctx:
         command.invoke(ctx)
         return ctx.obj if isinstance(ctx.obj, Call) else None
+
+
+def _anywhere(argv: Sequence[str], options: Sequence[Any]) -> list[str]:
+    """Return a command line with the options of every command brought to its front, wherever they were written."""
+    known = {name: option for option in options for name in option.opts}
+    front, rest, words = list[str](), list[str](), iter(argv)
+    for word in words:
+        name, has_value, _ = word.partition("=")
+        if word == "--":
+            rest += [word, *words]
+        elif name not in known:
+            rest.append(word)
+        elif known[name].is_flag or has_value:
+            front.append(word)
+        elif (value := next(words, None)) is not None:
+            front += [word, value]
+        else:
+            return [word]  # whose value is missing, and so it will say
+    return front + rest
 
 
 def _help(fault: TyperException) -> str:

@@ -23,7 +23,7 @@ MAX_SEED = 2**31 - 1  # what every engine takes
 
 @dataclass(kw_only=True)
 class Call:
-    """The options given before the command; every command finds them with `call(ctx)`."""
+    """The options of every command; each finds them with `call(ctx)`."""
 
     config: tuple[Path, ...] = ()
     db: str = "embedded"
@@ -50,7 +50,7 @@ class Call:
 
 
 def call(ctx: typer.Context) -> Call:
-    """Return the options given before the command."""
+    """Return the options that every command has."""
     found = ctx.find_root().obj
     assert isinstance(found, Call)
     return found

@@ -120,7 +120,6 @@ class PostgresStore:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """Yield a connection that acts as dk_app and reasons at --now, if one is given."""
         """Yield a connection that acts as dk_app and reasons at --now, if given. Raises Usage under a strict clock."""
         with connect.connection(self.engine) as on:
             with on.begin():

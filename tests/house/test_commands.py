@@ -86,6 +86,13 @@ def test_a_command_shows_an_example_that_parses(path, command):
     assert example_faults(path, command) == []
 
 
+@pytest.mark.parametrize(("path", "command"), leaves())
+def test_a_command_takes_no_name_that_every_command_has(path, command):
+    """Those are understood wherever they are written, so a command's own would never be seen."""
+    of_all = {name for option in typer.main.get_command(app).params for name in option.opts}
+    assert not of_all.intersection(name for option in command.params for name in option.opts), path
+
+
 def test_the_program_has_the_commands_of_the_main_job():
     assert {"demo", "db", "data", "sweep", "act", "show", "report", "flags"} <= {
         path[0] for path, _ in walk(typer.main.get_command(app)) if path

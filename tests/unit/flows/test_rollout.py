@@ -50,9 +50,7 @@ def test_offers_that_are_out_when_the_flag_goes_off_run_out_as_they_do_inside():
     expired = [change.id for change in off.changes if change.event == "offer_expired"]
     assert sorted(expired) == sorted(pending["id"]) != []
     assert [c for c in on.changes if c.event in ENDS] == off.changes
-    assert {c.id for c in off.changes if c.entity == "delivery"} == set(pending["delivery_id"]), (
-        "each round is over"
-    )
+    assert {c.id for c in off.changes if c.entity == "delivery"} == set(pending["delivery_id"]), "each round is over"
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
