@@ -30,7 +30,7 @@ def show(
     ],
     id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=out.MAX_ID, help="Which delivery.")] = None,
     state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10**7, help="At most this many rows.")] = 50,
     now: Annotated[str | None, typer.Option(help="Judge ages, slack and freshness at this instant.")] = None,
 ) -> None:
     """Show live rows, or one delivery with everything that was tried for it.
@@ -45,7 +45,10 @@ def show(
     if id_:
         frames = shows.delivery(store, id_)
     else:
-        frames = {what: shows.listing(store, settings, what, state=state, limit=limit)}
+        found = shows.listing(store, settings, what, state=state, limit=limit + 1)  # one more tells that there are more
+        if found.height > limit:
+            out.note(ctx, f"the first {limit}; there are more, see --limit")
+        frames = {what: found.head(limit)}
     if call(ctx).json:
         documents = {name: _rows(frame) for name, frame in frames.items()}
         out.document(documents if id_ else documents[what])

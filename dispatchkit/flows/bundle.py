@@ -84,16 +84,16 @@ def replay(bundle: Path) -> dict[str, Any]:
     told = json.loads(_read(bundle / RUN))
     feature = catalog.feature(told["sweep"])
     if feature.decide is None:
-        raise BadData(f"{bundle.name}: {feature.name} decides nothing")
+        raise BadData(f"{bundle}: {feature.name} decides nothing")
     frames = {name: _frame(bundle, name) for name in feature.reads}
     if fingerprint(frames) != told["inputs_sha256"]:
-        raise BadData(f"{bundle.name}: its frames are not those that the run decided on")
+        raise BadData(f"{bundle}: its frames are not those that the run decided on")
     params = config.build(feature.params, told["params"], feature.name)
     travel = catalog.travel(config.Settings({"travel": told["travel"]}))
     if travel.name != told["engine"]:
-        raise BadData(f"{bundle.name}: travel times came from {told['engine']}, here it would be {travel.name}")
+        raise BadData(f"{bundle}: travel times came from {told['engine']}, here it would be {travel.name}")
     again = _lines(told["sweep"], feature.decide(frames, params, parse_instant(told["now"]), travel))
-    _compare(bundle.name, _read(bundle / CHANGES).decode().splitlines(), again)
+    _compare(str(bundle), _read(bundle / CHANGES).decode().splitlines(), again)
     same = told["code_version"] == __version__
     return {**{key: told[key] for key in ("sweep", "run_id", "now", "inputs_sha256")}, "decisions": len(again)} | {
         "same": True,
@@ -134,11 +134,11 @@ def _frame(bundle: Path, name: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(_read(bundle / "frames" / f"{name}.parquet")))
     except pl.exceptions.PolarsError:
-        raise BadData(f"{bundle.name}: frames/{name}.parquet is damaged") from None
+        raise BadData(f"{bundle}: frames/{name}.parquet is damaged") from None
 
 
 def _read(path: Path) -> bytes:
     if not path.parent.is_dir():
-        raise InputMissing(f"{path.parent.name}: no such bundle")
+        raise InputMissing(f"{path.parent}: no such bundle")
     with open_old(path) as file, ours(path):
         return file.read()

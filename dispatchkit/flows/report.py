@@ -78,7 +78,7 @@ def write(findings: Findings, to: Path) -> list[Path]:
     folder(to)
     for path in made:
         if path.is_dir():
-            raise CannotCreate(f"{path.name}: is a directory, a file belongs there; move it away")
+            raise CannotCreate(f"{path}: is a directory, a file belongs there; move it away")
     with ours(to), TemporaryDirectory(dir=to, prefix=".report-") as aside:
         ready = {Path(aside) / str(i): path for i, path in enumerate(made)}
         for tmp, path in ready.items():

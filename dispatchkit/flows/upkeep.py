@@ -81,7 +81,7 @@ def read_files(
         require(paths[0], sha256)
     found = read_foreign(paths, meaning, strict=strict)
     if rows is not None and found.counts["lines"] != rows:
-        raise BadData(f"{paths[0].name}: {found.counts['lines']} rows, {rows} were announced", code="DK-IN-009")
+        raise BadData(f"{paths[0]}: {found.counts['lines']} rows, {rows} were announced", code="DK-IN-009")
     return found
 
 

@@ -182,3 +182,14 @@ def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, city, now)
     assert (code, "sweep offers fell silent" in err) == (3, True)
     run("--db", databases.url(city), "sweep", "all", "--now", rfc3339(now + timedelta(minutes=19)))
     assert checked(20)[0] == 0
+
+
+def test_a_listing_that_is_cut_says_so(run, city):
+    with city.connect() as on:
+        count = on.exec_driver_sql("SELECT count(*) FROM dk.drivers").scalar_one()
+    database = ("--db", databases.url(city))
+    code, out, err = run("show", "drivers", *database, "--json", "--limit", count - 1, *OPTIONS)
+    assert (code, len(json.loads(out))) == (0, count - 1)
+    assert f"the first {count - 1}; there are more" in err
+    code, out, err = run("show", "drivers", *database, "--json", "--limit", count, *OPTIONS)
+    assert (code, len(json.loads(out)), err) == (0, count, "")
