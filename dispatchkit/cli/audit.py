@@ -106,13 +106,17 @@ def seal(
     """
     from dispatchkit.flows import audit
 
-    lines = audit.seal(call(ctx).store(), to, dry_run=dry_run)
+    store = call(ctx).store()
+    lines = audit.seal(store, to, dry_run=dry_run)
+    open_ = audit.waiting(store)
     if call(ctx).json:
-        out.document({"dry_run": dry_run, "lines": lines})
+        out.document({"dry_run": dry_run, "lines": lines, "waiting": open_})
     else:
         for line in lines:
             out.line(line)
         out.note(ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}")
+        if dry_run and open_:
+            out.note(ctx, f"and one more, of {open_} events that no seal covers yet")
 
 
 def prune(

@@ -63,7 +63,7 @@ def document(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
     """Print rows as a table on a terminal and as tab-separated lines when piped."""
-    cells = [[_cell(value) for _, value in zip(columns, row, strict=True)] for row in rows]
+    cells = [[said(value) for _, value in zip(columns, row, strict=True)] for row in rows]
     if not sys.stdout.isatty():
         for line in [list(columns), *cells]:
             print("\t".join(line))
@@ -81,11 +81,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     Console(highlight=False, markup=False, width=WIDE, soft_wrap=True).print(out, crop=False)
 
 
-def _cell(value: Any) -> str:
-    """Return a value as people read it: nothing for None, counts by name without brackets."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
-    return "" if value is None else str(value)
+def said(value: Any) -> str:
+    """Return a value as people read it: nothing for None, yes and no, lists and counts by name without brackets."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{name} {said(part)}" for name, part in value.items())
+        case list() | tuple():
+            return ", ".join(map(said, value))
+    return str(value)
 
 
 def line(text: str) -> None:

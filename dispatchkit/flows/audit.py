@@ -121,11 +121,16 @@ def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
         return [line for line in held if line not in set(kept)]
     with anchor.appending(to) as file:
         file.missing(audit.seal_lines(store.engine))  # a file that contradicts is refused before a seal is made
-        if audit.unsealed(store.engine)[0]:
+        if waiting(store):
             audit.seal(store.engine)
         lines = file.missing(audit.seal_lines(store.engine))
         file.append(lines)
     return lines
+
+
+def waiting(store: PostgresStore) -> int:
+    """Return how many events a seal made now would cover."""
+    return audit.unsealed(store.engine)[0]
 
 
 def export(

@@ -126,6 +126,10 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, city, offers):
     dry = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=city)
     told = json.loads(dry.stdout)["told"]
     assert (told["then"]["driver"], told["now"]["driver"], said(dry)) == (idle, state(city, one)[1], (0, "OK"))
+    people = cli(*words[1:], one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=city)
+    assert f"then driver={idle} pickup_at=" in people.stdout
+    assert ("later than by the driver who has it now" in people.stderr) == ((told["sooner_s"] or 0) < 0)
+    assert not {"None", "True", "False", "[]"}.intersection(people.stdout.replace("=", " ").split())
     handed = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", *SOON, db=city)
     assert (said(handed), state(city, one)) == ((0, "OK"), ("ASSIGNED", idle))
     released = cli(*words, other, "--reason", "FLAT_TYRE", *SOON, db=city)

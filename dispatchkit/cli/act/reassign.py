@@ -28,7 +28,9 @@ def reassign(
     Example: dispatchkit act delivery reassign 12 --to 7 --reason FLAT_TYRE
     """
     args = {"to": to, "reason": word(reason, "--reason")}
-    send(ctx, now, dry_run, name="reassign", actor="ops", delivery_id=delivery, driver_id=to, args=args)
+    told = send(ctx, now, dry_run, name="reassign", actor="ops", delivery_id=delivery, driver_id=to, args=args)
+    if (sooner := told.get("sooner_s")) is not None and sooner < 0:
+        show.warn(f"the pickup would be {-sooner} s later than by the driver who has it now")
 
 
 def unassign(

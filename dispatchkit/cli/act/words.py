@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any
 
@@ -44,8 +44,8 @@ def limited(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> None:
-    """Have one event answered, show the answer, and exit 3 if it was refused."""
+def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> Mapping[str, Any]:
+    """Have one event answered, show the answer, exit 3 if it was refused; return what else was told."""
     from dispatchkit.flows.act import act
     from dispatchkit.kernel.change import plain
     from dispatchkit.kernel.feature import Event
@@ -57,8 +57,8 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
     else:
         show.line(result.answer.code)
         for name, value in plain(result.answer.told).items():
-            said = " ".join(f"{key}={part}" for key, part in value.items()) if isinstance(value, dict) else value
-            show.line(f"{name} {said}")
+            if value is not None:
+                show.line(f"{name} {_parts(value) if isinstance(value, dict) else show.said(value)}")
         rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
         if rows:
             show.table(("event", "row", "version", "reason"), rows)
@@ -67,3 +67,9 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> No
     if result.answer.refused:
         met = f" (it was {result.was})" if result.was else ""
         show.refuse(ctx, f"{result.event.name} refused: {result.answer.code}{met}")
+    return result.answer.told
+
+
+def _parts(told: Mapping[str, Any]) -> str:
+    """Return what is known of something, each part under its name."""
+    return " ".join(f"{key}={show.said(part).replace(' ', '')}" for key, part in told.items() if part not in (None, []))
