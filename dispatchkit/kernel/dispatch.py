@@ -127,6 +127,16 @@ class Approach:
     cost_s: int
     air_m: int
 
+    def pickup_at(self, ready_at: datetime | None, now: datetime) -> datetime:
+        """Return when the goods could be picked up: the driver there, the goods ready."""
+        there = now + timedelta(seconds=self.cost_s)
+        return max(there, ready_at or there)
+
+    def in_shift(self, ready_at: datetime | None, now: datetime) -> bool:
+        """Return whether the driver's shift lasts until that pickup."""
+        ends = self.driver.shift_end
+        return ends is None or self.pickup_at(ready_at, now) <= ends
+
 
 def dispatch_at(ready_at: datetime | None, created_at: datetime, lead: timedelta) -> datetime:
     """Return when the search for a delivery's driver begins: `lead` before the goods are ready, never in the past.
@@ -151,6 +161,11 @@ def unfit(driver: Driver, ping: Ping | None, held: int, pending: bool, params: D
     if driver.cooldown_until is not None and now < driver.cooldown_until:
         return "COOLDOWN"
     return None
+
+
+def rest_until(driver: Driver, until: datetime) -> datetime:
+    """Return until when a driver rests who is to rest until `until`: a longer rest that he has stands."""
+    return max(until, driver.cooldown_until or until)
 
 
 def free_slot(held: pl.DataFrame, driver_id: int, most: int) -> int | None:

@@ -150,7 +150,8 @@ class Model:
             if self.now >= offer["deadline"]:
                 offer["state"] = "EXPIRED"
                 if self.drivers[offer["driver"]]["duty"] == "ON_DUTY":
-                    self.drivers[offer["driver"]]["rests_until"] = self.now + rest
+                    who = self.drivers[offer["driver"]]
+                    who["rests_until"] = max(who["rests_until"], self.now + rest)
                 self._end_round(offer["delivery"])
 
     def may_be_asked(self, driver: int, delivery: int) -> bool:

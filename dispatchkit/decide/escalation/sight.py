@@ -150,8 +150,5 @@ def _free(frames: Frames, params: Params, now: datetime) -> list[Free]:
 
 def _soonest(delivery: Sought, ways: Sequence[Approach], barred: set[int], now: datetime) -> Approach | None:
     """Return the soonest driver who could take it: not asked in this search, and not gone before the pickup."""
-    for way in ways:
-        there = max(now + timedelta(seconds=way.cost_s), delivery.ready_at or now)
-        if way.driver.id not in barred and (way.driver.shift_end is None or there <= way.driver.shift_end):
-            return way
-    return None
+    fit = (way for way in ways if way.driver.id not in barred and way.in_shift(delivery.ready_at, now))
+    return next(fit, None)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from dispatchkit.decide.offers import receipt
 from dispatchkit.decide.offers.model import Asked, Episode, Job, Offer, Params
-from dispatchkit.kernel.dispatch import Driver, free_slot
+from dispatchkit.kernel.dispatch import Driver, free_slot, rest_until
 from dispatchkit.kernel.errors import Usage, shown
 from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, Values, rows
@@ -109,7 +109,7 @@ def _decline(group: Group, asked: Asked, reason: str, params: Params) -> Answer:
         end_round(group, delivery)
     answered: Values = {"timeouts": 0} if driver.timeouts else {}
     if params.cooldown_decline:
-        answered["cooldown_until"] = group.at + params.cooldown_decline
+        answered["cooldown_until"] = rest_until(driver, group.at + params.cooldown_decline)
     if answered:
         group.change("driver", driver, "driver_answered", "DRIVER_DECLINED", answered)
     return Answer("OK", tuple(group.changes))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dispatchkit.decide.offers.model import Episode, Offer, Params, Sought
-from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.kernel.dispatch import Driver, rest_until
 from dispatchkit.kernel.group import Group, Values
 from dispatchkit.kernel.search import end_round, episode_id, open_search, withdraw
 
@@ -64,7 +64,8 @@ def expire(
         told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": offer.driver_id, "countable": seen}
         group.change("offer", offer, "offer_expired", "HARD_DEADLINE_REACHED", after, payload=told)
         if driver := drivers.get(offer.driver_id):
-            rest: Values = {"timeouts": driver.timeouts + seen, "cooldown_until": now + params.cooldown_expire}
+            until = rest_until(driver, now + params.cooldown_expire)
+            rest: Values = {"timeouts": driver.timeouts + seen, "cooldown_until": until}
             group.change("driver", driver, "driver_cooled_down", "OFFER_EXPIRED", rest)
     gone = [offer for offer in pending if offer not in overdue and offer.driver_id not in drivers]
     withdraw(group, gone, "DRIVER_UNAVAILABLE")

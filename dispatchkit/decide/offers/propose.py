@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from dispatchkit.decide.offers.model import Params, Refusal, Sought
+from dispatchkit.decide.offers.model import Params, Refusal
 from dispatchkit.decide.offers.seek import Seeker
 from dispatchkit.decide.offers.terms import Terms, terms_told
 from dispatchkit.kernel.dispatch import SHIFT_ENDS, Approach, Free, approaches, legs
@@ -129,12 +129,6 @@ def _judge(
     return candidate, _hindrance(seeker, terms, way, params, now)
 
 
-def pickup_at(delivery: Sought, way: Approach, now: datetime) -> datetime:
-    """Return when the goods could be picked up: the driver there, the goods ready."""
-    there = now + timedelta(seconds=way.cost_s)
-    return max(there, delivery.ready_at) if delivery.ready_at else there
-
-
 def improved(refusal: Refusal, terms: Terms, way: Approach, params: Params, now: datetime) -> bool:
     """Return whether an offer is worth asking again who refused the last: some time later, and better by a margin."""
     if now < refusal.responded_at + params.reoffer_same_driver:
@@ -154,7 +148,7 @@ def _hindrance(seeker: Seeker, terms: Terms, way: Approach, params: Params, now:
         return "NOT_IMPROVED"
     if way.air_m > seeker.radius_m(params):
         return "OUTSIDE_RADIUS"
-    if driver.shift_end is not None and driver.shift_end < pickup_at(seeker.delivery, way, now):
+    if not way.in_shift(seeker.delivery.ready_at, now):
         return SHIFT_ENDS
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from dispatchkit.decide.offers.model import Asked, Offer, Params
+from dispatchkit.kernel.dispatch import rest_until
 from dispatchkit.kernel.errors import Usage, shown
 from dispatchkit.kernel.feature import Answer, Event, refused
 from dispatchkit.kernel.group import Group, Values
@@ -62,6 +63,6 @@ def _failed(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
     group.change("offer", offer, "offer_undeliverable", reason, ended, payload=told)
     if delivery.state == "OFFERING" and not asked.rivals:
         end_round(group, delivery)
-    rest: Values = {"cooldown_until": group.at + params.cooldown_expire}
+    rest: Values = {"cooldown_until": rest_until(driver, group.at + params.cooldown_expire)}
     group.change("driver", driver, "driver_cooled_down", "PUSH_FAILED", rest)
     return Answer("OK", tuple(group.changes))

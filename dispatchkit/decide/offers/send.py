@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from dispatchkit.decide.offers.model import Params
-from dispatchkit.decide.offers.propose import Candidate, Choice, pickup_at
+from dispatchkit.decide.offers.propose import Candidate, Choice
 from dispatchkit.decide.offers.terms import frozen
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.group import Values
@@ -46,7 +46,7 @@ def _offer(choice: Choice, candidate: Candidate, params: Params, now: datetime) 
     """Add the offer to one driver and return its id."""
     seeker, driver = choice.seeker, candidate.way.driver
     delivery, attempt = seeker.delivery, seeker.rounds + 1
-    pickup = pickup_at(delivery, candidate.way, now)
+    pickup = candidate.way.pickup_at(delivery.ready_at, now)
     told = choice.terms.told(seeker, candidate.way.seconds, candidate.held, pickup)
     asked: Values = {
         "delivery_id": delivery.id,

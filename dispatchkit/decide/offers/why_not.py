@@ -8,7 +8,7 @@ from typing import Any
 
 from dispatchkit.decide.offers.model import Offer, Params, Sought
 from dispatchkit.decide.offers.policy import Plan, plan
-from dispatchkit.decide.offers.propose import Candidate, Choice, pickup_at, survey
+from dispatchkit.decide.offers.propose import Candidate, Choice, survey
 from dispatchkit.decide.offers.unserved import TAKEN, stops_search
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.dispatch import SHIFT_ENDS, Driver, Free, Ping, unfit
@@ -95,7 +95,7 @@ def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, no
     if rule == "OUTSIDE_RADIUS":
         return f"radius {way.air_m} m instead of {seeker.radius_m(params)} m"
     if rule == SHIFT_ENDS:
-        return f"a shift that ends at {rfc3339(pickup_at(seeker.delivery, way, now))} or later"
+        return f"a shift that ends at {rfc3339(way.pickup_at(seeker.delivery.ready_at, now))} or later"
     if rule == "NOT_IMPROVED":
         refusal = seeker.refusals[way.driver.id]
         after = rfc3339(refusal.responded_at + params.reoffer_same_driver)

@@ -66,7 +66,7 @@ def _likely(frames: Frames, place: Place, params: Params, now: datetime, travel:
     held, pending = Counter(frames["held"]["driver_id"]), frozenset(frames["pending"]["driver_id"])
     free, _ = free_drivers(drivers, _pings(frames), held, pending, params, now)
     ways = approaches(free, {place.id: place.pickup}, params.reach_m, params, travel)[place.id]
-    return ways[0].driver.id if ways else None
+    return next((way.driver.id for way in ways if way.in_shift(place.ready_at, now)), None)
 
 
 def _carried(

@@ -31,6 +31,5 @@ def gain(sight: Sight, coming_in: timedelta | None, other: Approach | None, now:
         return Gain(None, None)
     if coming_in is None:
         return Gain(other.driver, None)
-    ready = sight.delivery.ready_at or now
-    there = now + timedelta(seconds=other.cost_s)
-    return Gain(other.driver, max(now + coming_in, ready) - max(there, ready))
+    ready_at = sight.delivery.ready_at
+    return Gain(other.driver, max(now + coming_in, ready_at or now) - other.pickup_at(ready_at, now))

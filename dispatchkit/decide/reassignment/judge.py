@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from dispatchkit.decide.reassignment.follow import born, step
@@ -13,7 +13,7 @@ from dispatchkit.decide.reassignment.model import Case, Params, Sight
 from dispatchkit.decide.reassignment.release import a_case, close_others, release
 from dispatchkit.decide.reassignment.suspicion import Suspicion, distance_m
 from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.dispatch import Approach
+from dispatchkit.kernel.dispatch import Approach, rest_until
 from dispatchkit.kernel.group import Group, Said, Values
 from dispatchkit.kernel.states import CASE_SUSPECT
 
@@ -28,6 +28,7 @@ class Bench:
     params: Params
     now: datetime
     ways: Mapping[int, Sequence[Approach]]  # other drivers' ways to each suspect pickup, soonest first
+    ready: Mapping[int, datetime | None]  # when each one's goods are
     lost_it: Mapping[int, Sequence[int | None]]  # of each delivery: who held it in each past case, None if not released
     claimed: set[int] = field(default_factory=set)
     cooled: set[int] = field(default_factory=set)
@@ -39,11 +40,9 @@ class Bench:
     def soonest(self, delivery_id: int) -> Approach | None:
         """Return the soonest driver who could take a delivery over: not meant for another, and not one who lost it."""
         barred = self.claimed | {driver for driver in self.lost_it.get(delivery_id, ()) if driver is not None}
-        for way in self.ways.get(delivery_id, ()):
-            ends = way.driver.shift_end
-            if way.driver.id not in barred and (ends is None or self.now + timedelta(seconds=way.cost_s) <= ends):
-                return way
-        return None
+        ready_at = self.ready.get(delivery_id)
+        ways = self.ways.get(delivery_id, ())
+        return next((w for w in ways if w.driver.id not in barred and w.in_shift(ready_at, self.now)), None)
 
     def claim(self, delivery_id: int) -> None:
         """Note the soonest driver who could carry a delivery as meant for it."""
@@ -114,7 +113,7 @@ def _compare(bench: Bench, group: Group, sight: Sight, found: Suspicion, case: C
     if driver.id not in bench.cooled:  # a row has one writer a run: the first of a driver's deliveries cools him down
         bench.cooled.add(driver.id)
         until = bench.now + bench.params.driver_cooldown
-        rest: Values = {"cooldown_until": max(until, driver.cooldown_until or until)}
+        rest: Values = {"cooldown_until": rest_until(driver, until)}
         group.change("driver", driver, "driver_cooled_down", "DELIVERY_RELEASED", rest)
     return why
 

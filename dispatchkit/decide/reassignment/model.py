@@ -98,6 +98,7 @@ class Followed:
     state: str
     episode: int
     driver_id: int | None
+    ready_at: datetime | None
     pickup_lat: float | None
     pickup_lon: float | None
 

@@ -61,7 +61,8 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
     pickups = {sight.delivery.id: sight.delivery.pickup for sight in seen if sight.delivery.id in suspects}
     pickups |= {delivery.id: pickup for delivery in waiting if (pickup := delivery.pickup)}
     ways = approaches(_others(frames, suspected, params, now), pickups, params.reach_m, params, travel)
-    bench = Bench(params=params, now=now, ways=ways, lost_it=_lost_it(frames))
+    ready = {d.id: d.ready_at for d in waiting} | {d.id: d.ready_at for d in assigned}
+    bench = Bench(params=params, now=now, ways=ways, ready=ready, lost_it=_lost_it(frames))
     for delivery in waiting:  # taken away before and not yet offered: somebody was meant to carry it
         bench.claim(delivery.id)
     verdicts = [

@@ -51,6 +51,7 @@ class FollowedRead(dy.Schema):
     state = Deliveries.state
     episode = Deliveries.episode
     driver_id = Deliveries.driver_id
+    ready_at = Orders.ready_at
     pickup_lat = Merchants.lat
     pickup_lon = Merchants.lon
 

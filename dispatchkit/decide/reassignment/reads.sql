@@ -21,7 +21,7 @@ ORDER BY d.id
 
 -- name: followed
 -- Deliveries with an open case, in whatever state they are now.
-SELECT d.id, d.state, d.episode, d.driver_id, m.lat AS pickup_lat, m.lon AS pickup_lon
+SELECT d.id, d.state, d.episode, d.driver_id, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id

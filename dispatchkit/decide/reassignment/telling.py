@@ -10,7 +10,7 @@ from dispatchkit.decide.reassignment.follow import born, step
 from dispatchkit.decide.reassignment.model import Case, Job, Params
 from dispatchkit.decide.reassignment.release import a_case, closed, take_away
 from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.dispatch import Driver
+from dispatchkit.kernel.dispatch import Driver, rest_until
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.group import Group, Values, rows
@@ -41,7 +41,7 @@ def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
         return Answer("OK", tuple(group.changes))
     take_away(group, frames, delivery, event, "DRIVER_UNASSIGN")
     until = now + params.driver_cooldown
-    rest: Values = {"cooldown_until": max(until, driver.cooldown_until or until)}
+    rest: Values = {"cooldown_until": rest_until(driver, until)}
     group.change("driver", driver, "driver_cooled_down", "DRIVER_UNASSIGN", rest)
     return Answer("OK", tuple(group.changes))
 

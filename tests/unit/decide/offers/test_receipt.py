@@ -65,6 +65,11 @@ def test_a_failed_push_ends_the_offer_and_the_round_and_counts_against_nobody():
     assert [c.after["driver_id"] for c in asked if c.event == "offer_created"] == [8]
 
 
+def test_a_failed_push_never_cuts_a_longer_rest_short():
+    town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, cooldown_until=NOW + minutes(9)))
+    assert hears(town, "undeliverable").changes[2].after == {"cooldown_until": NOW + minutes(9)}
+
+
 def test_a_failed_push_leaves_the_round_open_while_another_offer_is_pending():
     given = hears(offered(an_offer(6, driver=8)), "undeliverable")
     assert [c.event for c in given.changes] == ["offer_undeliverable", "driver_cooled_down"]

@@ -193,6 +193,16 @@ def test_silence_counts_as_a_timeout_only_if_the_offer_reached_the_phone():
     assert run(seen)[1].after["cooldown_until"] == NOW + seconds(60)
 
 
+@pytest.mark.parametrize(("rested", "then"), [(15, minutes(15)), (0.5, seconds(60))])
+def test_silence_never_cuts_a_longer_rest_short(rested, then):
+    town = city(
+        a_delivery(1, state="OFFERING"),
+        an_offer(5, driver=7, sent=seconds(40)),
+        a_driver(7, cooldown_until=NOW + minutes(rested)),
+    )
+    assert run(town)[1].after["cooldown_until"] == NOW + then
+
+
 def test_an_offer_to_a_driver_who_has_left_is_withdrawn_and_the_next_is_asked_at_once():
     town = city(a_delivery(1, state="OFFERING"), a_driver(7, duty="FORCED_OFF"), a_driver(8), an_offer(5, driver=7))
     withdrawn, over, _, asked_anew = run(town)

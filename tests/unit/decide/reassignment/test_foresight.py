@@ -54,6 +54,15 @@ def test_without_a_name_it_is_the_soonest_who_may_be_asked_and_never_one_who_los
     assert (told["then"]["driver"], told["then"]["likely"]) == (8, True)
 
 
+def test_nobody_is_foreseen_whose_shift_ends_before_the_goods_are_ready():
+    soon = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(30), dropoff=DOOR)
+    leaving, staying = (
+        a_driver(8, at=NEAR, shift_end=NOW + minutes(29)),
+        a_driver(9, at=FAR, shift_end=NOW + minutes(30)),
+    )
+    assert foreseen(city(soon, a_driver(7, at=FAR), leaving, staying))["then"]["driver"] == 9
+
+
 def test_goods_that_are_not_ready_are_waited_for_by_whoever_comes():
     soon = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(30), dropoff=DOOR)
     told = foreseen(city(soon, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)

@@ -228,6 +228,14 @@ def test_a_suspect_keeps_the_delivery_while(verdict):
     assert (verdicts(WAITS[verdict]), run(WAITS[verdict])) == ([verdict], [])
 
 
+@pytest.mark.parametrize(("ready", "verdict"), [(9, "RELEASED"), (10, "RELEASED"), (11, "NO_OTHER_DRIVER")])
+def test_nothing_is_released_for_a_driver_whose_shift_ends_before_the_goods_are_ready(ready, verdict):
+    """Offers would not ask him, so it would be taken from one to be with nobody."""
+    silent, leaving = a_driver(7, seen=minutes(11)), a_driver(8, at=(300, 0), shift_end=NOW + minutes(10))
+    suspected = a_case(1, driver=7, trigger="LOST_PING", suspected=minutes(6))
+    assert verdicts(city(silent, leaving, suspected, assigned(since=12, ready_in=minutes(ready)))) == [verdict]
+
+
 def test_a_driver_who_went_off_duty_loses_the_delivery_at_once_even_if_nobody_else_is_there():
     town = city(a_driver(7, duty="OFF_DUTY"), assigned(since=1))
     changes = run(town)
