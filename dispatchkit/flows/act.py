@@ -87,7 +87,7 @@ def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False
     event = _located(store, event)
     foreseen = _foreseen(store, settings, feature, event)
     for _ in range(TRIES):
-        beside = event.delivery_id or _asked_about(store, event.driver_id)
+        beside = event.delivery_id or (0 if event.offer_id else _asked_about(store, event.driver_id))
         acted = _once(store, settings, feature, event, beside, dry_run, limit)
         if acted is not None:
             if acted.answer.refused or not foreseen:

@@ -45,11 +45,16 @@ def told(case: str) -> tuple[Event, tuple[Any, ...]]:
     done, taken = first("deliveries", state="DELIVERED")["id"], first("driver_offers", state="ACCEPTED")
     off, nobody = first("drivers", duty="OFF_DUTY")["id"], 999_999_999
     offer, driver, delivery = taken["id"], taken["driver_id"], taken["delivery_id"]
+    asked = first("driver_offers", state="PENDING")["driver_id"]
     away = {"to": None, "reason": "FLAT_TYRE"}
     cases = {
         "an offer that is not there": (
             Event(name="accept", actor="driver:1", offer_id=nobody, driver_id=1),
             ("driver:1", "accept", "delivery", 0, nobody, None, "NOT_FOUND"),
+        ),
+        "an offer that is not there, by a driver who is being asked": (
+            Event(name="accept", actor="driver:0", offer_id=nobody, driver_id=asked),
+            ("driver:0", "accept", "delivery", 0, nobody, None, "NOT_FOUND"),
         ),
         "an offer that was accepted": (
             Event(name="decline", actor="driver:0", offer_id=offer, driver_id=driver),
@@ -75,6 +80,7 @@ def told(case: str) -> tuple[Event, tuple[Any, ...]]:
     "case",
     [
         "an offer that is not there",
+        "an offer that is not there, by a driver who is being asked",
         "an offer that was accepted",
         "a delivery that has ended",
         "a delivery that is not there",

@@ -165,6 +165,8 @@ class Model:
         return free and not again and not self.pending(driver=driver) and (delivery, driver) not in self.released
 
     def _ended(self, offer: Row) -> str:
+        if offer["state"] == "ACCEPTED" and self.deliveries[offer["delivery"]]["state"] == "CANCELLED":
+            return "DELIVERY_CANCELLED"
         return CAUSES.get(offer["cause"] or "") or ENDED.get(offer["state"], "ILLEGAL_TRANSITION")
 
     def _withdraw(self, offers: list[int], cause: str) -> None:

@@ -30,7 +30,8 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     if asked is None:
         return refused("NOT_FOUND")
     if code := _already(asked, event):
-        return Answer(code, refused=code != "OK_REPLAY")
+        told = {"cause": asked.offer.cause} if code == "OFFER_REVOKED" else {}
+        return Answer(code, refused=code != "OK_REPLAY", told=told)
     if code := _closed(asked):
         return refused(code)
     group = Group(("delivery", asked.delivery.id), now)
@@ -68,6 +69,8 @@ def _already(asked: Asked, event: Event) -> str | None:
     again = {"accept": offer.state == "ACCEPTED" and in_force, "decline": offer.state == "DECLINED"}
     if again.get(event.name, receipt.known(offer, event.name)):
         return "OK_REPLAY"
+    if offer.state == "ACCEPTED" and delivery.state == "CANCELLED":
+        return "DELIVERY_CANCELLED"
     return CAUSES.get(offer.cause or "") or ENDED.get(offer.state, "ILLEGAL_TRANSITION")
 
 

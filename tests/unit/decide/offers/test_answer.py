@@ -78,6 +78,11 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
         {},
         "DELIVERY_CANCELLED",
     ),
+    "the delivery was cancelled after he accepted it": (
+        city(a_delivery(1, state="CANCELLED"), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7)),
+        {},
+        "DELIVERY_CANCELLED",
+    ),
     "the offer is of an old episode": (
         city(a_delivery(1, state="OFFERING", episode=2), an_offer(5, driver=7), a_driver(7)),
         {},
@@ -89,7 +94,13 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
 @pytest.mark.parametrize("because", REFUSED)
 def test_an_acceptance_is_refused_by_name_and_changes_nothing_when(because):
     tables, event, code = REFUSED[because]
-    assert answer(tables, **event) == Answer(code, (), refused=True)
+    given = answer(tables, **event)
+    assert (given.code, given.changes, given.refused) == (code, (), True)
+
+
+def test_a_withdrawn_offer_tells_why_it_was_withdrawn():
+    assert answer(offered(state="REVOKED", cause="OPS")).told == {"cause": "OPS"}
+    assert answer(offered(state="REVOKED", cause="TAKEN_BY_OTHER")).told == {}, "LOST_RACE says it already"
 
 
 def test_the_terms_the_driver_saw_are_the_terms_that_count():

@@ -60,7 +60,7 @@ def test_a_failed_push_ends_the_offer_and_the_round_and_counts_against_nobody():
     assert given.changes[2].after == {"cooldown_until": NOW + minutes(1)}
     after = apply(town, given.changes)
     assert hears(after, "undeliverable") == Answer("OK_REPLAY")
-    assert hears(after, "accept") == Answer("OFFER_REVOKED", refused=True)
+    assert hears(after, "accept") == Answer("OFFER_REVOKED", refused=True, told={"cause": "NO_ACKNOWLEDGEMENT"})
     asked = decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine())
     assert [c.after["driver_id"] for c in asked if c.event == "offer_created"] == [8]
 
