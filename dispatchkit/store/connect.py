@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -85,7 +86,7 @@ def engine(url: str, waits: Database | None = None) -> Engine:
     )
     try:
         made = create_engine(
-            re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url),
+            _sealed(make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))),
             poolclass=NullPool,
             hide_parameters=True,
             connect_args={"options": options, "target_session_attrs": "read-write", **PATIENCE},
@@ -93,6 +94,26 @@ def engine(url: str, waits: Database | None = None) -> Engine:
     except (ArgumentError, ValueError):
         raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database") from None
     return made
+
+
+def _sealed(url: URL) -> URL:
+    """Return a URL that crosses the network only under TLS with the server's name verified, unless it says otherwise.
+
+    Roots come from where libpq looks for them, else from the system.
+    """
+    hosts = [url.host or "", *_listed(url.query.get("host"))]
+    local = all(host in ("", "localhost", "::1") or host.startswith(("/", "127.")) for host in hosts)
+    if local or "sslmode" in url.query or "service" in url.query or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys():
+        return url
+    kept = Path("~/.postgresql/root.crt").expanduser()
+    own = "sslrootcert" in url.query or "PGSSLROOTCERT" in os.environ or kept.exists()
+    return url.update_query_dict({"sslmode": "verify-full"} | ({} if own else {"sslrootcert": "system"}))
+
+
+def _listed(said: str | tuple[str, ...] | None) -> list[str]:
+    """Return the hosts that a URL's query names, alone or with commas between them."""
+    words = (said,) if isinstance(said, str) else said or ()
+    return [host for word in words for host in word.split(",")]
 
 
 @contextmanager
@@ -146,7 +167,8 @@ _CAUSES = (  # what libpq says of a connection that did not come about, and what
     ("Name or service not known", "no such host"),
     ("could not translate host", "no such host"),
     ("timeout", "no answer in time"),
-    ("SSL", "the two do not agree on SSL; see sslmode"),
+    ("certificate", "its certificate is not trusted, or is another host's; see sslrootcert and sslmode"),
+    ("SSL", "the two do not agree on TLS; a URL says ?sslmode=disable where the network itself is trusted"),
     ("no pg_hba.conf entry", "the server does not admit this user from here (pg_hba.conf)"),
     ("read-only", "it is a standby, which takes no writes"),
 )
