@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 from dispatchkit.cli import show
 from dispatchkit.cli.show import call
 from dispatchkit.kernel.clock import parse_instant
-from dispatchkit.kernel.errors import DispatchError, Refused, TryLater, Usage
+from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, Refused, TryLater, Usage
 
 if TYPE_CHECKING:
     from dispatchkit.flows.sweep import Options, Swept
@@ -74,27 +75,32 @@ def sweep(
     if call(ctx).json and results:
         documents = [result.document() for result in results]
         show.document(documents[0] if len(wanted) == 1 else documents)
-    _conclude(ctx, results, failed)
+    _conclude(ctx, results, failed, several=len(wanted) > 1)
 
 
 def _run(
     ctx: typer.Context, store: Store, wanted: Sequence[str], options: Options
-) -> tuple[list[Swept], list[DispatchError]]:
-    """Return what the sweeps did and why some could not, each shown as it is done."""
+) -> tuple[list[Swept], list[tuple[str, Exception]]]:
+    """Return what the sweeps did, each shown as it is done, and those that failed: none stops the others.
+
+    Only without a database there is nothing to go on with.
+    """
     from dispatchkit.flows import catalog
     from dispatchkit.flows.sweep import sweep as run
 
     settings = call(ctx).settings()
     results: list[Swept] = []
-    failed: list[DispatchError] = []
+    failed: list[tuple[str, Exception]] = []
     for name in wanted:
         if name in catalog.FEATURES and name not in settings.tables.get("flags", {}):
             show.warn(f"no configuration sets flag {name}: its rollout is 100 % (see --config)")
         try:
             with show.working(ctx, f"sweep {name}"):
                 results.append(run(store, settings, name, options))
-        except (TryLater, Refused) as fault:  # the other sweeps do not wait for this one
-            failed.append(fault)
+        except Exception as fault:
+            failed.append((name, fault))
+            if isinstance(fault, DatabaseUnavailable):
+                break
         else:
             if not call(ctx).json:
                 _print(ctx, results[-1])
@@ -157,30 +163,71 @@ def _steps(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     return ", ".join(shown)
 
 
-def _conclude(ctx: typer.Context, results: list[Swept], failed: list[DispatchError]) -> None:
-    """Say what was refused (exit 3); rows that stayed locked mean the work is not done (exit 75)."""
+def _conclude(ctx: typer.Context, results: list[Swept], failed: list[tuple[str, Exception]], *, several: bool) -> None:
+    """Say what was refused (exit 3), what the next run takes up (exit 75) and what failed, and raise the gravest."""
     for result in results:
-        if result.outcome.stale:
-            ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.stale[:5])
-            show.refuse(ctx, f"sweep {result.sweep}: {len(result.outcome.stale)} decisions were stale: {ids}")
-        if result.outcome.poison:
-            ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.poisoned[:5])
-            show.refuse(
-                ctx, f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}"
-            )
-        for rule, count in result.set_aside.items():
-            show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
+        _refused(ctx, result)
+    later = _unfinished(results)
+    grave: list[Exception] = []
+    named: list[str] = []
+    for name, fault in failed:
+        told = f"sweep {name}: {_reason(fault)}" if several else _reason(fault)
+        match _grade(fault):
+            case _Grade.REFUSED:
+                show.refuse(ctx, told)
+            case _Grade.LATER:
+                later.append(told)
+            case _:
+                grave.append(fault)
+                named.append(told)
+    lesser = [*later, *call(ctx).refused]
+    if grave:
+        for line in [*(named if several else ()), *lesser]:
+            show.warn(line)
+        raise min(grave, key=_grade)  # of several the first
+    if later:
+        raise TryLater("; ".join(lesser))
+
+
+def _refused(ctx: typer.Context, result: Swept) -> None:
+    """Remember what of a sweep was refused."""
+    if result.outcome.stale:
+        ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.stale[:5])
+        show.refuse(ctx, f"sweep {result.sweep}: {len(result.outcome.stale)} decisions were stale: {ids}")
+    if result.outcome.poison:
+        ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.poisoned[:5])
+        show.refuse(ctx, f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}")
+    for rule, count in result.set_aside.items():
+        show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
+
+
+def _unfinished(results: list[Swept]) -> list[str]:
+    """Return why work is left to the next run: the limit, locked rows, the deadline."""
+    told = []
     left = [f"{r.sweep}: {r.left}" for r in results if r.left and not r.dry_run]
     if left:
-        failed.append(TryLater(f"changes beyond --max-rows ({'; '.join(left)}); the next run goes on"))
+        told.append(f"changes beyond --max-rows ({'; '.join(left)}); the next run goes on")
     busy = [f"{r.sweep}: {r.outcome.busy - r.left}" for r in results if r.outcome.busy > r.left]
     if busy:
-        failed.append(
-            TryLater(f"rows were locked by others or time was up ({'; '.join(busy)}); the next run takes them up")
-        )
-    for fault in failed:
-        if isinstance(fault, Refused):
-            show.refuse(ctx, str(fault))
-    later = [str(fault) for fault in failed if isinstance(fault, TryLater)]
-    if later:
-        raise TryLater("; ".join([*later, *call(ctx).refused]))
+        told.append(f"rows were locked by others or time was up ({'; '.join(busy)}); the next run takes them up")
+    return told
+
+
+class _Grade(IntEnum):
+    """How grave a failure is, gravest first: a bug, what a person must mend, what the next run may do, a refusal."""
+
+    BUG, MEND, LATER, REFUSED = range(4)
+
+
+def _grade(fault: Exception) -> _Grade:
+    """Return how grave a failure is; what is neither ours nor the system's is a bug."""
+    if isinstance(fault, OSError):
+        return _Grade.MEND
+    code = fault.exit_code if isinstance(fault, DispatchError) else DispatchError.exit_code
+    known = {DispatchError.exit_code: _Grade.BUG, TryLater.exit_code: _Grade.LATER, Refused.exit_code: _Grade.REFUSED}
+    return known.get(code, _Grade.MEND)
+
+
+def _reason(fault: Exception) -> str:
+    """Return a failure in words; what a bug says may hold anything, so only its kind is told."""
+    return str(fault) if isinstance(fault, DispatchError | OSError) else f"this is a bug ({type(fault).__name__})"

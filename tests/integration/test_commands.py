@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
+from typing import NoReturn
 
 import pytest
 
 from dispatchkit.cli import main
+from dispatchkit.flows import catalog
 from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import BadData, DatabaseUnavailable, IllegalTransition, TryLater
 from dispatchkit.store import migrate
 from dispatchkit.store.contract import Ticket
 from dispatchkit.store.postgres import PostgresStore
@@ -162,6 +167,23 @@ def test_a_plain_login_with_the_roles_of_the_readme_does_all_that_cron_does(run,
         assert code == 0, (words, err)
 
 
+def fail(monkeypatch, feature: str, fault: Exception) -> None:
+    """Let a sweep's policy raise `fault`."""
+    module = import_module(catalog.FEATURES[feature])
+
+    def decide(*_: object) -> NoReturn:
+        raise fault
+
+    monkeypatch.setattr(module, "FEATURE", replace(module.FEATURE, decide=decide))
+
+
+def runs(made) -> dict[str, str]:
+    """Return how the newest run of each sweep ended."""
+    with made.connect() as on:
+        found = on.exec_driver_sql("SELECT sweep, status FROM dk.sweep_runs ORDER BY started_at")
+        return {sweep: status for sweep, status in found}
+
+
 def test_one_stuck_sweep_stops_no_other(run, city, now):
     with PostgresStore(city, now=now).sweeping(Ticket(sweep="reassignment")):
         code, out, err = run("--db", databases.url(city), "sweep", "all", *OPTIONS)
@@ -170,6 +192,43 @@ def test_one_stuck_sweep_stops_no_other(run, city, now):
     with city.connect() as on:
         done = on.exec_driver_sql("SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1")
         assert done.scalars().all() == ["escalation", "offers", "routes"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "code"),
+    [
+        ({"availability": BadData("a row too many")}, 65),
+        ({"availability": BadData("a row too many"), "offers": ZeroDivisionError("geheim42")}, 1),
+        ({"availability": IllegalTransition("no such step"), "offers": TryLater("too busy")}, 75),
+        ({"availability": IllegalTransition("no such step")}, 3),
+        ({"availability": OSError(28, "No space left on device"), "routes": TryLater("too busy")}, 74),
+    ],
+    ids=lambda given: " and ".join(given) if isinstance(given, dict) else None,
+)
+def test_a_sweep_that_fails_stops_no_other_and_the_gravest_failure_is_the_exit(run, city, monkeypatch, faults, code):
+    for name, fault in faults.items():
+        fail(monkeypatch, name, fault)
+    found, out, err = run("--db", databases.url(city), "--json", "sweep", "all", *OPTIONS)
+    assert found == code, err
+    others = [name for name in catalog.SWEEPS if name not in faults]
+    assert [result["sweep"] for result in json.loads(out)] == others
+    assert runs(city) == dict.fromkeys(others, "OK") | dict.fromkeys(faults, "FAILED")
+    assert all(f"sweep {name}: " in err for name in faults), "each is named"
+    assert SECRET not in out + err, "what a bug says may hold anything"
+    one_line(err)
+
+
+def test_a_bug_in_one_of_several_sweeps_shows_its_traceback_when_asked(run, city, monkeypatch):
+    fail(monkeypatch, "offers", ZeroDivisionError())
+    code, _, err = run("--db", databases.url(city), "--debug", "sweep", "all", *OPTIONS)
+    assert (code, "in decide" in err, "ZeroDivisionError" in err) == (1, True, True)
+
+
+def test_a_lost_database_ends_the_cycle_and_what_was_done_before_is_told(run, city, monkeypatch):
+    fail(monkeypatch, "reassignment", DatabaseUnavailable("gone"))
+    code, out, _ = run("--db", databases.url(city), "--json", "sweep", "all", *OPTIONS)
+    assert (code, [result["sweep"] for result in json.loads(out)]) == (69, ["availability"])
+    assert runs(city) == {"availability": "OK", "reassignment": "FAILED"}
 
 
 def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, city, now):
