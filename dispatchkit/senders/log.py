@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 from dispatchkit.senders.message import DELIVERED, Message, Receipt
@@ -15,12 +17,23 @@ class LogSender:
 
     def send(self, message: Message) -> Receipt:
         """Print the message."""
-        sys.stderr.write(message.text() + "\n")  # one call: lines of several senders stay whole
-        return DELIVERED
+        fault = _written(message.text() + "\n")  # one call: lines of several senders stay whole
+        return Receipt("RETRY", fault) if fault else DELIVERED
 
     def flush(self) -> str:
-        sys.stderr.flush()
-        return ""
+        return _written("")
 
     def close(self) -> None:
         """Leave stderr as it is."""
+
+
+def _written(text: str) -> str:
+    """Return an empty text once stderr took `text` and all before it, else why it did not."""
+    if sys.stderr is None or sys.stderr.closed:
+        return os.strerror(errno.EBADF)
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError as fault:
+        return os.strerror(fault.errno or 0)
+    return ""
