@@ -114,7 +114,13 @@ def build(cls: type[T], given: Any, where: str) -> T:
         raise BadConfig(f"[{where}] must be a table")
     types = get_type_hints(cls)
     _only(given, {f.name for f in dataclasses.fields(cls)}, "key", f"[{where}]")  # type: ignore[arg-type]
-    return cls(**{key: _value(types[key], value, f"{where}.{key}") for key, value in given.items()})
+    values = {key: _value(types[key], value, f"{where}.{key}") for key, value in given.items()}
+    try:
+        return cls(**values)
+    except BadConfig as fault:  # what contradicts itself knows its keys, not always their table
+        if str(fault).startswith(f"{where}."):
+            raise
+        raise BadConfig(f"[{where}] {fault}") from None
 
 
 def span(text: str) -> timedelta | None:

@@ -72,7 +72,7 @@ def test_flags_toml_names_every_flag():
         ("[database]\nbatch = 0", "database.batch is 0"),
         ("[database]\nlock_timeout = '0s'", "database.lock_timeout"),
         ("[offers]\ntimeout = '99999999999999d'", "expected a span such as"),
-        ("[routes]\nseed = -1", "routes.seed is -1"),
+        ("[routes]\nseed = -1", "[routes] seed is -1"),
         ("[market]\ntimezone = 'Mars/Olympus'", "not a time zone"),
     ],
 )
@@ -108,3 +108,23 @@ def test_an_empty_configuration_is_all_defaults(tmp_path, monkeypatch):
         feature = catalog.feature(name)
         assert catalog.params(feature, settings) == feature.params()
         assert settings.flag(feature.flag).admits(1)
+
+
+WRONG = {  # of each table one value that is a value, and makes no sense
+    "availability": {"break_max": "0s"},
+    "reassignment": {"grace": "0s"},
+    "offers": {"timeout": "0s"},
+    "escalation": {"reminder": "0s"},
+    "routes": {"seed": -1},
+    "audit": {"seal": "0s"},
+    "outbox": {"batch": 0},
+}
+
+
+@pytest.mark.parametrize("table", WRONG)
+def test_a_value_that_makes_no_sense_is_named_with_its_table(table):
+    classes = {name: catalog.feature(name).params for name in catalog.FEATURES} | {"audit": Audit, "outbox": Outbox}
+    with pytest.raises(BadConfig) as caught:
+        config.build(classes[table], WRONG[table], table)
+    assert str(caught.value).startswith((f"[{table}] ", f"{table}."))
+    assert str(caught.value).count(table) == 1

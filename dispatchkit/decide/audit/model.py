@@ -21,6 +21,6 @@ class Params:
     def __post_init__(self) -> None:
         for name in ("seal", "retention", "pings", "sent", "extracts"):
             if getattr(self, name) <= timedelta():
-                raise BadConfig(f"audit.{name} is {getattr(self, name)}; expected more than 0s")
+                raise BadConfig(f"{name} is {getattr(self, name)}; expected more than 0s")
         if self.seal >= self.retention:
-            raise BadConfig(f"audit.seal ({self.seal}) must be shorter than audit.retention ({self.retention})")
+            raise BadConfig(f"seal ({self.seal}) must be shorter than retention ({self.retention})")

@@ -32,21 +32,21 @@ class Params:
     def __post_init__(self) -> None:
         for name in ("late_weight", "finish_weight", "travel_weight"):
             if getattr(self, name) < 0:
-                raise BadConfig(f"routes.{name} is {getattr(self, name)}; a weight is 0 or more")
+                raise BadConfig(f"{name} is {getattr(self, name)}; a weight is 0 or more")
         if self.late_weight < self.finish_weight:
             raise BadConfig(
-                f"routes.late_weight ({self.late_weight}) is below routes.finish_weight ({self.finish_weight}): "
+                f"late_weight ({self.late_weight}) is below finish_weight ({self.finish_weight}): "
                 "being late would cost less than being busy; raise the first or lower the second"
             )
         if not 0 <= 2 * self.exact_up_to <= MAX_TASKS:
-            raise BadConfig(f"routes.exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}")
+            raise BadConfig(f"exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}")
         if not 0 <= self.seed < 2**31:
-            raise BadConfig(f"routes.seed is {self.seed}; OR-Tools takes 0 to 2147483647")
+            raise BadConfig(f"seed is {self.seed}; OR-Tools takes 0 to 2147483647")
         if self.solutions < 1:
-            raise BadConfig(f"routes.solutions is {self.solutions}; OR-Tools must look at one at least")
+            raise BadConfig(f"solutions is {self.solutions}; OR-Tools must look at one at least")
         for name in ("pickup_service", "dropoff_service", "min_gain", "eta_tolerance"):
             if getattr(self, name) < timedelta(0):
-                raise BadConfig(f"routes.{name} is below zero")
+                raise BadConfig(f"{name} is below zero")
 
     @property
     def weights(self) -> Weights:
