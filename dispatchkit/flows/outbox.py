@@ -35,6 +35,8 @@ REFUSED, SILENT = "PUSH_REFUSED", "NO_ACKNOWLEDGEMENT"  # why an offer never rea
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
     """Send what is unsent and return, by sender, how many events were delivered, wait, were refused or given up.
 
+    left: how many are due and were not begun before the run's deadline.
+
     Without any sender nothing is closed: a forgotten configuration must not lose an event. The caller holds the lock.
     """
     if not isinstance(store, PostgresStore):
@@ -48,11 +50,11 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     senders = [opened(way, params) for way in found]  # a secret that is missing stops the run before its first event
     stop = threading.Event()
     with ThreadPoolExecutor(len(found)) as pool:
+        deliveries = [
+            Delivery(store, settings, way, sender, params, stop) for way, sender in zip(found, senders, strict=True)
+        ]
         try:
-            jobs = [
-                pool.submit(Delivery(store, settings, way, sender, params, stop).run)
-                for way, sender in zip(found, senders, strict=True)
-            ]
+            jobs = [pool.submit(delivery.run) for delivery in deliveries]
             wait(jobs)
         except BaseException:  # interrupted or terminated: what is under way is marked, nothing more is begun
             stop.set()
@@ -62,7 +64,9 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
         done |= {f"{way.name} {what}": number for what, number in sorted(job.result().items())}
     done["closed"] = store_outbox.settle(store, takers)
     reached("outbox closed")
-    return done
+    cut = [taker for taker, delivery in zip(takers, deliveries, strict=True) if delivery.cut]
+    left = sum(store_outbox.due(store, taker) for taker in cut)
+    return done | ({"left": left} if left else {})
 
 
 def retry(
@@ -104,13 +108,14 @@ class Delivery:
     ) -> None:
         self._store, self._settings, self._way = store, settings, way
         self._sender, self._params, self._stop = sender, params, stop
+        self.cut = False  # the deadline left events that were not looked at
         self._done: Counter[str] = Counter()
         self._failures = 0  # in a row
 
     def run(self) -> Counter[str]:
         """Serve the sender until nothing is due soon; return what became of how many events."""
         patience = timedelta() if self._store.now_given else self._params.patience  # a given clock never moves
-        end = time.monotonic() + patience.total_seconds()
+        end = min(time.monotonic() + patience.total_seconds(), self._store.until)
         waits = {"give_up": self._params.give_up, "push_ack": self._params.push_ack}
         try:
             with store_outbox.serving(self._store, _taker(self._way), **waits) as box:
@@ -133,10 +138,10 @@ class Delivery:
         marks: list[Mark] = []
         while page := box.unsent(after, self._params.batch):
             reached("outbox read")
-            if self._stop.is_set() or (self._down and not self._way.push):
+            if self._over() or (self._down and not self._way.push):
                 break
             for event in page:
-                if self._stop.is_set():
+                if self._over():
                     break
                 if not event.wanted:
                     continue
@@ -149,6 +154,11 @@ class Delivery:
                     self._mark(box, marks)
             after = page[-1].id
         self._mark(box, marks)
+
+    def _over(self) -> bool:
+        """Return whether nothing more may be begun, and remember if that was for want of time."""
+        self.cut = self.cut or time.monotonic() >= self._store.until
+        return self.cut or self._stop.is_set()
 
     def _mark(self, box: store_outbox.Outbox, marks: list[Mark]) -> None:
         """Mark what has left, or that nothing is safe yet, and empty the list."""

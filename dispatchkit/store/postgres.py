@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,13 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from dispatchkit.config import Database
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.errors import DispatchError, TryLater, Usage
+from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, TryLater, Usage
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import connect, crew, migrate, read, statements
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket, ping_id
 from dispatchkit.store.groups import groups
 from dispatchkit.store.statements import query
 from dispatchkit.store.write import Clock, Writer
+
+LAST = timedelta(minutes=1)  # what a run has begun in time may take so long: no message is waited for any longer
 
 
 class SlotDone(Exception):
@@ -41,10 +44,16 @@ class PostgresStore:
 
     def __init__(self, made: Engine, waits: Database | None = None, *, now: datetime | None = None) -> None:
         self.engine, self.waits, self._now = made, waits or Database(), now
+        self._run: PostgresRun | None = None
 
     @property
     def now_given(self) -> bool:
         return self._now is not None
+
+    @property
+    def until(self) -> float:
+        """Return the deadline of the run under way, on the monotonic clock; endless while there is none."""
+        return self._run.until if self._run else math.inf
 
     def clock(self) -> datetime:
         """Return --now if given, else the database clock. A strict clock only keeps --now from writes."""
@@ -61,7 +70,7 @@ class PostgresStore:
     def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
         with self.connected() as on:
-            longest = self.time_of(ticket) + self.waits.statement_timeout
+            longest = self.time_of(ticket) + self.waits.statement_timeout + LAST
             with on.begin():
                 on.execute(query("bound_idle"), {"idle_ms": int(longest.total_seconds() * 1000)})
                 ours, leader = on.execute(query("take_lock"), {"sweep": ticket.sweep}).one()
@@ -88,11 +97,15 @@ class PostgresStore:
             yield None
             return
         reached("ledger open")
+        self._run = run
         try:
             yield run
         except BaseException as stop:
-            run.close("FAILED", interrupted=not isinstance(stop, Exception))
+            with suppress(DatabaseUnavailable):  # why the run failed is the news
+                run.close("FAILED", interrupted=not isinstance(stop, Exception))
             raise
+        finally:
+            self._run = None
         run.close()
         reached("ledger closed")
 
@@ -145,7 +158,7 @@ class PostgresRun:
     def __init__(self, store: PostgresStore, on: Connection, ticket: Ticket, leader: int, now: datetime) -> None:
         self.id, self.now = str(uuid4()), now
         self._store, self._on, self._ticket, self._leader = store, on, ticket, leader
-        self._until = time.monotonic() + store.time_of(ticket).total_seconds()
+        self.until = time.monotonic() + store.time_of(ticket).total_seconds()
         self._total = Outcome()
         values: dict[str, object] = {"run": self.id, "sweep": ticket.sweep, "slot": ticket.slot, "now": now}
         values |= {
@@ -175,11 +188,14 @@ class PostgresRun:
         return found
 
     def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
-        """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`."""
+        """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`.
+
+        inputs_sha256: empty for a job, which decides nothing.
+        """
         with self._on.begin():
-            self._on.execute(query("note_inputs"), {"inputs": inputs_sha256, "held": held, "run": self.id})
+            self._on.execute(query("note_inputs"), {"inputs": inputs_sha256 or None, "held": held, "run": self.id})
         waits, sweep = self._store.waits, self._ticket.sweep
-        leader, clock = Writer(self._on, sweep, self.id), Clock(self._until)
+        leader, clock = Writer(self._on, sweep, self.id), Clock(self.until)
         outcome = crew.write(leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock)
         outcome.busy += left
         self._total.add(outcome)
@@ -207,7 +223,12 @@ class PostgresRun:
 
     def _end(self, on: Connection, status: str) -> None:
         with on.begin():
-            on.execute(query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id})
+            closed = on.execute(query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id}).rowcount
+        if closed != 1:
+            raise DatabaseUnavailable(
+                f"run {self.id} of sweep {self._ticket.sweep} lost its lock and a later run took over; "
+                "what it wrote stands, see `show runs`"
+            )
 
 
 class PostgresActing:

@@ -181,7 +181,7 @@ def runs(made) -> dict[str, str]:
     """Return how the newest run of each sweep ended."""
     with made.connect() as on:
         found = on.exec_driver_sql("SELECT sweep, status FROM dk.sweep_runs ORDER BY started_at")
-        return {sweep: status for sweep, status in found}
+        return dict(map(tuple, found))
 
 
 def test_one_stuck_sweep_stops_no_other(run, city, now):

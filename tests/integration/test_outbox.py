@@ -19,7 +19,7 @@ from dispatchkit.flows import catalog, shows
 from dispatchkit.flows.database import check_database
 from dispatchkit.flows.outbox import backoff
 from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.errors import TryLater, Usage
+from dispatchkit.kernel.errors import DatabaseUnavailable, TryLater, Usage
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.senders.params import Outbox
 from dispatchkit.store.contract import Ticket
@@ -253,6 +253,59 @@ def test_a_dry_run_counts_and_touches_nothing(database, tmp_path):
         given = settings(push=hook(there.url, events=["b"]), record=a_file(tmp_path))
         assert send(database, given, dry_run=True) == {"push due": 1, "record due": 2}
     assert (there.posts, written(tmp_path), sendings(database), len(still_open(database))) == ([], [], [], 2)
+
+
+def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, tmp_path):
+    ids = tell(database, *(("a", n) for n in range(1, 31)))
+    with gateway(always="slow") as there:
+        given = settings(push=hook(there.url), record=a_file(tmp_path))
+        began = time.monotonic()
+        swept = sweep(PostgresStore(database, now=NOW), given, "outbox", Options(deadline=timedelta(seconds=1)))
+        assert time.monotonic() - began < 4
+        sent = len(there.posts)
+        assert 0 < sent < len(ids)
+        assert swept.done == {"push delivered": sent, "record delivered": 30, "closed": sent, "left": 30 - sent}
+        assert (swept.outcome.busy, ended(database)) == (30 - sent, [("PARTIAL", 30 - sent, None)])
+        there.always = None
+        assert send(database, given) == {"push delivered": 30 - sent, "closed": 30 - sent}
+    assert there.keys == [f"outbox-{id_}" for id_ in ids]
+    assert ended(database)[1:] == [("OK", 0, None)]
+
+
+def test_a_run_waits_for_no_try_that_its_deadline_forbids(database):
+    tell(database, ("a", 1))
+    with gateway(503) as there:
+        given = settings({"patience": "20s", "first_wait": "8s", "max_wait": "8s"}, push=hook(there.url))
+        began = time.monotonic()
+        assert send(database, given, None, deadline=timedelta(seconds=2)) == {"push waiting": 1, "closed": 0}
+        assert time.monotonic() - began < 3
+    assert [status for status, *_ in ended(database)] == ["OK"], "what is not due yet is not left over"
+
+
+def ended(made: Engine) -> list[tuple[Any, ...]]:
+    """Return the runs of the ledger as (status, busy, inputs), oldest first."""
+    with made.connect() as on:
+        found = on.exec_driver_sql("SELECT status, busy, inputs_sha256 FROM dk.sweep_runs ORDER BY started_at")
+        return [tuple(row) for row in found]
+
+
+def take_over(made: Engine) -> None:
+    """Do to the runs under way what a later run does that finds their lock free."""
+    with made.begin() as on:
+        on.exec_driver_sql("UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp()")
+
+
+def test_a_run_that_another_took_over_does_not_end_well(database):
+    sweeping = PostgresStore(database).sweeping(Ticket(sweep="offers"))
+    with pytest.raises(DatabaseUnavailable, match="sweep offers lost its lock and a later run took over"), sweeping:
+        take_over(database)
+    assert [status for status, *_ in ended(database)] == ["ABANDONED"]
+
+
+def test_why_a_run_failed_is_told_even_if_another_took_over(database):
+    with pytest.raises(ZeroDivisionError), PostgresStore(database).sweeping(Ticket(sweep="offers")):
+        take_over(database)
+        raise ZeroDivisionError
 
 
 def test_in_memory_there_is_nothing_to_send_from():
