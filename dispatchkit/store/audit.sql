@@ -112,13 +112,13 @@ WHERE e.at >= :since AND e.at < :until ORDER BY e.at, e.chain, e.seq
 -- The oldest events that may leave for an archive: sealed, older than an instant, and not the newest of their row.
 SELECT chain, seq, epoch, txid::text AS txid, tbl, row_id, row_version, op, run_id, json_build_array(chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason,
   to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'))::text AS head, image::text AS image, encode(prev, 'hex') AS prev, encode(hash, 'hex') AS hash
-FROM (SELECT * FROM dk_aud.delivery_audit_logs e WHERE e.at < :before AND e.txid < (SELECT max(s.hi) FROM dk_aud.seal s WHERE s.epoch = e.epoch)
+FROM (SELECT * FROM dk_aud.delivery_audit_logs e WHERE e.at < :before AND e.txid < (SELECT s.hi FROM dk_aud.seal s WHERE s.epoch = e.epoch ORDER BY s.n DESC LIMIT 1)
     AND EXISTS (SELECT FROM dk_aud.delivery_audit_logs n WHERE (n.tbl, n.row_id) = (e.tbl, e.row_id) AND n.row_version > e.row_version)
   ORDER BY e.epoch, e.txid, e.chain, e.seq LIMIT :most) x ORDER BY chain, seq
 
 -- name: retirable_count
 -- How many events may leave for an archive.
-SELECT count(*) FROM dk_aud.delivery_audit_logs e WHERE e.at < :before AND e.txid < (SELECT max(s.hi) FROM dk_aud.seal s WHERE s.epoch = e.epoch)
+SELECT count(*) FROM dk_aud.delivery_audit_logs e WHERE e.at < :before AND e.txid < (SELECT s.hi FROM dk_aud.seal s WHERE s.epoch = e.epoch ORDER BY s.n DESC LIMIT 1)
   AND EXISTS (SELECT FROM dk_aud.delivery_audit_logs n WHERE (n.tbl, n.row_id) = (e.tbl, e.row_id) AND n.row_version > e.row_version)
 
 -- name: retire
