@@ -16,9 +16,10 @@ from dispatchkit.kernel.tables import ENTITIES
 from dispatchkit.store.connect import connection
 from dispatchkit.store.statements import query
 
-# Keys that have no place in what is kept for years: names, ways to reach somebody, positions.
+# Keys that have no place in what is kept for years: names, ways to reach somebody, positions. An offer's payload and a
+# plan's stops are JSON kept as text: within an image their quotes are escaped.
 PERSONAL = (
-    """'"(name|phone|mobile|email|address|street|note|comment|lat|lon|latitude|longitude|[a-z]+_(lat|lon))" *:'"""
+    r"""'"(name|phone|mobile|email|address|street|note|comment|lat|lon|latitude|longitude|[a-z]+_(lat|lon))\\*" *:'"""
 )
 AUDIT = ("links", "heads", "versions", "images", "seals", "archives")  # queries of audit.sql that name what is wrong
 

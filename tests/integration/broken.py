@@ -107,6 +107,10 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
     "I16": {
         "a phone in an event": 'UPDATE dk.outbox SET payload = payload || \'{"phone": "+1 555 0100"}\' WHERE id = (SELECT min(id) FROM dk.outbox)',
         "a position in a decision": f"UPDATE dk.decisions SET why = '{{\"pickup_lat\": 1.5}}' WHERE decision_id = {ONE_DECISION}",
+        "a phone in an offer's payload, text within an image": """UPDATE dk_aud.delivery_audit_logs
+            SET image = (image::jsonb || '{"payload": "{\\"phone\\": \\"+1 555 0100\\"}"}')::json WHERE tbl = 'driver_offers' AND op = 'I'""",
+        "a position in the stops of a plan, text within an image": """UPDATE dk_aud.delivery_audit_logs
+            SET image = (image::jsonb || '{"stops": "[{\\"lat\\": 1.5}]"}')::json WHERE tbl = 'route_optimization_data' AND op = 'I'""",
         "a name in an image": 'UPDATE dk_aud.delivery_audit_logs SET image = \'{"name": "x"}\' WHERE seq = 1 AND chain = (SELECT min(chain) FROM dk_aud.head)',
     },
     "I17": {"a run that died": RUN.format(status="RUNNING", finished="NULL")},

@@ -14,10 +14,11 @@ from tests.integration.broken import BREAKS, TRIGGERS_OFF
 
 @pytest.fixture(scope="module")
 def worked():
-    """Yield a city on which the offers sweep has run, so that runs, decisions and events exist."""
+    """Yield a city on which offers and routes were swept, so that runs, decisions, events and plans exist."""
     with databases.fresh("city") as made:
-        swept = sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), "offers", Options())
-        assert swept.outcome.applied > 0
+        for name in ("offers", "routes"):
+            swept = sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options())
+            assert swept.outcome.applied > 0
         yield made
 
 
