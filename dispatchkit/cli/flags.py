@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def flags(ctx: typer.Context) -> None:
-    """Show each feature's flag: on or off, and for how many percent of the deliveries.
+    """Show each feature's flag: on or off, and for how many percent of its deliveries or drivers.
 
     Example: dispatchkit flags
     """
@@ -32,13 +32,16 @@ def flags(ctx: typer.Context) -> None:
     if call(ctx).json:
         show.document([{"name": f.name, "enabled": f.enabled, "percent": f.percent} for f in found])
     else:
-        show.table(("flag", "enabled", "percent"), [(f.name, "yes" if f.enabled else "no", f.percent) for f in found])
+        show.table(("flag", "enabled", "percent"), [(f.name, f.enabled, f.percent) for f in found])
 
 
 def who(
     ctx: typer.Context,
     flag: Annotated[str, typer.Argument(help="Name of the flag.")],
-    ids: Annotated[list[int], typer.Argument(min=1, max=show.MAX_ID, help="Ids of deliveries (for routes: drivers).")],
+    ids: Annotated[
+        list[int],
+        typer.Argument(min=1, max=show.MAX_ID, help="Ids of deliveries (for availability and routes: drivers)."),
+    ],
 ) -> None:
     """Tell which ids are inside a rollout; raising the percentage only ever adds some.
 
@@ -55,6 +58,4 @@ def who(
     if call(ctx).json:
         show.document(rows)
     else:
-        show.table(
-            ("id", "bucket of 10,000", "inside"), [(r["id"], r["bucket"], "yes" if r["inside"] else "no") for r in rows]
-        )
+        show.table(("id", "bucket of 10,000", "inside"), [list(row.values()) for row in rows])

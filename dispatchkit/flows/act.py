@@ -31,7 +31,6 @@ NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the tab
     "episode": "unassigned_orders",
     "case": "reassignment_cases",
     "cases": "reassignment_cases",
-    "tickets": "support_tickets",
     "raised": "support_tickets",
     "drivers": "drivers",
     "held": "deliveries",

@@ -38,10 +38,6 @@ SELECT * FROM reassignment_cases WHERE delivery_id = :delivery AND state IN ('SU
 -- Every reassignment case it ever had.
 SELECT * FROM reassignment_cases WHERE delivery_id = :delivery
 
--- name: tickets
--- Its open tickets.
-SELECT * FROM support_tickets WHERE delivery_id = :delivery AND state = 'OPEN'
-
 -- name: raised
 -- Every ticket it ever had.
 SELECT * FROM support_tickets WHERE delivery_id = :delivery
