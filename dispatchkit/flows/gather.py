@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -12,14 +12,13 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from dispatchkit.kernel.dispatch import RECENT
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.kernel.feature import Feature
+from dispatchkit.kernel.feature import OUTSIDE, Feature
 from dispatchkit.kernel.flags import Flag
+from dispatchkit.kernel.hours import LOOK_BACK
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.contract import Args
-
-HELD = "held"
-RECENT = timedelta(minutes=20)  # pings older than this say nothing that silence does not say
 
 
 class Reader(Protocol):
@@ -46,14 +45,19 @@ def queries(path: Path) -> Mapping[str, str]:
     return parse(path.read_text("utf-8"))
 
 
+def bounds(now: datetime) -> Args:
+    """Return what reads of a sweep are bound to: `now`, and since when it sees pings (recent) and duties (since)."""
+    return {"now": now, "recent": now - RECENT, "since": now - LOOK_BACK}
+
+
 def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> Gathered:
     """Return a feature's frames as of `now`, each checked against its contract, without units outside the rollout.
 
-    They are left out before anything is decided: a held delivery must not claim a driver whom another could have.
-    A read with a column `held` keeps them, marked: the room finishes there what it began, and begins nothing.
+    They are left out before anything is decided: one of them must not claim a driver whom another could have.
+    A read with a column `outside` keeps them, marked: the room finishes there what it began, and begins nothing.
     """
     named = queries(feature.sql) if feature.sql else {}
-    found = reader.read({name: named[name] for name in feature.reads}, {"now": now, "recent": now - RECENT})
+    found = reader.read({name: named[name] for name in feature.reads}, bounds(now))
     frames: dict[str, pl.DataFrame] = {}
     aside: dict[str, int] = {}
     for name, schema in feature.reads.items():
@@ -67,11 +71,11 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
     held: set[int] = set()
     for name, column in feature.units.items():
         outside = {unit for unit in frames[name].get_column(column).unique() if not flag.admits(unit)}
-        is_held = pl.col(column).is_in(sorted(outside))
-        if HELD in feature.reads[name].column_names():
-            frames[name] = frames[name].with_columns(is_held.alias(HELD))
+        is_outside = pl.col(column).is_in(sorted(outside))
+        if OUTSIDE in feature.reads[name].column_names():
+            frames[name] = frames[name].with_columns(is_outside.alias(OUTSIDE))
         else:
-            frames[name] = frames[name].filter(~is_held)
+            frames[name] = frames[name].filter(~is_outside)
         held |= outside
     return Gathered(frames, fingerprint(frames), aside, len(held))
 

@@ -21,6 +21,7 @@ from dispatchkit.kernel.tables import Deliveries, Drivers, Locations
 
 LEGS_AT_ONCE, PICKUPS_AT_ONCE = 32, 256
 SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
+RECENT = timedelta(minutes=20)  # how far back reads see pings: older ones say nothing that silence does not say
 
 
 @dataclass(frozen=True, kw_only=True)

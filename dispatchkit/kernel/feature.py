@@ -14,6 +14,7 @@ import polars as pl
 from dispatchkit.kernel.change import Change
 
 Frames = Mapping[str, pl.DataFrame]
+OUTSIDE = "outside"  # a read with this column keeps the units outside the rollout, marked
 P = TypeVar("P", contravariant=True)
 Q = TypeVar("Q")
 
@@ -103,7 +104,7 @@ class Feature(Generic[Q]):
     reads: which queries `decide` gets as frames, and by which contract each is checked at the border.
 
     flag: the rollout switch; units: read -> column of the unit it counts, the root of every change that read leads to.
-    Rows of units outside the rollout are left out, or only marked if the read has a column `held`.
+    Rows of units outside the rollout are left out, or only marked if the read has a column OUTSIDE.
     events: act names answered by `respond`; previews: those whose consequences a person wants to see first.
     """
 

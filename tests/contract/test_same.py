@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from dispatchkit.flows import act, catalog
-from dispatchkit.flows.gather import RECENT, gather, queries
+from dispatchkit.flows.gather import bounds, gather, queries
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.feature import Event
@@ -39,8 +39,7 @@ def test_every_read_of_a_feature_is_the_same_frame(pair, feature, now):
     memory, postgres = pair
     found = catalog.feature(feature)
     named = queries(found.sql)
-    args = {"now": now, "recent": now - RECENT}
-    ours, theirs = memory.read(dict(named), args), postgres.read(dict(named), args)
+    ours, theirs = memory.read(dict(named), bounds(now)), postgres.read(dict(named), bounds(now))
     for name in named:
         assert_frame_equal(ours[name], theirs[name])
     assert any(frame.height for frame in ours.values())

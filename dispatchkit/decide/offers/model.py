@@ -19,7 +19,7 @@ __all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "So
 class Sought:
     """A delivery that may need a driver, with what an offer tells about it.
 
-    held: it is outside the rollout: offers that are out are brought to their end, and nobody else is asked.
+    outside: it is outside the rollout: offers that are out are brought to their end, and nobody else is asked.
     """
 
     id: int
@@ -39,7 +39,7 @@ class Sought:
     pickup_lon: float | None
     dropoff_lat: float | None
     dropoff_lon: float | None
-    held: bool
+    outside: bool
 
     @property
     def pickup(self) -> Point | None:
@@ -142,7 +142,7 @@ class SoughtRead(dy.Schema):
     pickup_lon = Merchants.lon
     dropoff_lat = Orders.dropoff_lat
     dropoff_lon = Orders.dropoff_lon
-    held = dy.Bool(nullable=False)
+    outside = dy.Bool(nullable=False)
 
 
 class OfferRead(dy.Schema):

@@ -65,9 +65,9 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
     seekers: list[Seeker] = []
     for delivery in sought:
         group, asked = groups[delivery.id], by_delivery[delivery.id]
-        opened = None if delivery.held else begin_search(group, delivery, now)
+        opened = None if delivery.outside else begin_search(group, delivery, now)
         overdue = expire(group, delivery, asked, drivers, params, now)
-        if delivery.held:
+        if delivery.outside:
             continue
         if seeker := seek(group, delivery, opened, asked, overdue, memory, params, now):
             seekers.append(seeker)

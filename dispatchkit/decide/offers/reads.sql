@@ -1,8 +1,8 @@
 -- name: deliveries
--- Deliveries that may need a driver now, with pickup and drop-off. Outside the rollout they are marked as held.
+-- Deliveries that may need a driver now, with pickup and drop-off. `outside` is filled in by gather: the rollout is not the database's.
 SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.version,
        o.ready_at, o.merchant_id, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon,
-       false AS held
+       false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.kernel.dispatch import Dispatch, Driver, Ping
+from dispatchkit.kernel.dispatch import RECENT, Dispatch, Driver, Ping
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
-
-LOOK_BACK = timedelta(minutes=20)  # how far back the reads see pings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +36,8 @@ class Params(Dispatch):
             if getattr(self, name) <= timedelta():
                 raise BadConfig(f"{name} must be longer than zero")
         for name in ("no_start", "not_moving", "lost_ping"):
-            if getattr(self, name) >= LOOK_BACK:
-                raise BadConfig(
-                    f"{name} {getattr(self, name)} must be shorter than {LOOK_BACK}: older pings are not read"
-                )
+            if getattr(self, name) >= RECENT:
+                raise BadConfig(f"{name} {getattr(self, name)} must be shorter than {RECENT}: older pings are not read")
         for name in ("eta_breach", "max_overrun", "merchant_wait", "min_gain"):
             if getattr(self, name) < timedelta():
                 raise BadConfig(f"{name} is below zero")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from dispatchkit.flows import act
+from dispatchkit.flows.gather import bounds
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.feature import Event, Feature, Frames
 from dispatchkit.kernel.group import STATE
@@ -26,9 +27,8 @@ def gather(feature: Feature[Any], tables: Tables, now: datetime, *, check: bool 
     """Return a feature's reads over `tables`, each checked against its contract."""
     assert feature.sql is not None
     queries = parse(feature.sql.read_text())
-    args = {"now": now, "recent": now - timedelta(minutes=20)}
     context = pl.SQLContext(tables, eager=True)
-    frames = {name: context.execute(bind(queries[name], args)) for name in feature.reads}
+    frames = {name: context.execute(bind(queries[name], bounds(now))) for name in feature.reads}
     if not check:
         return frames
     return {name: pl.DataFrame(contract.validate(frames[name])) for name, contract in feature.reads.items()}

@@ -11,6 +11,7 @@ from dispatchkit.config import Settings
 from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import gather
 from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.feature import OUTSIDE
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.memory import MemoryStore
 from tests import databases
@@ -73,5 +74,5 @@ def test_held_units_are_left_out_or_marked_before_anything_is_decided_so_they_cl
     for read, frame in all_of_them.items():
         column = feature.units.get(read)
         kept = [row for row in frame.iter_rows(named=True) if column is None or flag.admits(row[column])]
-        found = half[read].filter(~pl.col("held")) if "held" in frame.columns else half[read]
+        found = half[read].filter(~pl.col(OUTSIDE)) if OUTSIDE in frame.columns else half[read]
         assert found.to_dicts() == kept, read
