@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dispatchkit.config import Settings
@@ -29,6 +30,7 @@ from dispatchkit.store.postgres import PostgresStore
 
 ACTOR = "system:outbox"
 LEAST_PAUSE = timedelta(seconds=0.25)  # between two passes of a run
+TELLINGS = 3  # of one offer whose delivery somebody holds; each waits for the lock as long as the database lets it
 REFUSED, SILENT = "PUSH_REFUSED", "NO_ACKNOWLEDGEMENT"  # why an offer never reached its driver
 
 
@@ -189,8 +191,8 @@ class Delivery:
         self._failures = 0
         if receipt.outcome == "REFUSED":
             return self._withdrawn(event, REFUSED, receipt.said) if event.offer_id else _over(event, receipt)
-        if event.offer_id:
-            self._tell(event, "delivered", {})
+        if event.offer_id and not self._tell(event, "delivered", {}):  # untold, his silence would never count
+            return self._again(event.id, event.key, event.attempts + 1, Receipt("RETRY", "offer locked"))
         return _over(event, receipt)
 
     @property
@@ -209,11 +211,13 @@ class Delivery:
     def _tell(self, event: Unsent, name: str, args: Mapping[str, str]) -> bool:
         """Tell the offer what became of its push; return whether it could be told."""
         told = Event(name=name, actor=ACTOR, offer_id=event.offer_id, driver_id=event.driver_id, args=args)
-        try:
-            act(self._store, self._settings, told)
-        except TryLater:
-            return False
-        return True
+        for again in range(TELLINGS):
+            if again and self._over():
+                break
+            with suppress(TryLater):
+                act(self._store, self._settings, told)
+                return True
+        return False
 
 
 def _taker(way: Way) -> Taker:

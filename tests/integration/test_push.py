@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from threading import Timer
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.config import Settings
+from dispatchkit.config import Database, Settings
 from dispatchkit.flows import catalog
 from dispatchkit.flows.act import act
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.feature import Event
+from dispatchkit.store import connect
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.unit.senders.gateway import gateway
@@ -62,6 +64,42 @@ def test_a_sender_that_is_no_push_says_nothing_of_phones(city, offers):
     with gateway(410) as there:
         push(city, there.url, SOON, push=False)
     assert states(city, offers, "delivered_at") == [("PENDING", None)] * len(offers)
+
+
+@pytest.fixture
+def impatient(city) -> Engine:
+    """Return an engine on the city that waits for a lock less than half a second."""
+    return connect.engine(databases.url(city), Database(lock_timeout=timedelta(seconds=0.4)))
+
+
+HOLD = "SELECT FROM dk.deliveries WHERE id = %s FOR UPDATE"
+
+
+def test_a_push_whose_offer_is_locked_for_a_moment_is_told_in_the_same_pass(city, offers, impatient):
+    with gateway() as there, city.connect() as other:
+        other.exec_driver_sql(HOLD, offers[0][2:])
+        release = Timer(0.8, other.rollback)
+        release.start()
+        assert push(impatient, there.url, SOON)["push delivered"] == len(offers)
+        release.join()
+    assert states(city, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
+    assert len(there.posts) == len(offers)
+
+
+def test_a_push_that_could_not_be_told_is_not_marked_as_delivered_and_goes_out_again_with_its_key(
+    city, offers, impatient
+):
+    later = SOON + timedelta(seconds=3)
+    with gateway() as there:
+        with city.begin() as other:
+            other.exec_driver_sql(HOLD, offers[0][2:])
+            done = push(impatient, there.url, SOON)
+            assert (done["push waiting"], done["push delivered"]) == (1, len(offers) - 1)
+        assert states(city, offers[:1], "delivered_at") == [("PENDING", None)]
+        assert push(impatient, there.url, later)["push delivered"] == 1
+    assert states(city, offers[:1], "delivered_at") == [("PENDING", later)]
+    assert there.keys.count(there.keys[0]) == 2
+    assert len(set(there.keys)) == len(offers)
 
 
 def test_an_offer_whose_push_was_refused_ends_undeliverable_and_its_delivery_seeks_on(city, offers):

@@ -6,7 +6,7 @@ from dispatchkit.decide.deliveries.model import Delivery, Driver, Scene, closed
 from dispatchkit.kernel.duty import Duty, turn
 from dispatchkit.kernel.feature import Answer, refused
 from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.search import Episode, Offer, close_search, given, withdraw
+from dispatchkit.kernel.search import Episode, Offer, close_search, end_round, given, withdraw
 from dispatchkit.kernel.states import AWAY, CUSTODY, OPEN
 from dispatchkit.kernel.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
 
@@ -20,8 +20,8 @@ BACK = {  # nobody rests or is off duty while he holds goods; who had left is no
 def picked_up_by_another(scene: Scene) -> Answer:
     """Return what it means that a driver who has not got the delivery says that he has picked it up.
 
-    One from whom it was taken really has the goods: while nobody else is assigned, custody wins. Else nothing changes
-    and a person has to look: a ticket, once. To anybody else the delivery is as good as missing.
+    One from whom it was taken really has the goods: while nobody else is assigned and he has a slot for it, custody
+    wins. Else it stays whose it is and a person has to look: a ticket, once. To anybody else it is as good as missing.
     """
     driver = scene.driver(scene.event.driver_id)
     if driver is None or not scene.had_it(driver) or scene.delivery.state == "CANCELLED":
@@ -54,9 +54,13 @@ def _back_on_duty(group: Group, scene: Scene, driver: Driver) -> None:
 
 
 def _conflict(scene: Scene) -> Answer:
+    """Call a person, once; whoever is being asked to fetch the goods just then is let go, as they are gone."""
     delivery, group = scene.delivery, scene.group()
     raised = ticket_id(delivery.id, delivery.episode, 2, CUSTODY_CONFLICT)
     if raised not in scene.frames["raised"]["id"]:
+        withdraw(group, rows(scene.frames["offers"], Offer), "TAKEN_BY_OTHER")
+        if delivery.state == "OFFERING":
+            end_round(group, delivery)
         open_ticket(group, delivery.id, delivery.episode, 2, CUSTODY_CONFLICT, scene.now)
     return Answer("CUSTODY_CONFLICT", tuple(group.changes), refused=True)
 

@@ -80,9 +80,10 @@ def _bring_back(scene: Scene, by: str, reason: str) -> Answer:
 def _end(scene: Scene, state: str, event: str) -> Answer:
     """End a delivery whose goods somebody holds, once; what was said when they turned back stays."""
     delivery, group = scene.delivery, scene.group()
-    if delivery.picked_up_at is not None and scene.at < delivery.picked_up_at:
+    at = scene.no_earlier_than(delivery.picked_up_at)
+    if at is None:
         return refused("CLOCK_SKEW")
-    after: Values = {"state": state, "slot": None, "ended_at": scene.at}
+    after: Values = {"state": state, "slot": None, "ended_at": at}
     if delivery.ended_while is None:
         after |= _ending(scene, scene.by)
     told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "stage": delivery.state, "by": scene.by}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dispatchkit.kernel.dispatch import Dispatch, free_slot
 from dispatchkit.kernel.feature import Answer, Event, Frames, refused
@@ -13,7 +13,7 @@ from dispatchkit.kernel.search import Offer
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Dispatch):
-    """When a search begins and how far ahead a phone's clock may be: the shared parameters, none of our own."""
+    """When a search begins and how far off a phone's clock may be: the shared parameters, none of our own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Delivery:
     replaces: int | None
     state: str
     episode: int
+    attempt: int
     driver_id: int | None
     slot: int | None
     assigned_at: datetime | None
@@ -55,18 +56,30 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One act on one delivery. at: when it happened, by the driver's clock if he told, never later than `now`."""
+    """One act on one delivery. at: when it happened, by the driver's clock if he told, never later than `now`.
+
+    max_skew: how far that clock may be off.
+    """
 
     frames: Frames
     event: Event
     delivery: Delivery
     at: datetime
     now: datetime
+    max_skew: timedelta
 
     @property
     def by(self) -> str:
         """Return which party acts."""
         return "driver" if self.event.driver_id else "ops"
+
+    def no_earlier_than(self, *known: datetime | None) -> datetime | None:
+        """Return when it happened, at the last of these times if it was told as up to `max_skew` before: a slow phone.
+
+        None if it was told as earlier still.
+        """
+        last = max((at for at in known if at is not None), default=self.at)
+        return None if last - self.at > self.max_skew else max(last, self.at)
 
     def group(self) -> Group:
         return Group(("delivery", self.delivery.id), self.now)

@@ -28,8 +28,9 @@ ACTS: Mapping[str, Callable[[Scene], Answer]] = {
 def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
     """Return what an act on a delivery comes to: its code, and the changes if it counts.
 
-    args `at`: when it happened by the teller's clock; refused (CLOCK_SKEW) if that is ahead of ours by more than
-    `max_skew`, and taken as now if by less. A driver acts on what he holds; anything else is as good as missing.
+    args `at`: when it happened by the teller's clock. If that is ahead of ours by up to `max_skew` it is taken as now,
+    if it is before a step known to be earlier by as little, as the time of that; refused (CLOCK_SKEW) if by more.
+    A driver acts on what he holds; anything else is as good as missing.
     """
     if event.name == "create":
         return create(frames, event, params, now)
@@ -39,7 +40,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     at = event.args.get("at") or now
     if at > now + params.max_skew:
         return refused("CLOCK_SKEW")
-    return ACTS[event.name](Scene(frames, event, delivery, min(at, now), now))
+    return ACTS[event.name](Scene(frames, event, delivery, min(at, now), now, params.max_skew))
 
 
 FEATURE = Feature(

@@ -6,13 +6,13 @@ guessed.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import replace
 
 from dispatchkit.decide.deliveries.custody import picked_up_by_another
 from dispatchkit.decide.deliveries.model import Scene, closed
 from dispatchkit.kernel.feature import Answer, refused
 from dispatchkit.kernel.group import Values
-from dispatchkit.kernel.states import CHAIN, DELIVERY, TO_PICKUP
+from dispatchkit.kernel.states import CHAIN
 
 STEPS = {  # act -> the state it leads to, the column that keeps its time, and the event it is told by
     "start": ("EN_ROUTE_PICKUP", "started_at", "delivery_started"),
@@ -23,12 +23,15 @@ STEPS = {  # act -> the state it leads to, the column that keeps its time, and t
     "deliver": ("DELIVERED", "ended_at", "delivery_delivered"),
 }
 STAMPS = ("assigned_at", *(column for _, column, _ in STEPS.values() if column))
+PICKUP = CHAIN.index("PICKED_UP")
 
 
 def step(scene: Scene) -> Answer:
     """Return what a step comes to; the same step again is a replay. Others than the holder learn nothing.
 
-    Refused if it is not ahead (ILLEGAL_TRANSITION), or was before a step that is known to be earlier (CLOCK_SKEW).
+    A step behind the present one needs a time, which it adds. Refused if it is neither behind nor ahead, or ahead over
+    the pickup (ILLEGAL_TRANSITION), or if it was before a step that is known to be earlier, by more than a phone may be
+    slow, or after one known to be later (CLOCK_SKEW).
     """
     delivery, told_by = scene.delivery, scene.event.driver_id
     to, column, _ = STEPS[scene.event.name]
@@ -38,18 +41,31 @@ def step(scene: Scene) -> Answer:
         return closed(delivery)
     if delivery.state == to or (column not in (None, "ended_at") and getattr(delivery, str(column)) is not None):
         return Answer("OK_REPLAY")
-    over_pickup = delivery.state in TO_PICKUP and CHAIN.index(to) > CHAIN.index("PICKED_UP")
-    if DELIVERY.allows(delivery.state, to) and not over_pickup:
-        return _ahead(scene)
-    told_late = delivery.state in CHAIN and scene.event.args.get("at") and column
-    return _between(scene, str(column)) if told_late else closed(delivery)
+    if delivery.state not in CHAIN:
+        return closed(delivery)
+    here, there = CHAIN.index(delivery.state), CHAIN.index(to)
+    ahead = here < there and not here < PICKUP < there
+    if not ahead and (here < there or column is None or not scene.event.args.get("at")):
+        return closed(delivery)
+    timed = _in_order(scene, column)
+    if timed is None:
+        return refused("CLOCK_SKEW")
+    return _ahead(timed) if ahead else _between(timed, str(column))
+
+
+def _in_order(scene: Scene, column: str | None) -> Scene | None:
+    """Return the scene at a time that rises with those known, None if there is none; `depart` keeps none itself."""
+    place = STAMPS.index(column) if column else len(STAMPS)
+    earlier, later = ([getattr(scene.delivery, name) for name in of] for of in (STAMPS[:place], STAMPS[place + 1 :]))
+    at = scene.no_earlier_than(*earlier)
+    if at is None or any(known is not None and known < at for known in later):
+        return None
+    return replace(scene, at=at)
 
 
 def _ahead(scene: Scene) -> Answer:
     """Move the delivery on."""
     delivery, (to, column, event) = scene.delivery, STEPS[scene.event.name]
-    if not _in_order(scene, column):
-        return refused("CLOCK_SKEW")
     after: Values = {"state": to, **({column: scene.at} if column else {})}
     if to == "DELIVERED":
         after |= {"ended_by": scene.by, "slot": None}
@@ -62,22 +78,10 @@ def _ahead(scene: Scene) -> Answer:
 
 def _between(scene: Scene, column: str) -> Answer:
     """Add the time of a step that the delivery is past: it was told out of order."""
-    delivery = scene.delivery
-    if not _in_order(scene, column):
-        return refused("CLOCK_SKEW")
+    delivery, group = scene.delivery, scene.group()
     told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "at": scene.at}
-    group = scene.group()
     group.change("delivery", delivery, "delivery_corrected", "OUT_OF_ORDER", {column: scene.at}, payload=told)
     return Answer("OK", tuple(group.changes))
-
-
-def _in_order(scene: Scene, column: str | None) -> bool:
-    """Return whether the times of all steps would still rise with this one among them; `depart` keeps none."""
-    known = {name: getattr(scene.delivery, name) for name in STAMPS}
-    if column is None:
-        return all(at is None or at <= scene.at for at in known.values())
-    times = [at for at in (known | {column: scene.at}).values() if at is not None]
-    return all(earlier <= later for earlier, later in pairwise(times))
 
 
 def _reason(scene: Scene) -> str:

@@ -72,7 +72,10 @@ def test_lost_goods_fail_with_their_stage_and_who_answers_for_them():
 
 
 def test_goods_are_not_lost_before_they_were_picked_up():
-    assert tell(city(a_job("PICKED_UP")), "fail", driver=7, at=NOW - minutes(6)).code == "CLOCK_SKEW"
+    tables = city(a_job("PICKED_UP"))
+    assert tell(tables, "fail", driver=7, at=NOW - minutes(8)).code == "CLOCK_SKEW"
+    [slow] = tell(tables, "fail", driver=7, at=NOW - minutes(6)).changes
+    assert slow.after["ended_at"] == NOW - minutes(5), "a phone a minute behind"
 
 
 def an_order(*, ready_at: datetime | None) -> Tables:

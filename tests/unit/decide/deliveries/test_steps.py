@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[Tables, str, dict[str, Any], str]] = {
         job("PICKED_UP", arrived_pickup_at=None), "arrive-pickup", {"driver": 7, "at": NOW}, "CLOCK_SKEW"
     ),
     "the departure was before the pickup": (
-        job("PICKED_UP"), "depart", {"driver": 7, "at": NOW - minutes(6)}, "CLOCK_SKEW"
+        job("PICKED_UP"), "depart", {"driver": 7, "at": NOW - minutes(8)}, "CLOCK_SKEW"
     ),
     "the phone's clock is far ahead": (
         job("ASSIGNED"), "start", {"driver": 7, "at": NOW + seconds(121)}, "CLOCK_SKEW"
@@ -80,6 +80,15 @@ REFUSED: dict[str, tuple[Tables, str, dict[str, Any], str]] = {
     "there is no such delivery": (city(a_driver(7)), "start", {"driver": 7}, "NOT_FOUND"),
     "nobody has it": (city(a_delivery(1)), "pickup", {}, "ILLEGAL_TRANSITION"),
     "the pickup would be implied": (job("ARRIVED_PICKUP"), "deliver", {"driver": 7}, "ILLEGAL_TRANSITION"),
+    "the pickup would be implied, told with a time": (
+        job("ASSIGNED"), "deliver", {"driver": 7, "at": NOW}, "ILLEGAL_TRANSITION"
+    ),
+    "the door is told, with a time, before the pickup": (
+        job("ARRIVED_PICKUP"), "arrive-dropoff", {"driver": 7, "at": NOW}, "ILLEGAL_TRANSITION"
+    ),
+    "a rescue is under way and nobody knows when the goods were picked up": (
+        job("RESCUE", picked_up_at=None), "pickup", {"driver": 7}, "ILLEGAL_TRANSITION"
+    ),
 }  # fmt: skip
 
 
@@ -93,6 +102,25 @@ def test_a_phone_a_little_ahead_of_the_database_is_taken_to_say_now():
     tables = job("ASSIGNED")
     given = tell(tables, "start", driver=7, at=NOW + seconds(120))
     assert given.changes[0].after["started_at"] == NOW
+
+
+SLOW = {
+    "a step ahead": ("start", "ASSIGNED", {"assigned_at": NOW - seconds(10)}, "started_at"),
+    "a step told out of order": ("arrive-pickup", "PICKED_UP", {"arrived_pickup_at": None}, "arrived_pickup_at"),
+}
+
+
+@pytest.mark.parametrize("told", SLOW)
+def test_a_phone_a_little_behind_is_taken_to_say_the_time_of_the_last_known_step(told):
+    act, state, columns, column = SLOW[told]
+    tables = job(state, **columns)
+    before = tables["deliveries"].row(0, named=True)
+    last = before["started_at"] or before["assigned_at"]
+    given = tell(tables, act, driver=7, at=last - seconds(120))
+    assert given.code == "OK"
+    [change] = given.changes
+    assert (change.after[column], change.payload["at"]) == (last, last)
+    assert tell(tables, act, driver=7, at=last - seconds(121)) == Answer("CLOCK_SKEW", (), refused=True)
 
 
 def test_operations_tell_a_step_in_a_drivers_stead():
