@@ -108,7 +108,7 @@ def seal(
 
     store = call(ctx).store()
     lines = audit.seal(store, to, dry_run=dry_run)
-    open_ = audit.waiting(store)
+    open_ = audit.unsealed(store)
     if call(ctx).json:
         out.document({"dry_run": dry_run, "lines": lines, "waiting": open_})
     else:
@@ -116,7 +116,7 @@ def seal(
             out.line(line)
         out.note(ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}")
         if dry_run and open_:
-            out.note(ctx, f"and one more, of {open_} events that no seal covers yet")
+            out.note(ctx, f"and {open_} events that no seal covers yet")
 
 
 def prune(
@@ -175,7 +175,7 @@ def replay(
 ) -> None:
     """Decide once more from a run's bundle and compare, byte for byte; exit 65 with the first difference.
 
-    Example: dispatchkit audit replay bundles/offers-2026-03-07T193000Z
+    Example: dispatchkit audit replay bundles/offers-5f0c1c0e-6a53-4f0e-9d0a-2f6f1f2b7c11
     """
     from dispatchkit.flows import bundle as bundles
 

@@ -37,10 +37,11 @@ def erase(
 ) -> None:
     """Remove what names or places a person, on record by id only; every audit chain still verifies.
 
-    A driver on duty and a customer whose delivery is under way are refused: exit 3. Exports made before keep what they
-    held until `data purge` removes them.
+    A driver on duty and a customer whose delivery is under way are refused, and nobody else of that call goes: exit 3.
+    Exports made before keep what they held until `data purge` removes them.
 
-    A restored backup does not know who was erased after it was made: keep --journal FILE on another host.
+    A restored backup does not know who was erased after it was made: keep --journal FILE on another host. Under --again
+    whoever may go goes; the others are listed, exit 3, and go with another --again.
 
     Example: dispatchkit data erase customer:1017 --journal /mnt/elsewhere/erased.txt --dry-run
     """
@@ -48,13 +49,17 @@ def erase(
 
     if bool(people) == again:
         raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody who was erased")
-    done = privacy.erase(call(ctx).store(), people or (), journal=journal, dry_run=dry_run, max_changes=max_changes)
+    done = privacy.erase(call(ctx).store(), people or (), outside=journal, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
-        show.document({"dry_run": dry_run, "erased": done})
+        show.document({"dry_run": dry_run, "erased": done.held, "refused": done.refused})
     else:
-        rows = [(person, what, count) for person, found in done.items() for what, count in found.items()]
+        rows = [(person, what, count) for person, found in done.held.items() for what, count in found.items()]
         show.table(("person", "held in", "rows"), rows)
-        show.note(ctx, f"{len(done)} people {'would be ' if dry_run else ''}erased")
+        show.note(ctx, f"{len(done.held)} people {'would be ' if dry_run else ''}erased")
+        if done.refused:
+            show.table(("person", "not erased, because"), list(done.refused.items()))
+    for first in list(done.refused.values())[:1]:
+        show.refuse(ctx, f"{len(done.refused)} people not erased, the first: {first}")
 
 
 def purge(

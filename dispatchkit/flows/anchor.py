@@ -6,16 +6,14 @@ that the database does not hold, digest for digest, means that the database was 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatchkit.kernel.errors import BadData, TryLater
-from dispatchkit.kernel.points import reached
-from dispatchkit.warehouse.files import open_old, ours, sync_directory
+from dispatchkit.flows import outside
+from dispatchkit.flows.outside import Outside
+from dispatchkit.kernel.errors import BadData
 
 SEAL = re.compile(r"\d+ \d+ \d+ [0-9a-f]{64}")
 
@@ -28,68 +26,36 @@ def contradictions(kept: Sequence[str], held: Sequence[str]) -> list[str]:
 
 def read(path: Path) -> list[str]:
     """Return the lines of the file. Raises BadData for one that is no seal, InputMissing, NotPermitted."""
-    with open_old(path) as file, ours(path):
-        return _lines(path, file.read())[0]
+    return _seals(path, outside.read(path)[0])
 
 
 @contextmanager
-def appending(path: Path) -> Iterator[Anchor]:
+def appending(path: Path) -> Iterator[Outside]:
     """Yield the file, made if need be, held against others. Raises TryLater, BadData, NotPermitted, IOFailed."""
-    with ours(path):
-        fresh = not path.exists()
-        mode = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, mode, 0o600)
-    try:
-        with ours(path):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TryLater(f"{path}: another run is appending to it") from None
-            if fresh:
-                sync_directory(path.parent)
-            data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        yield Anchor(path, descriptor, *_lines(path, data))
-    finally:
-        os.close(descriptor)
+    with outside.appending(path, "anchor") as file:
+        _seals(path, file.lines)
+        yield file
 
 
-class Anchor:
-    """The file while it is held: the whole lines in it, and the start of one that a crash cut short."""
-
-    def __init__(self, path: Path, descriptor: int, lines: list[str], torn: str) -> None:
-        self.lines, self.torn = lines, torn
-        self._path, self._descriptor = path, descriptor
-
-    def missing(self, held: Sequence[str]) -> list[str]:
-        """Return the seals that the file lacks: those after its last line. Raises BadData if it contradicts them."""
-        wrong = contradictions(self.lines, held)
-        if wrong:
-            raise BadData(
-                f"{self._path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: it was turned back "
-                "or rewritten; nothing appended",
-                code="DK-AUD-SEAL",
-            )
-        after = list(held[held.index(self.lines[-1]) + 1 :] if self.lines else held)
-        if self.torn and not (after and after[0].startswith(self.torn)):
-            raise BadData(f"{self._path}: its last line is no seal of this database", code="DK-AUD-SEAL")
-        return after
-
-    def append(self, lines: Sequence[str]) -> None:
-        """Write the lines and sync them; a line cut short before is completed, not repeated."""
-        text = "".join(f"{line}\n" for line in lines)[len(self.torn) :].encode()
-        with ours(self._path):
-            while text:
-                text = text[os.write(self._descriptor, text) :]
-                reached("anchor written")
-            os.fsync(self._descriptor)
-        reached("anchor synced")
+def missing(file: Outside, held: Sequence[str]) -> list[str]:
+    """Return the seals that the file lacks: those after its last line. Raises BadData if it contradicts them."""
+    wrong = contradictions(file.lines, held)
+    if wrong:
+        raise BadData(
+            f"{file.path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: it was turned back "
+            "or rewritten; nothing appended",
+            code="DK-AUD-SEAL",
+        )
+    after = list(held[held.index(file.lines[-1]) + 1 :] if file.lines else held)
+    if not file.fits(after):
+        raise BadData(f"{file.path}: its last line is no seal of this database", code="DK-AUD-SEAL")
+    return after
 
 
-def _lines(path: Path, data: bytes) -> tuple[list[str], str]:
-    """Return the whole lines, and what stands after the last end of line."""
-    *whole, torn = data.decode("ascii", "replace").split("\n")
-    for number, line in enumerate(whole, 1):
+def _seals(path: Path, lines: list[str]) -> list[str]:
+    """Return the lines, each of them a seal."""
+    for number, line in enumerate(lines, 1):
         if not SEAL.fullmatch(line):
             told = f"{path}:{number}: not a seal; expected `epoch number events digest`"
             raise BadData(told, code="DK-AUD-SEAL")
-    return whole, torn
+    return lines

@@ -22,7 +22,7 @@ from dispatchkit.store.contract import Store
 from dispatchkit.store.postgres import PostgresStore
 from dispatchkit.warehouse.files import check_output, write_whole
 
-FLAG = "audit"  # governs who may ask; what is captured knows no flag
+FLAG = "audit"  # governs whose trail `show` tells, and whether `export` may; what is captured knows no flag
 SUFFIXES = (".parquet", ".csv", ".json")
 
 
@@ -120,16 +120,16 @@ def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
             raise BadData(f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's", code="DK-AUD-SEAL")
         return [line for line in held if line not in set(kept)]
     with anchor.appending(to) as file:
-        file.missing(audit.seal_lines(store.engine))  # a file that contradicts is refused before a seal is made
-        if waiting(store):
+        anchor.missing(file, audit.seal_lines(store.engine))  # one that contradicts is refused before a seal is made
+        if unsealed(store):
             audit.seal(store.engine)
-        lines = file.missing(audit.seal_lines(store.engine))
+        lines = anchor.missing(file, audit.seal_lines(store.engine))
         file.append(lines)
     return lines
 
 
-def waiting(store: PostgresStore) -> int:
-    """Return how many events a seal made now would cover."""
+def unsealed(store: PostgresStore) -> int:
+    """Return how many finished events no seal covers yet."""
     return audit.unsealed(store.engine)[0]
 
 
@@ -157,16 +157,17 @@ def export(
 
 
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
-    """Seal what waits, if the last seal is old enough, and say how many events were sealed and how many wait."""
+    """Seal what waits, if the last seal is old enough; return how many events were sealed and how many wait."""
     if not isinstance(store, PostgresStore):  # in memory there is no trail
         return {"sealed": 0, "waiting": 0}
-    waiting, made_at = audit.unsealed(store.engine)
+    open_, made_at = audit.unsealed(store.engine)
     due = made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal  # --now may lie anywhere
-    if not (waiting and due):
-        return {"sealed": 0, "waiting": waiting}
-    if not dry_run:
-        waiting = int(audit.seal(store.engine).split()[2])
-    return {"sealed": waiting, "waiting": 0}
+    if not (open_ and due):
+        return {"sealed": 0, "waiting": open_}
+    if dry_run:
+        return {"sealed": open_, "waiting": 0}
+    sealed = sum(int(line.split()[2]) for line in audit.seal(store.engine))
+    return {"sealed": sealed, "waiting": unsealed(store)}
 
 
 def _permit(flag: Flag, unit: int | None = None) -> None:

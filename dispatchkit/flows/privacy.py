@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import erased, retention
+from dispatchkit.flows import journal, retention
 from dispatchkit.kernel.errors import DispatchError, Refused
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import privacy
@@ -16,33 +17,54 @@ from dispatchkit.warehouse import manifest
 from dispatchkit.warehouse.files import held, ours
 
 
+@dataclass(frozen=True)
+class Erased:
+    """person -> what held their data, how often; and person -> why they may not go yet."""
+
+    held: Mapping[str, Mapping[str, int]]
+    refused: Mapping[str, str]
+
+
 def erase(
     store: PostgresStore,
     people: Sequence[str],
     *,
-    journal: Path | None = None,
+    outside: Path | None = None,
     dry_run: bool = False,
     max_changes: int | None = None,
-) -> dict[str, dict[str, int]]:
-    """Erase each person and return person -> what held their data, how often.
+) -> Erased:
+    """Erase each person, or count what would go; who is named is noted in the file `outside` first.
 
-    Nobody named: everybody once more who stands in the database's journal or in the file `journal`, for rows that came
-    back with an old file or backup, which may not know some of them. Who is named is noted in the file first.
-    Raises Refused, before anybody is touched, for who is at work and for more rows than `max_changes`.
+    Nobody named: everybody once more who stands in the database's journal or in that file, for rows that came back with
+    an old file or backup, which may not know some of them; of these whoever may go goes, also when others may not.
+    Raises Refused, before anybody is touched, if one of those named is at work, and for more rows than `max_changes`.
     """
-    wanted = [erased.person(told) for told in people]
+    wanted = [journal.person(told) for told in people]
     if not wanted:
-        noted = erased.read(journal) if journal else []
+        noted = journal.read(outside) if outside else []
         wanted = privacy.known(store.engine, sorted({*privacy.erased(store.engine), *noted}))
-    checked = {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_), dry_run=True) for kind, id_ in wanted}
+    found = _each(store, wanted, dry_run=True)
+    if people and found.refused:
+        raise Refused(f"{'; '.join(found.refused.values())}; nobody erased")
     if dry_run:
-        return checked
-    rows = sum(sum(found.values()) for found in checked.values())
+        return found
+    rows = sum(sum(held.values()) for held in found.held.values())
     if max_changes is not None and rows > max_changes:
         raise Refused(f"{rows} rows would be erased, --max-changes is {max_changes}; nothing done")
-    if journal and people:
-        erased.append(journal, wanted)
-    return {f"{kind}:{id_}": privacy.erase(store.engine, (kind, id_)) for kind, id_ in wanted}
+    if outside and people:
+        journal.append(outside, wanted)
+    return _each(store, wanted, dry_run=False)
+
+
+def _each(store: PostgresStore, people: Sequence[privacy.Person], *, dry_run: bool) -> Erased:
+    """Return what became of each person by themselves."""
+    held, refused = {}, {}
+    for kind, id_ in people:
+        try:
+            held[f"{kind}:{id_}"] = privacy.erase(store.engine, (kind, id_), dry_run=dry_run)
+        except Refused as why:
+            refused[f"{kind}:{id_}"] = str(why)
+    return Erased(held, refused)
 
 
 def purge(

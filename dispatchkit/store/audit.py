@@ -154,13 +154,16 @@ def unsealed(made: Engine) -> tuple[int, datetime | None]:
         return int(row[0]), row[1]
 
 
-def seal(made: Engine) -> str:
-    """Make a seal and return it as a line: epoch, number, events, digest."""
+def seal(made: Engine) -> list[str]:
+    """Seal all finished events; return the seals made as lines: epoch, number, events, digest.
+
+    A seal covers one epoch: first each closed one with unsealed events, as a restore leaves it, then this server's own.
+    """
     with connection(made, role="dk_verify") as on, on.begin():
         on.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        line = str(on.execute(query("make_seal")).scalar_one())
+        lines = list(on.execute(query("make_seals")).scalars())
     reached("seal made")
-    return line
+    return lines
 
 
 def seal_lines(made: Engine) -> list[str]:

@@ -71,9 +71,9 @@ SELECT concat_ws(' ', epoch, n, events, encode(digest, 'hex')) FROM dk_aud.seal 
 SELECT (SELECT count(*) FROM dk_aud.unsealed WHERE closed OR txid < pg_snapshot_xmin(pg_current_snapshot())) AS open,
   (SELECT made_at FROM dk_aud.seal ORDER BY epoch DESC, n DESC LIMIT 1) AS made_at
 
--- name: make_seal
--- Seal all events below the oldest transaction in flight; the line that is kept outside.
-SELECT dk_aud.make_seal()
+-- name: make_seals
+-- Seal all events below the oldest transaction in flight, one seal an epoch, the oldest first; the lines that are kept outside.
+SELECT dk_aud.make_seal() FROM generate_series(0, (SELECT count(DISTINCT epoch) FROM dk_aud.unsealed WHERE closed))
 
 -- name: note_reading
 -- Who looked at what; login and instant are the database's own.

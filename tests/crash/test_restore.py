@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,13 +35,22 @@ def tool(name: str) -> str:
     return found
 
 
-def restore(old: Engine, new: Engine) -> None:
-    """Do what the README tells: roles first, then the whole dump."""
-    roles = [tool("pg_dumpall"), "--roles-only", "-d", databases.url(old)]
-    for dump, strict in ((roles, "0"), ([tool("pg_dump"), databases.url(old)], "1")):
-        words = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
-        into = [tool("psql"), "-q", "-v", f"ON_ERROR_STOP={strict}", "-d", databases.url(new)]
-        subprocess.run(into, input=words, capture_output=True, text=True, check=True)
+def restore(folder: Path, old: Engine, new: Engine) -> list[int]:
+    """Do what the README tells, word for word in one shell; return how each line of it ended."""
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8").split("## Backups")[1].split("```")[1]
+    places = {
+        "postgresql://you@host/database": databases.url(old),
+        "postgresql://you@new/database": databases.url(new),
+        "/mnt/elsewhere/erased.txt": str(folder / "erased.txt"),
+    }
+    for place, here in places.items():
+        assert place in text
+        text = text.replace(place, shlex.quote(here))
+    lines = [line for line in text.splitlines() if line]
+    path = os.pathsep.join([str(Path(tool("pg_dump")).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    script = "".join(f"{line}\necho $? >> ended\n" for line in lines)
+    subprocess.run(["sh", "-c", script], check=True, capture_output=True, cwd=folder, env={**os.environ, "PATH": path})
+    return [int(code) for code in (folder / "ended").read_text().split()]
 
 
 def change(made: Engine, drivers: int) -> None:
@@ -65,7 +76,10 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
         swept(old, "reassignment", "offers")
         audit.seal(PostgresStore(old), file)
         change(old, 3)
-        restore(old, new)
+        working = scalar(old, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
+        (tmp_path / "erased.txt").write_text(f"customer:987654\ndriver:{working}\n")
+        refused = [3, 3]  # a driver at work is not erased, and sweeps of a backup have been silent
+        assert restore(tmp_path, old, new) == [0] * 6 + refused
         assert scalar(new, TRANSACTION) < scalar(old, TRANSACTION) - 3000, "else this is no other server"
         assert different(contents(new), contents(old)) == {}
         assert (migrate.status(new).current, migrate.status(new).drifted) == (True, False)
@@ -75,7 +89,7 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
         change(new, 4)
         assert broken(new) == []
         assert audit.verify(PostgresStore(new), file).findings == []
-        sealed = [line.split()[:3] for _ in range(2) for line in audit.seal(PostgresStore(new), file)]
+        sealed = [line.split()[:3] for line in audit.seal(PostgresStore(new), file)]
         events = scalar(new, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 2")
         assert sealed == [["1", "2", "3"], ["2", "1", str(events)]], "what the old server left, then the new one's own"
         assert trail.unsealed(new)[0] == 0
@@ -86,7 +100,8 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
             audit.seal(PostgresStore(old), file)
 
 
-def test_one_seal_after_the_other_covers_what_came_in_several_epochs(city):
+@pytest.mark.parametrize("by", ["command", "job"])
+def test_whoever_seals_seals_every_epoch_that_is_left(city, tmp_path, by):
     with city.begin() as on:
         on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
     assert scalar(city, "SELECT count(*) FROM dk_aud.unsealed WHERE NOT closed") == 0
@@ -94,7 +109,15 @@ def test_one_seal_after_the_other_covers_what_came_in_several_epochs(city):
         change(city, drivers)
         with city.begin() as on:
             on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
-    made = [trail.seal(city).split()[:3] for _ in range(4)]
+    change(city, 4)
     born = scalar(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 1")
-    assert made == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "0"]]
-    assert audit.verify(PostgresStore(city)).findings == []
+    store = PostgresStore(city)
+    if by == "command":
+        audit.seal(store, tmp_path / "seals.txt")
+    else:
+        done = sweep(store, catalog.settings(), "audit", Options()).done
+        assert done == {"sealed": born + 2 + 3 + 4, "waiting": 0}
+    made = [line.split()[:3] for line in trail.seal_lines(city)]
+    assert made == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "4"]]
+    assert audit.unsealed(store) == 0
+    assert audit.verify(store).findings == []

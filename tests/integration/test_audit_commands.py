@@ -124,11 +124,13 @@ def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, city, tmp_
 
 def test_seals_go_to_the_outside_file_once_each_and_every_one(inside, city, tmp_path):
     file = tmp_path / "seals.txt"
-    assert inside("audit", "seal", "--to", file, "--dry-run", db=city).exit == 0
+    dry = ("audit", "seal", "--to", file, "--dry-run")
+    assert inside(*dry, db=city).exit == 0
     assert not file.exists()
     assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
     assert inside("audit", "seal", "--to", file, db=city).exit == 0
-    swept(city)
+    changes = swept(city).outcome.applied
+    assert f"and {changes} events that no seal covers yet" in inside(*dry, db=city).stderr
     trail.seal(city)  # made by the job: the file gets it with the next
     swept(city, "reassignment")
     for _ in range(2):
