@@ -36,7 +36,7 @@ JOBS: Mapping[str, str] = {
     "outbox": "dispatchkit.flows.outbox",
 }
 SWEEPS = (*FEATURES, *JOBS)
-FLAGS = (*FEATURES, "audit")  # the last governs who may query the trail; what is captured knows no flag
+FLAGS = (*FEATURES, "audit")  # the last governs whose trail is told; what is captured knows no flag
 TABLES = ("dispatch", "travel", "senders", *FEATURES, *ANSWERING, *JOBS)
 
 
