@@ -81,10 +81,16 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
     for sender, number, said in outbox.stuck(made, LATE, now):
         findings.append(f"sender {sender}: {number} events tried in vain for over 15 minutes, last {said}")
     for silence in silences:
-        ran = silence.last_as_of is not None and at - silence.last_as_of <= LATE
-        if silence.oldest_due is not None and at - silence.oldest_due > LATE and not ran:
+        if silence.oldest_due is None or at - silence.oldest_due <= LATE:
+            continue
+        if silence.last_as_of is None or at - silence.last_as_of > LATE:
             findings.append(
                 f"sweep {silence.sweep} fell silent: its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
+            )
+        elif silence.sweep == "outbox" and check.senders_gone(made):
+            findings.append(
+                f"no sender takes events any more: the oldest has waited since {silence.oldest_due:%FT%TZ}; "
+                "see [senders] in the configuration"
             )
     return {
         "checks": [{"name": f.name, "offenders": count, "offender": f.offender} for f, count in counted],

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import TryLater
 from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import ENTITIES
 from dispatchkit.store.connect import connection
@@ -59,9 +60,14 @@ def checks() -> tuple[Check, ...]:
 
 
 def offenders(made: Engine) -> list[tuple[Check, int]]:
-    """Return each invariant with its number of offenders, all seen in one snapshot."""
+    """Return each invariant with its number of offenders, all seen in one snapshot.
+
+    It reads everything there is, and cron must not pile up checks: raises TryLater while another one is at work.
+    """
     with connection(made, role="dk_verify") as on:
         on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if not on.exec_driver_sql(_due()["take_lock"]).scalar_one():
+            raise TryLater("another check of this database is at work")
         on.exec_driver_sql("SET LOCAL statement_timeout = 0")
         on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
         return [(check, int(on.exec_driver_sql(check.sql).scalar_one())) for check in checks()]
@@ -79,7 +85,7 @@ class Silence:
 
 def silences(made: Engine, sweeps: Sequence[str], now: datetime | None = None) -> tuple[datetime, list[Silence]]:
     """Return the database clock and, for each sweep, its last OK run and its oldest due row."""
-    named = parse(Path(__file__).with_name("due.sql").read_text("utf-8"))
+    named = _due()
     with connection(made, role="dk_verify") as on:
         if now is not None:
             on.execute(query("set_clock"), {"now": rfc3339(now)})
@@ -87,3 +93,14 @@ def silences(made: Engine, sweeps: Sequence[str], now: datetime | None = None) -
         last = {row[0]: (row[1], row[2]) for row in on.exec_driver_sql(named["last_ok"])}
         due = {sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none() for sweep in sweeps if sweep in named}
         return at, [Silence(sweep, *last.get(sweep, (None, None)), due.get(sweep)) for sweep in sweeps]
+
+
+def senders_gone(made: Engine) -> bool:
+    """Return whether events were handed to senders here once, and none of them has anything left to try again."""
+    with connection(made, role="dk_verify") as on:
+        return bool(on.exec_driver_sql(_due()["senders_gone"]).scalar_one())
+
+
+@cache
+def _due() -> dict[str, str]:
+    return parse(Path(__file__).with_name("due.sql").read_text("utf-8"))

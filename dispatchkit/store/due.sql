@@ -13,8 +13,11 @@ SELECT min(due) FROM (SELECT hard_deadline AS due FROM dk.driver_offers WHERE st
   UNION ALL SELECT dispatch_at FROM dk.deliveries WHERE state IN ('CREATED', 'SCHEDULED') AND dispatch_at <= dk.clock()) x
 
 -- name: reassignment
--- Cases whose grace is over.
-SELECT min(grace_until) FROM dk.reassignment_cases WHERE state = 'GRACE' AND grace_until <= dk.clock()
+-- Cases whose grace is over, and assignments that by the usual `no_start` should have been left for the pickup or looked
+-- into: cases are made by the sweep itself, so where it is dead there are none.
+SELECT min(due) FROM (SELECT grace_until AS due FROM dk.reassignment_cases WHERE state = 'GRACE'
+  UNION ALL SELECT d.assigned_at + interval '5 minutes' FROM dk.deliveries d WHERE d.state = 'ASSIGNED' AND NOT EXISTS (
+    SELECT FROM dk.reassignment_cases c WHERE c.delivery_id = d.id AND c.state IN ('SUSPECTED', 'GRACE', 'CONFIRMED'))) x WHERE due <= dk.clock()
 
 -- name: escalation
 -- Open searches past the age of their next level, by the thresholds of the last run, or the usual ones before the first.
@@ -39,5 +42,14 @@ SELECT min(o.at) FROM dk.outbox o WHERE o.sent_at IS NULL AND NOT EXISTS (SELECT
 SELECT min(at) FROM dk_aud.unsealed
 
 -- name: last_ok
--- The last finished run of each sweep, and the latest instant one reasoned at.
-SELECT sweep, max(finished_at) AS last_ok, max(as_of) AS last_as_of FROM dk.sweep_runs WHERE status = 'OK' GROUP BY sweep
+-- The last finished run of each sweep, and the latest instant one reasoned at; a run with --now in the future proves no life.
+SELECT sweep, max(finished_at) AS last_ok, max(as_of) AS last_as_of FROM dk.sweep_runs WHERE status = 'OK' AND as_of <= dk.clock() GROUP BY sweep
+
+-- name: senders_gone
+-- Whether events were handed to senders and none is to be tried again: each run would try what a sender wants, so whatever
+-- is left although runs come has no sender any more. Where there never was one, events wait by intent.
+SELECT EXISTS (SELECT FROM dk.sendings) AND NOT EXISTS (SELECT FROM dk.sendings WHERE state = 'WAITING')
+
+-- name: take_lock
+-- Take the lock of the one check at work until the transaction ends; false if another holds it.
+SELECT pg_try_advisory_xact_lock(1684733953, hashtext('db check'))

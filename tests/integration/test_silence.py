@@ -1,0 +1,128 @@
+"""What `db check` says of work that waits and nobody comes for, and that asking costs the live tables little."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.config import Settings
+from dispatchkit.flows import catalog
+from dispatchkit.flows.database import check_database
+from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.errors import TryLater
+from dispatchkit.kernel.sql import bind, parse
+from dispatchkit.store import check
+from dispatchkit.store.contract import Ticket
+from dispatchkit.store.postgres import PostgresStore
+from tests import databases
+from tests.unit.senders.gateway import gateway
+
+DUE, TRAIL = (parse(Path(check.__file__).with_name(name).read_text("utf-8")) for name in ("due.sql", "audit.sql"))
+TELL = "INSERT INTO dk.outbox (event, root, root_id, row_id, payload, at) VALUES ('a', 'delivery', %s, 1, '{}', %s)"
+NOBODY = Settings(tables={"senders": {}})
+
+
+def findings(made: Engine, at: datetime) -> list[str]:
+    found: list[str] = check_database(databases.url(made), Path("nowhere"), at)["findings"]
+    return found
+
+
+def ran(made: Engine, name: str, at: datetime) -> None:
+    """Enter a finished run that reasoned at an instant and found nothing to do."""
+    with PostgresStore(made, now=at).sweeping(Ticket(sweep=name)):
+        pass
+
+
+def one(made: Engine, query: str) -> Any:
+    with made.connect() as on:
+        return on.exec_driver_sql(query).scalar_one()
+
+
+def test_an_assignment_without_a_start_is_due_until_a_case_is_open(city, now):
+    def oldest(minutes: int) -> datetime | None:
+        return check.silences(city, ["reassignment"], now + timedelta(minutes=minutes))[1][0].oldest_due
+
+    cases = "SELECT {} FROM dk.reassignment_cases WHERE state = 'GRACE'"
+    lost = f"dk.deliveries WHERE state = 'ASSIGNED' AND id NOT IN ({cases.format('delivery_id')})"
+    assert oldest(20) == one(city, f"SELECT min(assigned_at) + interval '5 min' FROM {lost}")
+    assert any("sweep reassignment fell silent" in found for found in findings(city, now + timedelta(minutes=25)))
+    with city.begin() as on:
+        on.exec_driver_sql(
+            "INSERT INTO dk.reassignment_cases "
+            "(id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, version) "
+            f"SELECT 900000 + id, id, driver_id, episode, 'NO_START', 'GRACE', %s, %s, 1 FROM {lost}",
+            (now, now + timedelta(minutes=15)),
+        )
+    assert oldest(20) == one(city, cases.format("min(grace_until)"))
+
+
+def test_a_run_in_the_future_hides_no_silence(city, now):
+    later = now + timedelta(minutes=20)
+    ran(city, "offers", now + timedelta(days=300))
+    assert any("sweep offers fell silent" in found for found in findings(city, later))
+    ran(city, "offers", now + timedelta(minutes=19))
+    assert not any("sweep offers fell silent" in found for found in findings(city, later))
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_events_that_no_sender_takes_are_a_finding_where_events_were_sent_before(database, now, tmp_path, sent_before):
+    record = Settings(tables={"senders": {"record": {"kind": "file", "path": str(tmp_path / "events.jsonl")}}})
+
+    def told_and_swept(settings: Settings, minutes: int) -> list[str]:
+        with database.begin() as on:
+            on.exec_driver_sql(TELL, (minutes, now))
+        sweep(PostgresStore(database, now=now + timedelta(minutes=minutes)), settings, "outbox", Options())
+        return findings(database, now + timedelta(minutes=minutes))
+
+    if sent_before:
+        assert told_and_swept(record, 1) == []
+    assert told_and_swept(NOBODY, 15) == []
+    lost = told_and_swept(NOBODY, 16)
+    assert [text.split(":")[0] for text in lost] == ["no sender takes events any more"] * sent_before
+    assert told_and_swept(record, 17) == []
+
+
+def test_events_behind_a_gateway_that_fails_have_a_sender(database, now):
+    with database.begin() as on:
+        for delivery in range(1, 9):
+            on.exec_driver_sql(TELL, (delivery, now))
+    with gateway(always=500) as there:
+        push = {"kind": "webhook", "url": there.url, "timeout": "1s"}
+        given = Settings(tables={"senders": {"push": push}, "outbox": {"patience": "0s", "down_after": 3}})
+        for minutes in (0, 16):
+            sweep(PostgresStore(database, now=now + timedelta(minutes=minutes)), given, "outbox", Options())
+    found = findings(database, now + timedelta(minutes=16))
+    assert [text.split(":")[0] for text in found] == ["sender push"]
+
+
+def test_a_second_check_tries_later_and_the_first_holds_nobody_up_afterwards(database, now):
+    with database.begin() as other:
+        other.exec_driver_sql("SELECT pg_advisory_xact_lock(1684733953, hashtext('db check'))")
+        with pytest.raises(TryLater, match="another check"):
+            findings(database, now)
+    assert findings(database, now) == findings(database, now) == []
+
+
+@pytest.mark.parametrize("name", catalog.SWEEPS)
+def test_asking_what_is_due_walks_through_no_live_table(city, now, name):
+    plan = explained(city, DUE[name])
+    assert not re.findall(r"Seq Scan on (?:deliveries|driver_offers|reassignment_cases|outbox|sendings)\b", plan), plan
+
+
+@pytest.mark.parametrize("name", ["retirable", "retirable_count"])
+def test_what_may_be_archived_is_told_by_the_newest_seal_alone(city, now, name):
+    plan = explained(city, bind(TRAIL[name], {"before": now, "most": 10}))
+    assert "Index Scan Backward using seal_pkey" in plan, plan
+
+
+def explained(made: Engine, query: str) -> str:
+    """Return the plan where nothing may be walked through that an index leads into."""
+    with made.connect() as on:
+        for way in ("seqscan", "indexonlyscan"):
+            on.exec_driver_sql(f"SET enable_{way} = off")
+        return "\n".join(on.exec_driver_sql(f"EXPLAIN {query}").scalars())
