@@ -14,7 +14,7 @@ from dispatchkit.flows.act import act
 from dispatchkit.flows.gather import gather
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.feature import Event
-from dispatchkit.kernel.states import ACTIVE
+from dispatchkit.kernel.states import ACTIVE, OPEN, TO_PICKUP
 from dispatchkit.store.contract import Ticket
 from tests import databases
 from tests.contract.both import Either, events, refusals, row, table, written
@@ -89,6 +89,53 @@ def test_a_pickup_by_a_released_driver_changes_nothing_once_another_is_assigned_
     assert [r[1:] for r in refusals(store)][:2] == [("pickup", "delivery", delivery, "CUSTODY_CONFLICT")] * 2
 
 
+def case_of(store: Either, driver: int) -> tuple[str, str]:
+    """Return state and trigger of the youngest case of a driver with the delivery that was on its way."""
+    cases = table(store, "reassignment_cases").filter(delivery_id=ON_WAY["id"], driver_id=driver)
+    return cases.sort("episode").select("state", "trigger").row(-1)
+
+
+def test_custody_restored_to_the_first_of_two_drivers_who_lost_a_delivery_ends_both_their_cases(store, settings):
+    delivery, first = ON_WAY["id"], ON_WAY["driver_id"]
+    assert told(store, settings, "unassign", delivery, driver=first) == "OK"
+    assert told(store, settings, "reassign", delivery, driver=IDLE, to=IDLE) == "OK"
+    assert told(store, settings, "unassign", delivery, driver=IDLE) == "OK"
+    assert told(store, settings, "pickup", delivery, driver=first) == "CUSTODY_RESTORED"
+    assert told(store, settings, "deliver", delivery, driver=first) == "OK"
+    sweep(store, settings, "reassignment", Options())
+    assert case_of(store, first) == ("RELAPSED", "DRIVER_UNASSIGN")
+    assert case_of(store, IDLE) == ("ABORTED", "DRIVER_UNASSIGN")
+
+
+def test_a_rescue_after_a_reassignment_leaves_its_case_open_until_the_goods_are_delivered(store, settings):
+    delivery, first = ON_WAY["id"], ON_WAY["driver_id"]
+    assert told(store, settings, "unassign", delivery, driver=first) == "OK"
+    assert told(store, settings, "reassign", delivery, driver=IDLE, to=IDLE) == "OK"
+    assert told(store, settings, "pickup", delivery, driver=IDLE) == "OK"
+    assert told(store, settings, "rescue", delivery) == "OK"
+    assert told(store, settings, "handover", delivery, driver=first, to=first) == "OK"
+    sweep(store, settings, "reassignment", Options())
+    assert case_of(store, first)[0] == "REASSIGNED"
+    assert told(store, settings, "deliver", delivery, driver=first) == "OK"
+    sweep(store, settings, "reassignment", Options())
+    assert case_of(store, first)[0] == "SUCCEEDED"
+
+
+def test_goods_for_which_their_holder_has_no_slot_let_go_who_is_asked_and_call_a_person(store, settings):
+    delivery, driver = ON_WAY["id"], ON_WAY["driver_id"]
+    assert told(store, settings, "unassign", delivery, driver=driver) == "OK"
+    sweep(store, settings, "offers", Options())
+    assert row(store, "deliveries", delivery)["state"] == "OFFERING"
+    others = table(store, "deliveries").filter(state.is_in([*OPEN, *TO_PICKUP]), pl.col("id") != delivery).sort("id")
+    given = {told(store, settings, "reassign", other, driver=driver, to=driver) for other in others["id"][:4]}
+    assert "DRIVER_UNAVAILABLE" in given, "his hands are full"
+    assert told(store, settings, "pickup", delivery, driver=driver) == "CUSTODY_CONFLICT"
+    assert row(store, "deliveries", delivery)["state"] == "UNASSIGNED"
+    asked = table(store, "driver_offers").filter(delivery_id=delivery).filter(state == "REVOKED")
+    assert "TAKEN_BY_OTHER" in asked["cause"].to_list()
+    assert table(store, "support_tickets").filter(delivery_id=delivery)["cause"].to_list() == ["CUSTODY_CONFLICT"]
+
+
 @pytest.mark.parametrize("name", ["reassignment", "offers"])
 def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(store, settings, name):
     feature = catalog.feature(name)
@@ -123,6 +170,17 @@ def test_a_drivers_steps_are_ordered_by_when_they_were_and_none_comes_from_the_f
     assert told(store, settings, "deliver", delivery, driver=driver) == "OK_REPLAY"
     assert row(store, "deliveries", delivery) == after, "a replay writes nothing"
     assert [r[1:] for r in refusals(store)] == [("arrive-dropoff", "delivery", delivery, "CLOCK_SKEW")]
+
+
+def test_a_time_opens_no_way_over_the_pickup_and_a_slow_phone_is_believed(store, settings):
+    delivery, driver, since = ON_WAY["id"], ON_WAY["driver_id"], ON_WAY["assigned_at"]
+    for step, column in (("deliver", "ended_at"), ("arrive-dropoff", "arrived_dropoff_at")):
+        assert told(store, settings, step, delivery, driver=driver, at=NOW) == "ILLEGAL_TRANSITION"
+        assert row(store, "deliveries", delivery)[column] is None
+    assert told(store, settings, "start", delivery, driver=driver, at=since - timedelta(seconds=30)) == "OK"
+    assert row(store, "deliveries", delivery)["started_at"] == since
+    assert told(store, settings, "pickup", delivery, driver=driver) == "OK"
+    assert told(store, settings, "deliver", delivery, driver=driver, at=NOW) == "OK"
 
 
 def test_goods_change_hands_by_rescue_and_handover_alone(store, settings):

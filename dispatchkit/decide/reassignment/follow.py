@@ -67,18 +67,22 @@ def _while_suspect(case: Case, delivery: Followed) -> list[tuple[str, str]]:
 
 
 def _after_release(case: Case, delivery: Followed) -> list[tuple[str, str]]:
-    if delivery.driver_id == case.driver_id:
+    """Return what became of a delivery after its release. That it was released again closes a case in the same step.
+
+    Its episode alone tells little: a rescue opens a new one too.
+    """
+    if delivery.restored:
         return [("ABORTED", "CUSTODY_RESTORED")]
-    if delivery.state == "UNASSIGNED" and delivery.episode == case.episode + 1:
+    if delivery.driver_id == case.driver_id and delivery.episode == case.episode + 1:
+        return [("ABORTED", "GIVEN_BACK")]
+    if delivery.state == "UNASSIGNED":
         return []
     offering = [] if case.state != "RELEASED" else [("REOFFERING", "SEARCH_RESUMED")]
-    if delivery.episode == case.episode + 1 and delivery.state in OPEN:
+    if delivery.state in OPEN:
         return offering
-    if delivery.state in ("UNFULFILLED", "FAILED", "RETURNED") and delivery.episode == case.episode + 1:
+    if delivery.state in ("UNFULFILLED", "FAILED", "RETURNED"):
         return [*offering, ("EXHAUSTED", delivery.state)]
     assigned = [] if case.state == "REASSIGNED" else [("REASSIGNED", "NEW_DRIVER")]
-    if delivery.episode > case.episode + 1:
-        return [*offering, *assigned, ("RELAPSED", "RELEASED_AGAIN")]
     if delivery.state == "DELIVERED":
         return [*offering, *assigned, ("SUCCEEDED", "DELIVERED")]
     return [*offering, *assigned]

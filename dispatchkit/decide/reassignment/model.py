@@ -88,7 +88,10 @@ class Assigned(Job):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """A delivery of an open case, in whatever state it is now."""
+    """A delivery of an open case, in whatever state it is now.
+
+    restored: whether a driver who had lost it turned out to hold its goods.
+    """
 
     id: int
     state: str
@@ -97,6 +100,7 @@ class Followed:
     ready_at: datetime | None
     pickup_lat: float | None
     pickup_lon: float | None
+    restored: bool
 
     @property
     def pickup(self) -> Point | None:

@@ -54,6 +54,7 @@ class FollowedRead(dy.Schema):
     ready_at = Orders.ready_at
     pickup_lat = Merchants.lat
     pickup_lon = Merchants.lon
+    restored = dy.Bool()
 
 
 class CaseRead(dy.Schema):

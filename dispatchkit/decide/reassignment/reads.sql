@@ -20,11 +20,13 @@ WHERE d.state IN ('UNASSIGNED', 'OFFERING')
 ORDER BY d.id
 
 -- name: followed
--- Deliveries with an open case, in whatever state they are now.
-SELECT d.id, d.state, d.episode, d.driver_id, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon
+-- Deliveries with an open case, in whatever state they are now. Restored: one who had lost it turned out to have the goods.
+SELECT d.id, d.state, d.episode, d.driver_id, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
+       e.id IS NOT NULL AS restored
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
+LEFT JOIN (SELECT id, delivery_id FROM unassigned_orders WHERE state = 'CUSTODY') AS e ON e.delivery_id = d.id
 WHERE d.id IN (SELECT delivery_id FROM reassignment_cases WHERE state IN ('SUSPECTED', 'GRACE', 'CONFIRMED', 'RELEASED', 'REOFFERING', 'REASSIGNED'))
 ORDER BY d.id
 

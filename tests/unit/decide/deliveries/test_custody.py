@@ -34,8 +34,7 @@ def test_a_pickup_by_the_driver_it_was_taken_from_wins_while_nobody_else_is_assi
     assert (delivery["state"], delivery["driver_id"], delivery["picked_up_at"]) == ("PICKED_UP", 7, NOW)
     assert after["unassigned_orders"].select("state", "closed_at").rows() == [("CUSTODY", NOW)]
     assert after["driver_offers"]["state"].to_list() == ["REVOKED"] * len(asked)
-    swept = reassignment.decide(gather(reassignment.FEATURE, after, NOW), Reassigning(), NOW, StraightLine())
-    assert [(c.event, c.reason) for c in swept] == [("reassignment_aborted", "CUSTODY_RESTORED")]
+    assert swept(after) == [(1, "reassignment_aborted", "CUSTODY_RESTORED")]
     assert tell(after, "pickup", driver=7) == Answer("OK_REPLAY")
 
 
@@ -67,10 +66,27 @@ def test_where_another_driver_has_it_nothing_changes_and_a_person_is_called_once
     assert tell(after | {"support_tickets": closed}, "pickup", driver=7).changes == (), "nor after it was closed"
 
 
-def test_goods_that_fit_into_no_slot_of_their_holder_call_a_person():
+def test_goods_that_fit_into_no_slot_of_their_holder_call_a_person_once_and_who_is_asked_is_let_go():
+    asked = [*an_offer(5, driver=8, episode=2), *an_offer(6, driver=9, episode=2)]
     busy = [*a_delivery(2, state="PICKED_UP", driver=7, slot=1)]
-    given = tell(released("UNASSIGNED", busy, max_stack=1), "pickup", driver=7)
-    assert (given.code, [c.entity for c in given.changes]) == ("CUSTODY_CONFLICT", ["ticket"])
+    tables = released("OFFERING", asked, busy, max_stack=1)
+    given = tell(tables, "pickup", driver=7)
+    assert (given.code, given.refused) == ("CUSTODY_CONFLICT", True)
+    after = apply(tables, given.changes)
+    assert after["support_tickets"].select("level", "cause", "state").rows() == [(2, "CUSTODY_CONFLICT", "OPEN")]
+    assert after["driver_offers"].select("state", "cause").rows() == [("REVOKED", "TAKEN_BY_OTHER")] * 2
+    delivery = after["deliveries"].filter(id=1).row(0, named=True)
+    assert (delivery["state"], delivery["attempt"], delivery["driver_id"]) == ("UNASSIGNED", 1, None)
+    assert tell(after, "pickup", driver=7) == Answer("CUSTODY_CONFLICT", (), refused=True)
+
+
+def test_goods_that_fitted_into_no_slot_are_their_holders_once_one_is_free():
+    busy = [*a_delivery(2, state="PICKED_UP", driver=7, slot=1)]
+    tables = released("UNASSIGNED", busy, max_stack=1)
+    after = apply(tables, tell(tables, "pickup", driver=7).changes)
+    brought = pl.when(pl.col("id") == 2).then(pl.lit("DELIVERED")).otherwise("state")
+    after["deliveries"] = after["deliveries"].with_columns(state=brought)
+    assert tell(after, "pickup", driver=7).code == "CUSTODY_RESTORED"
 
 
 def test_who_never_had_it_learns_nothing():
@@ -84,6 +100,25 @@ def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so(act
     tables = city(a_job("CANCELLED", episode=2), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7), a_driver(8))
     assert tell(tables, act, driver=7) == Answer("DELIVERY_CANCELLED", (), refused=True)
     assert tell(tables, act, driver=8) == Answer("NOT_FOUND", (), refused=True)
+
+
+def swept(tables: Tables) -> list[tuple[int, str, str]]:
+    """Return what the reassignment sweep makes of each case: its id, the event and the reason."""
+    frames = gather(reassignment.FEATURE, tables, NOW)
+    changes = reassignment.decide(frames, Reassigning(), NOW, StraightLine())
+    return [(c.id, c.event, c.reason) for c in changes]
+
+
+def test_custody_restored_to_an_earlier_driver_ends_the_case_of_the_one_who_lost_it_last():
+    first = a_case(1, driver=7, state="RELAPSED", released_at=NOW - minutes(9))
+    last = a_case(2, driver=8, episode=2, state="REOFFERING", released_at=NOW - minutes(2))
+    tables = city(a_delivery(1, episode=3), first, last, a_driver(7), a_driver(8))
+    given = tell(tables, "pickup", driver=7)
+    assert given.code == "CUSTODY_RESTORED"
+    after = apply(tables, given.changes)
+    assert swept(after) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")]
+    brought = apply(after, tell(after, "deliver", driver=7).changes)
+    assert swept(brought) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")], "however late the sweep"
 
 
 def rescued(**driver: Any) -> Tables:
@@ -102,6 +137,16 @@ def test_rescued_goods_change_hands_and_the_first_drivers_slot_is_free():
     )
     assert tell(after, "deliver", driver=7).code == "NOT_FOUND"
     assert tell(after, "deliver", driver=8).code == "OK"
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen before", "not seen before"])
+def test_a_rescue_makes_no_reassignment_relapse(seen):
+    case = a_case(1, driver=9, state="REASSIGNED" if seen else "REOFFERING", released_at=NOW - minutes(12))
+    tables = city(a_job("RESCUE", episode=2), case, a_driver(7), a_driver(8), a_driver(9))
+    carried = apply(tables, tell(tables, "handover", driver=8).changes)
+    assert swept(carried) == ([] if seen else [(1, "reassignment_reassigned", "NEW_DRIVER")])
+    for act, event, end in (("deliver", "succeeded", "DELIVERED"), ("fail", "exhausted", "FAILED")):
+        assert swept(apply(carried, tell(carried, act, driver=8).changes))[-1] == (1, f"reassignment_{event}", end)
 
 
 def test_a_rescue_may_be_called_off_by_handing_the_goods_to_the_driver_who_has_them():

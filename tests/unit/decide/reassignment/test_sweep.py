@@ -315,8 +315,10 @@ BECAME = [
     ("nobody was found", taken("REOFFERING", now="UNFULFILLED"), ["EXHAUSTED"]),
     ("the new driver failed", taken("REASSIGNED", now="FAILED", driver=9), ["EXHAUSTED"]),
     ("the customer cancelled", taken("REOFFERING", now="CANCELLED"), ["ABORTED"]),
-    ("the old driver picked it up after all", taken("REOFFERING", now="PICKED_UP", driver=7), ["ABORTED"]),
-    ("it was released again", taken("REOFFERING", now="UNASSIGNED", episode=3), ["REASSIGNED", "RELAPSED"]),
+    ("a person gave it back", taken("REOFFERING", now="ASSIGNED", driver=7), ["ABORTED"]),
+    ("a rescue handed it on", taken("REASSIGNED", now="PICKED_UP", driver=8, episode=3), []),
+    ("a rescue brought it back to the old driver", taken("REASSIGNED", now="PICKED_UP", driver=7, episode=3), []),
+    ("it failed after a rescue", taken("REASSIGNED", now="RETURNED", driver=8, episode=3), ["EXHAUSTED"]),
 ]
 
 
