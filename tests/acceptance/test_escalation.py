@@ -55,8 +55,9 @@ def test_after_an_outage_one_sweep_tells_every_level_once_and_the_next_tells_non
 
 def test_at_the_end_a_search_is_given_up_once_its_offers_have_ended_and_the_tickets_wait(cli, city):
     [(ahead,)] = rows(city, "SELECT count(*) FROM dk.deliveries WHERE state = 'SCHEDULED'")
-    for name in ("offers", "escalation"):  # nobody has been seen for two hours, so nobody is asked anew
-        swept = cli("--json", "sweep", name, *at(timedelta(hours=2)), db=city)
+    late = timedelta(hours=2)  # nobody has been seen for so long, so nobody is asked anew
+    for name, after in (("offers", late), ("escalation", late), ("escalation", late + timedelta(minutes=25))):
+        swept = cli("--json", "sweep", name, *at(after), db=city)
         assert swept.exit == 0, swept.stderr
     assert rows(city, "SELECT count(*) FROM dk.unassigned_orders WHERE state = 'OPEN'") == [(0,)]
     assert rows(city, "SELECT count(*) FROM dk.driver_offers WHERE state = 'PENDING'") == [(0,)]
@@ -67,7 +68,9 @@ def test_at_the_end_a_search_is_given_up_once_its_offers_have_ended_and_the_tick
     tickets = json.loads(cli("--json", "show", "tickets", "--state", "OPEN", db=city).stdout)
     assert Counter(ticket["level"] for ticket in tickets) == {3: 9 + ahead, 2: 1}
     asks = "SELECT event FROM dk.outbox WHERE (payload->>'notify')::bool"
-    assert Counter(event for (event,) in rows(city, asks)) == {"delivery_unfulfilled": 9 + ahead}
+    each = 9 + ahead
+    heard = {"unassigned_order_escalated": each, "delivery_unfulfilled": each}
+    assert Counter(event for (event,) in rows(city, asks)) == heard
 
 
 @pytest.fixture

@@ -48,7 +48,12 @@ def decided(run: Run, params: Params = AT_ONCE) -> list[Any]:
 
 
 def giving_up(store: Either) -> Outcome:
-    """Return what became of a sweep that gives every search up."""
+    """Return what became of a sweep that gives every search up, after one that climbed."""
+    _swept(store)
+    return _swept(store)
+
+
+def _swept(store: Either) -> Outcome:
     with store.sweeping(Ticket(sweep="escalation")) as run:
         assert run is not None
         return written(run, decided(run))

@@ -88,6 +88,14 @@ def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(s
         assert all(due <= change.at for due, change in zip(dues(changes), climbed([changes]), strict=True))
 
 
+@given(schedule=schedules)
+def test_no_search_ends_before_its_time_nor_before_level_four_has_stood_for_as_long_as_it_does_on_time(schedule):
+    changes = [change for changes in told(schedule, None, []) for change in changes]
+    [top] = [change.at for change in climbed([changes]) if change.after["level"] == 4]
+    for ended in (change.at for change in changes if change.event == "delivery_unfulfilled"):
+        assert ended >= max(NOW + PARAMS.unfulfilled, top + PARAMS.unfulfilled - PARAMS.age_4)
+
+
 @given(schedule=schedules, promise=promises, ended=rounds)
 def test_reminders_are_ten_minutes_apart_and_counted(schedule, promise, ended):
     sweeps = told(schedule, promise, ended)

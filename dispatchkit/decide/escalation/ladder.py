@@ -71,6 +71,20 @@ def steps(search: Search, params: Params, now: datetime) -> list[Step]:
     return found
 
 
+def ends_at(search: Search, params: Params) -> datetime | None:
+    """Return when nobody is sought any more, None for a search that has not climbed as far as it has to.
+
+    At `unfulfilled`, and not before its level has stood as long as it does where each is reached on time: after an
+    outage people hear of the last level, and phones ping again, before it ends. That level is the top; outside the
+    rollout, where no more is climbed, any.
+    """
+    episode = search.episode
+    if episode.level < (1 if search.delivery.outside else TOP):
+        return None
+    stands = params.unfulfilled - params.ages[episode.level - 1]
+    return max(episode.opened_at + params.unfulfilled, (episode.level_at or episode.opened_at) + stands)
+
+
 def clocks(search: Search, level: int, params: Params) -> list[Step]:
     """Return when each clock reaches a level, past or to come; attempts only once they are used up."""
     found = [Step(level, search.episode.opened_at + params.ages[level - 1], "AGE")]

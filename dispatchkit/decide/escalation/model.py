@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought(Job):
-    """A delivery that seeks a driver, with what its slack is made of."""
+    """A delivery that seeks a driver, with what its slack is made of. outside: not in the rollout."""
 
     ready_at: datetime | None
     promised_at: datetime | None
@@ -58,6 +58,7 @@ class Sought(Job):
     pickup_lon: float | None
     dropoff_lat: float | None
     dropoff_lon: float | None
+    outside: bool
 
     @property
     def pickup(self) -> Point | None:
@@ -140,6 +141,7 @@ class SoughtRead(dy.Schema):
     pickup_lon = Merchants.lon
     dropoff_lat = Orders.dropoff_lat
     dropoff_lon = Orders.dropoff_lon
+    outside = dy.Bool(nullable=False)
 
 
 class OfferRead(dy.Schema):
@@ -183,6 +185,7 @@ class TicketRead(dy.Schema):
     closed_by = Tickets.closed_by
     version = Tickets.version
     search = dy.String(nullable=True)
+    outside = dy.Bool(nullable=False)
 
 
 class StrandedRead(dy.Schema):
@@ -191,6 +194,7 @@ class StrandedRead(dy.Schema):
     id = Deliveries.id
     episode = Deliveries.episode
     since = Drivers.duty_since
+    outside = dy.Bool(nullable=False)
 
 
 class ExhaustedRead(dy.Schema):
@@ -199,6 +203,7 @@ class ExhaustedRead(dy.Schema):
     id = Deliveries.id
     episode = Deliveries.episode
     since = Cases.closed_at
+    outside = dy.Bool(nullable=False)
 
 
 class StuckRead(dy.Schema):
@@ -207,6 +212,7 @@ class StuckRead(dy.Schema):
     id = Deliveries.id
     episode = Deliveries.episode
     since = Cases.grace_until
+    outside = dy.Bool(nullable=False)
 
 
 class ToldRead(dy.Schema):

@@ -19,18 +19,11 @@ RESOLVED = ("ASSIGNED", "CUSTODY", "CANCELLED")  # how a search ends that leaves
 
 
 def climb(
-    group: Group,
-    episode: Episode,
-    delivery: Job,
-    taken: Sequence[Step],
-    cause: str,
-    why: Mapping[str, Any],
-    *,
-    quiet: bool = False,
+    group: Group, episode: Episode, delivery: Job, taken: Sequence[Step], cause: str, why: Mapping[str, Any]
 ) -> None:
     """Add these levels, each an event of its own; of several at once only the last asks for somebody's attention.
 
-    Level 3 also opens a ticket and tells the customer. quiet: nobody needs to hear of it, as the search ends right now.
+    Level 3 also opens a ticket and tells the customer.
     """
     for step in taken:
         level: Values = {"level": step.level, "level_due_at": step.due_at, "level_at": group.at, "cause": cause}
@@ -41,12 +34,11 @@ def climb(
             "reason": step.clock,
             "cause": cause,
             **_lag(step.due_at, group.at),
-            "notify": step is taken[-1] and not quiet,
+            "notify": step is taken[-1],
         }
         group.change("episode", episode, "unassigned_order_escalated", step.clock, level, payload=told, why=why)
         if step.level == TICKET:
             open_ticket(group, delivery.id, episode.episode, TICKET, cause, step.due_at)
-        if step.level == TICKET and not quiet:
             told = {"deliveryId": delivery.id, "episode": episode.episode, "level": TICKET}
             same: Values = {
                 "priority": delivery.priority

@@ -26,7 +26,7 @@ class Params(Dispatch):
     age_2: timedelta = timedelta(minutes=6)
     age_3: timedelta = timedelta(minutes=10)
     age_4: timedelta = timedelta(minutes=20)
-    unfulfilled: timedelta = timedelta(minutes=45)  # then nobody is sought any more, as soon as nobody is being asked
+    unfulfilled: timedelta = timedelta(minutes=45)  # then nobody is sought any more, see `ends_at`
     slack_1: timedelta = timedelta(minutes=15)  # less time than this to spare before the promise
     slack_2: timedelta = timedelta(minutes=8)
     slack_3: timedelta = timedelta()

@@ -7,16 +7,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dispatchkit.decide.escalation.ladder import Search, steps
+from dispatchkit.decide.escalation.ladder import Search, ends_at, steps
 from dispatchkit.decide.escalation.manual import respond
 from dispatchkit.decide.escalation.model import READS, Kept
 from dispatchkit.decide.escalation.notices import climb, close, give_up, remind, reminds, settled
 from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
 from dispatchkit.kernel.change import Change, plain
-from dispatchkit.kernel.feature import Feature, Frames, Travel
+from dispatchkit.kernel.feature import OUTSIDE, Feature, Frames, Travel
 from dispatchkit.kernel.group import Group, rows
 from dispatchkit.kernel.tickets import open_ticket, ticket_id
+
+CALL = ("id", "episode", "since", OUTSIDE)  # the columns of each read that calls for a person
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
@@ -29,24 +31,26 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
 
 
 def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Mapping[str, Any]]:
-    """Return every open search as operations read it, the least slack first, then the oldest."""
-    seen = [outlook(search, params, now) for search in searches(frames, params, now, travel)]
+    """Return every open search inside the rollout as operations read it, the least slack first, then the oldest."""
+    inside = [search for search in searches(frames, params, now, travel) if not search.delivery.outside]
+    seen = [outlook(search, params, now) for search in inside]
     urgent = sorted(seen, key=lambda s: (s["slack_s"] is None, s["slack_s"] or 0, -s["age_s"], s["delivery_id"]))
     return [plain(row) for row in urgent]
 
 
 def _press(group: Group, search: Search, params: Params) -> None:
-    """Add what one search calls for now: the levels it has reached, a reminder, or its end.
+    """Add what one search calls for now: its end, or the levels it has reached, or a reminder.
 
-    It does not end while somebody is being asked: after an outage the first offers go out past that time.
+    It does not end while somebody is being asked. Outside the rollout it comes to its end if it has begun to climb.
     """
-    over_at = search.episode.opened_at + params.unfulfilled
-    over = group.at >= over_at and not search.asked
-    taken = steps(search, params, group.at)
-    climb(group, search.episode, search.delivery, taken, search.cause, _why(search, group.at), quiet=over)
-    if over:
+    over_at = ends_at(search, params)
+    if over_at is not None and group.at >= over_at and not search.asked:
         give_up(group, search, over_at)
-    elif not taken and reminds(search.episode, params, group.at):
+    elif search.delivery.outside:
+        return
+    elif taken := steps(search, params, group.at):
+        climb(group, search.episode, search.delivery, taken, search.cause, _why(search, group.at))
+    elif reminds(search.episode, params, group.at):
         remind(group, search)
 
 
@@ -60,7 +64,10 @@ def _why(search: Search, now: datetime) -> Mapping[str, Any]:
 
 
 def _call(groups: dict[int, Group], frames: Frames, params: Params, now: datetime) -> None:
-    """Open tickets for deliveries that have a driver and need a person, and close those with nothing left to ask."""
+    """Open tickets for deliveries that have a driver and need a person, and close those with nothing left to ask.
+
+    Outside the rollout none is opened, and one that is open stays so as long as there is reason for it.
+    """
     told = frozenset(frames["told"]["id"])
     called: set[tuple[int, str]] = set()
     for cause, read, after in (
@@ -68,12 +75,12 @@ def _call(groups: dict[int, Group], frames: Frames, params: Params, now: datetim
         ("ATTEMPTS_USED_UP", "exhausted", timedelta()),
         ("NOBODY_TO_TAKE_OVER", "stuck", params.stuck_after),
     ):
-        for id, episode, since in frames[read].select("id", "episode", "since").sort("id").iter_rows():
+        for id, episode, since, outside in frames[read].select(*CALL).sort("id").iter_rows():
             due_at = (since or now) + after
             if due_at > now:
                 continue
             called.add((id, cause))
-            if ticket_id(id, episode, CALLS[cause], cause) not in told:
+            if not outside and ticket_id(id, episode, CALLS[cause], cause) not in told:
                 open_ticket(_group(groups, id, now), id, episode, CALLS[cause], cause, due_at)
     for ticket in sorted(rows(frames["tickets"], Kept), key=lambda t: t.id):
         if reason := settled(ticket, frozenset(called)):
@@ -90,7 +97,6 @@ FEATURE = Feature(
     sql=Path(__file__).with_name("reads.sql"),
     reads=READS,
     units={
-        "episodes": "delivery_id",
         "deliveries": "id",
         "tickets": "delivery_id",
         "stranded": "id",

@@ -9,7 +9,7 @@ ORDER BY id
 -- name: deliveries
 -- Deliveries that seek a driver, with the two places and the two times that slack is made of.
 SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.ended_at, d.ended_by, d.ended_while, d.version,
-       o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon
+       o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
@@ -32,7 +32,7 @@ ORDER BY id
 
 -- name: tickets
 -- Open tickets, and how the search of each stands by now.
-SELECT t.id, t.delivery_id, t.cause, t.state, t.closed_at, t.closed_by, t.version, e.state AS search
+SELECT t.id, t.delivery_id, t.cause, t.state, t.closed_at, t.closed_by, t.version, e.state AS search, false AS outside
 FROM support_tickets AS t
 LEFT JOIN unassigned_orders AS e ON e.delivery_id = t.delivery_id AND e.episode = t.episode
 WHERE t.state = 'OPEN'
@@ -40,7 +40,7 @@ ORDER BY t.id
 
 -- name: stranded
 -- Deliveries whose goods are with a suspended driver.
-SELECT d.id, d.episode, r.duty_since AS since
+SELECT d.id, d.episode, r.duty_since AS since, false AS outside
 FROM deliveries AS d
 JOIN drivers AS r ON r.id = d.driver_id
 WHERE d.state IN ('PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RETURNING') AND r.duty = 'SUSPENDED'
@@ -48,7 +48,7 @@ ORDER BY d.id
 
 -- name: exhausted
 -- Deliveries not picked up that no sweep may take from another driver, though this one is suspect too.
-SELECT d.id, d.episode, max(c.closed_at) AS since
+SELECT d.id, d.episode, max(c.closed_at) AS since, false AS outside
 FROM deliveries AS d
 JOIN reassignment_cases AS c ON c.delivery_id = d.id
 WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP') AND c.state = 'EXHAUSTED'
@@ -57,7 +57,7 @@ ORDER BY d.id
 
 -- name: stuck
 -- Deliveries under suspicion that nobody has taken over, though the grace of their driver is over.
-SELECT d.id, d.episode, c.grace_until AS since
+SELECT d.id, d.episode, c.grace_until AS since, false AS outside
 FROM deliveries AS d
 JOIN reassignment_cases AS c ON c.delivery_id = d.id AND c.episode = d.episode
 WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP') AND c.state IN ('SUSPECTED', 'GRACE') AND c.grace_until <= :now

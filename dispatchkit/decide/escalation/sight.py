@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.decide.escalation.ladder import Search, Slack, Step, clocks
+from dispatchkit.decide.escalation.ladder import Search, Slack, Step, clocks, ends_at
 from dispatchkit.decide.escalation.model import Episode, Offer, Sought
 from dispatchkit.decide.escalation.params import TOP, Params
 from dispatchkit.kernel.cause import UNTAKEN, root_cause
@@ -74,8 +74,8 @@ def causes_of(
 def outlook(search: Search, params: Params, now: datetime) -> dict[str, Any]:
     """Return one search as operations read it: how long it has waited, what is left, and when it climbs next."""
     episode, slack = search.episode, search.slack
-    over = Step(TOP + 1, episode.opened_at + params.unfulfilled, "UNFULFILLED")
-    ahead = clocks(search, episode.level + 1, params) if episode.level < TOP else [over]
+    over_at = ends_at(search, params)
+    ahead = [Step(TOP + 1, over_at, "UNFULFILLED")] if over_at else clocks(search, episode.level + 1, params)
     following = min(ahead, key=lambda step: (step.due_at, step.clock))
     return {
         "delivery_id": search.delivery.id,

@@ -11,6 +11,7 @@ import polars as pl
 from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide, explain
 from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.feature import OUTSIDE
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Row, Rows, Tables
 from tests.unit.decide.corridor import apply, gather
@@ -25,8 +26,13 @@ def a_ticket(id: int = 1, *, delivery: int = 1, cause: str = "NO_SUPPLY", level:
     return [Row("support_tickets", values | {"opened_at": NOW, "due_at": NOW, "version": 1} | columns)]
 
 
-def run(tables: Tables, at: datetime = NOW, **params: Any) -> list[Change]:
-    return decide(gather(FEATURE, tables, at), Params(**params), at, TRAVEL)
+def run(tables: Tables, at: datetime = NOW, *, outside: bool = False, **params: Any) -> list[Change]:
+    """Return what one sweep decides. outside: no delivery is in the rollout."""
+    frames = gather(FEATURE, tables, at)
+    if outside:
+        marked = {name: frame for name, frame in frames.items() if OUTSIDE in frame.columns}
+        frames |= {name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()}
+    return decide(frames, Params(**params), at, TRAVEL)
 
 
 def swept(tables: Tables, at: datetime = NOW, **params: Any) -> Tables:

@@ -35,6 +35,12 @@ def waiting(since: float, *, promise: Any = FAR_OFF, **more: Any) -> Any:
     return promised(town, promise)
 
 
+def searching(since: float, **episode: Any) -> Any:
+    """Return a town with one search that began so many minutes ago, and no driver."""
+    town = promised(city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(since), **episode)), FAR_OFF)
+    return {**town, "deliveries": town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))}
+
+
 def promised(town: Any, at: Any) -> Any:
     return {**town, "orders": town["orders"].with_columns(promised_at=pl.lit(at, pl.Datetime("us", "UTC")))}
 
@@ -56,22 +62,39 @@ def test_a_late_sweep_tells_each_level_with_its_true_time_and_asks_for_attention
     assert {change.after["level_at"] for change in climbed} == {NOW}
 
 
-def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_next_sweep_has_nothing_to_say():
+def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_search_goes_on_as_long_as_at_any_time():
     opened = NOW - minutes(5)
     town = swept(waiting(5), NOW)
     assert episode(town)["level"] == 1
     late = NOW + timedelta(hours=2)
     changes = run(town, late)
-    assert [(level, notify) for level, _, _, notify in levels(changes)] == [(2, False), (3, False), (4, False)]
+    assert [(level, notify) for level, _, _, notify in levels(changes)] == [(2, False), (3, False), (4, True)]
     assert [due - opened for due in dues(changes)] == [minutes(6), minutes(10), minutes(20)]
-    assert [event for event in events(changes) if event != ESCALATED] == [
-        "support_ticket_created",
-        "delivery_unfulfilled",
-        "episode_closed",
-    ]
-    [ended] = [change.payload for change in changes if change.event == "delivery_unfulfilled"]
-    assert (ended["notify"], ended["lagS"]) == (True, 80 * 60)
-    assert run(apply(town, changes), late) == []
+    others = [event for event in events(changes) if event != ESCALATED]
+    assert others == ["support_ticket_created", "customer_delay_notice"], "it has not ended before anybody heard of it"
+    town = apply(town, changes)
+    assert run(town, late) == []
+    assert queue(town, late)[0]["next_at"] == rfc3339(late + minutes(25))
+    assert "delivery_unfulfilled" not in events(run(town, late + minutes(24.9)))
+    ended = run(town, late + minutes(26))
+    assert events(ended) == ["delivery_unfulfilled", "episode_closed"]
+    assert (ended[0].payload["notify"], ended[0].payload["lagS"]) == (True, 60)
+
+
+def test_swept_every_minute_a_search_ends_at_forty_five_minutes_by_which_level_four_has_stood_for_twenty_five():
+    town, ages = waiting(0), []
+    for age in range(50):
+        changes = run(town, NOW + minutes(age))
+        town = apply(town, changes)
+        ages += [age] * ("delivery_unfulfilled" in events(changes))
+    assert ages == [45]
+
+
+def test_a_level_raised_by_hand_does_not_make_a_search_end_sooner():
+    raised: dict[str, Any] = {"level": 4, "level_at": NOW - minutes(40), "level_due_at": NOW - minutes(40)}
+    town = swept(searching(44.9, **raised))
+    assert episode(town)["state"] == "OPEN"
+    assert events(run(town, NOW + seconds(6))) == ["delivery_unfulfilled", "episode_closed"]
 
 
 def test_the_third_level_opens_a_ticket_and_tells_the_customer_in_the_same_group():
@@ -245,8 +268,8 @@ def test_a_release_opens_a_new_ladder():
 
 
 def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits_for_the_refund():
-    town = swept(waiting(44))
-    late = NOW + minutes(1)
+    town = swept(waiting(20))
+    late = NOW + minutes(25)
     changes = run(town, late)
     assert [(c.event, c.after["state"]) for c in changes] == [
         ("delivery_unfulfilled", "UNFULFILLED"),
@@ -256,7 +279,7 @@ def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits
     over = apply(town, changes)
     assert over["support_tickets"]["state"].to_list() == ["OPEN"]
     assert run(over, late + minutes(30)) == []
-    assert run(town, late - seconds(0.001)) == []
+    assert "delivery_unfulfilled" not in events(run(town, late - seconds(0.001)))
 
 
 def test_a_search_is_not_given_up_while_somebody_is_being_asked():
@@ -270,12 +293,13 @@ def test_a_search_is_not_given_up_while_somebody_is_being_asked():
     ]
     assert {change.entity for change in changes} == {"episode", "ticket", "delivery"}
     assert events(changes)[-3:] == ["support_ticket_created", "customer_delay_notice", ESCALATED]
-    town = apply(asking, changes)
-    assert run(town) == []
-    town["driver_offers"] = town["driver_offers"].with_columns(state=pl.lit("EXPIRED"), responded_at=pl.lit(NOW))
-    assert run(town) == [], "the round has not been ended yet"
+    late = NOW + minutes(25)
+    town = swept(apply(asking, changes), late)
+    assert (episode(town)["state"], run(town, late)) == ("OPEN", [])
+    town["driver_offers"] = town["driver_offers"].with_columns(state=pl.lit("EXPIRED"), responded_at=pl.lit(late))
+    assert run(town, late) == [], "the round has not been ended yet"
     town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
-    assert events(run(town)) == ["delivery_unfulfilled", "episode_closed"]
+    assert events(run(town, late)) == ["delivery_unfulfilled", "episode_closed"]
 
 
 def test_from_the_second_level_on_operations_are_reminded_every_ten_minutes_and_once_after_an_outage():
@@ -312,18 +336,12 @@ HUSH: dict[str, tuple[dict[str, Any], int]] = {
 @pytest.mark.parametrize("when", HUSH)
 def test_a_reminder_goes_out_unless_somebody_said_hush(when):
     notes, reminders = HUSH[when]
-    town = promised(city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(9), **LEVEL_2, **notes)), FAR_OFF)
-    town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
-    assert events(run(town)) == ["unassigned_order_reminder"] * reminders
+    assert events(run(searching(9, **LEVEL_2, **notes))) == ["unassigned_order_reminder"] * reminders
 
 
 def test_a_note_silences_reminders_and_not_the_clock():
     quiet: dict[str, Any] = {"acked_at": NOW - minutes(1), "snoozed_until": NOW + minutes(30)}
-    town = promised(
-        city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(10), **LEVEL_2, **quiet)), FAR_OFF
-    )
-    town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
-    assert levels(run(town)) == [(3, "AGE", 0, True)]
+    assert levels(run(searching(10, **LEVEL_2, **quiet))) == [(3, "AGE", 0, True)]
 
 
 ENDS = [
@@ -384,6 +402,33 @@ def test_a_person_is_called_once_when(when):
     assert run({**told, "support_tickets": closed}) == [], "who closed it knows"
     delivered = told["deliveries"].with_columns(state=pl.lit("DELIVERED"))
     assert events(run({**told, "deliveries": delivered})) == ["support_ticket_closed"]
+
+
+@pytest.mark.parametrize("when", CALLS)
+def test_outside_the_rollout_nobody_is_called_and_a_call_stands_as_long_as_there_is_reason_for_it_when(when):
+    town = city(CALLS[when][0])
+    assert run(town, outside=True) == []
+    called = swept(town)
+    assert run(called, outside=True) == []
+    delivered = called["deliveries"].with_columns(state=pl.lit("DELIVERED"))
+    assert events(run({**called, "deliveries": delivered}, outside=True)) == ["support_ticket_closed"]
+
+
+def test_outside_the_rollout_a_ticket_of_the_ladder_is_closed_with_its_search():
+    begun = swept(waiting(10))
+    assigned = begun["unassigned_orders"].with_columns(state=pl.lit("ASSIGNED"), closed_at=pl.lit(NOW))
+    taken = begun["deliveries"].with_columns(state=pl.lit("CREATED"))
+    town = {**begun, "unassigned_orders": assigned, "deliveries": taken}
+    assert events(run(town, outside=True)) == ["support_ticket_closed"]
+
+
+@pytest.mark.parametrize(("age", "level", "ends"), [(2, 0, False), (3, 1, True), (10, 3, True), (20, 4, True)])
+def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_when_it_would(age, level, ends):
+    town = swept(waiting(age))
+    assert episode(town)["level"] == level
+    assert run(town, NOW + minutes(44.9 - age), outside=True) == []
+    last = events(run(town, NOW + minutes(45 - age), outside=True))
+    assert last == (["delivery_unfulfilled", "episode_closed"] if ends else [])
 
 
 def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the_case():
