@@ -30,6 +30,7 @@ class Bench:
     ways: Mapping[int, Sequence[Approach]]  # other drivers' ways to each suspect pickup, soonest first
     ready: Mapping[int, datetime | None]  # when each one's goods are
     lost_it: Mapping[int, Sequence[int | None]]  # of each delivery: who held it in each past case, None if not released
+    refused: Mapping[int, set[int]]  # of each delivery: who said no to it, or nothing
     claimed: set[int] = field(default_factory=set)
     cooled: set[int] = field(default_factory=set)
 
@@ -38,8 +39,12 @@ class Bench:
         return sum(driver is not None for driver in self.lost_it.get(delivery_id, ()))
 
     def soonest(self, delivery_id: int) -> Approach | None:
-        """Return the soonest driver who could take a delivery over: not meant for another, and not one who lost it."""
-        barred = self.claimed | {driver for driver in self.lost_it.get(delivery_id, ()) if driver is not None}
+        """Return the soonest driver who could take a delivery over: nobody's yet, who neither lost nor refused it.
+
+        Offers ask such a one again only on better terms, and on that nothing can be taken from anybody.
+        """
+        lost = {driver for driver in self.lost_it.get(delivery_id, ()) if driver is not None}
+        barred = self.claimed | lost | self.refused.get(delivery_id, set())
         ready_at = self.ready.get(delivery_id)
         ways = self.ways.get(delivery_id, ())
         return next((w for w in ways if w.driver.id not in barred and w.in_shift(ready_at, self.now)), None)
@@ -75,6 +80,13 @@ def judge(bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cas
             step(group, earlier, "EXHAUSTED", "ATTEMPTS_USED_UP")
         return _said(sight, found, "ATTEMPTS_USED_UP")
     return _compare(bench, group, sight, found, case, cases)
+
+
+def drop(group: Group, cases: Sequence[Case]) -> None:
+    """Add the end of a suspicion against an assignment that has left the rollout; what somebody told of it stands."""
+    for case in cases:
+        if case.trigger != "VEHICLE" and group.value("case", case, "state") in CASE_SUSPECT:
+            step(group, case, "ABORTED", "ROLLOUT")
 
 
 def _suspect(bench: Bench, group: Group, sight: Sight, found: Suspicion) -> Case:

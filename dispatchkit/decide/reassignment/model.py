@@ -69,17 +69,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned(Job):
-    """A delivery on its way to the pickup."""
+    """A delivery on its way to the pickup. outside: not in the rollout."""
 
     ready_at: datetime | None
-    pickup_lat: float
-    pickup_lon: float
+    pickup_lat: float | None
+    pickup_lon: float | None
     dropoff_lat: float | None
     dropoff_lon: float | None
+    outside: bool
 
     @property
-    def pickup(self) -> Point:
-        return self.pickup_lat, self.pickup_lon
+    def pickup(self) -> Point | None:
+        return point(self.pickup_lat, self.pickup_lon)
 
     @property
     def dropoff(self) -> Point | None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dispatchkit.decide.reassignment.follow import TAKEN, follow
 from dispatchkit.decide.reassignment.foresight import foresee
-from dispatchkit.decide.reassignment.judge import Bench, Verdict, judge
+from dispatchkit.decide.reassignment.judge import Bench, Verdict, drop, judge
 from dispatchkit.decide.reassignment.manual import reassign
-from dispatchkit.decide.reassignment.model import Assigned, Case, Followed, Params
+from dispatchkit.decide.reassignment.model import Assigned, Case, Followed, Params, Sight
 from dispatchkit.decide.reassignment.reads import PREVIEW, READS
 from dispatchkit.decide.reassignment.sight import sights
 from dispatchkit.decide.reassignment.suspicion import suspicion
@@ -54,15 +54,16 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
         for case in cases[root]:
             follow(groups[root], case, delivery)
 
-    seen = sights(frames, assigned, travel)
+    # Whoever operations suspend loses what he has not picked up, outside the rollout too. Nobody else is watched there.
+    suspended = frozenset(frames["carriers"].filter(duty="SUSPENDED")["id"])
+    watched = [delivery for delivery in assigned if not delivery.outside or delivery.driver_id in suspended]
+    for root in sorted({delivery.id for delivery in assigned} - {delivery.id for delivery in watched}):
+        drop(groups[root], cases[root])
+
+    seen = sights(frames, watched, travel)
     suspects = {sight.delivery.id: found for sight in seen if (found := suspicion(sight, params, now))}
-    suspected = frozenset(sight.driver.id for sight in seen if sight.delivery.id in suspects)
     waiting = [d for root, d in sorted(followed.items()) if d.state == "UNASSIGNED" and _taken(cases[root])]
-    pickups = {sight.delivery.id: sight.delivery.pickup for sight in seen if sight.delivery.id in suspects}
-    pickups |= {delivery.id: pickup for delivery in waiting if (pickup := delivery.pickup)}
-    ways = approaches(_others(frames, suspected, params, now), pickups, params.reach_m, params, travel)
-    ready = {d.id: d.ready_at for d in waiting} | {d.id: d.ready_at for d in assigned}
-    bench = Bench(params=params, now=now, ways=ways, ready=ready, lost_it=_lost_it(frames))
+    bench = _bench(frames, [sight for sight in seen if sight.delivery.id in suspects], waiting, params, now, travel)
     for delivery in waiting:  # taken away before and not yet offered: somebody was meant to carry it
         bench.claim(delivery.id)
     verdicts = [
@@ -70,6 +71,23 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
         for sight in seen
     ]
     return [change for root in roots for change in groups[root].changes], [v for v in verdicts if v]
+
+
+def _bench(
+    frames: Frames, suspect: list[Sight], waiting: list[Followed], params: Params, now: datetime, travel: Travel
+) -> Bench:
+    """Return who could take over the suspect assignments, and the deliveries that wait for somebody meant for them."""
+    sought: list[Assigned | Followed] = [*(sight.delivery for sight in suspect), *waiting]
+    pickups = {delivery.id: pickup for delivery in sought if (pickup := delivery.pickup)}
+    others = _others(frames, frozenset(sight.driver.id for sight in suspect), params, now)
+    return Bench(
+        params=params,
+        now=now,
+        ways=approaches(others, pickups, params.reach_m, params, travel),
+        ready={delivery.id: delivery.ready_at for delivery in sought},
+        lost_it=_lost_it(frames),
+        refused=_refused(frames),
+    )
 
 
 def _taken(cases: list[Case]) -> bool:
@@ -89,6 +107,14 @@ def _lost_it(frames: Frames) -> dict[int, list[int | None]]:
     found: dict[int, list[int | None]] = defaultdict(list)
     for row in frames["history"].sort("id").iter_rows(named=True):
         found[row["delivery_id"]].append(row["driver_id"] if row["released_at"] else None)
+    return found
+
+
+def _refused(frames: Frames) -> dict[int, set[int]]:
+    """Return for each delivery who declined it, or let the offer run out."""
+    found: dict[int, set[int]] = defaultdict(set)
+    for delivery, driver in frames["refusals"].select("delivery_id", "driver_id").iter_rows():
+        found[delivery].add(driver)
     return found
 
 

@@ -24,10 +24,11 @@ class JobRead(dy.Schema):
     lock_until = Deliveries.lock_until
     version = Deliveries.version
     ready_at = Orders.ready_at
-    pickup_lat = Locations.lat  # never empty: who goes astray cannot be told where nobody knows the way
-    pickup_lon = Locations.lon
+    pickup_lat = Merchants.lat
+    pickup_lon = Merchants.lon
     dropoff_lat = Orders.dropoff_lat
     dropoff_lon = Orders.dropoff_lon
+    outside = dy.Bool(nullable=False)
 
 
 class PlaceRead(dy.Schema):
@@ -55,6 +56,7 @@ class FollowedRead(dy.Schema):
     pickup_lat = Merchants.lat
     pickup_lon = Merchants.lon
     restored = dy.Bool()
+    outside = dy.Bool(nullable=False)
 
 
 class CaseRead(dy.Schema):
@@ -82,6 +84,14 @@ class HistoryRead(dy.Schema):
     delivery_id = Cases.delivery_id
     driver_id = Cases.driver_id
     released_at = Cases.released_at
+
+
+class RefusalRead(dy.Schema):
+    """refusals: who said no to a delivery that seeks or awaits a driver at the pickup, or let the offer run out."""
+
+    id = Offers.id
+    delivery_id = Offers.delivery_id
+    driver_id = Offers.driver_id
 
 
 class FinishedRead(dy.Schema):
@@ -124,6 +134,7 @@ READS: dict[str, type[dy.Schema]] = {
     "followed": FollowedRead,
     "cases": CaseRead,
     "history": HistoryRead,
+    "refusals": RefusalRead,
     "drivers": DriverRead,
     "carriers": DriverRead,
     "pings": PingRead,

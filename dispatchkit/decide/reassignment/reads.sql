@@ -2,7 +2,7 @@
 -- Deliveries that a driver has and has not yet picked up.
 SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.assigned_at, d.started_at,
        d.arrived_pickup_at, d.lock_until, d.version, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
-       o.dropoff_lat, o.dropoff_lon, o.promised_at
+       o.dropoff_lat, o.dropoff_lon, o.promised_at, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
@@ -22,7 +22,7 @@ ORDER BY d.id
 -- name: followed
 -- Deliveries with an open case, in whatever state they are now. Restored: one who had lost it turned out to have the goods.
 SELECT d.id, d.state, d.episode, d.driver_id, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
-       e.id IS NOT NULL AS restored
+       e.id IS NOT NULL AS restored, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
@@ -43,6 +43,14 @@ ORDER BY id
 SELECT id, delivery_id, driver_id, released_at
 FROM reassignment_cases
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
+ORDER BY id
+
+-- name: refusals
+-- Who declined a delivery not yet picked up, in whatever episode, or let the offer run out.
+SELECT id, delivery_id, driver_id
+FROM driver_offers
+WHERE state IN ('DECLINED', 'EXPIRED')
+  AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
 ORDER BY id
 
 -- name: drivers

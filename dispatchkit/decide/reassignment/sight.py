@@ -28,15 +28,15 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
     planned, busy_until = _planned(frames), _busy_until(frames)
     pairs = [(delivery, carriers[driver]) for delivery in assigned if (driver := delivery.driver_id) in carriers]
     asked = {
-        delivery.id: ((trails[driver.id][-1].lat, trails[driver.id][-1].lon), delivery.pickup, driver.vehicle)
+        delivery.id: ((trails[driver.id][-1].lat, trails[driver.id][-1].lon), pickup, driver.vehicle)
         for delivery, driver in pairs
-        if trails[driver.id]
+        if trails[driver.id] and (pickup := delivery.pickup)
     }
     ways = legs(asked, travel)
     to_door = {
-        delivery.id: (delivery.pickup, delivery.dropoff, driver.vehicle)
+        delivery.id: (pickup, door, driver.vehicle)
         for delivery, driver in pairs
-        if driver.shift_end is not None and delivery.dropoff is not None
+        if driver.shift_end is not None and (pickup := delivery.pickup) and (door := delivery.dropoff)
     }
     doors, broken = legs(to_door, travel), _broken_since(frames)
     return [

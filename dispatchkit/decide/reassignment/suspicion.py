@@ -28,8 +28,11 @@ class Suspicion:
 
 
 def suspicion(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
-    """Return the first suspicion that holds, or None (thresholds: semantics, section 4)."""
-    for trigger in TRIGGERS:
+    """Return the first suspicion that holds, or None (thresholds: semantics, section 4).
+
+    Where nobody knows the place of the pickup, of those alone that need none.
+    """
+    for trigger in TRIGGERS if sight.delivery.pickup else PLACELESS:
         if found := trigger(sight, params, now):
             return found
     return None
@@ -59,7 +62,7 @@ def vehicle(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     arrived = sight.delivery.arrived_pickup_at
     if since is None or (arrived is not None and arrived > since):
         return None
-    after = [ping for ping in sight.trail if ping.at >= since]
+    after = [ping for ping in sight.trail if ping.at >= since and sight.delivery.pickup]
     closer = _to_pickup_m(sight, after[0]) - _to_pickup_m(sight, after[-1]) if after else 0.0
     return Suspicion("VEHICLE", None, {"broken_s": _s(now - since)}) if closer < params.moved_m else None
 
@@ -147,10 +150,11 @@ def eta_breach(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
 
 def distance_m(sight: Sight) -> int | None:
     """Return how far by air the driver was from the pickup when last seen, in metres."""
-    return round(_to_pickup_m(sight, sight.trail[-1])) if sight.trail else None
+    return round(_to_pickup_m(sight, sight.trail[-1])) if sight.trail and sight.delivery.pickup else None
 
 
 def _to_pickup_m(sight: Sight, ping: Ping) -> float:
+    assert sight.delivery.pickup is not None
     return haversine_m(ping.lat, ping.lon, *sight.delivery.pickup)
 
 
@@ -177,3 +181,4 @@ TRIGGERS: tuple[Callable[[Sight, Params, datetime], Suspicion | None], ...] = (
     eta_breach,
     merchant_wait,
 )
+PLACELESS = (driver_offduty, vehicle, lost_ping)

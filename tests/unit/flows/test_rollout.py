@@ -16,12 +16,10 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.memory import MemoryStore
 from tests import databases
 
-ENDS = {
-    "offer_expired",
-    "driver_cooled_down",
-    "offer_revoked",
-    "delivery_unassigned",
-}  # what was begun is brought to its end
+ENDS = {  # what was begun is brought to its end outside a rollout too
+    "offers": {"offer_expired", "driver_cooled_down", "offer_revoked", "delivery_unassigned"},
+    "reassignment": {"reassignment_aborted"},
+}
 LATER = databases.NOW + timedelta(minutes=40)  # by then every sweep has something to do for many
 
 
@@ -32,8 +30,8 @@ def _swept(name: str, percent: float, *, enabled: bool = True):
 
 
 def begun(swept) -> list[str]:
-    """Return what a run does beyond bringing offers to their end."""
-    return [change.event for change in swept.changes if swept.sweep != "offers" or change.event not in ENDS]
+    """Return what a run does beyond bringing to its end what was begun."""
+    return [change.event for change in swept.changes if change.event not in ENDS.get(swept.sweep, ())]
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
@@ -50,7 +48,7 @@ def test_offers_that_are_out_when_the_flag_goes_off_run_out_as_they_do_inside():
     pending = databases.city_frames()["driver_offers"].filter(pl.col("state") == "PENDING")
     expired = [change.id for change in off.changes if change.event == "offer_expired"]
     assert sorted(expired) == sorted(pending["id"]) != []
-    assert [c for c in on.changes if c.event in ENDS] == off.changes
+    assert [c for c in on.changes if c.event in ENDS["offers"]] == off.changes
     assert {c.id for c in off.changes if c.entity == "delivery"} == set(pending["delivery_id"]), "each round is over"
 
 
@@ -60,7 +58,7 @@ def test_half_a_rollout_begins_only_inside_it(name):
     swept = _swept(name, 50.0)
     everyone = _swept(name, 100.0)
     outside = [c.event for c in swept.changes if not flag.admits(c.root[1])]
-    assert set(outside) <= (ENDS if name == "offers" else set())
+    assert set(outside) <= ENDS.get(name, set())
     assert len(swept.changes) < len(everyone.changes)
     assert bool(begun(swept)) == any(flag.admits(change.root[1]) for change in everyone.changes)
 

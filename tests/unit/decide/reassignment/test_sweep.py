@@ -13,6 +13,7 @@ from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE, decide, explain
 from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.change import Change
+from dispatchkit.kernel.feature import OUTSIDE
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import (
     NOW,
@@ -33,8 +34,13 @@ from tests.unit.decide.corridor import apply, gather
 TRAVEL = StraightLine()
 
 
-def run(tables: Tables, **params) -> list[Change]:
-    return decide(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)
+def run(tables: Tables, *, outside: bool = False, **params) -> list[Change]:
+    """Return what one sweep decides. outside: no delivery is in the rollout."""
+    frames = gather(FEATURE, tables, NOW)
+    if outside:
+        marked = {name: frame for name, frame in frames.items() if OUTSIDE in frame.columns}
+        frames |= {name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()}
+    return decide(frames, Params(**params), NOW, TRAVEL)
 
 
 def verdicts(tables: Tables, **params) -> list[str]:
@@ -93,7 +99,12 @@ def test_a_stalled_assignment_is_suspected_and_its_driver_nudged_once(trigger):
         "GRACE",
     )
     assert change.after["grace_until"] == NOW + minutes(5)
-    assert run(apply(town, [change])) == []
+    begun = apply(town, [change])
+    assert run(begun) == []
+    assert run(town, outside=True) == [], "outside the rollout nobody is suspected"
+    [end] = run(begun, outside=True)
+    assert (end.event, end.reason) == ("reassignment_aborted", "ROLLOUT")
+    assert run(apply(begun, [end]), outside=True) == []
 
 
 FINE = {
@@ -180,6 +191,10 @@ def test_a_broken_vehicle_gets_its_grace_and_then_anybody_else_is_a_gain():
     assert [c.reason for c in released if c.event == "delivery_released"] == ["VEHICLE"]
 
 
+def test_what_a_driver_told_of_his_vehicle_stands_outside_the_rollout_and_nobody_acts_on_it():
+    assert run(broken(AT_FIRST), outside=True) == []
+
+
 def test_a_vehicle_that_gets_going_again_clears_the_suspicion():
     assert events(broken(AT_FIRST, a_ping(7, at=(1800, 0)))) == ["reassignment_cleared"]
 
@@ -219,13 +234,15 @@ def test_the_driver_it_was_taken_from_is_not_asked_again_though_he_is_free_and_n
 WAITS = {
     "IN_GRACE": stalled(a_driver(8, at=(300, 0)), suspected=minutes(4)),
     "NO_OTHER_DRIVER": stalled(),
+    "NO_OTHER_DRIVER WHO HAS NOT DECLINED IT": stalled(a_driver(8), an_offer(1, driver=8, state="DECLINED")),
+    "NO_OTHER_DRIVER WHO HAS ANSWERED": stalled(a_driver(8), an_offer(1, driver=8, state="EXPIRED", sent=minutes(13))),
     "GAIN_TOO_SMALL": stalled(a_driver(8, at=(5900, 0), vehicle="walker")),
 }
 
 
 @pytest.mark.parametrize("verdict", WAITS)
 def test_a_suspect_keeps_the_delivery_while(verdict):
-    assert (verdicts(WAITS[verdict]), run(WAITS[verdict])) == ([verdict], [])
+    assert (verdicts(WAITS[verdict]), run(WAITS[verdict])) == ([verdict.split()[0]], [])
 
 
 @pytest.mark.parametrize(("ready", "verdict"), [(9, "RELEASED"), (10, "RELEASED"), (11, "NO_OTHER_DRIVER")])
@@ -249,6 +266,7 @@ def test_two_deliveries_of_one_driver_cool_him_down_once():
     assert [c.id for c in changes if c.entity == "driver"] == [7]
     assert [c.root[1] for c in changes if c.event == "delivery_released"] == [1, 2]
     assert run(apply(town, changes)) == []
+    assert run(town, outside=True) == changes, "operations took him off the road, whatever is rolled out"
 
 
 def test_one_free_driver_takes_over_one_delivery_of_two():
@@ -327,6 +345,7 @@ def test_a_case_follows_its_delivery_when(town, states):
     changes = run(town)
     assert [c.after["state"] for c in changes] == states
     assert run(apply(town, changes)) == []
+    assert run(town, outside=True) == changes, "a case that was begun comes to its end outside the rollout too"
 
 
 def test_a_second_release_relapses_the_first_case_in_the_same_step():
@@ -347,15 +366,26 @@ def test_an_old_episode_is_not_mistaken_for_the_present_one():
     assert events(town)[:2] == ["reassignment_aborted", "reassignment_suspected"]
 
 
-def test_an_assignment_whose_pickup_nobody_knows_is_set_aside_by_its_contract_alone():
-    town = city(STILL, assigned(), assigned(2, driver=8))
-    town["merchants"] = town["merchants"].with_columns(lat=pl.when(pl.col("id") != 2).then("lat"))
-    good, aside = FEATURE.reads["assigned"].filter(gather(FEATURE, town, NOW, check=False)["assigned"])
-    assert good["id"].to_list() == [1]
-    assert aside.counts() == {"pickup_lat|nullability": 1}
+def lost(town: Tables) -> Tables:
+    """Return the town with nobody knowing where its merchants are."""
+    return {**town, "merchants": town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))}
+
+
+UNPLACED = {trigger: ["reassignment_suspected"] * (trigger == "LOST_PING") for trigger in SUSPECT}
+
+
+@pytest.mark.parametrize("trigger", UNPLACED)
+def test_where_nobody_knows_the_pickup_a_driver_is_suspect_who_is_silent_and_none_for_where_he_goes(trigger):
+    assert events(lost(SUSPECT[trigger])) == UNPLACED[trigger]
+
+
+def test_where_nobody_knows_the_pickup_nobody_takes_over_from_the_silent_but_the_suspended_lose_it():
+    silent = city(a_driver(7, seen=minutes(11)), assigned(since=12), a_case(1, driver=7, trigger="LOST_PING"))
+    assert verdicts(lost(silent)) == ["NO_OTHER_DRIVER"]
+    assert (verdicts(lost(broken(AT_FIRST))), run(lost(broken(AT_FIRST)))) == (["NO_OTHER_DRIVER"], [])
+    assert "delivery_released" in events(lost(city(a_driver(7, duty="SUSPENDED"), assigned(), a_driver(8))))
 
 
 def test_a_case_of_a_delivery_whose_pickup_nobody_knows_is_followed_all_the_same():
-    town = city(a_delivery(1, episode=2), a_case(1, state="RELEASED", trigger="OPS", released_at=NOW - minutes(1)))
-    town["merchants"] = town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))
-    assert run(town) == []
+    taken = a_case(1, state="RELEASED", trigger="OPS", released_at=NOW - minutes(1))
+    assert run(lost(city(a_delivery(1, episode=2), taken))) == []
