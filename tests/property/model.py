@@ -121,15 +121,16 @@ class Model:
         delivery |= {"state": "ASSIGNED", "driver": to}
         return "OK"
 
-    def wish(self, driver: int, act: str) -> str:
-        """Return how a break, a shift's end or a return to work is answered."""
+    def wish(self, driver: int, act: str, *, silent: bool = False) -> str:
+        """Return how a break, a shift's end or a return to work is answered; `silent`: he let offers run out lately."""
         who, busy = self.drivers[driver], bool(self.held(driver))
         granted = {"break": ("ON_BREAK", "BREAK_PENDING"), "end-shift": ("OFF_DUTY", "ENDING_SHIFT")}
-        if who["duty"] in granted.get(act, ("ON_DUTY",)):
-            return "OK_REPLAY"
+        at_last = who["duty"] in ("BREAK_PENDING", "ENDING_SHIFT") and not busy
+        if who["duty"] in granted.get(act, ("ON_DUTY",)) and not at_last:
+            return "OK" if silent and who["duty"] == "ON_DUTY" else "OK_REPLAY"
         comes_from = {
-            "break": ("ON_DUTY",),
-            "end-shift": ("ON_DUTY", "BREAK_PENDING", "ON_BREAK", "FORCED_OFF"),
+            "break": ("ON_DUTY", "BREAK_PENDING"),
+            "end-shift": ("ON_DUTY", "BREAK_PENDING", "ON_BREAK", "ENDING_SHIFT", "FORCED_OFF"),
             "resume": ("ON_BREAK", "BREAK_PENDING", "ENDING_SHIFT", "FORCED_OFF"),
             "start-shift": ("OFF_DUTY", "ENDING_SHIFT", "FORCED_OFF"),
         }

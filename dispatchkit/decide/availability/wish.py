@@ -22,8 +22,8 @@ from dispatchkit.kernel.states import DUTY
 TARGETS: Mapping[str, Mapping[str, str]] = {  # wish -> duty now -> duty wished for (semantics 2.3)
     "start-shift": dict.fromkeys(("OFF_DUTY", "ENDING_SHIFT", "FORCED_OFF"), "ON_DUTY"),
     "resume": dict.fromkeys(("ON_BREAK", "BREAK_PENDING", "ENDING_SHIFT", "FORCED_OFF"), "ON_DUTY"),
-    "break": {"ON_DUTY": "ON_BREAK"},
-    "end-shift": dict.fromkeys(("ON_DUTY", "BREAK_PENDING", "ON_BREAK", "FORCED_OFF"), "OFF_DUTY"),
+    "break": dict.fromkeys(("ON_DUTY", "BREAK_PENDING"), "ON_BREAK"),
+    "end-shift": dict.fromkeys(("ON_DUTY", "BREAK_PENDING", "ON_BREAK", "ENDING_SHIFT", "FORCED_OFF"), "OFF_DUTY"),
     "suspend": dict.fromkeys(sorted(DUTY.states - {"SUSPENDED"}), "SUSPENDED"),
     "reinstate": {"SUSPENDED": "OFF_DUTY"},
 }
@@ -53,15 +53,16 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 
     args: `until`, the planned end of a shift that starts; `minutes` of a break, at most break_max. A driver who has
     worked drive_max may not come back before a rest of drive_reset: HOURS_CAP, with the instant in `told`.
+    A break or an end that waits for deliveries comes at once when he asks again with empty hands.
     Raises Usage for an end that has passed and for a break that is too long.
     """
     rest, until = _rest(event, params), _planned_end(event, now)
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
     if driver is None:
         return refused("NOT_FOUND")
-    if driver.duty in GRANTED[event.name]:
-        return Answer("OK_REPLAY")
     held = frames["held"].filter(pl.col("driver_id") == driver.id).height
+    if driver.duty in GRANTED[event.name] and (held or driver.duty not in WHILE_BUSY.values()):
+        return _again(driver, event, now)
     duty = _becomes(event.name, driver.duty, held)
     if duty is None:
         return refused("ILLEGAL_TRANSITION")
@@ -78,6 +79,15 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     revoked = [] if duty == "ON_DUTY" else _revoked(frames, driver, now)
     code = "OK_PENDING" if duty in WHILE_BUSY.values() else "OK"
     return Answer(code, (*revoked, *course.group.changes))
+
+
+def _again(driver: Driver, event: Event, now: datetime) -> Answer:
+    """Return the answer to a wish that has been granted before. Who says that he is at work is silent no more."""
+    if driver.duty != "ON_DUTY" or not driver.timeouts:
+        return Answer("OK_REPLAY")
+    group = Group(("driver", driver.id), now)
+    group.change("driver", driver, "driver_answered", REASONS[event.name], {"timeouts": 0})
+    return Answer("OK", tuple(group.changes))
 
 
 def _becomes(wish: str, duty: str, held: int) -> str | None:

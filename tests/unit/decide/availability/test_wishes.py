@@ -21,6 +21,8 @@ resume      BREAK_PENDING ON_DUTY       ON_DUTY
 resume      ENDING_SHIFT  ON_DUTY       ON_DUTY
 resume      FORCED_OFF    ON_DUTY       .
 break       ON_DUTY       ON_BREAK      BREAK_PENDING
+break       BREAK_PENDING ON_BREAK      -
+end-shift   ENDING_SHIFT  OFF_DUTY      -
 end-shift   ON_DUTY       OFF_DUTY      ENDING_SHIFT
 end-shift   BREAK_PENDING OFF_DUTY      ENDING_SHIFT
 end-shift   ON_BREAK      OFF_DUTY      .
@@ -73,6 +75,14 @@ def test_a_wish_is_granted_repeated_or_refused_as_the_table_of_duties_says(wish,
     assert (said["from"], said["to"], said["driverId"], said["at"]) == (duty, becomes, 1, NOW)
     if wish != "reinstate":
         assert town.act(wish).code == "OK_REPLAY"
+
+
+@pytest.mark.parametrize("wish", ["start-shift", "resume"])
+def test_who_says_that_he_is_at_work_is_silent_no_more(wish):
+    town = Town(on_duty(timeouts=3))
+    assert town.act(wish).code == "OK"
+    assert (town.row("drivers")["timeouts"], town.duty(), len(town.history())) == (0, "ON_DUTY", 1)
+    assert town.act(wish).code == "OK_REPLAY"
 
 
 def test_a_driver_nobody_knows_is_not_found():
