@@ -83,7 +83,7 @@ def test_a_seal_killed_at_any_point_is_in_the_file_once_in_the_end(forge, worked
     assert audit.verify(PostgresStore(worked), file).findings == []
 
 
-def test_an_erasure_killed_at_any_point_is_whole_or_absent(forge, worked):
+def test_an_erasure_killed_at_any_point_is_whole_or_absent_and_noted_once(forge, worked, tmp_path):
     driver = one(worked, "SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'")
     with worked.begin() as on:
         on.exec_driver_sql("INSERT INTO dk_pii.subject (kind, id, name) VALUES ('driver', %s, 'x')", (driver,))
@@ -95,12 +95,16 @@ def test_an_erasure_killed_at_any_point_is_whole_or_absent(forge, worked):
         "+ (SELECT count(*) FROM dk_pii.subject)"
     )
     before = one(worked, there)
-    clean = ["erasure committed", "subject erased", "pings erased", "erasure committed"]
-    for end_at, wanted in enumerate(clean):
-        assert killed(forge, worked, ("data", "erase", f"driver:{driver}"), end_at) == wanted
-        done = end_at == len(clean) - 1
+    file = tmp_path / "erased.txt"
+    words = ("data", "erase", f"driver:{driver}", "--journal", file)
+    clean = ["erasure committed", "journal written", "journal synced", "subject erased", "pings erased"]
+    for n, wanted in enumerate([*clean, "erasure committed"]):
+        noted = n > clean.index("journal written")
+        assert killed(forge, worked, words, n - noted) == wanted, "who stands there already is not written again"
+        done = n == len(clean)
         assert one(worked, there) == (0 if done else before), wanted
         assert one(worked, "SELECT count(*) FROM dk_aud.erasures") == int(done), wanted
+        assert not n or file.read_text() == f"driver:{driver}\n", wanted
     assert verified(worked) == []
 
 
