@@ -19,7 +19,8 @@ __all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "So
 class Sought:
     """A delivery that may need a driver, with what an offer tells about it.
 
-    outside: it is outside the rollout: offers that are out are brought to their end, and nobody else is asked.
+    outside: it is outside the rollout: its search begins, for a person and the ladder to see, offers that are out are
+    brought to their end, and nobody else is asked.
     """
 
     id: int

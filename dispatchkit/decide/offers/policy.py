@@ -65,9 +65,9 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
     seekers: list[Seeker] = []
     for delivery in sought:
         group, asked = groups[delivery.id], by_delivery[delivery.id]
-        opened = None if delivery.outside else begin_search(group, delivery, now)
+        opened = begin_search(group, delivery, now)
         overdue = expire(group, delivery, asked, drivers, params, now)
-        if delivery.outside:
+        if delivery.outside:  # due all the same: the ladder sees it, a person may assign it
             continue
         if seeker := seek(group, delivery, opened, asked, overdue, memory, params, now):
             seekers.append(seeker)

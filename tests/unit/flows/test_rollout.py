@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
@@ -16,15 +16,16 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.memory import MemoryStore
 from tests import databases
 
-ENDS = {  # what was begun is brought to its end outside a rollout too
-    "offers": {"offer_expired", "driver_cooled_down", "offer_revoked", "delivery_unassigned"},
+ENDS = {  # outside a rollout too what was begun is brought to its end, and what is due is seen to be due
+    "offers": {"offer_expired", "driver_cooled_down", "offer_revoked", "delivery_unassigned"}
+    | {"delivery_scheduled", "delivery_dispatchable", "episode_opened"},
     "reassignment": {"reassignment_aborted"},
 }
 LATER = databases.NOW + timedelta(minutes=40)  # by then every sweep has something to do for many
 
 
-def _swept(name: str, percent: float, *, enabled: bool = True):
-    store = MemoryStore(databases.city_frames(), LATER)
+def _swept(name: str, percent: float, *, enabled: bool = True, at: datetime | None = None):
+    store = MemoryStore(databases.city_frames(), at or (databases.NOW if name == "offers" else LATER))
     flags = {name: {"enabled": enabled, "percent": percent}}
     return sweep(store, Settings({"flags": flags}), name, Options(dry_run=True))
 
@@ -44,12 +45,13 @@ def test_a_flag_that_is_off_holds_every_unit_and_begins_nothing(name):
 
 
 def test_offers_that_are_out_when_the_flag_goes_off_run_out_as_they_do_inside():
-    off, on = _swept("offers", 100.0, enabled=False), _swept("offers", 100.0)
+    off, on = _swept("offers", 100.0, enabled=False, at=LATER), _swept("offers", 100.0, at=LATER)
     pending = databases.city_frames()["driver_offers"].filter(pl.col("state") == "PENDING")
     expired = [change.id for change in off.changes if change.event == "offer_expired"]
     assert sorted(expired) == sorted(pending["id"]) != []
     assert [c for c in on.changes if c.event in ENDS["offers"]] == off.changes
-    assert {c.id for c in off.changes if c.entity == "delivery"} == set(pending["delivery_id"]), "each round is over"
+    assert {c.id for c in off.changes if c.event == "delivery_unassigned"} == set(pending["delivery_id"])
+    assert [c for c in off.changes if c.event == "episode_opened"], "a person and the ladder see what is due"
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
