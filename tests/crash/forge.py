@@ -22,10 +22,11 @@ import duckdb
 import ortools.constraint_solver.pywrapcp
 import psycopg
 import pyarrow.parquet
+import pydantic.type_adapter
 import sqlalchemy.dialects.postgresql.psycopg
 import typer
 
-LOADED = (adbc_driver_postgresql, alembic, dataframely, duckdb, ortools, pyarrow, sqlalchemy, typer)
+LOADED = (adbc_driver_postgresql, alembic, dataframely, duckdb, ortools, pyarrow, pydantic, sqlalchemy, typer)
 
 
 def serve() -> None:

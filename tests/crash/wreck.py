@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
+from zlib import crc32
 
 from sqlalchemy import Engine
 
@@ -12,6 +14,7 @@ from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store.check import offenders
 from tests import databases
 
+SEED = "DISPATCHKIT_TEST_SEED"
 HISTORY = {
     "decisions": "SELECT entity, row_id, row_version, event, reason FROM dk.decisions WHERE outcome = 'APPLIED'",
     "outbox": "SELECT event, root, root_id, row_id, payload FROM dk.outbox",
@@ -23,11 +26,16 @@ HISTORY = {
 PACE = {"availability": (90, 6), "reassignment": (0, 3), "escalation": (5, 6)}
 
 
-def sweeping(sweep: str) -> tuple[str, ...]:
+def seed() -> int:
+    """Return what this session draws with: given, or another in every session, the same in all of its workers."""
+    return int(os.environ.get(SEED) or crc32(os.environ[databases.HOME].encode()) % 10**6)
+
+
+def sweeping(sweep: str, batch: int | None = None) -> tuple[str, ...]:
     """Return the command line of a sweep in the made-up city, in batches small enough that there are several."""
-    minutes, batch = PACE.get(sweep, (0, 12))
+    minutes, small = PACE.get(sweep, (0, 12))
     now = databases.NOW + timedelta(minutes=minutes)
-    return ("sweep", sweep, "--now", rfc3339(now), "--batch", str(batch))
+    return ("sweep", sweep, "--now", rfc3339(now), "--batch", str(batch or small))
 
 
 def contents(made: Engine) -> dict[str, list[str]]:
@@ -46,13 +54,13 @@ def different(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[st
     return {name: rows for name, rows in pairs.items() if rows or len(one[name]) != len(other[name])}
 
 
-def settle(made: Engine) -> None:
-    """Wait until the server has noticed that the dead process is gone."""
+def settle(made: Engine, beside: int = 0) -> None:
+    """Wait until the server has noticed that the dead process is gone; `beside`: a session that is to stay."""
     with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
         for _ in range(250):
             left = on.exec_driver_sql(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-                "AND backend_type = 'client backend'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                f"AND pid NOT IN (pg_backend_pid(), {beside}) AND backend_type = 'client backend'"
             )
             if left.scalar_one() == 0:
                 return

@@ -1,0 +1,122 @@
+"""A sweep killed where a row is refused or held: the bad paths of the writer have points that no clean run passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from dispatchkit.kernel.tables import ENTITIES
+from tests import databases, tally
+from tests.crash.wreck import broken, contents, different, settle, sweeping
+
+BATCH = {"reassignment": 6, "availability": 9, "escalation": 6, "offers": 15, "routes": 8}  # the victim is not alone
+SHORT = "reassignment"  # the fewest rows
+FIRST = """SELECT d.entity, d.row_id, d.row_version, o.root, o.root_id
+FROM dk.decisions d JOIN dk.outbox o USING (decision_id) ORDER BY o.root_id, d.row_version DESC, d.row_id LIMIT 1"""
+QUARANTINED = "SELECT DISTINCT entity, row_id, row_version, sqlstate FROM dk.decisions WHERE outcome = 'POISON'"
+LEDGER = "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs"
+Held = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A row that a sweep writes with its first root, at the version that it sees (0: none yet), and that root."""
+
+    entity: str
+    id: int
+    version: int
+    root: str
+    root_id: int
+
+
+@contextmanager
+def refused(made: Engine, victim: Victim) -> Iterator[int]:
+    """Let the database refuse the victim's next version; yields 0, nobody is beside the sweep."""
+    rule = f"CHECK (id <> {victim.id} OR version <= {victim.version})"
+    with made.begin() as on:
+        on.exec_driver_sql(f"ALTER TABLE dk.{ENTITIES[victim.entity]} ADD CONSTRAINT planted {rule}")
+    yield 0
+
+
+@contextmanager
+def held(made: Engine, victim: Victim) -> Iterator[int]:
+    """Let another session hold the victim's root for the whole block; yields its process on the server."""
+    with psycopg.connect(databases.url(made)) as other:
+        other.execute(f"SELECT FROM dk.{ENTITIES[victim.root]} WHERE id = {victim.root_id} FOR UPDATE".encode())
+        yield other.info.backend_pid
+
+
+PATHS = {  # what is wrong, how such a run exits, and what it passes in this order that no clean run does
+    "a row is refused": (refused, 3, ["bisect", "poison", "batch begin"]),
+    "a row is held": (held, 75, ["busy retry", "batch begin", "busy retry", "batch begin"]),
+}
+
+
+@pytest.fixture(scope="module")
+def victim(forge):
+    @cache
+    def first(sweep: str) -> Victim:
+        with databases.fresh("city") as made:
+            assert forge.run(made, *sweeping(sweep, BATCH[sweep])).exit == 0
+            with made.connect() as on:
+                return Victim(*on.exec_driver_sql(FIRST).one())
+
+    return first
+
+
+def rows(made: Engine, query: str) -> list[str]:
+    with made.connect() as on:
+        return sorted(str(tuple(row)) for row in on.exec_driver_sql(query))
+
+
+def result(made: Engine) -> Held:
+    """Return what a run has made of the tables, and what it has put into quarantine."""
+    return contents(made) | {"quarantined": rows(made, QUARANTINED)}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "sweep", [pytest.param(sweep, marks=[] if sweep == SHORT else pytest.mark.nightly) for sweep in BATCH]
+)
+def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(forge, victim, sweep, path):
+    """The trouble lasts: the re-run meets it again, and does all the rest.
+
+    A kill that left every table as it was leaves the database to the next; of kills that left the same, ledger and
+    quarantine included, one is followed by a re-run.
+    """
+    trouble, exit_, passed = PATHS[path]
+    words, its = sweeping(sweep, BATCH[sweep]), victim(sweep)
+    with databases.fresh("city") as made, trouble(made, its):
+        before = contents(made)
+        whole = forge.run(made, *words)
+        wanted = result(made)
+    assert whole.exit == exit_, whole
+    points = iter(whole.points)
+    assert all(point in points for point in passed), whole.points  # in this order
+    assert different(wanted, before | {"quarantined": []}).keys() >= {"audit", "decisions"}, "the others are written"
+    ends, finished = list(enumerate(whole.points))[::-1], list[Held]()
+    while ends:
+        with databases.fresh("city", sound=False) as made, trouble(made, its) as beside:
+            while ends:
+                end_at, point = ends.pop()
+                where = f"{path}, killed at point {end_at}, {point!r}"
+                assert forge.run(made, *words, end_at=end_at).exit == -9, where
+                settle(made, beside)
+                assert broken(made) == [], where
+                tally.count("crash points of bad paths")
+                if different(contents(made), before):
+                    break
+            left = result(made) | {"ledger": rows(made, LEDGER)}
+            if left not in finished:
+                again = forge.run(made, *words)
+                assert again.exit == exit_, f"{where}: {again}"
+                assert different(result(made), wanted) == {}, where
+                assert broken(made) == [], where
+                finished.append(left)
