@@ -97,6 +97,17 @@ def test_a_terminated_run_marks_what_has_left_and_begins_nothing_more(cli, fille
     assert len(there.keys) == len(set(there.keys))
 
 
+def test_a_run_whose_time_is_up_says_what_it_leaves_and_tries_later(cli, filled, tmp_path):
+    with gateway(always="slow") as there:
+        given = config(tmp_path, PUSH.format(url=there.url))
+        ran = cli("--json", *given, "sweep", "outbox", "--deadline", 1, *AT, db=filled, env=SECRET)
+    told = json.loads(ran.stdout)
+    assert ran.exit == 75, ran.stderr
+    assert f"time was up (outbox: {told['done']['left']})" in ran.stderr
+    assert told["busy"] == told["done"]["left"] > 0
+    assert told["done"]["push delivered"] == len(there.posts) > 0
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
