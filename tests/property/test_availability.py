@@ -17,10 +17,13 @@ from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.feature import Event
 from dispatchkit.kernel.states import AWAY
 from dispatchkit.store.memory import MemoryStore
-from tests.builders import a_delivery, a_driver, a_duty, city
+from tests.builders import a_delivery, a_driver, a_duty, an_offer, city
+from tests.unit.decide.availability.town import LOSSES, lose
 
-NIGHTS = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 20), (10, 24, 20), (3, 2, 19))]  # clocks change in two
+NIGHTS = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 20), (10, 24, 20), (3, 2, 20))]  # clocks change in two
 BEGAN = timedelta(hours=3)  # before the night's first event
+ENDS = ("done", *LOSSES)  # how a driver's work ends
+SAID = ("availability_changed", "break_expired")
 walks = settings(
     max_examples=settings().max_examples // 10,
     deadline=None,
@@ -28,7 +31,7 @@ walks = settings(
 )
 happenings = st.lists(
     st.tuples(
-        st.sampled_from([*WISHES, "break", "resume", "start", "work", "work", "done", "silence", "sweep", "sweep"]),
+        st.sampled_from([*WISHES, "break", "resume", "start", "work", "work", *ENDS, "silence", "sweep", "sweep"]),
         st.sampled_from([0, 0, 1, 7, 31, 100, 400]),
     ),
     min_size=3,
@@ -44,6 +47,7 @@ class Night:
             a_driver(1),
             a_duty(1, began=BEGAN),
             [row for id in range(1, 9) for row in a_delivery(id, state="DELIVERED", driver=1)],
+            [row for id in range(1, 9) for row in an_offer(id, delivery=id, state="ACCEPTED")],
         )
         self.store = MemoryStore(told, begins)
         driver, first = (
@@ -72,12 +76,18 @@ class Night:
             if slot <= 3:
                 self.deliveries[self.given] |= {"state": "ASSIGNED", "slot": slot, "ended_at": None}
                 driver |= {"version": driver["version"] + 1, "timeouts": 0}
-        elif what == "done":
-            for row in self.deliveries.values():
-                if row["state"] == "ASSIGNED":
-                    row |= {"state": "DELIVERED", "ended_at": self.store.now}
+        elif what in ENDS:
+            self.finish(what, self.store.now)
         elif what == "silence" and driver["duty"] == "ON_DUTY":
             driver |= {"version": driver["version"] + 1, "timeouts": driver["timeouts"] + 1}
+
+    def finish(self, how: str, at: datetime) -> None:
+        """All that the driver has in hand is done, taken away or cancelled at an instant."""
+        for id, row in list(self.deliveries.items()):
+            if row["state"] == "ASSIGNED" and how in LOSSES:
+                lose(self.store, self.settings, how, id, at)
+            elif row["state"] == "ASSIGNED":
+                row |= {"state": "DELIVERED", "ended_at": at}
 
     def sweep(self) -> None:
         swept = sweep(self.store, self.settings, "availability", Options())
@@ -88,6 +98,9 @@ class Night:
 
     def history(self) -> list[dict[str, Any]]:
         return sorted(self.store.rows["driver_availability_history"].values(), key=lambda row: row["since"])
+
+    def said(self) -> list[str]:
+        return [event["event"] for event in self.store.events if event["event"] in SAID]
 
     def sound(self) -> None:
         """Intervals meet, none is empty, only the last is open, and the driver's row says what it says."""
@@ -116,27 +129,21 @@ def test_duties_of_a_night_follow_each_other_and_sum_to_the_clock(begins, script
 
 
 @walks
-@given(st.sampled_from(NIGHTS), happenings, st.sampled_from([3, 40, 700]))
-def test_a_sweep_that_comes_late_leaves_the_history_of_punctual_ones(begins, script, busy_for):
+@given(st.sampled_from(NIGHTS), happenings, st.sampled_from([3, 40, 700]), st.sampled_from(ENDS))
+def test_a_sweep_that_comes_late_leaves_the_history_of_punctual_ones(begins, script, busy_for, how):
     night = Night(begins)
     for what, minutes in script:
         night.happen(what, minutes)
         night.store.now += timedelta(minutes=minutes)
-    night.sweep()  # from here on nobody wishes anything: only time passes and work is done
+    night.sweep()  # from here on nobody wishes anything: only time passes and work ends
     begins_quiet, late = night.store.now, copy.deepcopy(night)
     for minute in range(0, 17 * 60, 50):
         night.store.now = begins_quiet + timedelta(minutes=minute)
         if minute >= busy_for:
-            finish(night, begins_quiet + timedelta(minutes=busy_for))
+            night.finish(how, begins_quiet + timedelta(minutes=busy_for))
         night.sweep()
     late.store.now = night.store.now
-    finish(late, begins_quiet + timedelta(minutes=busy_for))
+    late.finish(how, begins_quiet + timedelta(minutes=busy_for))
     late.sweep()
     assert late.history() == night.history()
-    assert [event["event"] for event in late.store.events] == [event["event"] for event in night.store.events]
-
-
-def finish(night: Night, at: datetime) -> None:
-    for row in night.deliveries.values():
-        if row["state"] == "ASSIGNED":
-            row |= {"state": "DELIVERED", "ended_at": at}
+    assert late.said() == night.said()

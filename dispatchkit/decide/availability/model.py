@@ -108,7 +108,7 @@ class DriverRead(dy.Schema):
 
 
 class DutyRead(dy.Schema):
-    """duties: their intervals of the last two days, the present one included."""
+    """duties: their intervals of the last LOOK_BACK, the present one included."""
 
     id = Duties.id
     driver_id = Duties.driver_id

@@ -6,11 +6,11 @@ WHERE duty <> 'OFF_DUTY'
 ORDER BY id
 
 -- name: duties
--- Their duties of the last two days, the present one included.
+-- Their duties as far back as hours are counted, the present one included.
 SELECT h.id, h.driver_id, h.duty, h.since, h.until, h.reason, h.version
 FROM driver_availability_history AS h
 JOIN drivers AS v ON v.id = h.driver_id
-WHERE v.duty <> 'OFF_DUTY' AND (h.until IS NULL OR h.until >= :now - INTERVAL '48 hours')
+WHERE v.duty <> 'OFF_DUTY' AND (h.until IS NULL OR h.until >= :since)
 ORDER BY h.id
 
 -- name: held
@@ -36,16 +36,20 @@ WHERE v.duty IN ('ON_DUTY', 'BREAK_PENDING', 'ENDING_SHIFT') AND d.ended_at >= v
 ORDER BY d.id
 
 -- name: lost
--- Deliveries that were taken from them a short while ago.
+-- Deliveries that were taken from them in their present duty.
 SELECT c.id, c.driver_id, c.released_at AS at
 FROM reassignment_cases AS c
-WHERE c.released_at >= :recent AND c.released_at <= :now
+JOIN drivers AS v ON v.id = c.driver_id
+WHERE v.duty IN ('ON_DUTY', 'BREAK_PENDING', 'ENDING_SHIFT') AND c.released_at >= v.duty_since AND c.released_at <= :now
 ORDER BY c.id
 
 -- name: cancelled
--- Deliveries that were cancelled a short while ago under a driver who had accepted them.
+-- Deliveries that were cancelled in their present duty, while they had them; that ended the episode in which they accepted.
 SELECT o.id, o.driver_id, d.ended_at AS at
 FROM deliveries AS d
-JOIN driver_offers AS o ON o.delivery_id = d.id AND o.episode = d.episode
-WHERE d.state = 'CANCELLED' AND d.ended_at >= :recent AND d.ended_at <= :now AND o.state = 'ACCEPTED'
+JOIN driver_offers AS o ON o.delivery_id = d.id
+JOIN drivers AS v ON v.id = o.driver_id
+WHERE v.duty IN ('ON_DUTY', 'BREAK_PENDING', 'ENDING_SHIFT') AND d.ended_at >= v.duty_since AND d.ended_at >= :since AND d.ended_at <= :now
+  AND d.state = 'CANCELLED' AND d.ended_while IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP')
+  AND o.state = 'ACCEPTED' AND o.episode = d.episode - 1
 ORDER BY o.id

@@ -12,7 +12,7 @@ from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.store.contract import Ticket
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, a_case, a_delivery, a_driver, a_duty, an_offer, hours, minutes
-from tests.unit.decide.availability.town import Town, at, on_duty
+from tests.unit.decide.availability.town import LOSSES, Town, at, on_duty
 
 
 def resting(**columns):
@@ -66,14 +66,29 @@ def test_a_break_and_a_shift_that_wait_for_the_last_delivery_begin_when_it_ended
         assert town.history() == [(duty, -30, 6), (after, 6, None)]
 
 
-def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too():
-    released = Town(on_duty(duty="ENDING_SHIFT"), a_delivery(1),
-                    a_case(1, state="RELEASED", released_at=at(-2)))  # fmt: skip
-    cancelled = Town(on_duty(duty="ENDING_SHIFT"), a_delivery(1, state="CANCELLED", ended_at=at(-2)),
-                     an_offer(1, state="ACCEPTED", answered=minutes(20), sent=minutes(21)))  # fmt: skip
-    for town in (released, cancelled):
-        town.sweep(0)
-        assert town.history() == [("ENDING_SHIFT", -30, -2), ("OFF_DUTY", -2, None)]
+def busy(duty: str = "ENDING_SHIFT", since: float = -30, **columns):
+    """Driver 1 is on his way to a pickup; he accepted it at minute -40."""
+    return [*on_duty(duty=duty, since=since, **columns), *a_delivery(1, state="EN_ROUTE_PICKUP", driver=1),
+            *an_offer(1, state="ACCEPTED", sent=minutes(41), answered=minutes(40))]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("swept", [8, 300])
+def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too_however_late_the_sweep(how, swept):
+    waiting, over = Town(busy()), Town(busy("ON_DUTY", shift_end=at(3)))
+    for town in (waiting, over):
+        town.lose(how, 7)
+        town.sweep(swept)
+    assert waiting.history() == [("ENDING_SHIFT", -30, 7), ("OFF_DUTY", 7, None)]
+    assert over.history() == [("ON_DUTY", -30, 3), ("ENDING_SHIFT", 3, 7), ("OFF_DUTY", 7, None)]
+
+
+def test_a_cancellation_frees_nobody_from_whom_the_delivery_had_been_taken_before():
+    town = Town(busy())
+    town.lose("taken", 2)
+    town.lose("cancelled", 7)
+    town.sweep(8)
+    assert town.history() == [("ENDING_SHIFT", -30, 2), ("OFF_DUTY", 2, None)]
 
 
 def test_what_was_taken_away_before_the_driver_asked_to_leave_does_not_date_it():

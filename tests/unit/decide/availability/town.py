@@ -14,6 +14,10 @@ from dispatchkit.store.memory import MemoryStore
 from tests.builders import NOW, Row, Rows, a_driver, a_duty, city, minutes
 
 Told = list[tuple[str, float | None, float | None]]
+LOSSES: dict[str, tuple[str, dict[str, Any]]] = {  # how a driver loses work: the act of operations that does it
+    "taken": ("reassign", {"to": None, "reason": "FLAT_TYRE"}),
+    "cancelled": ("cancel", {"by": "customer"}),
+}
 
 
 def on_duty(
@@ -30,6 +34,15 @@ def on_duty(
 
 def at(minute: float) -> datetime:
     return NOW + timedelta(minutes=minute)
+
+
+def lose(store: MemoryStore, settings: Settings, how: str, delivery: int, instant: datetime) -> None:
+    """Let a delivery leave its driver's hands at an instant, by the act that does it."""
+    name, args = LOSSES[how]
+    looked, store.now = store.now, instant
+    answered = act(store, settings, Event(name=name, actor="ops", delivery_id=delivery, args=args)).answer
+    store.now = looked
+    assert answered.code == "OK"
 
 
 class Town:
@@ -50,6 +63,9 @@ class Town:
     def act(self, wish: str, driver: int = 1, minute: float = 0, **args: Any) -> Answer:
         self.store.now = at(minute)
         return act(self.store, self.settings, Event(name=wish, actor="test", driver_id=driver, args=args)).answer
+
+    def lose(self, how: str, minute: float, delivery: int = 1) -> None:
+        lose(self.store, self.settings, how, delivery, at(minute))
 
     def row(self, table: str, id: int = 1) -> dict[str, Any]:
         return self.store.rows[table][id]
