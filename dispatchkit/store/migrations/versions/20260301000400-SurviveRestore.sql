@@ -14,9 +14,11 @@ DECLARE here bigint := (pg_control_system()).system_identifier; found int; BEGIN
   RETURN found;
 END $$;
 REVOKE ALL ON FUNCTION dk_aud.this_epoch() FROM PUBLIC;
-DO $$ DECLARE f record; BEGIN
+DO $$ DECLARE f record; changed int := 0; BEGIN  -- two that build captures, and the captures of eight tables
   FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'dk_aud'::regnamespace AND prosrc LIKE '%(SELECT n FROM epoch)%' LOOP
-    EXECUTE replace(pg_get_functiondef(f.oid), '(SELECT n FROM epoch)', 'dk_aud.this_epoch()'); END LOOP;
+    EXECUTE replace(pg_get_functiondef(f.oid), '(SELECT n FROM epoch)', 'dk_aud.this_epoch()');
+    changed := changed + 1; END LOOP;
+  ASSERT changed = 10, format('%s functions tell the epoch, not 10', changed);
 END $$;
 
 -- Events that no seal covers. An epoch is `closed` when no more events can come to it.
@@ -65,9 +67,11 @@ DECLARE l seal; s seal; BEGIN
   RETURN concat_ws(' ', s.epoch, s.n, s.events, encode(s.digest, 'hex'));
 END $$;
 DROP VIEW dk_aud.unsealed;
-DO $$ DECLARE f record; BEGIN
+DO $$ DECLARE f record; changed int := 0; BEGIN
   FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'dk_aud'::regnamespace AND prosrc LIKE '%dk_aud.this_epoch()%' LOOP
-    EXECUTE replace(pg_get_functiondef(f.oid), 'dk_aud.this_epoch()', '(SELECT n FROM epoch)'); END LOOP;
+    EXECUTE replace(pg_get_functiondef(f.oid), 'dk_aud.this_epoch()', '(SELECT n FROM epoch)');
+    changed := changed + 1; END LOOP;
+  ASSERT changed = 10, format('%s functions tell the epoch, not 10', changed);
 END $$;
 DROP FUNCTION dk_aud.this_epoch;
 ALTER TABLE dk_aud.epoch DROP COLUMN cluster;
