@@ -99,9 +99,11 @@ class MemoryStore:
                 table = ENTITIES[change.entity]
                 undo.append((table, change.id, self.rows[table].get(change.id)))
                 self._write(table, change)
-            for change in changes:
+            for change, (_, _, old) in zip(changes, undo, strict=True):
                 for offer in self._paired(change):
                     rules.pair(self.rows["driver_offers"][offer], self.rows)
+                if change.entity == "delivery":
+                    rules.carry(self.rows["deliveries"][change.id], old, self.rows)
         except (Violation, IllegalTransition):
             for table, id_, row in reversed(undo):
                 self._put(table, id_, row)
@@ -127,7 +129,7 @@ class MemoryStore:
             raise Violation(f"{table} {change.id} is not at version {change.version}")
         blank: Row = dict.fromkeys(TABLES[table].columns()) | dict(DEFAULTS.get(table, {}))
         row = (old or blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
-        rules.check(table, row, old, self.rows)
+        rules.check(table, row, old, self.rows, self.now)
         self._put(table, change.id, row)
         for rule in EXCLUSIONS:
             key = rule.of(row) if rule.table == table else None

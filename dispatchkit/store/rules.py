@@ -113,8 +113,8 @@ EXCLUSIONS = (
 )
 
 
-def check(table: str, row: Row, old: Row | None, rows: Rows) -> None:
-    """Raise Violation or IllegalTransition if a row may not be written in place of `old` (None: it is born)."""
+def check(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> None:
+    """Raise Violation or IllegalTransition if a row may not be written at `now` for `old` (None: it is born)."""
     for name, accepts in _columns(table):
         if not accepts(row[name]):
             raise Violation(f"{table} {row['id']}: {name} may not be {row[name]!r}")
@@ -136,6 +136,8 @@ def check(table: str, row: Row, old: Row | None, rows: Rows) -> None:
         raise Violation(f"{table} {row['id']}: a level never falls")
     if table == "drivers" and old and row["duty"] != old["duty"] and row["duty"] in AWAY:
         _holds_nothing(row, rows)
+    if table == "driver_offers" and old and row["state"] != old["state"]:
+        _in_time(row, now)
 
 
 def _offer_open(offer: Row, rows: Rows) -> None:
@@ -147,6 +149,29 @@ def _offer_open(offer: Row, rows: Rows) -> None:
 def _holds_nothing(driver: Row, rows: Rows) -> None:
     if any(d["driver_id"] == driver["id"] and d["state"] in ACTIVE for d in rows["deliveries"].values()):
         raise Violation(f"driver {driver['id']} holds a delivery and may not be {driver['duty']}")
+
+
+def _in_time(offer: Row, now: datetime) -> None:
+    missed = offer["state"] == "ACCEPTED" and offer["mode"] != "forced" and now >= offer["hard_deadline"]
+    if missed or offer["responded_at"] > now:
+        what = f"offer {offer['id']} is {offer['state']} as of {offer['responded_at']}"
+        raise Violation(f"{what}, which the clock denies")
+
+
+def carry(delivery: Row, old: Row | None, rows: Rows) -> None:
+    """Raise Violation if a delivery was given to a driver who is not at work, or in a slot that he has not.
+
+    Goods that a suspended driver picked up before he knew stay with him.
+    """
+    given = old is None or (old["driver_id"], old["slot"]) != (delivery["driver_id"], delivery["slot"])
+    if delivery["state"] not in ACTIVE or not given:
+        return
+    driver = rows["drivers"][delivery["driver_id"]]
+    restored = old is not None and old["state"] in OPEN and delivery["state"] == "PICKED_UP"
+    if driver["duty"] in AWAY or (driver["duty"] == "SUSPENDED" and not restored):
+        raise Violation(f"driver {driver['id']} is {driver['duty']} and may not be given delivery {delivery['id']}")
+    if delivery["slot"] > driver["max_stack"]:
+        raise Violation(f"driver {driver['id']} holds {driver['max_stack']}: slot {delivery['slot']} is not his")
 
 
 def pair(offer: Row, rows: Rows) -> None:

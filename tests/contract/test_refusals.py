@@ -51,18 +51,23 @@ def change(entity: str, seen: Row, after: Mapping[str, Any]) -> Change:
 
 
 state, ids = pl.col("state"), pl.col("id")
-PENDING = first("driver_offers", state == "PENDING")
+LATE = first("driver_offers", state == "PENDING")  # its deadline is over when that of PENDING is near
+PENDING = first("driver_offers", state == "PENDING", pl.col("hard_deadline") > LATE["hard_deadline"])
+THEN = PENDING["hard_deadline"] - SECOND
 OTHER = first("driver_offers", state == "PENDING", pl.col("delivery_id") != PENDING["delivery_id"])
 ACCEPTED = first("driver_offers", state == "ACCEPTED")
 OPEN = first("unassigned_orders", state == "OPEN")
 OVER = first("unassigned_orders", state != "OPEN", ~pl.col("delivery_id").is_in([OPEN["delivery_id"]]))
 CASE = first("reassignment_cases", state.is_in(["SUSPECTED", "GRACE"]))
-ACTIVE = first("deliveries", state == "ASSIGNED")
+SMALL = CITY["drivers"].filter(pl.col("max_stack") < 3)["id"]
+ACTIVE = first("deliveries", state == "ASSIGNED", pl.col("driver_id").is_in(SMALL.implode()))
 CARRIED = first("deliveries", ids.is_in([ACCEPTED["delivery_id"]]), pl.col("episode") == ACCEPTED["episode"])
 RIVAL = first("deliveries", state == "ASSIGNED", pl.col("driver_id") != ACTIVE["driver_id"])
 SEEKING = first("deliveries", state == "UNASSIGNED")
 DONE = first("deliveries", state == "DELIVERED")
 IDLE = first("drivers", ~ids.is_in(CITY["driver_offers"].filter(state == "PENDING")["driver_id"].implode()))
+AT_HOME = first("drivers", pl.col("duty") == "OFF_DUTY")
+ASSIGNED = {"state": "ASSIGNED", "slot": 1, "assigned_at": NOW}
 DUTY = first("driver_availability_history", pl.col("until").is_null())
 
 # Born beside a pending offer of the same delivery, so that the city stays sound if it is let through.
@@ -147,7 +152,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "takes no offers now",
     ),
     "an accepted offer whose delivery stays open": (
-        [accepted(PENDING, PENDING["hard_deadline"] - SECOND)],
+        [accepted(PENDING, THEN)],
         "DK006",
         "its delivery is not with that driver",
     ),
@@ -155,6 +160,31 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         [change("delivery", CARRIED, {"driver_id": IDLE["id"], "slot": 1})],
         "DK006",
         "its delivery is not with that driver",
+    ),
+    "a delivery for a driver at home": (
+        [change("delivery", SEEKING, ASSIGNED | {"driver_id": AT_HOME["id"]})],
+        "DK013",
+        "is OFF_DUTY and may not be given",
+    ),
+    "goods for a driver who stays at home": (
+        [change("delivery", SEEKING, ASSIGNED | {"driver_id": AT_HOME["id"], "state": "PICKED_UP"})],
+        "DK013",
+        "is OFF_DUTY and may not be given",
+    ),
+    "a delivery beyond a driver's stack": (
+        [change("delivery", ACTIVE, {"slot": 3})],
+        "DK013",
+        "slot 3 is not his",
+    ),
+    "an offer that expires at a deadline to come": (
+        [change("offer", PENDING, {"state": "EXPIRED", "responded_at": PENDING["hard_deadline"]})],
+        "DK014",
+        "which the clock denies",
+    ),
+    "an acceptance dated back over the deadline": (
+        [accepted(LATE, LATE["hard_deadline"] - SECOND)],
+        "DK014",
+        "which the clock denies",
     ),
     "an offer to an unknown driver": ([born("offer", OFFER | {"driver_id": GONE})], "23503", "there is no driver_id"),
     "a case of an unknown delivery": (
@@ -217,7 +247,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
     ),
     "an acceptance at the deadline": ([accepted(PENDING, PENDING["hard_deadline"])], "23514", "offer_accepted_in_time"),
     "an offer expired before its deadline": (
-        [change("offer", PENDING, {"state": "EXPIRED", "responded_at": PENDING["hard_deadline"] - SECOND})],
+        [change("offer", PENDING, {"state": "EXPIRED", "responded_at": THEN})],
         "23514",
         "offer_expired_after_deadline",
     ),
@@ -265,8 +295,8 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
     "a second accepted offer of an episode": (
         [
             born("offer", OFFER),
-            accepted(OFFER | {"id": GONE, "version": 1}, OFFER["hard_deadline"] - SECOND),
-            accepted(PENDING, PENDING["hard_deadline"] - SECOND),
+            accepted(OFFER | {"id": GONE, "version": 1}, THEN),
+            accepted(PENDING, THEN),
         ],
         "23505",
         "offer_one_accepted",
@@ -295,7 +325,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
 def stores():
     """Yield both stores with one city for all cases: what is refused leaves nothing behind."""
     with databases.fresh("city") as made:
-        yield MemoryStore(CITY, NOW), PostgresStore(made, now=NOW)
+        yield MemoryStore(CITY, THEN), PostgresStore(made, now=THEN)
 
 
 @pytest.mark.parametrize("what", REFUSED)

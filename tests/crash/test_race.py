@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from dispatchkit.flows import catalog
 from dispatchkit.flows.act import act
+from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
 from dispatchkit.kernel.feature import Event
 from dispatchkit.store import intake
@@ -149,7 +150,7 @@ def test_rivals_who_go_past_the_program_are_refused_by_the_database(contest, way
     with held(contest, sound=False) as made:  # raw SQL leaves the rivals' offers open, which is not what is tried here
 
         def client() -> Accept:
-            on = psycopg.connect(databases.url(made), options="-c deadlock_timeout=50ms")
+            on = psycopg.connect(databases.url(made), options=f"-c deadlock_timeout=50ms -c dk.now={rfc3339(THEN)}")
             on.execute("SET ROLE dk_app")
             on.commit()
 

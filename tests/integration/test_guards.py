@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import psycopg
 import pytest
@@ -25,7 +26,11 @@ IDLE = (
     "(SELECT min(r.id) FROM dk.drivers r WHERE NOT EXISTS "
     "(SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING'))"
 )
-ACCEPT = "UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = hard_deadline - interval '1 s' WHERE id = {id}"
+ANSWERED = (
+    "UPDATE dk.driver_offers SET state = '{state}', responded_at = {at} "
+    "WHERE id = {id} AND set_config('dk.now', CAST({clock} AS text), true) <> ''"
+)
+IN_TIME = "hard_deadline - interval '1 s'"
 CLOSED = "(SELECT min(o.id) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id WHERE d.state = 'DELIVERED')"
 WON = (
     "(SELECT min(d.id) FROM dk.deliveries d JOIN dk.driver_offers o ON o.delivery_id = d.id AND o.episode = d.episode "
@@ -35,6 +40,18 @@ AGAIN = (
     "(SELECT min(d.id) FROM dk.deliveries d JOIN dk.driver_offers o ON o.delivery_id = d.id AND o.episode = 1 "
     "WHERE o.state = 'ACCEPTED' AND d.episode > 1 AND d.driver_id IS DISTINCT FROM o.driver_id)"
 )
+GIVE = "UPDATE dk.deliveries SET state = '{state}', driver_id = {driver}, slot = {slot} WHERE id = (SELECT min(id) FROM dk.deliveries WHERE state = 'UNASSIGNED')"
+AT_HOME = "(SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY')"
+SMALL = (
+    "(SELECT min(r.id) FROM dk.drivers r WHERE r.duty = 'ON_DUTY' AND r.max_stack < 3 "
+    "AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active))"
+)
+
+
+def answered(offer: object, state: str = "ACCEPTED", at: str = IN_TIME, clock: str | None = None) -> str:
+    """Return the SQL of an answer at an instant of the offer's own, when the database clock says the same or `clock`."""
+    return ANSWERED.format(id=offer, state=state, at=at, clock=clock or at)
+
 
 REFUSED: Sequence[tuple[str, str, str, str]] = [
     # (what, as whom, SQL, SQLSTATE)
@@ -47,14 +64,19 @@ REFUSED: Sequence[tuple[str, str, str, str]] = [
     ("a deadline is moved", "dk_app", "UPDATE dk.driver_offers SET hard_deadline = hard_deadline + interval '1 h'", "DK002"),
     ("a delivery changes its order", "dk_app", "UPDATE dk.deliveries SET order_id = (SELECT min(id) FROM dk.orders)", "DK002"),
     ("an offer for a delivered delivery", "dk_app", OFFER.format(id=999999, driver=IDLE, offer=CLOSED), "DK004"),
-    ("an accepted offer whose delivery stays open", "dk_app", ACCEPT.format(id=PENDING), "DK006"),
+    ("an accepted offer whose delivery stays open", "dk_app", answered(PENDING), "DK006"),
     ("a delivery goes to somebody who did not accept it", "dk_app", f"UPDATE dk.deliveries SET driver_id = {IDLE}, slot = 3 WHERE id = {WON}", "DK006"),
     ("an acceptance is undone within its episode", "dk_app", f"UPDATE dk.deliveries SET state = 'UNASSIGNED', driver_id = NULL WHERE id = {WON}", "DK006"),
     ("an episode is turned back", "dk_app", f"UPDATE dk.deliveries SET episode = 1 WHERE id = {AGAIN}", "DK006"),
+    ("a delivery is assigned to somebody at home", "dk_app", GIVE.format(state="ASSIGNED", driver=AT_HOME, slot=1), "DK013"),
+    ("somebody at home has picked up", "dk_app", GIVE.format(state="PICKED_UP", driver=AT_HOME, slot=1), "DK013"),
+    ("a driver gets a slot that he has not", "dk_app", GIVE.format(state="ASSIGNED", driver=SMALL, slot=3), "DK013"),
+    ("an offer ends at an instant to come", "dk_app", answered(PENDING, "EXPIRED", "hard_deadline", clock=IN_TIME), "DK014"),
     ("a second pending offer of a driver", "dk_app", OFFER.format(id=999999, driver="driver_id", offer=PENDING), "23505"),
     ("two deliveries in one slot", "dk_app", "UPDATE dk.deliveries SET driver_id = (SELECT min(driver_id) FROM dk.deliveries WHERE active), slot = 1 WHERE active", "23505"),
     ("an active delivery without a driver", "dk_app", "UPDATE dk.deliveries SET driver_id = NULL WHERE active", "23514"),
-    ("an acceptance after the deadline", "dk_app", ACCEPT.format(id=PENDING).replace("- interval '1 s'", ""), "23514"),
+    ("an acceptance after the deadline", "dk_app", answered(PENDING, at="hard_deadline"), "23514"),
+    ("an acceptance dated back over the deadline", "dk_app", answered(PENDING, clock="hard_deadline + interval '1 min'"), "DK014"),
     ("a position that is not a number", "dk_app", "INSERT INTO dk.driver_locations SELECT 999999999, min(id), now(), 'NaN', 0 FROM dk.drivers", "23514"),
     ("a row is deleted", "dk_app", "DELETE FROM dk.driver_offers", "42501"),
     ("a table is emptied", "dk_app", "TRUNCATE dk.driver_offers", "42501"),
@@ -104,10 +126,32 @@ def test_the_database_refuses(filled, what, role, sql, state):
 def test_a_second_acceptance_of_an_episode_is_refused_by_the_index(filled):
     with session(filled, "dk_app") as on:
         on.execute(OFFER.format(id=999999, driver=IDLE, offer=PENDING).encode())
-        on.execute(ACCEPT.format(id=999999).encode())
+        on.execute(answered(999999).encode())
         with pytest.raises(psycopg.errors.UniqueViolation, match="offer_one_accepted"):
-            on.execute(ACCEPT.format(id=PENDING).encode())
+            on.execute(answered(PENDING).encode())
         on.rollback()
+
+
+@pytest.mark.parametrize("goes", ["first", "second"])
+def test_a_driver_who_goes_home_meanwhile_gets_no_delivery(goes):
+    """Whoever comes second, the gift or the end of the shift, waits for the first and is refused."""
+    gift = GIVE.format(state="ASSIGNED", driver=SMALL, slot=1)
+    home = f"UPDATE dk.drivers SET duty = 'OFF_DUTY' WHERE id = {SMALL}"
+    first, then, code = (home, gift, "DK013") if goes == "first" else (gift, home, "DK009")
+    with (
+        databases.fresh("city", sound=False) as made,  # raw SQL leaves the rest of the gift undone
+        ThreadPoolExecutor(1) as worker,
+        session(made, "dk_app") as one,
+        session(made, "dk_app") as other,
+    ):
+        one.execute(f"{first}; SET CONSTRAINTS ALL IMMEDIATE".encode())
+        late = worker.submit(other.execute, f"{then}; SET CONSTRAINTS ALL IMMEDIATE".encode())
+        assert not wait([late], timeout=0.3).done, "it does not wait"
+        one.commit()
+        with pytest.raises(psycopg.Error) as fault:
+            late.result(10)
+        assert fault.value.sqlstate == code
+        other.rollback()
 
 
 def test_a_temporary_table_of_the_app_does_not_pass_for_the_transitions(filled):

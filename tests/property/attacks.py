@@ -16,16 +16,23 @@ IN_FORCE = "SELECT FROM dk.driver_offers o WHERE (o.state, o.delivery_id, o.epis
 
 ONE_PENDING = "id = (SELECT min(id) FROM dk.driver_offers WHERE state = 'PENDING')"
 ONE_WON = f"id = (SELECT min(d.id) FROM dk.deliveries d WHERE d.state = 'ASSIGNED' AND EXISTS ({IN_FORCE}))"
+ONE_SEEKING = "id = (SELECT min(id) FROM dk.deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))"
 OTHER = "(SELECT max(r.id) FROM dk.drivers r WHERE r.id <> d.driver_id)"
+AT = "set_config('dk.now', CAST({instant} AS text), true) <> ''"  # in a WHERE: at an instant of the victim's own
+ON_TIME, TOO_LATE = AT.format(instant="sent_at"), AT.format(instant="hard_deadline + interval '1 min'")
 
 ATTACKS: Mapping[str, tuple[str, str]] = {  # what -> (SQL on one victim, SQLSTATE)
-    "accepts for a driver who has not got the delivery": (f"UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = sent_at WHERE {ONE_PENDING}", "DK006"),
+    "accepts for a driver who has not got the delivery": (f"UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = sent_at WHERE {ONE_PENDING} AND {ON_TIME}", "DK006"),
     "accepts at the very deadline": (f"UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = hard_deadline WHERE {ONE_PENDING}", "23514"),
     "expires before the deadline": (f"UPDATE dk.driver_offers SET state = 'EXPIRED', responded_at = hard_deadline - interval '1 us' WHERE {ONE_PENDING}", "23514"),
+    "expires at a deadline to come": (f"UPDATE dk.driver_offers SET state = 'EXPIRED', responded_at = hard_deadline WHERE {ONE_PENDING} AND {ON_TIME}", "DK014"),
+    "accepts too late, dated back": (f"UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = sent_at WHERE {ONE_PENDING} AND {TOO_LATE}", "DK014"),
     "revives an offer": ("UPDATE dk.driver_offers SET state = 'PENDING', responded_at = NULL WHERE id = (SELECT min(id) FROM dk.driver_offers WHERE state <> 'PENDING')", "DK003"),
     "accepts what has ended": ("UPDATE dk.driver_offers SET state = 'ACCEPTED', cause = NULL WHERE id = (SELECT min(id) FROM dk.driver_offers WHERE state NOT IN ('PENDING', 'ACCEPTED'))", "DK003"),
     "takes a delivery from who accepted it": (f"UPDATE dk.deliveries d SET driver_id = {OTHER}, slot = 3 WHERE {ONE_WON}", "DK006"),
     "undoes an acceptance": (f"UPDATE dk.deliveries SET state = 'UNASSIGNED', driver_id = NULL, slot = NULL WHERE {ONE_WON}", "DK006"),
+    "gives a delivery to who is at home": (f"UPDATE dk.deliveries SET state = 'ASSIGNED', driver_id = r.id, slot = 1 FROM (SELECT min(id) AS id FROM dk.drivers WHERE duty IN ('OFF_DUTY', 'ON_BREAK', 'FORCED_OFF', 'SUSPENDED')) r WHERE r.id IS NOT NULL AND dk.deliveries.{ONE_SEEKING}", "DK013"),
+    "loads a driver beyond his stack": ("UPDATE dk.deliveries SET slot = 3 WHERE id = (SELECT min(d.id) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND r.max_stack < 3)", "DK013"),
     "skips to the end": ("UPDATE dk.deliveries SET state = 'DELIVERED' WHERE id = (SELECT min(id) FROM dk.deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))", "DK003"),
     "asks about a delivery that seeks nobody": (OFFER_TO.format(driver="(SELECT max(id) FROM dk.drivers)", episode="o.episode", where="d.state NOT IN ('UNASSIGNED', 'OFFERING')"), "DK004"),
     "asks for an episode that is over": (OFFER_TO.format(driver="(SELECT max(id) FROM dk.drivers)", episode="o.episode", where="o.episode < d.episode"), "DK004"),
