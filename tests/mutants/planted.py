@@ -122,6 +122,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "a birth keeps the version that it brings": Mutant("births", database=(("dk.guard_drivers", "NEW.version := 1;", ""),)),
     "the trail sleeps for a replication role": Mutant("trail", sql=("ALTER TABLE dk.drivers ENABLE TRIGGER z_audit_u",)),
     "a level may fall": Mutant("attacks", sql=("DROP TRIGGER b_level ON dk.unassigned_orders",)),
+    "who is at home may be given goods": Mutant("attacks", sql=("DROP TRIGGER d_carry ON dk.deliveries",)),
     "who carries goods may go home": Mutant("attacks", sql=("DROP TRIGGER b_holds ON dk.drivers",)),
 }  # fmt: skip
 
@@ -144,6 +145,9 @@ def planted(name: str | None) -> Iterator[None]:
             _sabotage(made, mutant)
             yield made
 
+    if mutant.database or mutant.sql:  # here nobody takes the error of a fault that no longer fits for its discovery
+        with plain("empty", sound=False) as made:
+            _sabotage(made, mutant)
     with pytest.MonkeyPatch.context() as patch, ExitStack() as undo:
         for where, edits in _by_place(mutant.program).items():
             undo.callback(_edit(where, edits))
