@@ -95,7 +95,7 @@ def follow(course: Course, hands: Hands, params: Params, now: datetime) -> None:
     """Add every step that is due by `now`, the earliest first: after an outage the history is as if there was none.
 
     Where no row tells when a driver's hands became empty it was `now`: he handed goods over in a rescue, or a delivery
-    that operations had given him unasked was cancelled.
+    that operations had given him unasked was cancelled. So it is if that was longer ago than LOOK_BACK.
     """
     while step := _due(course, hands, params, now):
         if step.duty is None:

@@ -28,11 +28,11 @@ WHERE state = 'PENDING'
 ORDER BY id
 
 -- name: ended
--- Deliveries that drivers finished in their present duty.
+-- Deliveries that drivers finished in their present duty. Bounded by :since too, lest the whole table be walked.
 SELECT d.id, d.driver_id, d.ended_at AS at
 FROM deliveries AS d
 JOIN drivers AS v ON v.id = d.driver_id
-WHERE v.duty IN ('ON_DUTY', 'BREAK_PENDING', 'ENDING_SHIFT') AND d.ended_at >= v.duty_since AND d.ended_at <= :now
+WHERE v.duty IN ('ON_DUTY', 'BREAK_PENDING', 'ENDING_SHIFT') AND d.ended_at >= v.duty_since AND d.ended_at >= :since AND d.ended_at <= :now
 ORDER BY d.id
 
 -- name: lost

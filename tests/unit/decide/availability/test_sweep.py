@@ -8,7 +8,10 @@ from dispatchkit.decide.availability.model import Params
 from dispatchkit.flows import catalog
 from dispatchkit.flows.gather import gather
 from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.kernel.duty import TICK
 from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.flags import Flag
+from dispatchkit.kernel.hours import LOOK_BACK
 from dispatchkit.store.contract import Ticket
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, a_case, a_delivery, a_driver, a_duty, an_offer, hours, minutes
@@ -172,6 +175,13 @@ def test_twelve_hours_of_work_end_at_the_minute_breaks_left_out():
     assert town.said("availability_changed")[0]["reason"] == "HOURS_CAP"
     assert town.act("resume", minute=1).code == "HOURS_CAP"
     assert town.act("resume", minute=330).code == "OK", "six hours after the last one worked"
+
+
+def test_duties_are_read_as_far_back_as_the_settings_reckon_with():
+    day = [*a_duty(1, began=hours(49), ended=LOOK_BACK)]
+    day += a_duty(1, "ON_BREAK", began=hours(60), ended=LOOK_BACK + TICK)
+    frames = gather(Town(on_duty(), day).store, catalog.feature("availability"), Flag(name="availability"), NOW).frames
+    assert frames["duties"]["duty"].to_list() == ["ON_DUTY", "ON_DUTY"]
 
 
 def test_the_cap_waits_for_the_delivery_in_hand_and_no_withdrawal_gets_round_it():
