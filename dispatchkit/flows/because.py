@@ -11,6 +11,7 @@ MEANING = {  # of the rules by which a delivery asks nobody, or not a certain dr
     "HELD_BY_FLAG": "the rollout leaves this delivery out",
     "NOT_DUE": "its search is not due yet",
     "NOT_SEEKING": "it seeks nobody",
+    "GOODS_DISPUTED": "a driver says that he has its goods",
     "ROUND_UNDER_WAY": "an offer waits for its answer",
     "ATTEMPTS_USED_UP": "this search has had all its rounds",
     "PICKUP_UNKNOWN": "nobody knows where the pickup is",

@@ -134,6 +134,8 @@ def test_goods_for_which_their_holder_has_no_slot_let_go_who_is_asked_and_call_a
     asked = table(store, "driver_offers").filter(delivery_id=delivery).filter(state == "REVOKED")
     assert "TAKEN_BY_OTHER" in asked["cause"].to_list()
     assert table(store, "support_tickets").filter(delivery_id=delivery)["cause"].to_list() == ["CUSTODY_CONFLICT"]
+    sweep(store, settings, "offers", Options())
+    assert row(store, "deliveries", delivery)["state"] == "UNASSIGNED", "nobody is asked for what is gone"
 
 
 @pytest.mark.parametrize("name", ["reassignment", "offers"])

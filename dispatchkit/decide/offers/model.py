@@ -20,7 +20,8 @@ class Sought:
     """A delivery that may need a driver, with what an offer tells about it.
 
     outside: it is outside the rollout: its search begins, for a person and the ladder to see, offers that are out are
-    brought to their end, and nobody else is asked.
+    brought to their end, and nobody else is asked. disputed: who lost it says to have its goods, and a person has yet
+    to look; nobody else is asked then either.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Sought:
     pickup_lon: float | None
     dropoff_lat: float | None
     dropoff_lon: float | None
+    disputed: bool
     outside: bool
 
     @property
@@ -143,6 +145,7 @@ class SoughtRead(dy.Schema):
     pickup_lon = Merchants.lon
     dropoff_lat = Orders.dropoff_lat
     dropoff_lon = Orders.dropoff_lon
+    disputed = dy.Bool(nullable=False)
     outside = dy.Bool(nullable=False)
 
 

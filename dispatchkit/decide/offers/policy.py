@@ -67,7 +67,7 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
         group, asked = groups[delivery.id], by_delivery[delivery.id]
         opened = begin_search(group, delivery, now)
         overdue = expire(group, delivery, asked, drivers, params, now)
-        if delivery.outside:  # due all the same: the ladder sees it, a person may assign it
+        if delivery.disputed or delivery.outside:  # due all the same: the ladder sees it, a person may assign it
             continue
         if seeker := seek(group, delivery, opened, asked, overdue, memory, params, now):
             seekers.append(seeker)

@@ -2,10 +2,12 @@
 -- Deliveries that may need a driver now, with pickup and drop-off. `outside` is filled in by gather: the rollout is not the database's.
 SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.version,
        o.ready_at, o.merchant_id, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon,
-       false AS outside
+       t.id IS NOT NULL AS disputed, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
+LEFT JOIN (SELECT id, delivery_id, episode FROM support_tickets WHERE state = 'OPEN' AND cause = 'CUSTODY_CONFLICT') AS t
+  ON t.delivery_id = d.id AND t.episode = d.episode
 WHERE d.state IN ('CREATED', 'UNASSIGNED', 'OFFERING') OR (d.state = 'SCHEDULED' AND d.dispatch_at <= :now)
 ORDER BY d.id
 

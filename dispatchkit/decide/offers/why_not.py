@@ -60,7 +60,9 @@ def _told(reason: Reason) -> dict[str, Any]:
 
 
 def _not_now(frames: Frames, delivery: Sought, now: datetime) -> Reason:
-    """Return why a delivery that is sought for asks nobody at all: its search has not begun, or a round is out."""
+    """Return why a delivery that is sought for asks nobody at all: goods gone, not yet due, or a round is out."""
+    if delivery.disputed:
+        return "GOODS_DISPUTED", "once a person has closed the ticket about who holds the goods"
     if delivery.state != "OFFERING":
         return "NOT_DUE", f"from {rfc3339(delivery.dispatch_at)} on"
     offers = rows(frames["offers"].filter(delivery_id=delivery.id), Offer)

@@ -15,6 +15,7 @@ from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.errors import BadConfig
 from tests.builders import (
     NOW,
+    Row,
     Rows,
     Tables,
     a_case,
@@ -69,6 +70,23 @@ def test_the_soonest_is_measured_in_time_not_in_metres():
 def test_equal_drivers_are_asked_by_id():
     town = city(a_delivery(1), *(a_driver(id, at=(500, 0)) for id in (9, 8)))
     assert asked(run(town)) == [(1, 8)]
+
+
+def disputed(state: str = "OPEN", *others: Row) -> Tables:
+    """Delivery 1 is sought for, and a driver who had lost it says in this episode that he has its goods."""
+    ticket = {"id": 1, "delivery_id": 1, "episode": 2, "level": 2, "cause": "CUSTODY_CONFLICT", "state": state}
+    ticket |= {"opened_at": NOW, "due_at": NOW, "closed_at": None if state == "OPEN" else NOW, "version": 1}
+    delivery = a_delivery(1, episode=2, state="OFFERING" if others else "UNASSIGNED")
+    return city(delivery, a_driver(7), a_driver(8), [Row("support_tickets", ticket)], others)
+
+
+def test_nobody_is_asked_for_goods_that_are_gone_until_a_person_has_looked():
+    assert run(disputed()) == []
+    assert asked(run(disputed("CLOSED"))) == [(1, 7)]
+    over = an_offer(5, driver=7, episode=2, sent=seconds(32))
+    assert [c.event for c in run(disputed("OPEN", *over))] == [
+        "offer_expired", "driver_cooled_down", "delivery_unassigned",
+    ], "what is out comes to its end"  # fmt: skip
 
 
 CANDIDATES: dict[str, tuple[Rows, str]] = {

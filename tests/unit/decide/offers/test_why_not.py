@@ -10,7 +10,7 @@ import pytest
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE
 from dispatchkit.decide.offers.why_not import why_not
-from tests.builders import NOW, Rows, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes, seconds
+from tests.builders import NOW, Row, Rows, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import gather
 from tests.unit.decide.offers.rounds import TRAVEL, asked, run
 
@@ -104,3 +104,15 @@ def test_who_refused_before_learns_from_when_on_and_for_what_he_is_asked_again()
     found = barred(town)
     assert found["rule"] == "NOT_IMPROVED"
     assert found["relax"] == "from 2026-03-02T19:36:00.000000Z on for a pay of 1150 cents, or a nearer pickup"
+
+
+def test_a_delivery_whose_goods_a_driver_says_to_have_asks_nobody():
+    ticket = {"id": 1, "delivery_id": 1, "episode": 1, "level": 2, "cause": "CUSTODY_CONFLICT", "state": "OPEN"}
+    said = barred(
+        city(
+            a_delivery(1),
+            a_driver(7),
+            [Row("support_tickets", ticket | {"opened_at": NOW, "due_at": NOW, "version": 1})],
+        )
+    )
+    assert said["rule"] == "GOODS_DISPUTED"
