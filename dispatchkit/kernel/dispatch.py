@@ -35,7 +35,7 @@ class Dispatch:
     fresh: timedelta = timedelta(seconds=60)
     aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
     stale: timedelta = timedelta(seconds=600)  # older still: lost
-    max_skew: timedelta = timedelta(seconds=120)  # how far a phone's clock may be ahead of the database's
+    max_skew: timedelta = timedelta(seconds=120)  # how far a phone's clock may differ from the database's
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_stack <= 3:

@@ -14,8 +14,9 @@ held AS (
     WHERE o.state = 'ACCEPTED' AND c.released_at IS NOT NULL
     UNION ALL
     SELECT o.driver_id, o.responded_at, d.ended_at FROM driver_offers AS o
-    JOIN deliveries AS d ON (d.id, d.episode) = (o.delivery_id, o.episode)
-    WHERE o.state = 'ACCEPTED' AND d.state = 'CANCELLED'
+    JOIN deliveries AS d ON d.id = o.delivery_id  -- a cancellation takes it from the driver, and so begins an episode
+    WHERE o.state = 'ACCEPTED' AND d.state = 'CANCELLED' AND d.ended_while IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP')
+      AND o.episode IN (d.episode, d.episode - 1)
 ),
 asked AS (
     SELECT driver_id, sent_at AS since, coalesce(responded_at, run.as_of) AS until FROM driver_offers CROSS JOIN run
