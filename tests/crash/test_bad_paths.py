@@ -15,7 +15,7 @@ from dispatchkit.kernel.tables import ENTITIES
 from tests import databases, tally
 from tests.crash.wreck import broken, contents, different, settle, sweeping
 
-# The victim is not alone in its batch. No offers: where one fails, a re-run may rightly ask other drivers about the rest.
+# The victim is not alone in its batch. No offers: where one fails, a re-run may rightly ask others about the rest.
 BATCH = {"reassignment": 6, "availability": 9, "escalation": 6, "routes": 8}
 SHORT = "reassignment"  # the fewest rows
 FIRST = """SELECT d.entity, d.row_id, d.row_version, o.root, o.root_id
