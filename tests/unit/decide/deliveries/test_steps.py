@@ -104,7 +104,7 @@ def test_a_phone_a_little_ahead_of_the_database_is_taken_to_say_now():
     assert given.changes[0].after["started_at"] == NOW
 
 
-SLOW = {
+SLOW: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "a step ahead": ("start", "ASSIGNED", {"assigned_at": NOW - seconds(10)}, "started_at"),
     "a step told out of order": ("arrive-pickup", "PICKED_UP", {"arrived_pickup_at": None}, "arrived_pickup_at"),
 }
