@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from dispatchkit.store.memory import MemoryStore
 from tests.builders import a_delivery, a_driver, a_duty, an_offer, city
 from tests.unit.decide.availability.town import LOSSES, lose
 
+pytestmark = pytest.mark.timeout(1800)  # by night there are ten times as many examples
 NIGHTS = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 20), (10, 24, 20), (3, 2, 20))]  # clocks change in two
 BEGAN = timedelta(hours=3)  # before the night's first event
 ENDS = ("done", *LOSSES)  # how a driver's work ends

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import pairwise
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from tests.builders import NOW, a_delivery, a_driver, an_offer, city, minutes
 from tests.unit.decide.corridor import gather
 from tests.unit.decide.escalation.ladder import ESCALATED, dues
 
+pytestmark = pytest.mark.timeout(1800)  # by night there are ten times as many examples
 PARAMS, TRAVEL = Params(), StraightLine()
 END = minutes(50)
 MOST_ROUNDS = 9
