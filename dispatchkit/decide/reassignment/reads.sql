@@ -47,11 +47,14 @@ ORDER BY id
 
 -- name: refusals
 -- Who declined a delivery not yet picked up, in whatever episode, or let the offer run out.
-SELECT id, delivery_id, driver_id
-FROM driver_offers
-WHERE state IN ('DECLINED', 'EXPIRED')
-  AND delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
-ORDER BY id
+SELECT f.id, f.delivery_id, f.driver_id
+FROM driver_offers AS f
+JOIN (
+  SELECT id FROM deliveries WHERE state = 'UNASSIGNED'
+  UNION ALL SELECT id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP')
+) AS d ON d.id = f.delivery_id
+WHERE f.state IN ('DECLINED', 'EXPIRED')
+ORDER BY f.id
 
 -- name: drivers
 -- Drivers on duty: those who could take over.

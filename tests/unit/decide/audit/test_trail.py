@@ -78,9 +78,9 @@ def test_no_instant_shows_half_a_transaction():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"seal": timedelta()}, "audit.seal"),
-        ({"pings": timedelta(days=-1)}, "audit.pings"),
-        ({"retention": timedelta(seconds=30)}, "audit.seal (0:01:00) must be shorter than audit.retention"),
+        ({"seal": timedelta()}, "seal is"),
+        ({"pings": timedelta(days=-1)}, "pings is"),
+        ({"retention": timedelta(seconds=30)}, "seal (0:01:00) must be shorter than retention"),
     ],
 )
 def test_spans_that_make_no_sense_are_refused_by_name(given, said):
