@@ -18,6 +18,7 @@ from dispatchkit.kernel.change import plain
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Refused
 from dispatchkit.kernel.feature import Frames
+from dispatchkit.kernel.flags import bucket
 from dispatchkit.kernel.states import DELIVERY, OPEN, WITH_DRIVER
 from dispatchkit.store import read
 from dispatchkit.store.postgres import PostgresStore
@@ -168,9 +169,8 @@ def _frames(store: PostgresStore, settings: Settings, delivery: int, now: dateti
     """Return what the offers sweep would read now, and why this delivery is not in it, if the rollout leaves it out."""
     offers = catalog.feature("offers")
     flag = settings.flag(offers.flag)
-    held = (
-        {} if flag.admits(delivery) else {"rule": "HELD_BY_FLAG", "relax": f"flag {flag.name} above {flag.percent:g} %"}
-    )
+    wanted = f"above {bucket(flag.name, delivery) / 100:g} %" if flag.enabled else "switched on"
+    held = {} if flag.admits(delivery) else {"rule": "HELD_BY_FLAG", "relax": f"flag {flag.name} {wanted}"}
     return gather(store, offers, flag, now).frames, held
 
 
