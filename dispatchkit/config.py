@@ -50,9 +50,15 @@ class Database:
     deadline: timedelta = timedelta(minutes=10)
 
     def __post_init__(self) -> None:
-        for name in ("lock_timeout", "statement_timeout", "deadline"):  # to Postgres, 0 means to wait for ever
+        for name in (
+            "lock_timeout",
+            "statement_timeout",
+            "deadline",
+        ):  # to Postgres, 0 means to wait for ever
             if not timedelta() < getattr(self, name) <= timedelta(days=1):
-                raise BadConfig(f"database.{name} is {getattr(self, name)}; expected more than 0s, at most 1d")
+                raise BadConfig(
+                    f"database.{name} is {getattr(self, name)}; expected more than 0s, at most 1d"
+                )
         if self.batch < 1:
             raise BadConfig(f"database.batch is {self.batch}; expected 1 or more")
         if not 1 <= self.workers <= 16:
@@ -81,7 +87,9 @@ class Settings:
         """Return a rollout flag; one that no file mentions is fully on."""
         given = self.tables.get("flags", {}).get(name, {})
         if not isinstance(given, Mapping):
-            raise BadConfig(f"[flags.{name}] must be a table, e.g. enabled = true and percent = 5.0")
+            raise BadConfig(
+                f"[flags.{name}] must be a table, e.g. enabled = true and percent = 5.0"
+            )
         _only(given, {"enabled", "percent"}, "key", f"[flags.{name}]")
         return build(Flag, {"name": name, **given}, f"flags.{name}")
 
@@ -91,7 +99,9 @@ class Settings:
         return sha256(canonical(_textual(self.tables)).encode()).hexdigest()
 
 
-def load(files: Sequence[Path] = (), *, known: Iterable[str] = (), flags: Iterable[str] = ()) -> Settings:
+def load(
+    files: Sequence[Path] = (), *, known: Iterable[str] = (), flags: Iterable[str] = ()
+) -> Settings:
     """Return Settings from the project files (where present) and then `files`; later ones win key by key.
 
     known: the table names that features bring; flags: the flag names. Raises InputMissing for a file that is named but
@@ -136,7 +146,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if kind is timedelta:
         found = span(value) if isinstance(value, str) else None
         if found is None:
-            raise BadConfig(f"{where} is {value!r}; expected a span such as '30s', '5min', '2h' or '7d'")
+            raise BadConfig(
+                f"{where} is {value!r}; expected a span such as '30s', '5min', '2h' or '7d'"
+            )
         return found
     if kind is float and type(value) is int:
         return float(value)
@@ -146,7 +158,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if origin in (dict, Mapping) or str(origin).endswith("Mapping"):
         if not isinstance(value, Mapping):
             raise BadConfig(f"{where} must be a table")
-        return {key: _value(kind.__args__[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            key: _value(kind.__args__[1], item, f"{where}.{key}") for key, item in value.items()
+        }
     plain = kind if isinstance(kind, type) else object
     if type(value) is not plain and plain is not object:
         raise BadConfig(f"{where} is {value!r}; expected {plain.__name__}")
@@ -157,7 +171,11 @@ def _only(given: Mapping[str, Any], allowed: set[str], what: str, where: str) ->
     for key in given:
         if key not in allowed:
             close = difflib.get_close_matches(key, sorted(allowed), n=1)
-            hint = f", did you mean `{close[0]}`" if close else f"; known: {', '.join(sorted(allowed)) or 'none'}"
+            hint = (
+                f", did you mean `{close[0]}`"
+                if close
+                else f"; known: {', '.join(sorted(allowed)) or 'none'}"
+            )
             raise BadConfig(f"unknown {what} `{key}` in {where}{hint}")
 
 

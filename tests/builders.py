@@ -103,7 +103,13 @@ def a_ping(driver: int, *, at: Place, ago: timedelta = seconds(10)) -> Rows:
     """Return one position of a driver, so long ago."""
     lat, lon = at_place(at)
     when = NOW - ago
-    ping = {"id": key("ping", driver, when.isoformat()), "driver_id": driver, "at": when, "lat": lat, "lon": lon}
+    ping = {
+        "id": key("ping", driver, when.isoformat()),
+        "driver_id": driver,
+        "at": when,
+        "lat": lat,
+        "lon": lon,
+    }
     return [Row("driver_locations", ping)]
 
 
@@ -158,7 +164,9 @@ def a_delivery(
     return told + (an_episode(id, delivery["episode"], opened=due) if state in OPEN else [])
 
 
-def an_episode(delivery: int, episode: int = 1, *, opened: timedelta = minutes(2), **columns: Any) -> Rows:
+def an_episode(
+    delivery: int, episode: int = 1, *, opened: timedelta = minutes(2), **columns: Any
+) -> Rows:
     """Return one stretch in which a delivery seeks a driver."""
     values = {
         "id": key("episode", delivery, episode),
@@ -248,7 +256,9 @@ def city(*told: Iterable[Row]) -> Tables:
     for id in sorted(mentioned - known):
         rows += a_driver(id, at=None)
     rows.append(Row("customers", {"id": 1}))
-    return {name: _table(name, [row.values for row in rows if row.table == name]) for name in TABLES}
+    return {
+        name: _table(name, [row.values for row in rows if row.table == name]) for name in TABLES
+    }
 
 
 def _table(name: str, values: list[dict[str, Any]]) -> pl.DataFrame:
@@ -259,7 +269,9 @@ def _table(name: str, values: list[dict[str, Any]]) -> pl.DataFrame:
     if unknown:
         raise KeyError(f"{name} has no column {sorted(unknown)}")
     types = {column: spec.dtype for column, spec in contract.columns().items()}
-    frame = pl.DataFrame([{c: row.get(c) for c in types} for row in values], schema=types).sort("id")
+    frame = pl.DataFrame([{c: row.get(c) for c in types} for row in values], schema=types).sort(
+        "id"
+    )
     return pl.DataFrame(contract.validate(frame, cast=True))
 
 

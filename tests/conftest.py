@@ -69,8 +69,12 @@ def cli(tmp_path: Path) -> Cli:
     `cli("sweep", "offers", db=city, env={...})`: db is an engine or a URL; values of the environment are added.
     """
 
-    def run(*words: object, db: Engine | str | None = None, env: dict[str, str] | None = None) -> Ran:
-        options = ["--db", databases.url(db) if isinstance(db, Engine) else db] if db is not None else []
+    def run(
+        *words: object, db: Engine | str | None = None, env: dict[str, str] | None = None
+    ) -> Ran:
+        options = (
+            ["--db", databases.url(db) if isinstance(db, Engine) else db] if db is not None else []
+        )
         done = subprocess.run(
             [sys.executable, "-m", "dispatchkit", *options, *map(str, words)],
             cwd=tmp_path,

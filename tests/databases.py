@@ -25,7 +25,9 @@ from dispatchkit.store import check, connect, embedded, intake, migrate
 
 PLAN = CityPlan(orders=300, days=1, seed=1)
 NOW = PLAN.as_of
-HOME = "DISPATCHKIT_TEST_HOME"  # the first process of a session names it, the other workers inherit it
+HOME = (
+    "DISPATCHKIT_TEST_HOME"  # the first process of a session names it, the other workers inherit it
+)
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _numbers = count(1)
 
@@ -45,7 +47,9 @@ def server() -> str:
     with psycopg.connect(url, autocommit=True) as on:
         for setting in DURABLE:  # it need not survive a power cut
             on.execute(f"ALTER SYSTEM SET {setting} = off")
-        on.execute("ALTER SYSTEM SET autovacuum = off")  # its transactions would hold back seals too
+        on.execute(
+            "ALTER SYSTEM SET autovacuum = off"
+        )  # its transactions would hold back seals too
         on.execute("SELECT pg_reload_conf()")
     return url
 
@@ -76,13 +80,19 @@ def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
 def assert_sound(made: Engine) -> None:
     """Assert that the database keeps every invariant. One whose schema is not ours at the moment has none to keep."""
     if migrate.status(made).current:
-        broken = {found.name: f"{number} x {found.offender}" for found, number in check.offenders(made) if number}
+        broken = {
+            found.name: f"{number} x {found.offender}"
+            for found, number in check.offenders(made)
+            if number
+        }
         assert not broken, f"the test left a database that breaks its invariants: {broken}"
 
 
 def url(made: Engine) -> str:
     """Return what --db takes for an engine."""
-    return made.url.render_as_string(hide_password=False).replace("postgresql+psycopg://", "postgresql://")
+    return made.url.render_as_string(hide_password=False).replace(
+        "postgresql+psycopg://", "postgresql://"
+    )
 
 
 def to_database(url: str, name: str) -> str:

@@ -37,7 +37,9 @@ def told() -> list[str]:
 
 
 def _write(said: dict[str, str | int]) -> None:
-    with _file().open("a") as file:  # one short write at the end of a file: workers do not cut into each other
+    with _file().open(
+        "a"
+    ) as file:  # one short write at the end of a file: workers do not cut into each other
         file.write(json.dumps(said) + "\n")
 
 

@@ -11,7 +11,13 @@ from dispatchkit.city.crew import Crew
 from dispatchkit.city.demand import Demand
 from dispatchkit.city.plan import NEVER, Ints
 
-DELIVERED, FAILED, RETURNED, CANCELLED, UNFULFILLED = "DELIVERED", "FAILED", "RETURNED", "CANCELLED", "UNFULFILLED"
+DELIVERED, FAILED, RETURNED, CANCELLED, UNFULFILLED = (
+    "DELIVERED",
+    "FAILED",
+    "RETURNED",
+    "CANCELLED",
+    "UNFULFILLED",
+)
 
 
 class Asked(NamedTuple):
@@ -40,7 +46,9 @@ class Book:
     orders: int
     seats: int
     offers: list[Asked] = field(default_factory=list)
-    breaks: list[tuple[int, int, int, int]] = field(default_factory=list)  # seat, asked, from, until
+    breaks: list[tuple[int, int, int, int]] = field(
+        default_factory=list
+    )  # seat, asked, from, until
     arrays: dict[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,7 +56,12 @@ class Book:
             return [NEVER] * count
 
         n = self.orders
-        self.assigned, self.started, self.arrived, self.picked = never(n), never(n), never(n), never(n)
+        self.assigned, self.started, self.arrived, self.picked = (
+            never(n),
+            never(n),
+            never(n),
+            never(n),
+        )
         self.door, self.turned, self.ended = never(n), never(n), never(n)
         self.end_state: list[str] = [""] * n
         self.seat, self.slot, self.pay = [-1] * n, [0] * n, [0] * n

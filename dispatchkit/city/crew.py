@@ -9,7 +9,12 @@ import numpy as np
 from dispatchkit.city.ground import CELL_M, FLEET, ORDERS_PER_DRIVER, Ground
 from dispatchkit.city.plan import HOUR, MINUTE, NEVER, CityPlan, Floats, Ints, draws
 
-SHIFTS = ((6.5, 4.5, 0.40), (13.0, 5.75, 0.35), (6.5, 9.5, 0.15), (12.0, 6.75, 0.10))  # h after 04:00, length, share
+SHIFTS = (
+    (6.5, 4.5, 0.40),
+    (13.0, 5.75, 0.35),
+    (6.5, 9.5, 0.15),
+    (12.0, 6.75, 0.10),
+)  # h after 04:00, length, share
 BREAK_AFTER = 5 * HOUR  # shifts at least this long have a break
 
 
@@ -49,7 +54,9 @@ def day_crew(plan: CityPlan, ground: Ground, day: int) -> Crew:
     rest = pick("break")
     at = start + length * rest.uniform(0.35, 0.6, count)
     rush = (at > 13.75 * HOUR) & (at < 16.5 * HOUR) & (rest.random(count) < 0.8)
-    at = np.where(rush, 16.6 * HOUR + (at - 13.75 * HOUR) / 3, at)  # few rest between 17:45 and 20:30
+    at = np.where(
+        rush, 16.6 * HOUR + (at - 13.75 * HOUR) / 3, at
+    )  # few rest between 17:45 and 20:30
     seat = ground.base[driver]
     inside = pick("waiting").uniform(0.1, 0.9, (count, 2))
     vehicle = ground.vehicle[driver]
@@ -57,7 +64,9 @@ def day_crew(plan: CityPlan, ground: Ground, day: int) -> Crew:
         driver=driver,
         start=start.astype(np.int64),
         end=(start + length).astype(np.int64),
-        break_at=np.where((length >= BREAK_AFTER) & (rest.random(count) < 0.85), at, NEVER).astype(np.int64),
+        break_at=np.where((length >= BREAK_AFTER) & (rest.random(count) < 0.85), at, NEVER).astype(
+            np.int64
+        ),
         break_for=rest.integers(15, 31, count) * MINUTE,
         overstay=np.where(rest.random(count) < 0.2, rest.integers(1, 5, count), 0) * MINUTE,
         x=(seat % ground.side + inside[:, 0]) * CELL_M,

@@ -15,11 +15,20 @@ from dispatchkit.city.luck import STALLS, Luck
 from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Ints
 from dispatchkit.kernel.states import ACTIVE
 
-DELIVERY_ID = 10_000_000  # added to an order's id, so that no join on the wrong column goes unnoticed
+DELIVERY_ID = (
+    10_000_000  # added to an order's id, so that no join on the wrong column goes unnoticed
+)
 NOTHING = np.array(None, dtype=object)
 HANDING_OVER = 30 * SECOND
 STAGES = ("assigned", "started", "arrived", "picked", "door", "turned")
-WORDS = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP", "PICKED_UP", "ARRIVED_DROPOFF", "RETURNING")
+WORDS = (
+    "ASSIGNED",
+    "EN_ROUTE_PICKUP",
+    "ARRIVED_PICKUP",
+    "PICKED_UP",
+    "ARRIVED_DROPOFF",
+    "RETURNING",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,9 @@ def stages(day: Day) -> Stages:
     return Stages(day, times, ended, pending, np.where(ended < NEVER, final, before), before)
 
 
-def _state(day: Day, times: dict[str, Ints], pending: npt.NDArray[np.bool_], at: Ints) -> npt.NDArray[np.object_]:
+def _state(
+    day: Day, times: dict[str, Ints], pending: npt.NDArray[np.bool_], at: Ints
+) -> npt.NDArray[np.object_]:
     state = np.where(day.demand.dispatch > at, "SCHEDULED", "UNASSIGNED").astype(object)
     state[pending] = "OFFERING"
     for name, word in zip(STAGES, WORDS, strict=True):
@@ -72,10 +83,16 @@ def instants(since_us: int, ms: Ints) -> pl.Series:
     return pl.Series(stamps).dt.replace_time_zone("UTC")
 
 
-def ids(values: Ints, *, offset: int = 1, present: npt.NDArray[np.bool_] | None = None) -> pl.Series:
+def ids(
+    values: Ints, *, offset: int = 1, present: npt.NDArray[np.bool_] | None = None
+) -> pl.Series:
     """Return indexes as ids from 1; null where not present."""
     series = pl.Series((values + offset).astype(np.int64))
-    return series if present is None else pl.select(pl.when(pl.Series(present)).then(series)).to_series()
+    return (
+        series
+        if present is None
+        else pl.select(pl.when(pl.Series(present)).then(series)).to_series()
+    )
 
 
 def orders_frame(day: Day, ground: Ground, since_us: int) -> pl.DataFrame:
@@ -108,7 +125,9 @@ def deliveries_frame(st: Stages, since_us: int) -> pl.DataFrame:
     driver = day.crew.driver[np.maximum(book.times("seat"), 0)]
     given_up = st.of("CANCELLED", "UNFULFILLED", "FAILED", "RETURNED")
     by = np.where(
-        st.of("CANCELLED", "FAILED", "RETURNED"), "customer", np.where(st.of("DELIVERED"), "driver", "system")
+        st.of("CANCELLED", "FAILED", "RETURNED"),
+        "customer",
+        np.where(st.of("DELIVERED"), "driver", "system"),
     )
     named = {
         "id": ids(np.arange(len(d)), offset=d.first_id + DELIVERY_ID),
@@ -152,7 +171,9 @@ def episodes_frame(st: Stages, since_us: int, first_id: int) -> pl.DataFrame:
     """Return the day's search episodes with the level that age and attempts had reached (design, semantics 2.4)."""
     day, book = st.day, st.day.book
     released, first = book.times("released"), book.times("first_assigned")
-    opened = np.flatnonzero((st.day.demand.dispatch <= day.now) & (st.ended > st.day.demand.dispatch))
+    opened = np.flatnonzero(
+        (st.day.demand.dispatch <= day.now) & (st.ended > st.day.demand.dispatch)
+    )
     again = np.flatnonzero(released <= day.now)
     order = np.concatenate([opened, again])
     number = np.repeat([1, 2], [len(opened), len(again)])
@@ -160,7 +181,9 @@ def episodes_frame(st: Stages, since_us: int, first_id: int) -> pl.DataFrame:
     over = st.times["assigned"][order]
     assigned = np.where((number == 1) & (released[order] < NEVER), first[order], over)
     closed = np.minimum(assigned, st.ended[order])
-    state = np.where(closed == NEVER, "OPEN", np.where(assigned < NEVER, "ASSIGNED", st.state[order]))
+    state = np.where(
+        closed == NEVER, "OPEN", np.where(assigned < NEVER, "ASSIGNED", st.state[order])
+    )
     age = np.minimum(closed, day.now) - since
     asked = _unaccepted(day)[number - 1, order]
     level = np.maximum(
@@ -215,12 +238,16 @@ def tickets_frame(episodes: pl.DataFrame) -> pl.DataFrame:
 def _unaccepted(day: Day) -> Ints:
     """Return how many offers of (episode - 1, order) ended unaccepted."""
     count = np.zeros((2, len(day.demand)), dtype=np.int64)
-    done = [(o.episode - 1, o.order) for o in day.book.offers if o.state > 1 and o.answered <= day.now]
+    done = [
+        (o.episode - 1, o.order) for o in day.book.offers if o.state > 1 and o.answered <= day.now
+    ]
     np.add.at(count, tuple(np.array(done, dtype=np.int64).reshape(-1, 2).T), 1)
     return count
 
 
-def cases_frame(st: Stages, ground: Ground, luck: Luck, since_us: int, first_id: int) -> pl.DataFrame:
+def cases_frame(
+    st: Stages, ground: Ground, luck: Luck, since_us: int, first_id: int
+) -> pl.DataFrame:
     """Return the reassignment cases of stalled drivers: cleared in grace, released and what came of it, or still open.
 
     Of the stalls that nobody has looked after at the live instant every second has a case, in grace that is over.
@@ -257,7 +284,9 @@ def cases_frame(st: Stages, ground: Ground, luck: Luck, since_us: int, first_id:
             "released_at": instants(since_us, gone),
             "closed_at": instants(since_us, closed),
             "pickup_distance_m": away,
-            "new_driver_id": ids(day.crew.driver[np.maximum(book.times("seat")[who], 0)], present=new),
+            "new_driver_id": ids(
+                day.crew.driver[np.maximum(book.times("seat")[who], 0)], present=new
+            ),
             "actor": pl.repeat("system:reassignment", len(who), dtype=pl.String, eager=True),
             "version": np.ones(len(who), dtype=np.int64),
         }

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from dispatchkit.city.ground import Ground
-from dispatchkit.city.plan import HOUR, MINUTE, NEVER, SECOND, CityPlan, Floats, Ints, draws, placement_curve
+from dispatchkit.city.plan import (
+    HOUR,
+    MINUTE,
+    NEVER,
+    SECOND,
+    CityPlan,
+    Floats,
+    Ints,
+    draws,
+    placement_curve,
+)
 
 LEAD = 8 * MINUTE  # the search for a driver begins this long before food is ready
 CIRCUITY = 1.3  # street metres for each metre of straight line
@@ -53,15 +63,22 @@ def day_demand(plan: CityPlan, ground: Ground, day: int, first_id: int, count: i
     placed = _placed(plan, day, count, pick("placed"))
     customer, merchant = _who(ground, count, pick("customer"), pick("merchant"))
     x, y = _door(ground, customer, pick("door"))
-    way = CIRCUITY * np.hypot(x - ground.merchants.x[merchant], y - ground.merchants.y[merchant]) + 60.0
-    ahead = np.where(pick("preorder").random(count) < 0.04, pick("ahead").integers(20, 90, count) * MINUTE, 0)
+    way = (
+        CIRCUITY * np.hypot(x - ground.merchants.x[merchant], y - ground.merchants.y[merchant])
+        + 60.0
+    )
+    ahead = np.where(
+        pick("preorder").random(count) < 0.04, pick("ahead").integers(20, 90, count) * MINUTE, 0
+    )
     rush = 1 + 0.25 * np.exp(-(((placed / HOUR - 15.2) / 1.1) ** 2))
     prep = ground.prep_s[merchant] * SECOND * rush
     ready_said = placed + ahead + np.rint(prep / MINUTE).astype(np.int64) * MINUTE
     ready = placed + ahead + (prep * pick("prep").lognormal(-0.02, 0.20, count)).astype(np.int64)
     eta = ready_said + (way / 4.9 * SECOND).astype(np.int64) + 11 * MINUTE
     five = 5 * MINUTE
-    goods = np.rint(np.clip(pick("goods").gamma(4.5, 720, count), 800, 15_000) / 5).astype(np.int64) * 5
+    goods = (
+        np.rint(np.clip(pick("goods").gamma(4.5, 720, count), 800, 15_000) / 5).astype(np.int64) * 5
+    )
     gives = pick("tip").random((count, 2))
     return Demand(
         first_id=first_id,
@@ -79,7 +96,9 @@ def day_demand(plan: CityPlan, ground: Ground, day: int, first_id: int, count: i
         items=1 + pick("items").poisson(1.6, count),
         goods=goods,
         fee=199 + (way / 1000 * 70).astype(np.int64) // 10 * 10,
-        tip=np.where(gives[:, 0] < 0.55, (goods * (0.05 + 0.15 * gives[:, 1])).astype(np.int64) // 10 * 10, 0),
+        tip=np.where(
+            gives[:, 0] < 0.55, (goods * (0.05 + 0.15 * gives[:, 1])).astype(np.int64) // 10 * 10, 0
+        ),
         cancel=_second_thoughts(placed + ahead // 2, pick("cancel")),
         patience=placed + ahead + pick("patience").integers(25, 61, count) * MINUTE,
         propensity=pick("propensity").beta(*BETA, count),
@@ -94,19 +113,25 @@ def _placed(plan: CityPlan, day: int, count: int, pick: np.random.Generator) -> 
     return np.asarray(np.minimum(placed, plan.until(day) - 1), dtype=np.int64)
 
 
-def _who(ground: Ground, count: int, who: np.random.Generator, where: np.random.Generator) -> tuple[Ints, Ints]:
+def _who(
+    ground: Ground, count: int, who: np.random.Generator, where: np.random.Generator
+) -> tuple[Ints, Ints]:
     """Return (customer, merchant) indexes: regulars order more, and from their own zone or one beside it."""
     total = np.cumsum(ground.homes.weight)
     customer = np.searchsorted(total, who.random(count) * total[-1]).clip(0, len(total) - 1)
     side, home = ground.side, ground.homes.zone[customer]
     step = np.where(where.random((count, 2)) < 0.62, 0, where.choice([-1, 1], (count, 2)))
-    zone = np.clip(home // side + step[:, 0], 0, side - 1) * side + np.clip(home % side + step[:, 1], 0, side - 1)
+    zone = np.clip(home // side + step[:, 0], 0, side - 1) * side + np.clip(
+        home % side + step[:, 1], 0, side - 1
+    )
     chance = where.random(count)
     merchant = np.zeros(count, dtype=np.int64)
     for index in range(side * side):  # each zone has its merchants and their popularity
         mine, here = np.flatnonzero(zone == index), np.flatnonzero(ground.merchants.zone == index)
         popular = np.cumsum(ground.merchants.weight[here])
-        merchant[mine] = here[np.searchsorted(popular, chance[mine] * popular[-1]).clip(0, len(here) - 1)]
+        merchant[mine] = here[
+            np.searchsorted(popular, chance[mine] * popular[-1]).clip(0, len(here) - 1)
+        ]
     return customer.astype(np.int64), merchant
 
 

@@ -17,7 +17,9 @@ from dispatchkit.city.plan import MINUTE, NEVER, SECOND
 CYCLE, TIMEOUT, ANSWER_GRACE, COOLDOWN = 30 * SECOND, 60 * SECOND, 2 * SECOND, 60 * SECOND
 SUSPECT_AFTER, CASE_GRACE, REST = 5 * MINUTE, 5 * MINUTE, 15 * MINUTE
 LAST_CALL = 12 * MINUTE  # nobody is asked so shortly before the end of a shift
-QUIET = 5 * MINUTE  # before the live instant: answers have stopped coming in, and a third of the searches wait
+QUIET = (
+    5 * MINUTE
+)  # before the live instant: answers have stopped coming in, and a third of the searches wait
 BLIND = 25 * MINUTE  # before the live instant: nobody has looked after stalled drivers
 FREE, RELEASE, ASK = 0, 1, 2  # at one instant drivers become free before anyone is asked
 
@@ -33,7 +35,10 @@ class Desk:
         self.ready, self.said = demand.ready.tolist(), demand.ready_said.tolist()
         self.merchant = demand.merchant.tolist()
         self.zone = ground.merchants.zone[demand.merchant].tolist()
-        self.mx, self.my = ground.merchants.x[demand.merchant].tolist(), ground.merchants.y[demand.merchant].tolist()
+        self.mx, self.my = (
+            ground.merchants.x[demand.merchant].tolist(),
+            ground.merchants.y[demand.merchant].tolist(),
+        )
         self.dx, self.dy, self.way = demand.x.tolist(), demand.y.tolist(), demand.way_m.tolist()
         self.door_zone = ground.cell(demand.x, demand.y).tolist()
         self.propensity, self.fate = demand.propensity.tolist(), demand.fate.tolist()
@@ -48,7 +53,9 @@ class Desk:
         self.idle: list[list[int]] = [[] for _ in ground.rings]
         self.finishing: list[list[tuple[int, int]]] = [[] for _ in ground.rings]
         self.dry = [-1] * len(ground.rings)
-        self.waiting: dict[int, int] = {}  # merchant -> the latest order that a driver with room fetches there
+        self.waiting: dict[
+            int, int
+        ] = {}  # merchant -> the latest order that a driver with room fetches there
         self.near = [ground.near(zone) for zone in range(len(ground.rings))]
         self.book.ready_at = crew.start.tolist()
         self.book.free_at = crew.start.tolist()
@@ -72,7 +79,9 @@ class Desk:
         self.wake(seat, until)
 
     def wake(self, seat: int, at: int) -> None:
-        if at < NEVER and at != self.book.ready_at[seat]:  # one waking at one instant, or a driver would be idle twice
+        if (
+            at < NEVER and at != self.book.ready_at[seat]
+        ):  # one waking at one instant, or a driver would be idle twice
             heappush(self.heap, (at, FREE, seat))
         self.book.ready_at[seat] = at
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from dispatchkit.city.book import ACCEPTED, CANCELLED, DECLINED, EXPIRED, PENDING, REVOKED, UNFULFILLED, Asked, Book
+from dispatchkit.city.book import (
+    ACCEPTED,
+    CANCELLED,
+    DECLINED,
+    EXPIRED,
+    PENDING,
+    REVOKED,
+    UNFULFILLED,
+    Asked,
+    Book,
+)
 from dispatchkit.city.crew import Crew
 from dispatchkit.city.demand import ASKS, CIRCUITY, Demand
 from dispatchkit.city.desk import ANSWER_GRACE, ASK, COOLDOWN, CYCLE, QUIET, TIMEOUT, cycle
@@ -32,14 +42,24 @@ class _Dispatch(Search, Road):
 
     def work(self) -> Book:
         heap, handle = self.heap, (self.free, self.release, self.ask)
-        due = sorted(((cycle(at), ASK, order) for order, at in enumerate(self.dispatch)), reverse=True)
+        due = sorted(
+            ((cycle(at), ASK, order) for order, at in enumerate(self.dispatch)), reverse=True
+        )
         while heap or due:  # first asks stay out of the heap, so that it is small
-            at, kind, index = heappop(heap) if not due or (heap and heap[0] < due[-1]) else due.pop()
+            at, kind, index = (
+                heappop(heap) if not due or (heap and heap[0] < due[-1]) else due.pop()
+            )
             if at >= self.now:
                 break
             handle[kind](index, at)
-        for order, cancel in enumerate(self.cancel):  # customers who left while their order lay on the desk
-            if cancel <= self.now and self.book.assigned[order] == NEVER and self.book.ended[order] == NEVER:
+        for order, cancel in enumerate(
+            self.cancel
+        ):  # customers who left while their order lay on the desk
+            if (
+                cancel <= self.now
+                and self.book.assigned[order] == NEVER
+                and self.book.ended[order] == NEVER
+            ):
                 self.close(order, cancel, CANCELLED)
         return self.book
 
@@ -75,14 +95,20 @@ class _Dispatch(Search, Road):
         asked = self.asked.setdefault(order, [])
         draw = order * DRAWN + len(asked)
         asked.append(seat)
-        away = CIRCUITY * (abs(self.x[seat] - self.mx[order]) ** 2 + abs(self.y[seat] - self.my[order]) ** 2) ** 0.5
+        away = (
+            CIRCUITY
+            * (abs(self.x[seat] - self.mx[order]) ** 2 + abs(self.y[seat] - self.my[order]) ** 2)
+            ** 0.5
+        )
         way = int(away + self.way[order])
         pay = 480 + way * 9 // 100
         busy = book.free_at[seat] > at
         answered, state = self.answer(order, draw, at)
         round_ = book.attempt[order] + 1
         pickup = (book.free_at[seat] if busy else at) + int(away / self.speed[seat] * SECOND)
-        book.offers.append(Asked(order, seat, book.episode[order], round_, state, at, answered, pay, way, pickup))
+        book.offers.append(
+            Asked(order, seat, book.episode[order], round_, state, at, answered, pay, way, pickup)
+        )
         if state == ACCEPTED:
             book.timeouts[seat], book.cooled[seat] = 0, answered
             return self.accept(order, seat, answered, away, pay)

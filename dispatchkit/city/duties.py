@@ -12,7 +12,14 @@ from dispatchkit.city.deliveries import ids, instants
 from dispatchkit.city.ground import FLEET, Ground
 from dispatchkit.city.plan import NEVER, Ints
 
-OFF, ON, ASKED, BREAK, ENDING, FORCED = "OFF_DUTY", "ON_DUTY", "BREAK_PENDING", "ON_BREAK", "ENDING_SHIFT", "FORCED_OFF"
+OFF, ON, ASKED, BREAK, ENDING, FORCED = (
+    "OFF_DUTY",
+    "ON_DUTY",
+    "BREAK_PENDING",
+    "ON_BREAK",
+    "ENDING_SHIFT",
+    "FORCED_OFF",
+)
 
 
 class Duty(NamedTuple):
@@ -39,7 +46,11 @@ def duties(day: Day, ground: Ground, length: int) -> list[Duty]:
             marks += _marks(day, seats[driver], breaks.get(seats[driver]))
         marks = [mark for mark in marks if mark[0] <= day.now]
         ends = [at for at, _, _ in marks[1:]] + [length if length <= day.now else NEVER]
-        found += [Duty(driver, d, at, end, why) for (at, d, why), end in zip(marks, ends, strict=True) if at < end]
+        found += [
+            Duty(driver, d, at, end, why)
+            for (at, d, why), end in zip(marks, ends, strict=True)
+            if at < end
+        ]
     return found
 
 
@@ -63,7 +74,11 @@ def _marks(day: Day, seat: int, rest: tuple[int, int, int] | None) -> list[tuple
     start, planned = int(crew.start[seat]), int(crew.end[seat])
     marks = [(start, ON, "SHIFT_STARTED")]
     if rest:
-        marks += [(rest[0], ASKED, "BREAK_ASKED"), (rest[1], BREAK, "WORK_DONE"), (rest[2], ON, "DRIVER_RESUMED")]
+        marks += [
+            (rest[0], ASKED, "BREAK_ASKED"),
+            (rest[1], BREAK, "WORK_DONE"),
+            (rest[2], ON, "DRIVER_RESUMED"),
+        ]
     if book.forced_off[seat] < NEVER:
         marks.append((book.forced_off[seat], FORCED, "TIMEOUTS"))
     marks = [mark for mark in marks if mark[0] < planned]
@@ -111,11 +126,15 @@ def drivers_frame(day: Day, ground: Ground, rows: list[Duty], since_us: int) -> 
             "vehicle": [FLEET[vehicle][0] for vehicle in ground.vehicle],
             "duty": [row.duty for row in duty],
             "duty_since": instants(since_us, since),
-            "break_until": instants(since_us, np.where(on_break, since + np.where(on_break, pause, 0), NEVER)),
+            "break_until": instants(
+                since_us, np.where(on_break, since + np.where(on_break, pause, 0), NEVER)
+            ),
             "shift_end": instants(since_us, of_seat(day.crew.end, at_work)),
             "max_stack": np.array([stack for _, _, _, stack, _ in FLEET])[ground.vehicle],
             "zone_id": ids(ground.base),
-            "timeouts": np.where(at_work, np.asarray(day.book.times("timeouts"))[np.maximum(seat, 0)], 0),
+            "timeouts": np.where(
+                at_work, np.asarray(day.book.times("timeouts"))[np.maximum(seat, 0)], 0
+            ),
             "cooldown_until": instants(since_us, np.where(cooled > day.now, cooled, NEVER)),
             "version": np.ones(ground.drivers, dtype=np.int64),
         }

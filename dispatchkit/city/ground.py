@@ -87,9 +87,14 @@ def build(plan: CityPlan) -> Ground:
         side=side,
         rings=rings,
         merchants=merchants,
-        prep_s=np.rint(np.clip(pick.gamma(9, 95, len(merchants.x)), 240, 2400) / 30).astype(np.int64) * 30,
+        prep_s=np.rint(np.clip(pick.gamma(9, 95, len(merchants.x)), 240, 2400) / 30).astype(
+            np.int64
+        )
+        * 30,
         homes=_homes(plan.seed, side, int(np.clip(plan.orders / 4, 100, 400_000))),
-        vehicle=draws(plan.seed, 0, "vehicle").choice(len(FLEET), drivers, p=[share for _, share, *_ in FLEET]),
+        vehicle=draws(plan.seed, 0, "vehicle").choice(
+            len(FLEET), drivers, p=[share for _, share, *_ in FLEET]
+        ),
         base=draws(plan.seed, 0, "base").choice(side * side, drivers, p=_pull(merchants, side)),
     )
 
@@ -121,11 +126,14 @@ def _merchants(seed: int, side: int, rings: list[Ring], count: int) -> Places:
     centres = pick.uniform(0.25, 0.75, (max(2, side), 2)) * side
     centre = centres[pick.integers(0, len(centres), count)] + pick.normal(0, 0.45, (count, 2))
     index = np.arange(zones)
-    centre[:zones] = np.stack([index % side, index // side], axis=1) + pick.uniform(0.3, 0.7, (zones, 2))
+    centre[:zones] = np.stack([index % side, index // side], axis=1) + pick.uniform(
+        0.3, 0.7, (zones, 2)
+    )
     x, y = (np.clip(centre, 0.02, side - 0.02) * CELL_M).T
     lat, lon = degrees(x, y)
     zone = [
-        _zone(rings, side, float(a), float(b), float(u), float(v)) for a, b, u, v in zip(lat, lon, x, y, strict=True)
+        _zone(rings, side, float(a), float(b), float(u), float(v))
+        for a, b, u, v in zip(lat, lon, x, y, strict=True)
     ]
     return Places(x, y, np.array(zone, dtype=np.int64), pick.pareto(2.2, count) + 0.4)
 
@@ -166,5 +174,12 @@ def merchants_frame(ground: Ground) -> pl.DataFrame:
     label = [f"Kitchen {i}" for i in ids]
     zone = ground.merchants.zone + 1
     return pl.DataFrame(
-        {"id": ids, "label": label, "zone_id": zone, "lat": lat, "lon": lon, "prep_s": ground.prep_s},
+        {
+            "id": ids,
+            "label": label,
+            "zone_id": zone,
+            "lat": lat,
+            "lon": lon,
+            "prep_s": ground.prep_s,
+        },
     )

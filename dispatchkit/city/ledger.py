@@ -31,7 +31,9 @@ EARNED = (  # side, kind
 Mask = npt.NDArray[np.bool_]
 
 
-def costs_frame(st: Stages, ground: Ground, duty: list[Duty], since_us: int, first_id: int) -> pl.DataFrame:
+def costs_frame(
+    st: Stages, ground: Ground, duty: list[Duty], since_us: int, first_id: int
+) -> pl.DataFrame:
     """Return the delivery_costs lines: piece pay, cancellation pay, payment fees and top-ups, by time."""
     day, d = st.day, st.day.demand
     pay, done = day.book.times("pay"), st.of("DELIVERED", "FAILED", "RETURNED")
@@ -44,7 +46,9 @@ def costs_frame(st: Stages, ground: Ground, duty: list[Duty], since_us: int, fir
         _lines(called_off, "cancel_pay", np.full(len(d), CANCEL_PAY), seat, st.ended),
         _lines(done, "payment_fee", fee, none, st.ended),
     ]
-    order, who, amount, at, kind = (np.concatenate(column) for column in zip(*lines, *_topups(st, duty), strict=True))
+    order, who, amount, at, kind = (
+        np.concatenate(column) for column in zip(*lines, *_topups(st, duty), strict=True)
+    )
     rank = np.lexsort((kind, order, at))
     order, who, amount, at, kind = order[rank], who[rank], amount[rank], at[rank], kind[rank]
     driver = day.crew.driver[np.maximum(who, 0)]
@@ -65,7 +69,9 @@ def costs_frame(st: Stages, ground: Ground, duty: list[Duty], since_us: int, fir
     )
 
 
-Lines = tuple[Ints, Ints, Ints, Ints, Ints]  # order, seat, cents, ms, index into COSTS; -1 for no order, no driver
+Lines = tuple[
+    Ints, Ints, Ints, Ints, Ints
+]  # order, seat, cents, ms, index into COSTS; -1 for no order, no driver
 
 
 def _lines(mask: Mask, kind: str, cents: Ints, seat: Ints, at: Ints) -> Lines:
@@ -100,7 +106,9 @@ def _topups(st: Stages, duty: list[Duty]) -> list[Lines]:
         if short > 0 and jobs:
             shares = split(short, jobs)
             found += [
-                (order, seat, cents, at, COSTS.index("guarantee_topup")) for order, cents in shares.items() if cents
+                (order, seat, cents, at, COSTS.index("guarantee_topup"))
+                for order, cents in shares.items()
+                if cents
             ]
         elif short > 0:
             found.append((-1, seat, short, at, COSTS.index("idle_topup")))
@@ -120,7 +128,9 @@ def _engaged(st: Stages) -> dict[int, dict[int, int]]:
     for i in rank.tolist():
         order, who, begin, end = int(done[i]), int(seat[i]), int(since[i]), int(until[i])
         found[who][order] = (end - begin) // SECOND
-        if who in last and last[who][1] > begin:  # at most two at once, so a shared stretch is halved
+        if (
+            who in last and last[who][1] > begin
+        ):  # at most two at once, so a shared stretch is halved
             both = (min(last[who][1], end) - begin) // (2 * SECOND)
             found[who][order] -= both
             found[who][last[who][0]] -= both

@@ -49,7 +49,9 @@ def day_luck(plan: CityPlan, day: int, count: int) -> Luck:
         start_after=pick("start").integers(10 * SECOND, 80 * SECOND, count).tolist(),
         handover=pick("handover").integers(40 * SECOND, 160 * SECOND, count).tolist(),
         service=pick("service").integers(50 * SECOND, 200 * SECOND, count).tolist(),
-        stall=np.where(stall < 0.008, NO_SHOW, np.where(stall < 0.016, SLOW_START, ON_TIME)).tolist(),
+        stall=np.where(
+            stall < 0.008, NO_SHOW, np.where(stall < 0.016, SLOW_START, ON_TIME)
+        ).tolist(),
         stall_kind=pick("stall kind").integers(0, len(STALLS), count).tolist(),
         grace_used=pick("grace used").integers(20 * SECOND, 280 * SECOND, count).tolist(),
         live_stall=(pick("live stall").random(count) < 0.22).tolist(),

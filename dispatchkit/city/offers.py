@@ -13,7 +13,13 @@ from dispatchkit.city.desk import ANSWER_GRACE, TIMEOUT
 from dispatchkit.city.plan import NEVER, SECOND, Ints, draws
 from dispatchkit.kernel.states import DECLINE_REASONS
 
-REASON_SHARES = {"TOO_FAR": 0.34, "LOW_PAY": 0.27, "MERCHANT_WAIT": 0.16, "OTHER": 0.12, "UNSAFE_AREA": 0.04}
+REASON_SHARES = {
+    "TOO_FAR": 0.34,
+    "LOW_PAY": 0.27,
+    "MERCHANT_WAIT": 0.16,
+    "OTHER": 0.12,
+    "UNSAFE_AREA": 0.04,
+}
 UNSEEN = 0.15  # of the expired: the push never arrived
 
 
@@ -45,7 +51,9 @@ def offers_frame(day: Day, seed: int, since_us: int, first_id: int) -> pl.DataFr
             "boost_cents": np.zeros(count, dtype=np.int64),
             "distance_m": way,
             "payload": payload,
-            "payload_sha256": pl.Series([sha256(text.encode()).hexdigest() for text in payload], dtype=pl.String),
+            "payload_sha256": pl.Series(
+                [sha256(text.encode()).hexdigest() for text in payload], dtype=pl.String
+            ),
             "sent_at": instants(since_us, sent),
             "expires_at": instants(since_us, deadline),
             "hard_deadline": instants(since_us, deadline + ANSWER_GRACE),
@@ -61,7 +69,9 @@ def offers_frame(day: Day, seed: int, since_us: int, first_id: int) -> pl.DataFr
 def _causes(state: Ints, luck: np.random.Generator) -> pl.Series:
     reasons = sorted(DECLINE_REASONS)
     rest = (1 - sum(REASON_SHARES.values())) / (len(reasons) - len(REASON_SHARES))
-    drawn = luck.choice(np.array(reasons, dtype=object), len(state), p=[REASON_SHARES.get(r, rest) for r in reasons])
+    drawn = luck.choice(
+        np.array(reasons, dtype=object), len(state), p=[REASON_SHARES.get(r, rest) for r in reasons]
+    )
     cause = np.full(len(state), None, dtype=object)
     cause[state == DECLINED] = drawn[state == DECLINED]
     cause[state == REVOKED] = "DELIVERY_CANCELLED"
@@ -70,7 +80,11 @@ def _causes(state: Ints, luck: np.random.Generator) -> pl.Series:
 
 def _payloads(pickup: pl.Series, pay: Ints, way: Ints) -> pl.Series:
     """Return canonical JSON of what the driver agreed to: no place and no person, for the offer is audited."""
-    frame = pl.DataFrame({"way": way, "pay": pay, "pickup": pickup.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")})
+    frame = pl.DataFrame(
+        {"way": way, "pay": pay, "pickup": pickup.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")}
+    )
     shape = '<"boost_cents":0,"distance_m":{},"estimated_earning_cents":{},"pay_cents":{},"pickup_eta":"{}">'
     text = pl.format(shape, *[pl.col(name) for name in ("way", "pay", "pay", "pickup")])
-    return frame.select(text.str.replace("<", "{").str.replace(">", "}").alias("payload")).to_series()
+    return frame.select(
+        text.str.replace("<", "{").str.replace(">", "}").alias("payload")
+    ).to_series()

@@ -16,7 +16,13 @@ Track = tuple[Ints, Ints, Floats, Floats]  # seat, ms, x, y
 
 
 def pings_frame(
-    st: Stages, ground: Ground, luck: Luck, duty: list[Duty], seed: int, since_us: int, first_id: int
+    st: Stages,
+    ground: Ground,
+    luck: Luck,
+    duty: list[Duty],
+    seed: int,
+    since_us: int,
+    first_id: int,
 ) -> pl.DataFrame:
     """Return the day's pings by time and driver."""
     day, noise = st.day, draws(seed, st.day.index + 1, "pings")
@@ -47,19 +53,28 @@ def _stage_changes(st: Stages, ground: Ground) -> Track:
         "picked": (mx, my),
         "door": (d.x, d.y),
     }
-    times = st.times | {"assigned": np.where(book.times("stacked") == 1, NEVER, st.times["assigned"])}
+    times = st.times | {
+        "assigned": np.where(book.times("stacked") == 1, NEVER, st.times["assigned"])
+    }
     at = np.concatenate([times[name] for name in where])
-    x, y = np.concatenate([xy[0] for xy in where.values()]), np.concatenate([xy[1] for xy in where.values()])
+    x, y = (
+        np.concatenate([xy[0] for xy in where.values()]),
+        np.concatenate([xy[1] for xy in where.values()]),
+    )
     here = at < NEVER
     return np.tile(book.times("seat"), len(where))[here], at[here], x[here], y[here]
 
 
-def _last_minutes(st: Stages, ground: Ground, luck: Luck, duty: list[Duty], noise: np.random.Generator) -> list[Track]:
+def _last_minutes(
+    st: Stages, ground: Ground, luck: Luck, duty: list[Duty], noise: np.random.Generator
+) -> list[Track]:
     """Return the tracks of drivers at work: fresh near the action, silent, or moving nowhere though they accepted."""
     day = st.day
     seat_of = {int(driver): seat for seat, driver in enumerate(day.crew.driver)}
     at_work = [
-        seat_of[r.driver] for r in duty if r.until == NEVER and r.duty not in (OFF, FORCED) and r.driver in seat_of
+        seat_of[r.driver]
+        for r in duty
+        if r.until == NEVER and r.duty not in (OFF, FORCED) and r.driver in seat_of
     ]
     now = _Now(st, ground)
     tracks = []
@@ -83,13 +98,18 @@ class _Now:
 
     def __init__(self, st: Stages, ground: Ground) -> None:
         self.st, self.demand = st, st.day.demand
-        self.mx, self.my = ground.merchants.x[self.demand.merchant], ground.merchants.y[self.demand.merchant]
+        self.mx, self.my = (
+            ground.merchants.x[self.demand.merchant],
+            ground.merchants.y[self.demand.merchant],
+        )
         book, now = st.day.book, st.day.now
         active = np.flatnonzero((st.times["assigned"] < NEVER) & (st.ended == NEVER))
         self.job: dict[int, int] = {}
         for order in active[np.argsort(-book.times("picked")[active], kind="stable")].tolist():
             self.job[book.seat[order]] = order  # the one picked up first is written last
-        self.stalled = {s: o for s, o in self.job.items() if book.stalled_seat[o] == s and book.started[o] > now}
+        self.stalled = {
+            s: o for s, o in self.job.items() if book.stalled_seat[o] == s and book.started[o] > now
+        }
         self.rest_x, self.rest_y = st.day.crew.x.copy(), st.day.crew.y.copy()
         self.rested = [0] * len(st.day.crew)
         done = np.flatnonzero(st.times["door"] < NEVER)
@@ -114,12 +134,19 @@ class _Now:
             return float(self.rest_x[seat]), float(self.rest_y[seat])
         shop = (float(self.mx[order]), float(self.my[order]))
         if at >= book.picked[order]:
-            leg, door = (book.leg_x[order], book.leg_y[order]), (self.demand.x[order], self.demand.y[order])
-            return _between(leg, (float(door[0]), float(door[1])), at, book.leaves[order], book.door[order])
+            leg, door = (
+                (book.leg_x[order], book.leg_y[order]),
+                (self.demand.x[order], self.demand.y[order]),
+            )
+            return _between(
+                leg, (float(door[0]), float(door[1])), at, book.leaves[order], book.door[order]
+            )
         origin = (book.from_x[order], book.from_y[order])
         return _between(origin, shop, at, book.started[order], book.arrived[order])
 
 
-def _between(a: tuple[float, float], b: tuple[float, float], at: int, leaves: int, arrives: int) -> tuple[float, float]:
+def _between(
+    a: tuple[float, float], b: tuple[float, float], at: int, leaves: int, arrives: int
+) -> tuple[float, float]:
     part = min(max((at - leaves) / max(arrives - leaves, 1), 0.0), 1.0)
     return a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])

@@ -15,10 +15,26 @@ from dispatchkit.kernel.errors import Usage
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000  # the city counts in whole milliseconds since a day's start
+SECOND, MINUTE, HOUR = (
+    1_000,
+    60_000,
+    3_600_000,
+)  # the city counts in whole milliseconds since a day's start
 NEVER = 2**60  # an event that does not happen; every real time is smaller
-WEEKDAYS = (0.86, 0.88, 0.93, 1.0, 1.18, 1.22, 1.05)  # Monday first; mean 1.02, only the ratios matter
-RUSHES = ((12.4, 0.9, 0.32), (19.2, 1.3, 0.49), (15.5, 2.8, 0.19))  # local hour, spread in hours, share
+WEEKDAYS = (
+    0.86,
+    0.88,
+    0.93,
+    1.0,
+    1.18,
+    1.22,
+    1.05,
+)  # Monday first; mean 1.02, only the ratios matter
+RUSHES = (
+    (12.4, 0.9, 0.32),
+    (19.2, 1.3, 0.49),
+    (15.5, 2.8, 0.19),
+)  # local hour, spread in hours, share
 OPEN, CLOSE = 10.25, 22.5  # local hours between which orders come
 
 
@@ -51,7 +67,9 @@ class CityPlan:
 
     def until(self, day: int) -> int:
         """Return the millisecond of the day at which the story stops: NEVER, or the live instant on the last day."""
-        return NEVER - 1 if day < self.days - 1 else round(_since_four(_hours(self.live_until)) * HOUR)
+        return (
+            NEVER - 1 if day < self.days - 1 else round(_since_four(_hours(self.live_until)) * HOUR)
+        )
 
     @property
     def as_of(self) -> datetime:
@@ -68,13 +86,22 @@ class CityPlan:
 
     def usual_orders(self) -> Floats:
         """Return how many orders a planner would expect on each whole day: what shifts are staffed for."""
-        weekday = np.array([WEEKDAYS[(self.start + timedelta(days=i)).weekday()] for i in range(self.days)])
-        full = self.orders / (weekday.sum() - weekday[-1] * (1 - share_before(_hours(self.live_until))))
+        weekday = np.array(
+            [WEEKDAYS[(self.start + timedelta(days=i)).weekday()] for i in range(self.days)]
+        )
+        full = self.orders / (
+            weekday.sum() - weekday[-1] * (1 - share_before(_hours(self.live_until)))
+        )
         return np.asarray(full * weekday, dtype=np.float64)
 
     def _weights(self) -> Floats:
         mood = np.exp(draws(self.seed, 0, "mood").normal(0, 0.06, self.days))
-        return np.array([WEEKDAYS[(self.start + timedelta(days=i)).weekday()] for i in range(self.days)]) * mood
+        return (
+            np.array(
+                [WEEKDAYS[(self.start + timedelta(days=i)).weekday()] for i in range(self.days)]
+            )
+            * mood
+        )
 
 
 def draws(seed: int, day: int, stream: str) -> np.random.Generator:

@@ -9,9 +9,17 @@ from dispatchkit.city.deliveries import DELIVERY_ID, Stages, ids, instants
 from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Floats, Ints, draws
 
 EVENTS = ("placement", "accept", "pickup", "near_door")
-HANDOVER, DOOR = 100 * SECOND, 125 * SECOND  # what the model reckons for a merchant's counter and a customer's door
+HANDOVER, DOOR = (
+    100 * SECOND,
+    125 * SECOND,
+)  # what the model reckons for a merchant's counter and a customer's door
 NEAR = 10 * MINUTE
-INTERVAL = ((8.0, 10.0), (5.5, 6.5), (3.0, 3.6), (1.3, 1.6))  # minutes below and above, meant to hold 80 % of arrivals
+INTERVAL = (
+    (8.0, 10.0),
+    (5.5, 6.5),
+    (3.0, 3.6),
+    (1.3, 1.6),
+)  # minutes below and above, meant to hold 80 % of arrivals
 
 
 def quotes_frame(st: Stages, seed: int, since_us: int, first_id: int) -> pl.DataFrame:

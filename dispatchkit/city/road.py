@@ -68,7 +68,9 @@ class Road(Desk):
         book.started[order] = max(at, book.started[other])
         book.arrived[order] = max(at, book.arrived[other])
         book.hopeful[order] = max(at, book.hopeful[other])
-        picked = max(book.picked[other], self.ready[order] + self.luck.handover[order] // 2, at + 20 * SECOND)
+        picked = max(
+            book.picked[other], self.ready[order] + self.luck.handover[order] // 2, at + 20 * SECOND
+        )
         if self.cancel[order] < picked:
             return self.close(order, self.cancel[order], CANCELLED)
         later = picked - book.picked[other]

@@ -36,11 +36,19 @@ class Search(Desk):
 
     def bundle(self, order: int, at: int) -> int:
         other = self.waiting.get(self.merchant[order], -1)
-        if other < 0 or self.book.picked[other] <= at + TIMEOUT + ANSWER_GRACE or self.book.picked[other] == NEVER:
+        if (
+            other < 0
+            or self.book.picked[other] <= at + TIMEOUT + ANSWER_GRACE
+            or self.book.picked[other] == NEVER
+        ):
             return -1
         seat = self.book.seat[other]
-        alone = self.last[seat] == other and (self.before[seat] < 0 or self.book.ended[self.before[seat]] <= at)
-        together = abs(self.said[order] - self.said[other]) <= 8 * MINUTE and self.cancel[other] == NEVER
+        alone = self.last[seat] == other and (
+            self.before[seat] < 0 or self.book.ended[self.before[seat]] <= at
+        )
+        together = (
+            abs(self.said[order] - self.said[other]) <= 8 * MINUTE and self.cancel[other] == NEVER
+        )
         return seat if alone and together and self.open(seat, at) else -1
 
     def open(self, seat: int, at: int) -> bool:
@@ -51,7 +59,13 @@ class Search(Desk):
 
     def nearest(self, order: int, at: int, idle: list[int], asked: Seats) -> int:
         """Return the nearest of the dozen who have been idle longest in a zone, no longer idle; -1 if there is none."""
-        x, y, break_at, end, last_call = self.mx[order], self.my[order], self.break_at, self.end, at + LAST_CALL
+        x, y, break_at, end, last_call = (
+            self.mx[order],
+            self.my[order],
+            self.break_at,
+            self.end,
+            at + LAST_CALL,
+        )
         best, found, gone, way, reach = 1e18, -1, None, self.way[order], self.reach
         for seat in idle[:12]:
             if break_at[seat] <= at or end[seat] <= last_call:
@@ -76,8 +90,12 @@ class Search(Desk):
             heappop(finishing)
         for ends, seat in finishing[:4]:
             other, earlier = self.last[seat], self.before[seat]
-            alone = self.book.free_at[seat] == ends and (earlier < 0 or self.book.ended[earlier] <= at)
-            carried = self.book.picked[other] <= at and ends <= at + 10 * MINUTE and self.fate[other] == 0
+            alone = self.book.free_at[seat] == ends and (
+                earlier < 0 or self.book.ended[earlier] <= at
+            )
+            carried = (
+                self.book.picked[other] <= at and ends <= at + 10 * MINUTE and self.fate[other] == 0
+            )
             if alone and carried and seat not in asked and self.open(seat, at):
                 return seat
         return -1

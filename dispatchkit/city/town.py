@@ -42,7 +42,9 @@ def world(plan: CityPlan) -> dict[str, pl.DataFrame]:
         "delivery_zones": zones_frame(ground),
         "merchants": merchants_frame(ground),
         "customers": _customers(plan, ground),
-        "drivers": drivers_frame(day, ground, duties(day, ground, _length(plan, last)), since_us(plan, last)),
+        "drivers": drivers_frame(
+            day, ground, duties(day, ground, _length(plan, last)), since_us(plan, last)
+        ),
         "driver_zone_preferences": _preferences(ground),
     }
 
@@ -61,7 +63,11 @@ def day_of(plan: CityPlan, ground: Ground, index: int) -> tuple[Day, Luck]:
     """Return one day as it was, and the luck that it was made with."""
     counts = plan.orders_by_day()
     demand = day_demand(plan, ground, index, 1 + sum(counts[:index]), counts[index])
-    crew, luck, now = day_crew(plan, ground, index), day_luck(plan, index, counts[index]), plan.until(index)
+    crew, luck, now = (
+        day_crew(plan, ground, index),
+        day_luck(plan, index, counts[index]),
+        plan.until(index),
+    )
     return Day(index, demand, crew, run(demand, crew, luck, ground, now), now), luck
 
 
@@ -97,7 +103,9 @@ def _customers(plan: CityPlan, ground: Ground) -> pl.DataFrame:
     count = len(ground.homes.x)
     ago = draws(plan.seed, 0, "since").integers(1, 900, count) * 86_400_000
     stamps = (since_us(plan, 0) - ago * 1000).astype("datetime64[us]")
-    return pl.DataFrame({"id": ids(np.arange(count)), "since": pl.Series(stamps).dt.replace_time_zone("UTC")})
+    return pl.DataFrame(
+        {"id": ids(np.arange(count)), "since": pl.Series(stamps).dt.replace_time_zone("UTC")}
+    )
 
 
 def _preferences(ground: Ground) -> pl.DataFrame:
@@ -109,5 +117,10 @@ def _preferences(ground: Ground) -> pl.DataFrame:
     ]
     driver, zone, weight = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
     return pl.DataFrame(
-        {"id": ids(np.arange(len(rows))), "driver_id": ids(driver), "zone_id": ids(zone), "weight_percent": weight}
+        {
+            "id": ids(np.arange(len(rows))),
+            "driver_id": ids(driver),
+            "zone_id": ids(zone),
+            "weight_percent": weight,
+        }
     )

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 Archive = Annotated[
     list[Path] | None,
-    typer.Option(readable=False, metavar="FILE", help="Archive file of `audit prune`, or its folder; repeatable."),
+    typer.Option(
+        readable=False,
+        metavar="FILE",
+        help="Archive file of `audit prune`, or its folder; repeatable.",
+    ),
 ]
 
 
@@ -32,9 +36,15 @@ def register(app: typer.Typer) -> None:
 
 def show(
     ctx: typer.Context,
-    delivery: Annotated[int | None, typer.Argument(min=1, max=out.MAX_ID, help="Which delivery.")] = None,
-    driver: Annotated[int | None, typer.Option(min=1, max=out.MAX_ID, help="A driver's own chain instead.")] = None,
-    at: Annotated[str | None, typer.Option(help="How everything stood at this instant, instead of the steps.")] = None,
+    delivery: Annotated[
+        int | None, typer.Argument(min=1, max=out.MAX_ID, help="Which delivery.")
+    ] = None,
+    driver: Annotated[
+        int | None, typer.Option(min=1, max=out.MAX_ID, help="A driver's own chain instead.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="How everything stood at this instant, instead of the steps.")
+    ] = None,
     archive: Archive = None,
 ) -> None:
     """Show every step of a delivery with who, when and why, or how it stood at an instant. The reading is recorded.
@@ -52,9 +62,17 @@ def show(
         out.document(_document(found))
     elif found.state is not None:
         for table, images in found.state.items():
-            out.table(list(images[0]), [[image.get(key) for key in images[0]] for image in images], title=table)
+            out.table(
+                list(images[0]),
+                [[image.get(key) for key in images[0]] for image in images],
+                title=table,
+            )
     else:
-        out.table(("at", "row", "version", "changed", "by", "run", "reason"), _rows(found), title=found.subject)
+        out.table(
+            ("at", "row", "version", "changed", "by", "run", "reason"),
+            _rows(found),
+            title=found.subject,
+        )
         if found.refusals:
             rows = [(rfc3339(r["at"]), *list(r.values())[1:]) for r in found.refusals]
             out.table(list(found.refusals[0]), rows, title="refused")
@@ -62,13 +80,19 @@ def show(
         begins = rfc3339(found.steps[0].event.at)
         out.note(ctx, f"nothing before; the trail of {found.subject} begins {begins}")
     for fault in found.broken:
-        raise BadData(f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}", code="DK-AUD")
+        raise BadData(
+            f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}",
+            code="DK-AUD",
+        )
 
 
 def verify(
     ctx: typer.Context,
     seals: Annotated[
-        Path | None, typer.Option(readable=False, metavar="FILE", help="The outside file that `audit seal` appends to.")
+        Path | None,
+        typer.Option(
+            readable=False, metavar="FILE", help="The outside file that `audit seal` appends to."
+        ),
     ] = None,
     archive: Archive = None,
 ) -> None:
@@ -80,25 +104,49 @@ def verify(
 
     with out.working(ctx, "verifying"):
         found = audit.verify(call(ctx).store(), seals, archive or ())
-    counts = {"events": found.found.events, "chains": found.found.chains, "seals": found.found.seals}
+    counts = {
+        "events": found.found.events,
+        "chains": found.found.chains,
+        "seals": found.found.seals,
+    }
     counts |= {"archives": found.found.archives, "outside lines": found.lines}
     if call(ctx).json:
         faults = [vars(fault) for fault in found.found.faults]
-        out.document({**counts, "faults": faults, "findings": found.findings, "archives unread": list(found.unread)})
+        out.document(
+            {
+                **counts,
+                "faults": faults,
+                "findings": found.findings,
+                "archives unread": list(found.unread),
+            }
+        )
     else:
         out.table(("what", "count"), list(counts.items()))
     if found.archives.strange:
-        out.note(ctx, f"{', '.join(found.archives.strange)}: of no archive of this database; its bodies never left")
+        out.note(
+            ctx,
+            f"{', '.join(found.archives.strange)}: of no archive of this database; its bodies never left",
+        )
     if found.unread:
-        out.note(ctx, f"{len(found.unread)} archives were not given; their links were checked, their bodies not read")
+        out.note(
+            ctx,
+            f"{len(found.unread)} archives were not given; their links were checked, their bodies not read",
+        )
     if found.findings:
-        raise BadData(f"the audit trail is not as it was written: {'; '.join(found.findings)}", code="DK-AUD")
+        raise BadData(
+            f"the audit trail is not as it was written: {'; '.join(found.findings)}", code="DK-AUD"
+        )
 
 
 def seal(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option(readable=False, metavar="FILE", help="Outside file; kept on another host.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the seals it lacks; make and append none.")] = False,
+    to: Annotated[
+        Path,
+        typer.Option(readable=False, metavar="FILE", help="Outside file; kept on another host."),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the seals it lacks; make and append none.")
+    ] = False,
 ) -> None:
     """Seal all finished events, and append every seal that the file lacks; one that contradicts them is refused, 65.
 
@@ -114,18 +162,30 @@ def seal(
     else:
         for line in lines:
             out.line(line)
-        out.note(ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}")
+        out.note(
+            ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}"
+        )
         if dry_run and open_:
             out.note(ctx, f"and {open_} events that no seal covers yet")
 
 
 def prune(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option(readable=False, metavar="DIR", help="Folder for the archive files.")],
-    before: Annotated[str | None, typer.Option(help="Older events; default: audit.retention ago.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; write and move nothing.")] = False,
-    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to move more events than this.")] = None,
-    now: Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")] = None,
+    to: Annotated[
+        Path, typer.Option(readable=False, metavar="DIR", help="Folder for the archive files.")
+    ],
+    before: Annotated[
+        str | None, typer.Option(help="Older events; default: audit.retention ago.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count; write and move nothing.")
+    ] = False,
+    max_changes: Annotated[
+        int | None, typer.Option(min=0, help="Refuse to move more events than this.")
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")
+    ] = None,
 ) -> None:
     """Move the bodies of old events to archive files; every link, and the newest event of each row, stays.
 
@@ -134,20 +194,36 @@ def prune(
     from dispatchkit.flows import retention
 
     store = call(ctx).store()
-    limit = parse_instant(before) if before else retention.limit(store, call(ctx).settings(), "retention", _at(now))
+    limit = (
+        parse_instant(before)
+        if before
+        else retention.limit(store, call(ctx).settings(), "retention", _at(now))
+    )
     with out.working(ctx, "archiving"):
         done = retention.prune(store, limit, to, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
-        out.document({"before": rfc3339(limit), "dry_run": dry_run, "events": done.events, "files": list(done.files)})
+        out.document(
+            {
+                "before": rfc3339(limit),
+                "dry_run": dry_run,
+                "events": done.events,
+                "files": list(done.files),
+            }
+        )
     else:
         for name in done.files:
             out.line(name)
-        out.note(ctx, f"{done.events} events before {rfc3339(limit)} {'would be ' if dry_run else ''}archived")
+        out.note(
+            ctx,
+            f"{done.events} events before {rfc3339(limit)} {'would be ' if dry_run else ''}archived",
+        )
 
 
 def export(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option(readable=False, metavar="FILE", help="FILE.parquet, .csv or .json.")],
+    to: Annotated[
+        Path, typer.Option(readable=False, metavar="FILE", help="FILE.parquet, .csv or .json.")
+    ],
     since: Annotated[str | None, typer.Option(help="Events from this instant on.")] = None,
     until: Annotated[str | None, typer.Option(help="Events before this instant.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
@@ -162,7 +238,9 @@ def export(
     if lower and upper and lower >= upper:
         raise Usage(f"--since {since} is not before --until {until}")
     with out.working(ctx, "exporting"):
-        count = audit.export(call(ctx).store(), call(ctx).settings(), to, since=lower, until=upper, force=force)
+        count = audit.export(
+            call(ctx).store(), call(ctx).settings(), to, since=lower, until=upper, force=force
+        )
     if call(ctx).json:
         out.document({"to": str(to), "events": count})
     else:
@@ -171,7 +249,10 @@ def export(
 
 def replay(
     ctx: typer.Context,
-    bundle: Annotated[Path, typer.Argument(readable=False, metavar="DIR", help="Bundle left by `sweep NAME --keep`.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(readable=False, metavar="DIR", help="Bundle left by `sweep NAME --keep`."),
+    ],
 ) -> None:
     """Decide once more from a run's bundle and compare, byte for byte; exit 65 with the first difference.
 
@@ -196,19 +277,29 @@ def _rows(found: Shown) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for step in found.steps:
         event = step.event
-        changed = {"D": "gone"}.get(event.op) or ("archived" if event.archived else _changes(step.changed))
+        changed = {"D": "gone"}.get(event.op) or (
+            "archived" if event.archived else _changes(step.changed)
+        )
         by = f"{event.actor or sweeps.get(event.run_id, '-')} ({event.login or '-'})"
         row = f"{event.tbl} {event.row_id}"
-        rows.append((rfc3339(event.at), row, event.row_version, changed, by, event.run_id, event.reason))
+        rows.append(
+            (rfc3339(event.at), row, event.row_version, changed, by, event.run_id, event.reason)
+        )
     return rows
 
 
 def _changes(changed: Any) -> str:
     """Return what changed: of a birth the state alone says it."""
     born = all(was is None for was, _ in changed.values()) and "id" in changed
-    shown = {key: pair for key, pair in changed.items() if not born or key in ("state", "duty", "driver_id")}
+    shown = {
+        key: pair
+        for key, pair in changed.items()
+        if not born or key in ("state", "duty", "driver_id")
+    }
     told = {key: ["-" if value is None else value for value in pair] for key, pair in shown.items()}
-    return ", ".join(f"{key} {now}" if born else f"{key} {was} -> {now}" for key, (was, now) in told.items())
+    return ", ".join(
+        f"{key} {now}" if born else f"{key} {was} -> {now}" for key, (was, now) in told.items()
+    )
 
 
 def _document(found: Shown) -> dict[str, Any]:

@@ -21,18 +21,27 @@ if TYPE_CHECKING:
     from dispatchkit.warehouse.load import LoadReport
     from dispatchkit.warehouse.manifest import Manifest
 
-Now = Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the machine's clock.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse columns that nobody knows instead of warning.")]
+Now = Annotated[
+    str | None, typer.Option(help="Judge ages at this instant instead of the machine's clock.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse columns that nobody knows instead of warning.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an export that is there.")]
 MaxAge = Annotated[str | None, typer.Option(help="Refuse an older extract: 30s, 15min, 2h, 7d.")]
 Export = Annotated[
-    Path, typer.Argument(readable=False, metavar="DIR", help="Directory of an export, with its manifest.json.")
+    Path,
+    typer.Argument(
+        readable=False, metavar="DIR", help="Directory of an export, with its manifest.json."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add `data sample`, `data import`, `data extract`, `data load`, `data check`, `data erase` and `data purge`."""
-    group = typer.Typer(help="Exports and foreign files, in and out.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Exports and foreign files, in and out.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.command()(sample)
     group.command("import")(bring)
     group.command()(extract)
@@ -44,12 +53,19 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option(readable=False, metavar="DIR", help="Directory for the export.")],
+    to: Annotated[
+        Path, typer.Option(readable=False, metavar="DIR", help="Directory for the export.")
+    ],
     orders: Annotated[int, typer.Option(min=1, help="Orders in all days together.")] = 1200,
-    days: Annotated[int, typer.Option(min=1, help="Service days; the last one stops in the evening rush.")] = 2,
+    days: Annotated[
+        int, typer.Option(min=1, help="Service days; the last one stops in the evening rush.")
+    ] = 2,
     start: Annotated[str, typer.Option(metavar="DAY", help="The first day.")] = "2026-03-06",
     seed: Annotated[
-        int, typer.Option(min=0, max=show.MAX_SEED, help="The same seed gives the same city, byte for byte.")
+        int,
+        typer.Option(
+            min=0, max=show.MAX_SEED, help="The same seed gives the same city, byte for byte."
+        ),
     ] = 1,
     force: Force = False,
 ) -> None:
@@ -70,15 +86,29 @@ def sample(
 def bring(
     ctx: typer.Context,
     files: Annotated[
-        list[Path], typer.Argument(readable=False, metavar="FILES", help="CSV files, or the directory of one export.")
+        list[Path],
+        typer.Argument(
+            readable=False, metavar="FILES", help="CSV files, or the directory of one export."
+        ),
     ],
     mapping: Annotated[
-        Path | None, typer.Option(metavar="TOML", help="What the columns of foreign files mean; see configs/imports.")
+        Path | None,
+        typer.Option(
+            metavar="TOML", help="What the columns of foreign files mean; see configs/imports."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
-    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to write more rows than this.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="SHA-256 that the sender gave for a single file.")] = None,
-    rows: Annotated[int | None, typer.Option(min=0, help="Lines after the header that the sender announced.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and count; write nothing.")
+    ] = False,
+    max_changes: Annotated[
+        int | None, typer.Option(min=0, help="Refuse to write more rows than this.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="SHA-256 that the sender gave for a single file.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=0, help="Lines after the header that the sender announced.")
+    ] = None,
     strict: Strict = False,
     now: Now = None,
 ) -> None:
@@ -89,32 +119,53 @@ def bring(
     from dispatchkit.flows import upkeep
 
     with show.working(ctx, "reading"):
-        came = upkeep.read_files(files, mapping, now=_now(now), strict=strict, sha256=sha256, rows=rows)
+        came = upkeep.read_files(
+            files, mapping, now=_now(now), strict=strict, sha256=sha256, rows=rows
+        )
     with show.working(ctx, "writing"):
-        done = upkeep.import_files(call(ctx).db, call(ctx).data, came, dry_run=dry_run, max_changes=max_changes)
+        done = upkeep.import_files(
+            call(ctx).db, call(ctx).data, came, dry_run=dry_run, max_changes=max_changes
+        )
     tables = {
         table: {"inserted": n.inserted, "same": n.same, "conflicting": len(n.conflicting)}
         for table, n in done.tables.items()
     }
     if call(ctx).json:
         show.document(
-            {"dry_run": dry_run, "read": came.counts, "tables": tables, "quarantine": _by_reason(came.quarantine)}
+            {
+                "dry_run": dry_run,
+                "read": came.counts,
+                "tables": tables,
+                "quarantine": _by_reason(came.quarantine),
+            }
         )
     else:
         show.table(["read", "count"], list(came.counts.items()))
         show.line(_equation(came.counts))
-        show.table(["table", "inserted", "same", "conflicting"], [[name, *n.values()] for name, n in tables.items()])
-    _warn(ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / QUARANTINE_FILE)
+        show.table(
+            ["table", "inserted", "same", "conflicting"],
+            [[name, *n.values()] for name, n in tables.items()],
+        )
+    _warn(
+        ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / QUARANTINE_FILE
+    )
     if done.conflicting:
-        show.refuse(ctx, f"{done.conflicting} rows are in the database with other values; those stand")
+        show.refuse(
+            ctx, f"{done.conflicting} rows are in the database with other values; those stand"
+        )
 
 
 def extract(
     ctx: typer.Context,
-    since: Annotated[str | None, typer.Option(help="Orders placed from this day or instant on.")] = None,
-    until: Annotated[str | None, typer.Option(help="Orders placed before this day or instant.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Orders placed from this day or instant on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Orders placed before this day or instant.")
+    ] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Directory; by default `extract` under --data.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory; by default `extract` under --data."),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -129,7 +180,9 @@ def extract(
         raise Usage(f"--since {since} is not before --until {until}")
     to = to or _under_data(ctx, "extract")
     with show.working(ctx, "extracting"):
-        manifest = upkeep.extract(call(ctx).db, call(ctx).data, to, since=lower, until=upper, force=force)
+        manifest = upkeep.extract(
+            call(ctx).db, call(ctx).data, to, since=lower, until=upper, force=force
+        )
     _wrote(ctx, manifest, to)
 
 
@@ -137,7 +190,10 @@ def load(
     ctx: typer.Context,
     export: Export,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"DuckDB file; by default {WAREHOUSE_FILE} under --data.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"DuckDB file; by default {WAREHOUSE_FILE} under --data."
+        ),
     ] = None,
     strict: Strict = False,
     max_age: MaxAge = None,
@@ -156,7 +212,13 @@ def load(
     _loaded(ctx, found, to.with_name(QUARANTINE_FILE))
 
 
-def check(ctx: typer.Context, export: Export, strict: Strict = False, max_age: MaxAge = None, now: Now = None) -> None:
+def check(
+    ctx: typer.Context,
+    export: Export,
+    strict: Strict = False,
+    max_age: MaxAge = None,
+    now: Now = None,
+) -> None:
     """Check an export as `data load` does, and keep nothing.
 
     Example: dispatchkit data check data/extract --strict
@@ -171,7 +233,14 @@ def check(ctx: typer.Context, export: Export, strict: Strict = False, max_age: M
 def _wrote(ctx: typer.Context, manifest: Manifest, to: Path) -> None:
     rows = {facts.table: facts.rows for facts in manifest.files}
     if call(ctx).json:
-        show.document({"to": str(to), "as_of": rfc3339(manifest.as_of), "sha256": manifest.sha256, "rows": rows})
+        show.document(
+            {
+                "to": str(to),
+                "as_of": rfc3339(manifest.as_of),
+                "sha256": manifest.sha256,
+                "rows": rows,
+            }
+        )
     else:
         show.table(["table", "rows"], list(rows.items()))
         show.note(ctx, f"export of {rfc3339(manifest.as_of)} written to {to}")
@@ -193,24 +262,36 @@ def _loaded(ctx: typer.Context, found: LoadReport, quarantine: Path | None) -> N
     _warn(ctx, found.warnings, found.quarantine, quarantine)
 
 
-def _warn(ctx: typer.Context, warnings: list[str], quarantine: pl.DataFrame, written: Path | None) -> None:
+def _warn(
+    ctx: typer.Context, warnings: list[str], quarantine: pl.DataFrame, written: Path | None
+) -> None:
     for warning in warnings:
         show.warn(warning)
     if len(quarantine):
         first = quarantine.row(0, named=True)
-        told = f"{first['code']}: {first['file']}:{first['row']}: {first['column']}: {first['reason']}"
+        told = (
+            f"{first['code']}: {first['file']}:{first['row']}: {first['column']}: {first['reason']}"
+        )
         where = f", all of them in {written}" if written else ""
         show.refuse(ctx, f"{len(quarantine)} rows quarantined{where}; the first: {told}")
 
 
 def _by_reason(quarantine: pl.DataFrame) -> list[dict[str, Any]]:
-    counted = quarantine.group_by("file", "column", "code").len("rows").sort("file", "column", "code")
+    counted = (
+        quarantine.group_by("file", "column", "code").len("rows").sort("file", "column", "code")
+    )
     return list(counted.iter_rows(named=True))
 
 
 def _equation(counts: dict[str, int]) -> str:
-    parts = [name for name in ("duplicate_lines", "folded_lines", "quarantined_lines", "records") if name in counts]
-    return f"{counts['lines']} lines = " + " + ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in parts)
+    parts = [
+        name
+        for name in ("duplicate_lines", "folded_lines", "quarantined_lines", "records")
+        if name in counts
+    ]
+    return f"{counts['lines']} lines = " + " + ".join(
+        f"{counts[name]} {name.replace('_', ' ')}" for name in parts
+    )
 
 
 def _under_data(ctx: typer.Context, name: str) -> Path:

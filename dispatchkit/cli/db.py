@@ -13,7 +13,9 @@ from dispatchkit.kernel.clock import parse_instant
 
 def register(app: typer.Typer) -> None:
     """Add `db up`, `db down`, `db status` and `db check`."""
-    group = typer.Typer(help="Migrations both ways, and checks.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Migrations both ways, and checks.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.command()(up)
     group.command()(down)
     group.command()(status)
@@ -24,8 +26,12 @@ def register(app: typer.Typer) -> None:
 def up(
     ctx: typer.Context,
     revision: Annotated[str, typer.Argument(help="Revision to go up to.")] = "head",
-    strict_clock: Annotated[bool, typer.Option("--strict-clock", help="Writes refuse --now from now on.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which steps would run, and run none.")] = False,
+    strict_clock: Annotated[
+        bool, typer.Option("--strict-clock", help="Writes refuse --now from now on.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which steps would run, and run none.")
+    ] = False,
 ) -> None:
     """Bring the schema up, keeping all rows.
 
@@ -33,14 +39,20 @@ def up(
     """
     from dispatchkit.flows import database
 
-    result = database.migrate_up(call(ctx).db, call(ctx).data, revision, strict_clock=strict_clock, dry_run=dry_run)
+    result = database.migrate_up(
+        call(ctx).db, call(ctx).data, revision, strict_clock=strict_clock, dry_run=dry_run
+    )
     _tell(ctx, result)
 
 
 def down(
     ctx: typer.Context,
-    revision: Annotated[str, typer.Argument(help="Revision to go down to; `base` for all the way.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which steps would run, and run none.")] = False,
+    revision: Annotated[
+        str, typer.Argument(help="Revision to go down to; `base` for all the way.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which steps would run, and run none.")
+    ] = False,
 ) -> None:
     """Take the schema down; rows are kept in schema dk_kept and come back with `db up`.
 
@@ -63,7 +75,9 @@ def status(ctx: typer.Context) -> None:
 
 def check(
     ctx: typer.Context,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the checks for psql instead of running them.")] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the checks for psql instead of running them.")
+    ] = False,
     now: Annotated[str | None, typer.Option(help="Judge what is due at this instant.")] = None,
 ) -> None:
     """Run every invariant, compare the schema with what was migrated, and name sweeps that fell silent.
@@ -73,7 +87,9 @@ def check(
     from dispatchkit.flows import database
 
     if sql:
-        show.line("SET timezone = 'UTC'; SET extra_float_digits = 1;  -- as the trail was written\n")
+        show.line(
+            "SET timezone = 'UTC'; SET extra_float_digits = 1;  -- as the trail was written\n"
+        )
         for name, offender, query in database.invariants():
             show.line(f"-- {name}: {offender}\n{query};\n")
         return

@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 def demo(
     ctx: typer.Context,
     to: Annotated[
-        Path | None, typer.Option(help="Folder for the city, its database and the report; DATA/demo if not given.")
+        Path | None,
+        typer.Option(
+            help="Folder for the city, its database and the report; DATA/demo if not given."
+        ),
     ] = None,
 ) -> None:
     """Make a city, run a night on it and leave a report: migrate, fill, sweep, extract, load, report.
@@ -59,7 +62,11 @@ def _program() -> str:
     import sys
 
     beside = Path(sys.executable).parent / "dispatchkit"
-    return "dispatchkit" if shutil.which("dispatchkit") or not beside.exists() else os.path.relpath(beside)
+    return (
+        "dispatchkit"
+        if shutil.which("dispatchkit") or not beside.exists()
+        else os.path.relpath(beside)
+    )
 
 
 def _later(evening: str) -> str:

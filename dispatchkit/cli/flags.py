@@ -40,7 +40,9 @@ def who(
     flag: Annotated[str, typer.Argument(help="Name of the flag.")],
     ids: Annotated[
         list[int],
-        typer.Argument(min=1, max=show.MAX_ID, help="Ids of deliveries (for availability and routes: drivers)."),
+        typer.Argument(
+            min=1, max=show.MAX_ID, help="Ids of deliveries (for availability and routes: drivers)."
+        ),
     ],
 ) -> None:
     """Tell which ids are inside a rollout; raising the percentage only ever adds some.

@@ -44,27 +44,56 @@ def options(
     ctx: typer.Context,
     config: Annotated[
         list[Path] | None,
-        typer.Option(envvar="DISPATCHKIT_CONFIG", help="TOML file with settings; repeatable, later wins."),
+        typer.Option(
+            envvar="DISPATCHKIT_CONFIG", help="TOML file with settings; repeatable, later wins."
+        ),
     ] = None,
     db: Annotated[
-        str, typer.Option(envvar="DISPATCHKIT_DATABASE_URL", help="postgresql://... or `embedded`.", show_envvar=True)
+        str,
+        typer.Option(
+            envvar="DISPATCHKIT_DATABASE_URL",
+            help="postgresql://... or `embedded`.",
+            show_envvar=True,
+        ),
     ] = "embedded",
-    data: Annotated[Path, typer.Option(envvar="DISPATCHKIT_DATA", help="Folder for data.")] = Path("data"),
+    data: Annotated[Path, typer.Option(envvar="DISPATCHKIT_DATA", help="Folder for data.")] = Path(
+        "data"
+    ),
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No messages, only data and errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No messages, only data and errors.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback when something fails.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
     """Batch analytics and routing for on-demand delivery: what happened, and what to do next."""
     if _typed_password(ctx, db):
-        warn("a password in --db is visible to other users; put the URL into DISPATCHKIT_DATABASE_URL")
-    ctx.obj = Call(config=tuple(config or ()), db=db, data=data, json=json, quiet=quiet, verbose=verbose, debug=debug)
+        warn(
+            "a password in --db is visible to other users; put the URL into DISPATCHKIT_DATABASE_URL"
+        )
+    ctx.obj = Call(
+        config=tuple(config or ()),
+        db=db,
+        data=data,
+        json=json,
+        quiet=quiet,
+        verbose=verbose,
+        debug=debug,
+    )
 
 
 def _typed_password(ctx: typer.Context, db: str) -> bool:
     source = ctx.get_parameter_source("db")
-    return source is not None and source.name == "COMMANDLINE" and re.match(r"^\w+://[^/@]*:[^/@]+@", db) is not None
+    return (
+        source is not None
+        and source.name == "COMMANDLINE"
+        and re.match(r"^\w+://[^/@]*:[^/@]+@", db) is not None
+    )
 
 
 for _group in GROUPS:
@@ -91,7 +120,9 @@ def run(argv: list[str] | None = None) -> int:
     except DispatchError as fault:
         return _fail(fault.code, str(fault), fault.exit_code, call.debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("DK-STOP", "interrupted; what was finished stands, the rest was rolled back", 130)
+        return _fail(
+            "DK-STOP", "interrupted; what was finished stands, the rest was rolled back", 130
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

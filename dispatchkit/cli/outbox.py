@@ -12,7 +12,9 @@ from dispatchkit.cli.show import call
 
 def register(app: typer.Typer) -> None:
     """Add `outbox retry`."""
-    group = typer.Typer(help="Events that did not get out.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Events that did not get out.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.callback()(lambda: None)
     group.command()(retry)
     app.add_typer(group, name="outbox")
@@ -20,10 +22,16 @@ def register(app: typer.Typer) -> None:
 
 def retry(
     ctx: typer.Context,
-    sender: Annotated[str, typer.Argument(help="The sender, as its table [senders.NAME] calls it.")],
-    now: Annotated[str | None, typer.Option(help="Due at this instant instead of the database clock.")] = None,
+    sender: Annotated[
+        str, typer.Argument(help="The sender, as its table [senders.NAME] calls it.")
+    ],
+    now: Annotated[
+        str | None, typer.Option(help="Due at this instant instead of the database clock.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them; touch nothing.")] = False,
-    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to make more events due than this.")] = None,
+    max_changes: Annotated[
+        int | None, typer.Option(min=0, help="Refuse to make more events due than this.")
+    ] = None,
 ) -> None:
     """Make events due again that a sender could not get out for so long that they were given up on.
 

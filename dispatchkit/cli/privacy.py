@@ -24,13 +24,17 @@ def register(group: typer.Typer) -> None:
 
 def erase(
     ctx: typer.Context,
-    people: Annotated[list[str] | None, typer.Argument(metavar="PERSON", help="customer:ID or driver:ID.")] = None,
+    people: Annotated[
+        list[str] | None, typer.Argument(metavar="PERSON", help="customer:ID or driver:ID.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Everybody who was erased once more, after a restore.")
     ] = False,
     journal: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Outside file of who was erased: added to, and read by --again."),
+        typer.Option(
+            metavar="FILE", help="Outside file of who was erased: added to, and read by --again."
+        ),
     ] = None,
     dry_run: DryRun = False,
     max_changes: Limit = None,
@@ -48,12 +52,20 @@ def erase(
     from dispatchkit.flows import privacy
 
     if bool(people) == again:
-        raise Usage("`data erase` takes customer:ID or driver:ID, or --again for everybody who was erased")
-    done = privacy.erase(call(ctx).store(), people or (), outside=journal, dry_run=dry_run, max_changes=max_changes)
+        raise Usage(
+            "`data erase` takes customer:ID or driver:ID, or --again for everybody who was erased"
+        )
+    done = privacy.erase(
+        call(ctx).store(), people or (), outside=journal, dry_run=dry_run, max_changes=max_changes
+    )
     if call(ctx).json:
         show.document({"dry_run": dry_run, "erased": done.held, "refused": done.refused})
     else:
-        rows = [(person, what, count) for person, found in done.held.items() for what, count in found.items()]
+        rows = [
+            (person, what, count)
+            for person, found in done.held.items()
+            for what, count in found.items()
+        ]
         show.table(("person", "held in", "rows"), rows)
         show.note(ctx, f"{len(done.held)} people {'would be ' if dry_run else ''}erased")
         if done.refused:
@@ -66,7 +78,9 @@ def purge(
     ctx: typer.Context,
     dry_run: DryRun = False,
     max_changes: Limit = None,
-    now: Annotated[str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")] = None,
+    now: Annotated[
+        str | None, typer.Option(help="Judge ages at this instant instead of the database clock.")
+    ] = None,
 ) -> None:
     """Remove what is past its time in [audit]: pings, payloads of events that have left, our own exports under --data.
 
@@ -77,7 +91,9 @@ def purge(
     settings, at = call(ctx).settings(), parse_instant(now) if now else None
     store = call(ctx).store()
     with show.working(ctx, "purging"):
-        done = privacy.purge(store, call(ctx).data, settings, at, dry_run=dry_run, max_changes=max_changes)
+        done = privacy.purge(
+            store, call(ctx).data, settings, at, dry_run=dry_run, max_changes=max_changes
+        )
     if call(ctx).json:
         show.document({"dry_run": dry_run, **done})
     else:

@@ -12,13 +12,23 @@ from dispatchkit.cli import show
 if TYPE_CHECKING:
     from dispatchkit.kernel.figures import Findings, Section
 
-app = typer.Typer(help="What happened: funnel, money, zones, drivers, predicted times; every figure with its evidence.")
+app = typer.Typer(
+    help="What happened: funnel, money, zones, drivers, predicted times; every figure with its evidence."
+)
 
 Day = Annotated[str, typer.Option("--day", help="Service day, YYYY-MM-DD.")]
-Days = Annotated[int, typer.Option("--days", min=1, max=366, help="So many days, ending with --day.")]
-To = Annotated[Path | None, typer.Option("--to", help="Folder for HTML, Markdown, JSON, CSV and Parquet files.")]
+Days = Annotated[
+    int, typer.Option("--days", min=1, max=366, help="So many days, ending with --day.")
+]
+To = Annotated[
+    Path | None,
+    typer.Option("--to", help="Folder for HTML, Markdown, JSON, CSV and Parquet files."),
+]
 Seed = Annotated[
-    int, typer.Option("--seed", min=0, max=show.MAX_SEED, help="Seed of the bootstrap over days (five and more).")
+    int,
+    typer.Option(
+        "--seed", min=0, max=show.MAX_SEED, help="Seed of the bootstrap over days (five and more)."
+    ),
 ]
 
 
@@ -92,7 +102,9 @@ def _run(ctx: typer.Context, name: str, day: str, days: int, to: Path | None, se
     if to:
         upkeep.inside(to)
     with show.working(ctx, "measuring"):
-        found = report.report(name, parse_day(day), call.data / WAREHOUSE_FILE, call.settings(), days=days, seed=seed)
+        found = report.report(
+            name, parse_day(day), call.data / WAREHOUSE_FILE, call.settings(), days=days, seed=seed
+        )
         files = report.write(found, to) if to else []
     if call.json:
         show.line(report.as_json(found).rstrip())
@@ -133,7 +145,11 @@ def _section(section: Section, tz: str, *, tables: bool) -> None:
     show.table(columns, rows, title=section.title)
     for table in section.tables if tables else ():
         show.line("")
-        show.table([words.heading(c) for c in table.frame.columns], words.rows(table, tz), title=table.title)
+        show.table(
+            [words.heading(c) for c in table.frame.columns],
+            words.rows(table, tz),
+            title=table.title,
+        )
         if table.note:
             show.line(table.note)
     for note in section.notes if tables else ():

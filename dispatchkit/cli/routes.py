@@ -12,7 +12,9 @@ from dispatchkit.cli.show import MAX_SEED, call, document, line, note, refuse, t
 route = typer.Typer(help="Multi-stop plans of standalone problems.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A routing problem.")]
-Format = Annotated[str, typer.Option("--format", help="json (ours) or lilim (Li and Lim's benchmark files).")]
+Format = Annotated[
+    str, typer.Option("--format", help="json (ours) or lilim (Li and Lim's benchmark files).")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,13 +27,22 @@ def plan(
     ctx: typer.Context,
     file: File,
     form: Format = "json",
-    engine: Annotated[str, typer.Option(help="auto, exact (one vehicle, few jobs, proven) or ortools.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="auto, exact (one vehicle, few jobs, proven) or ortools.")
+    ] = "auto",
     seconds: Annotated[
-        float | None, typer.Option(min=0.01, help="Stop OR-Tools by the clock; results then differ between runs.")
+        float | None,
+        typer.Option(
+            min=0.01, help="Stop OR-Tools by the clock; results then differ between runs."
+        ),
     ] = None,
-    solutions: Annotated[int, typer.Option(min=1, help="Else stop it after looking at so many solutions.")] = 500,
+    solutions: Annotated[
+        int, typer.Option(min=1, help="Else stop it after looking at so many solutions.")
+    ] = 500,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the search.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the plan here, as JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the plan here, as JSON.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Plan the stops of every vehicle in a problem file.
@@ -46,15 +57,23 @@ def plan(
     if out:
         check_output(out, force=force)
     with working(ctx, f"planning {file}"):
-        made = routing.plan(file, form, engine=engine, seconds=seconds, seed=seed, solutions=solutions)
+        made = routing.plan(
+            file, form, engine=engine, seconds=seconds, seed=seed, solutions=solutions
+        )
     if out:
         routing.write(made, out)
     if call(ctx).json:
         document(made)
     else:
         rows = zip(made["vehicle_ids"], made["routes"], strict=True)
-        table(("vehicle", "stops", "route"), [(id_, len(nodes), " ".join(map(str, nodes))) for id_, nodes in rows])
-        note(ctx, f"{made['vehicles']} vehicles, distance {made['distance']}, engine {made['engine']}")
+        table(
+            ("vehicle", "stops", "route"),
+            [(id_, len(nodes), " ".join(map(str, nodes))) for id_, nodes in rows],
+        )
+        note(
+            ctx,
+            f"{made['vehicles']} vehicles, distance {made['distance']}, engine {made['engine']}",
+        )
     for job in made["unassigned"]:
         refuse(ctx, f"job {job['id']} is in no route: {job['reason']}")
 
@@ -63,7 +82,9 @@ def plan(
 def check(
     ctx: typer.Context,
     file: File,
-    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan as `route plan --out` writes it.")],
+    plan_file: Annotated[
+        Path, typer.Argument(metavar="PLAN", help="A plan as `route plan --out` writes it.")
+    ],
     form: Format = "json",
 ) -> None:
     """Name every rule that a plan breaks, whoever made it; exit 3 if there is one.
@@ -76,9 +97,18 @@ def check(
 
     found = routing.check(file, form, plan_file)
     if call(ctx).json:
-        document({"violations": [{"code": v.code, "vehicle": v.vehicle, "job": v.job, "text": v.text} for v in found]})
+        document(
+            {
+                "violations": [
+                    {"code": v.code, "vehicle": v.vehicle, "job": v.job, "text": v.text}
+                    for v in found
+                ]
+            }
+        )
     elif found:
-        table(("code", "vehicle", "job", "what"), [(v.code, v.vehicle, v.job, v.text) for v in found])
+        table(
+            ("code", "vehicle", "job", "what"), [(v.code, v.vehicle, v.job, v.text) for v in found]
+        )
     else:
         line("no violation")
     if found:

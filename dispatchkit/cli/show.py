@@ -32,7 +32,9 @@ class Call:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
-    refused: list[str] = field(default_factory=list)  # reasons for exit 3 once the command is through
+    refused: list[str] = field(
+        default_factory=list
+    )  # reasons for exit 3 once the command is through
 
     def settings(self) -> Settings:
         """Return the settings of this run. Raises BadConfig."""
@@ -40,7 +42,9 @@ class Call:
 
         return settings(self.config)
 
-    def store(self, now: str | None = None, *, batch: int | None = None, workers: int | None = None) -> PostgresStore:
+    def store(
+        self, now: str | None = None, *, batch: int | None = None, workers: int | None = None
+    ) -> PostgresStore:
         """Return the store behind --db, its schema checked; it takes `now` for its clock, if one is given."""
         from dispatchkit.flows.database import store
         from dispatchkit.kernel.clock import parse_instant
@@ -72,9 +76,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     from rich.console import Console
     from rich.table import Table
 
-    out = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")  # too wide: the terminal wraps lines
+    out = Table(
+        title=title or None, box=box.SIMPLE_HEAD, title_justify="left"
+    )  # too wide: the terminal wraps lines
     for i, name in enumerate(columns):
-        numeric = bool(cells) and all(row[i].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells)
+        numeric = bool(cells) and all(
+            row[i].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells
+        )
         out.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in cells:
         out.add_row(*row)

@@ -28,10 +28,14 @@ def show(
             "or delivery ID."
         ),
     ],
-    id_: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=out.MAX_ID, help="Which delivery.")] = None,
+    id_: Annotated[
+        int | None, typer.Argument(metavar="[ID]", min=1, max=out.MAX_ID, help="Which delivery.")
+    ] = None,
     state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10**7, help="At most this many rows.")] = 50,
-    now: Annotated[str | None, typer.Option(help="Judge ages, slack and freshness at this instant.")] = None,
+    now: Annotated[
+        str | None, typer.Option(help="Judge ages, slack and freshness at this instant.")
+    ] = None,
 ) -> None:
     """Show live rows, or one delivery with everything that was tried for it.
 
@@ -45,7 +49,9 @@ def show(
     if id_:
         frames = shows.delivery(store, id_)
     else:
-        found = shows.listing(store, settings, what, state=state, limit=limit + 1)  # one more tells that there are more
+        found = shows.listing(
+            store, settings, what, state=state, limit=limit + 1
+        )  # one more tells that there are more
         if found.height > limit:
             out.note(ctx, f"the first {limit}; there are more, see --limit")
         frames = {what: found.head(limit)}
@@ -54,7 +60,9 @@ def show(
         out.document(documents if id_ else documents[what])
         return
     for name, whole in frames.items():
-        frame = whole.drop("params", strict=False)  # what a run was decided with is a document: --json has it
+        frame = whole.drop(
+            "params", strict=False
+        )  # what a run was decided with is a document: --json has it
         if name == "delivery":
             out.table(("what", "is"), list(zip(frame.columns, _cells(frame)[0], strict=True)))
         else:

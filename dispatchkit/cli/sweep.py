@@ -28,25 +28,48 @@ def register(app: typer.Typer) -> None:
 def sweep(
     ctx: typer.Context,
     names: Annotated[
-        list[str], typer.Argument(help="availability, reassignment, offers, escalation, routes, audit, outbox, or all.")
+        list[str],
+        typer.Argument(
+            help="availability, reassignment, offers, escalation, routes, audit, outbox, or all."
+        ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")] = False,
-    max_changes: Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")] = None,
-    now: Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")] = None,
-    slot: Annotated[str | None, typer.Option(help="Cron slot (an instant); done once only.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=show.MAX_SEED, help="Seed, kept in the run ledger.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")
+    ] = False,
+    max_changes: Annotated[
+        int | None, typer.Option(min=0, help="Refuse to make more changes than this.")
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(help="Reason at this instant instead of the database clock.")
+    ] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="Cron slot (an instant); done once only.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=show.MAX_SEED, help="Seed, kept in the run ledger.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=16, help="Connections that write one run.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Connections that write one run.")
+    ] = None,
     max_rows: Annotated[
-        int | None, typer.Option(min=1, help="Write so many changes at most, oldest orders first; exit 75 if cut.")
+        int | None,
+        typer.Option(
+            min=1, help="Write so many changes at most, oldest orders first; exit 75 if cut."
+        ),
     ] = None,
     deadline: Annotated[
         float | None, typer.Option(min=0, max=86_400, help="Begin no batch after so many seconds.")
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option(readable=False, metavar="DIR", help="Leave a bundle a run, for `audit replay`.")
+        Path | None,
+        typer.Option(
+            readable=False, metavar="DIR", help="Leave a bundle a run, for `audit replay`."
+        ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Also say why the rest got nothing.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say why the rest got nothing.")
+    ] = False,
 ) -> None:
     """Run one or more sweeps: read, decide, write; each under its own lock.
 
@@ -111,7 +134,14 @@ def _print(ctx: typer.Context, result: Swept) -> None:
     from dispatchkit.flows import catalog
 
     rows = [
-        (result.sweep, c.event, f"{c.entity} {c.id}", c.version, c.reason, _steps(c.before, c.after))
+        (
+            result.sweep,
+            c.event,
+            f"{c.entity} {c.id}",
+            c.version,
+            c.reason,
+            _steps(c.before, c.after),
+        )
         for c in result.changes
     ]
     if rows:
@@ -124,7 +154,10 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         return
     if result.sweep in catalog.JOBS:
         counts = ", ".join(f"{name} {count}" for name, count in result.done.items())
-        show.note(ctx, f"sweep {result.sweep}: {counts}{'; dry run, nothing done' if result.dry_run else ''}")
+        show.note(
+            ctx,
+            f"sweep {result.sweep}: {counts}{'; dry run, nothing done' if result.dry_run else ''}",
+        )
         return
     done = result.outcome
     tail = (
@@ -157,13 +190,19 @@ def _steps(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     shown = []
     for key, value in after.items():
         was = before.get(key)
-        if key in ("state", "duty") or (was != value and key in ("driver_id", "episode", "attempt", "level", "engine")):
+        if key in ("state", "duty") or (
+            was != value and key in ("driver_id", "episode", "attempt", "level", "engine")
+        ):
             became = "-" if value is None else value
-            shown.append(f"{key} {'-' if was is None else was} -> {became}" if before else f"{key} {became}")
+            shown.append(
+                f"{key} {'-' if was is None else was} -> {became}" if before else f"{key} {became}"
+            )
     return ", ".join(shown)
 
 
-def _conclude(ctx: typer.Context, results: list[Swept], failed: list[tuple[str, Exception]], *, several: bool) -> None:
+def _conclude(
+    ctx: typer.Context, results: list[Swept], failed: list[tuple[str, Exception]], *, several: bool
+) -> None:
     """Say what was refused (exit 3), what the next run takes up (exit 75) and what failed, and raise the gravest."""
     for result in results:
         _refused(ctx, result)
@@ -193,10 +232,15 @@ def _refused(ctx: typer.Context, result: Swept) -> None:
     """Remember what of a sweep was refused."""
     if result.outcome.stale:
         ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.stale[:5])
-        show.refuse(ctx, f"sweep {result.sweep}: {len(result.outcome.stale)} decisions were stale: {ids}")
+        show.refuse(
+            ctx, f"sweep {result.sweep}: {len(result.outcome.stale)} decisions were stale: {ids}"
+        )
     if result.outcome.poison:
         ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.poisoned[:5])
-        show.refuse(ctx, f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}")
+        show.refuse(
+            ctx,
+            f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}",
+        )
     for rule, count in result.set_aside.items():
         show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
 
@@ -209,7 +253,9 @@ def _unfinished(results: list[Swept]) -> list[str]:
         told.append(f"changes beyond --max-rows ({'; '.join(left)}); the next run goes on")
     busy = [f"{r.sweep}: {r.outcome.busy - r.left}" for r in results if r.outcome.busy > r.left]
     if busy:
-        told.append(f"rows were locked by others or time was up ({'; '.join(busy)}); the next run takes them up")
+        told.append(
+            f"rows were locked by others or time was up ({'; '.join(busy)}); the next run takes them up"
+        )
     return told
 
 
@@ -224,10 +270,18 @@ def _grade(fault: Exception) -> _Grade:
     if isinstance(fault, OSError):
         return _Grade.MEND
     code = fault.exit_code if isinstance(fault, DispatchError) else DispatchError.exit_code
-    known = {DispatchError.exit_code: _Grade.BUG, TryLater.exit_code: _Grade.LATER, Refused.exit_code: _Grade.REFUSED}
+    known = {
+        DispatchError.exit_code: _Grade.BUG,
+        TryLater.exit_code: _Grade.LATER,
+        Refused.exit_code: _Grade.REFUSED,
+    }
     return known.get(code, _Grade.MEND)
 
 
 def _reason(fault: Exception) -> str:
     """Return a failure in words; what a bug says may hold anything, so only its kind is told."""
-    return str(fault) if isinstance(fault, DispatchError | OSError) else f"this is a bug ({type(fault).__name__})"
+    return (
+        str(fault)
+        if isinstance(fault, DispatchError | OSError)
+        else f"this is a bug ({type(fault).__name__})"
+    )

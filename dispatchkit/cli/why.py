@@ -13,11 +13,30 @@ from dispatchkit.cli.show import call
 Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
 DETAILS = {
     "decisions": ("rule", "event", "sweep", "as_of", "run_id"),
-    "asked": ("driver_id", "episode", "attempt", "state", "cause", "pay_cents", "sent_at", "responded_at"),
-    "released": ("driver_id", "episode", "trigger", "actor", "released_at", "state", "new_driver_id"),
+    "asked": (
+        "driver_id",
+        "episode",
+        "attempt",
+        "state",
+        "cause",
+        "pay_cents",
+        "sent_at",
+        "responded_at",
+    ),
+    "released": (
+        "driver_id",
+        "episode",
+        "trigger",
+        "actor",
+        "released_at",
+        "state",
+        "new_driver_id",
+    ),
     "refused": ("at", "actor", "event", "was", "code"),
 }
-Now = Annotated[str | None, typer.Option(help="Judge at this instant instead of the database clock.")]
+Now = Annotated[
+    str | None, typer.Option(help="Judge at this instant instead of the database clock.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +49,8 @@ def why(
     ctx: typer.Context,
     delivery: Delivery,
     driver: Annotated[
-        int | None, typer.Option(min=1, max=show.MAX_ID, help="Also why it is not with this driver.")
+        int | None,
+        typer.Option(min=1, max=show.MAX_ID, help="Also why it is not with this driver."),
     ] = None,
     now: Now = None,
 ) -> None:
@@ -70,7 +90,10 @@ def _tell(ctx: typer.Context, said: Mapping[str, Any]) -> None:
         return
     for sentence in (*said["because"], *said.get("why_not", {}).get("because", ())):
         show.line(sentence)
-    found = {**said, "decisions": [one["decision"] for one in _reasons(said) if one.get("decision")]}
+    found = {
+        **said,
+        "decisions": [one["decision"] for one in _reasons(said) if one.get("decision")],
+    }
     for name, columns in DETAILS.items():
         if rows := found.get(name):
             show.line("")

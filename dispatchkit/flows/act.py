@@ -37,7 +37,11 @@ NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the tab
     "pending": "driver_offers",
     "duties": "driver_availability_history",
 }
-STAMPS = {"delivery": ("created_at", "assigned_at"), "offers": ("sent_at",), "episode": ("opened_at",)}  # never ahead
+STAMPS = {
+    "delivery": ("created_at", "assigned_at"),
+    "offers": ("sent_at",),
+    "episode": ("opened_at",),
+}  # never ahead
 TRIES = 5
 
 
@@ -74,7 +78,14 @@ def shown(change: Change) -> dict[str, Any]:
     return {key: value for key, value in change.shown("act").items() if key != "decision_id"}
 
 
-def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False, limit: int | None = None) -> Acted:
+def act(
+    store: Store,
+    settings: Settings,
+    event: Event,
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
+) -> Acted:
     """Return the answer to one event, written unless refused, repeated or dry.
 
     Raises TryLater on a locked row, Refused if the answer has more changes than `limit`.
@@ -86,23 +97,31 @@ def act(store: Store, settings: Settings, event: Event, *, dry_run: bool = False
     event = _located(store, event)
     foreseen = _foreseen(store, settings, feature, event)
     for _ in range(TRIES):
-        beside = event.delivery_id or (0 if event.offer_id else _asked_about(store, event.driver_id))
+        beside = event.delivery_id or (
+            0 if event.offer_id else _asked_about(store, event.driver_id)
+        )
         acted = _once(store, settings, feature, event, beside, dry_run, limit)
         if acted is not None:
             if acted.answer.refused or not foreseen:
                 return acted
-            return replace(acted, answer=replace(acted.answer, told={**acted.answer.told, **foreseen}))
+            return replace(
+                acted, answer=replace(acted.answer, told={**acted.answer.told, **foreseen})
+            )
     raise TryLater(f"driver {event.driver_id} is being asked about one delivery after another")
 
 
-def _foreseen(store: Store, settings: Settings, feature: Feature[Any], event: Event) -> Mapping[str, Any]:
+def _foreseen(
+    store: Store, settings: Settings, feature: Feature[Any], event: Event
+) -> Mapping[str, Any]:
     """Return what the act would lead to, as far as its room can tell; ways are asked for before anything is locked."""
     preview = feature.previews.get(event.name)
     if preview is None:
         return {}
     now, looking = store.clock(), replace(feature, reads=preview.reads, units={})
     frames = gather(store, looking, settings.flag(feature.flag), now).frames
-    return preview.look(frames, event, catalog.params(feature, settings), now, catalog.travel(settings))
+    return preview.look(
+        frames, event, catalog.params(feature, settings), now, catalog.travel(settings)
+    )
 
 
 def _once(
@@ -126,31 +145,41 @@ def _once(
             "since": acting.now - LOOK_BACK,
         }
         named = queries(SQL)
-        frames = acting.read({name: (table, named[name]) for name, table in NEIGHBOURS.items()}, args)
+        frames = acting.read(
+            {name: (table, named[name]) for name, table in NEIGHBOURS.items()}, args
+        )
         if root[0] == "driver" and set(frames["pending"]["delivery_id"]) - {delivery}:
             return None
         answer = refused("NOT_FOUND")
         if feature.respond and not (event.offer_id and not delivery):
             answer = _answer(feature, frames, event, settings, acting.now)
         if limit is not None and len(answer.changes) > limit:
-            raise Refused(f"{event.name} would make {len(answer.changes)} changes, limit {limit}; nothing done")
+            raise Refused(
+                f"{event.name} would make {len(answer.changes)} changes, limit {limit}; nothing done"
+            )
         was = _was(frames, event) if answer.refused else None
         if not dry_run:
             if answer.refused:
                 acting.refuse(event.name, root, answer.code, was=was, offer_id=event.offer_id)
             if answer.changes:
                 acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
-        return Acted(event, answer, acting.now, dry_run, was if answer.code != "NOT_FOUND" else None)
+        return Acted(
+            event, answer, acting.now, dry_run, was if answer.code != "NOT_FOUND" else None
+        )
 
 
-def _answer(feature: Feature[Any], frames: Frames, event: Event, settings: Settings, now: datetime) -> Answer:
+def _answer(
+    feature: Feature[Any], frames: Frames, event: Event, settings: Settings, now: datetime
+) -> Answer:
     """Return the room's answer; a step that no machine knows is refused by name, and so recorded, like any other."""
     assert feature.respond is not None
     try:
         answer = feature.respond(frames, event, catalog.params(feature, settings), now)
     except IllegalTransition:
         return refused("ILLEGAL_TRANSITION")
-    return Answer("CLOCK_SKEW", refused=True) if answer.changes and _too_early(frames, now) else answer
+    return (
+        Answer("CLOCK_SKEW", refused=True) if answer.changes and _too_early(frames, now) else answer
+    )
 
 
 def _too_early(frames: Frames, now: datetime) -> bool:
@@ -172,7 +201,9 @@ def _was(frames: Frames, event: Event) -> str | None:
 
 def _located(store: Store, event: Event) -> Event:
     """Return the event with the delivery it is about: the one to be born, or the one its offer or ticket belongs to."""
-    if order := event.args.get("order"):  # the same order asks for the same delivery, so it is born once
+    if order := event.args.get(
+        "order"
+    ):  # the same order asks for the same delivery, so it is born once
         return replace(event, delivery_id=key("delivery", order, event.args.get("replaces") or 0))
     for what, given in (("offer", event.offer_id), ("ticket", event.args.get("ticket"))):
         if given is not None:

@@ -67,7 +67,9 @@ def place(fault: audit.Fault) -> str:
     if fault.fault == "archive":
         return str(fault.tbl)
     chain = f"{subject(fault.chain)}, " if fault.chain else ""
-    row = f"{fault.tbl} {fault.row_id} version {fault.row_version}" if fault.tbl else "no event left"
+    row = (
+        f"{fault.tbl} {fault.row_id} version {fault.row_version}" if fault.tbl else "no event left"
+    )
     return f"{chain}{row}" + (f", seq {fault.seq}" if fault.seq else "")
 
 
@@ -77,7 +79,11 @@ def subject(chain: int) -> str:
 
 
 def show(
-    store: PostgresStore, settings: Settings, chain: int, at: datetime | None = None, files: Sequence[Path] = ()
+    store: PostgresStore,
+    settings: Settings,
+    chain: int,
+    at: datetime | None = None,
+    files: Sequence[Path] = (),
 ) -> Shown:
     """Return a chain's timeline, and how its rows stood `at` an instant; bodies from archives where `files` hold them.
 
@@ -92,12 +98,16 @@ def show(
     decisions = {row["seq"]: row.pop("decision_id") for row in found.events}
     events = [Event(**row | bodies.get(row["seq"], {})) for row in found.events]
     state = state_at(events, at) if at else None
-    return Shown(subject(chain), timeline(events), state, found.runs, decisions, found.refusals, found.broken)
+    return Shown(
+        subject(chain), timeline(events), state, found.runs, decisions, found.refusals, found.broken
+    )
 
 
 def verify(store: PostgresStore, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
     """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
-    kept = anchor.read(seals) if seals else []  # first: what the database seals meanwhile is no contradiction
+    kept = (
+        anchor.read(seals) if seals else []
+    )  # first: what the database seals meanwhile is no contradiction
     found, held = audit.verify(store.engine)
     known = audit.archives(store.engine)
     archives = retention.verify(store, files, known)
@@ -117,10 +127,15 @@ def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
         held = audit.seal_lines(store.engine)
         wrong = anchor.contradictions(kept, held)
         if wrong:
-            raise BadData(f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's", code="DK-AUD-SEAL")
+            raise BadData(
+                f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's",
+                code="DK-AUD-SEAL",
+            )
         return [line for line in held if line not in set(kept)]
     with anchor.appending(to) as file:
-        anchor.missing(file, audit.seal_lines(store.engine))  # one that contradicts is refused before a seal is made
+        anchor.missing(
+            file, audit.seal_lines(store.engine)
+        )  # one that contradicts is refused before a seal is made
         if unsealed(store):
             audit.seal(store.engine)
         lines = anchor.missing(file, audit.seal_lines(store.engine))
@@ -161,7 +176,9 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     if not isinstance(store, PostgresStore):  # in memory there is no trail
         return {"sealed": 0, "waiting": 0}
     open_, made_at = audit.unsealed(store.engine)
-    due = made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal  # --now may lie anywhere
+    due = (
+        made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal
+    )  # --now may lie anywhere
     if not (open_ and due):
         return {"sealed": 0, "waiting": open_}
     if dry_run:
@@ -172,7 +189,9 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
 
 def _permit(flag: Flag, unit: int | None = None) -> None:
     if not (flag.enabled if unit is None else flag.admits(unit)):
-        raise NotPermitted("audit queries are off (flags.audit); the trail itself goes on being written")
+        raise NotPermitted(
+            "audit queries are off (flags.audit); the trail itself goes on being written"
+        )
 
 
 def _encoded(frame: pl.DataFrame, suffix: str) -> bytes:

@@ -51,7 +51,9 @@ def why_not(said: Said) -> list[str]:
     delivery, driver, rule = said["delivery"], said["driver"], said["rule"]
     if rule is None:
         settled = said.get("chosen_expected_s") is None
-        told = [f"Delivery {delivery} {'is with' if settled else 'would be offered now to'} driver {driver}."]
+        told = [
+            f"Delivery {delivery} {'is with' if settled else 'would be offered now to'} driver {driver}."
+        ]
     else:
         told = [f"Delivery {delivery} is not for driver {driver}: {meaning(rule)}."]
     if said.get("relax"):
@@ -60,7 +62,8 @@ def why_not(said: Said) -> list[str]:
         chosen = said["chosen"] if said["chosen"] != driver else None
         told.append(
             f"His way to the pickup takes {said['travel_s']} s, {said['expected_s']} s with what he holds and the "
-            f"chance of a no" + (f"; driver {chosen}: {said['chosen_expected_s']} s." if chosen else ".")
+            f"chance of a no"
+            + (f"; driver {chosen}: {said['chosen_expected_s']} s." if chosen else ".")
         )
     return [*told, *_before(said, "to him ")]
 
@@ -88,14 +91,18 @@ def _assignment(said: Said) -> list[str]:
     if given["offer"]:
         told.append(f"Driver {driver} accepted offer {given['offer']}.")
     elif by:
-        told.append(f"It was given by {by}" + (f": {step['reason']}." if step.get("reason") else "."))
+        told.append(
+            f"It was given by {by}" + (f": {step['reason']}." if step.get("reason") else ".")
+        )
     else:
         told.append("How it came to him is older than the trail.")
     if decision:
         told.append(_choice(decision))
     if doubt := said.get("suspicion"):
         grace = f", grace until {_at(doubt['grace_until'])}" if doubt["grace_until"] else ""
-        told.append(f"Under suspicion since {_at(doubt['suspected_at'])}, for {doubt['trigger']}{grace}.")
+        told.append(
+            f"Under suspicion since {_at(doubt['suspected_at'])}, for {doubt['trigger']}{grace}."
+        )
     if given["lock_until"] and given["lock_until"] > said["now"]:
         told.append(f"Sweeps leave it there until {_at(given['lock_until'])}.")
     return told
@@ -110,7 +117,9 @@ def _search(said: Said) -> list[str]:
             f"search {search['episode']}, level {search['level']}, {seeking['attempts']} rounds without a yes."
         ]
     else:
-        told = [f"Delivery {said['delivery']} is {said['state']}: a driver is sought from {_at(seeking['due'])} on."]
+        told = [
+            f"Delivery {said['delivery']} is {said['state']}: a driver is sought from {_at(seeking['due'])} on."
+        ]
     for asked in seeking["asking"]:
         chosen = f" {_choice(asked['decision'])}" if asked["decision"] else ""
         told.append(f"Driver {asked['driver']} is being asked until {_at(asked['until'])}.{chosen}")
@@ -130,7 +139,11 @@ def _choice(decision: Said) -> str:
     if "expected_s" not in known:
         return f"Rule: {decision['rule']}."
     told = f"Of {known['candidates']} within {known['radius_m']} m soonest at the pickup ({known['expected_s']} s)"
-    return told + (f", {known['margin_s']} s before driver {known['runner_up']}." if known["runner_up"] else ".")
+    return told + (
+        f", {known['margin_s']} s before driver {known['runner_up']}."
+        if known["runner_up"]
+        else "."
+    )
 
 
 def _before(said: Said, whom: str = "") -> list[str]:
@@ -138,14 +151,20 @@ def _before(said: Said, whom: str = "") -> list[str]:
     told = []
     if said["asked"]:
         counts = Counter(offer["state"] for offer in said["asked"])
-        told.append(f"Offers {whom}so far: {', '.join(f'{count} {state}' for state, count in sorted(counts.items()))}.")
+        told.append(
+            f"Offers {whom}so far: {', '.join(f'{count} {state}' for state, count in sorted(counts.items()))}."
+        )
     if said["released"]:
         last = said["released"][-1]
         count = f"{len(said['released'])} times, last" if len(said["released"]) > 1 else "once,"
-        told.append(f"Taken away {count} from driver {last['driver_id']} for {last['trigger']}, by {last['actor']}.")
+        told.append(
+            f"Taken away {count} from driver {last['driver_id']} for {last['trigger']}, by {last['actor']}."
+        )
     if said.get("refused"):
         last = said["refused"][-1]
-        told.append(f"Refused acts: {len(said['refused'])}, last {last['event']} by {last['actor']} ({last['code']}).")
+        told.append(
+            f"Refused acts: {len(said['refused'])}, last {last['event']} by {last['actor']} ({last['code']})."
+        )
     return told
 
 

@@ -18,7 +18,11 @@ def blast(changes: Sequence[Change]) -> dict[str, int]:
         deliveries.update(_named(change, "delivery"))
         drivers.update(_named(change, "driver"))
     made = [change for change in changes if change.entity == "offer" and change.version == 0]
-    withdrawn = [change for change in changes if change.entity == "offer" and change.after.get("state") == "REVOKED"]
+    withdrawn = [
+        change
+        for change in changes
+        if change.entity == "offer" and change.after.get("state") == "REVOKED"
+    ]
     return {
         "orders": len(deliveries),
         "drivers": len(drivers),

@@ -91,13 +91,22 @@ def replay(bundle: Path) -> dict[str, Any]:
     params = config.build(feature.params, told["params"], feature.name)
     travel = catalog.travel(config.Settings({"travel": told["travel"]}))
     if travel.name != told["engine"]:
-        raise BadData(f"{bundle}: travel times came from {told['engine']}, here it would be {travel.name}")
-    again = _lines(told["sweep"], feature.decide(frames, params, parse_instant(told["now"]), travel))
+        raise BadData(
+            f"{bundle}: travel times came from {told['engine']}, here it would be {travel.name}"
+        )
+    again = _lines(
+        told["sweep"], feature.decide(frames, params, parse_instant(told["now"]), travel)
+    )
     _compare(str(bundle), _read(bundle / CHANGES).decode().splitlines(), again)
     same = told["code_version"] == __version__
-    return {**{key: told[key] for key in ("sweep", "run_id", "now", "inputs_sha256")}, "decisions": len(again)} | {
+    return {
+        **{key: told[key] for key in ("sweep", "run_id", "now", "inputs_sha256")},
+        "decisions": len(again),
+    } | {
         "same": True,
-        "code_version": told["code_version"] if same else f"{told['code_version']}, here {__version__}",
+        "code_version": told["code_version"]
+        if same
+        else f"{told['code_version']}, here {__version__}",
     }
 
 
@@ -107,14 +116,19 @@ def _compare(name: str, then: Sequence[str], again: Sequence[str]) -> None:
             old, new = json.loads(was), json.loads(now)
             key = next((key for key in old if old[key] != new.get(key)), "bytes")
             row = f"{old['entity']} {old['id']} version {old['version']}"
-            raise BadData(f"{name}: decision {number}, {row}: {key} was {old.get(key)!r}, is now {new.get(key)!r}")
+            raise BadData(
+                f"{name}: decision {number}, {row}: {key} was {old.get(key)!r}, is now {new.get(key)!r}"
+            )
     if len(then) != len(again):
         raise BadData(f"{name}: {len(then)} decisions then, {len(again)} now")
 
 
 def _lines(sweep: str, changes: Sequence[Change]) -> list[str]:
     """Return each decision as canonical JSON: all that is written, and all that is said of it."""
-    return [canonical({"decision_id": change.decision_id(sweep).hex(), **asdict(change)}) for change in changes]
+    return [
+        canonical({"decision_id": change.decision_id(sweep).hex(), **asdict(change)})
+        for change in changes
+    ]
 
 
 def _written(params: Any) -> dict[str, Any]:

@@ -43,7 +43,9 @@ TABLES = ("dispatch", "travel", "senders", *FEATURES, *ANSWERING, *JOBS)
 class Job(Protocol):
     """Upkeep on a schedule: what it did, as counts by name. A dry run counts what it would do."""
 
-    def __call__(self, store: Store, settings: config.Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
+    def __call__(
+        self, store: Store, settings: config.Settings, now: datetime, *, dry_run: bool
+    ) -> Mapping[str, int]:
         """Do the work as of `now`; the caller holds the job's lock."""
         ...
 
@@ -116,7 +118,9 @@ def params(feature_: Feature[Any], found: config.Settings) -> Any:
     """Return a feature's Params: its own table over the shared [dispatch] table."""
     names = {field.name for field in dataclasses.fields(feature_.params)}
     shared = {key: value for key, value in found.tables.get("dispatch", {}).items() if key in names}
-    return config.build(feature_.params, shared | found.tables.get(feature_.name, {}), feature_.name)
+    return config.build(
+        feature_.params, shared | found.tables.get(feature_.name, {}), feature_.name
+    )
 
 
 def travel(found: config.Settings) -> Travel:

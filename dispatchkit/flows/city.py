@@ -12,7 +12,11 @@ from dispatchkit.warehouse.manifest import Manifest
 
 
 def sample(
-    plan: CityPlan, to: Path, *, force: bool = False, progress: Callable[[int, int], None] = lambda done, of: None
+    plan: CityPlan,
+    to: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Manifest:
     """Write the city of `plan` to the directory `to` and return its manifest; one day is held in memory at a time.
 
@@ -20,10 +24,17 @@ def sample(
     """
     origin = f"city seed {plan.seed}"
     with ExportWriter(
-        to, as_of=plan.as_of, database_id="made-up-city", revision="made-up", snapshot=origin, force=force
+        to,
+        as_of=plan.as_of,
+        database_id="made-up-city",
+        revision="made-up",
+        snapshot=origin,
+        force=force,
     ) as writer:
         for name, schema in TABLES.items():
-            writer.append(name, schema.create_empty())  # a table without rows is still part of an export
+            writer.append(
+                name, schema.create_empty()
+            )  # a table without rows is still part of an export
         for name, frame in world(plan).items():
             writer.append(name, frame)
         for done, tables in enumerate(days(plan), 1):

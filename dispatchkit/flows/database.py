@@ -33,13 +33,22 @@ def store(
 
 
 def migrate_up(
-    db: str, data: Path, revision: str = "head", *, strict_clock: bool = False, dry_run: bool = False
+    db: str,
+    data: Path,
+    revision: str = "head",
+    *,
+    strict_clock: bool = False,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
     """Bring the schema up and return where it stands; a dry run returns the steps that would run."""
     made = connect.engine(connect.resolve(db, data))
     if dry_run:
         at = migrate.status(made).revision or ""
-        return {"would run": [stem for step, stem in migrate.history() if at < step <= _target(revision)]}
+        return {
+            "would run": [
+                stem for step, stem in migrate.history() if at < step <= _target(revision)
+            ]
+        }
     status = migrate.up(made, revision)
     if strict_clock:
         migrate.strict_clock(made)
@@ -77,9 +86,13 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
         findings.append("the schema differs from what was migrated; compare with a fresh database")
     for sender, state, number in outbox.astray(made, now):
         what = "were given up on" if state == "FAILED" else "were refused for good within a day"
-        findings.append(f"sender {sender}: {number} events {what}; see `show outbox --state {state}`")
+        findings.append(
+            f"sender {sender}: {number} events {what}; see `show outbox --state {state}`"
+        )
     for sender, number, said in outbox.stuck(made, LATE, now):
-        findings.append(f"sender {sender}: {number} events tried in vain for over 15 minutes, last {said}")
+        findings.append(
+            f"sender {sender}: {number} events tried in vain for over 15 minutes, last {said}"
+        )
     for silence in silences:
         if silence.oldest_due is None or at - silence.oldest_due <= LATE:
             continue
@@ -93,9 +106,12 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
                 "see [senders] in the configuration"
             )
     return {
-        "checks": [{"name": f.name, "offenders": count, "offender": f.offender} for f, count in counted],
+        "checks": [
+            {"name": f.name, "offenders": count, "offender": f.offender} for f, count in counted
+        ],
         "sweeps": [
-            {"sweep": s.sweep, "last_ok": _stamp(s.last_ok), "oldest_due": _stamp(s.oldest_due)} for s in silences
+            {"sweep": s.sweep, "last_ok": _stamp(s.last_ok), "oldest_due": _stamp(s.oldest_due)}
+            for s in silences
         ],
         "findings": findings,
     }
@@ -104,12 +120,19 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
 def _target(revision: str) -> str:
     known = {"head": migrate.newest(), "base": ""} | {step: step for step, _ in migrate.history()}
     if revision not in known:
-        raise Usage(f"no revision {revision!r}; expected `head`, `base` or one of {', '.join(known)}")
+        raise Usage(
+            f"no revision {revision!r}; expected `head`, `base` or one of {', '.join(known)}"
+        )
     return known[revision]
 
 
 def _told(status: migrate.Status) -> dict[str, Any]:
-    return {"revision": status.revision, "newest": status.newest, "current": status.current, "drifted": status.drifted}
+    return {
+        "revision": status.revision,
+        "newest": status.newest,
+        "current": status.current,
+        "drifted": status.drifted,
+    }
 
 
 def _stamp(at: datetime | None) -> str | None:

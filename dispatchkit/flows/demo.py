@@ -45,7 +45,9 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
         raise CannotCreate(f"{to}: {fault.strerror}") from None
     manifest = city.sample(plan, to / "city", force=True)
     rows = sum(fact.rows for fact in manifest.files)
-    told(f"made a city: {plan.orders:,} orders in {plan.days} days, {rows:,} rows, seed {plan.seed}")
+    told(
+        f"made a city: {plan.orders:,} orders in {plan.days} days, {rows:,} rows, seed {plan.seed}"
+    )
 
     connect.forget(to)
     status = migrate.up(connect.engine(connect.resolve("embedded", to)))
@@ -53,13 +55,20 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
 
     came = upkeep.read_files([to / "city"], None, now=plan.as_of)
     imported = upkeep.import_files("embedded", to, came)
-    told(f"imported {sum(counts.inserted for counts in imported.tables.values()):,} rows, nothing quarantined")
+    told(
+        f"imported {sum(counts.inserted for counts in imported.tables.values()):,} rows, nothing quarantined"
+    )
 
-    live = Settings({**settings.tables, "senders": {"record": {"kind": "file", "path": str(to / EVENTS)}}})
+    live = Settings(
+        {**settings.tables, "senders": {"record": {"kind": "file", "path": str(to / EVENTS)}}}
+    )
     store = database.store("embedded", to, live, now=plan.as_of)
     for name in catalog.SWEEPS:
         done = sweep(store, live, name, Options())
-        what = ", ".join(f"{word} {count}" for word, count in done.done.items()) or f"{done.outcome.applied} changes"
+        what = (
+            ", ".join(f"{word} {count}" for word, count in done.done.items())
+            or f"{done.outcome.applied} changes"
+        )
         told(f"sweep {name} at {rfc3339(plan.as_of)}: {what}")
     open_ = shows.listing(store, live, "unassigned", limit=1)
     checked = database.check_database("embedded", to, plan.as_of)
@@ -70,7 +79,9 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
 
     extracted = upkeep.extract("embedded", to, to / "extract", force=True)
     loaded = upkeep.load_export(to / "extract", to / WAREHOUSE_FILE, now=extracted.as_of)
-    told(f"extracted in one snapshot and loaded {sum(loaded.rows.values()):,} rows into {to / WAREHOUSE_FILE}")
+    told(
+        f"extracted in one snapshot and loaded {sum(loaded.rows.values()):,} rows into {to / WAREHOUSE_FILE}"
+    )
 
     found = report.report("nightly", plan.start, to / WAREHOUSE_FILE, settings)
     page = report.write(found, to)[0]

@@ -70,7 +70,9 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
         frames[name] = good
     held: set[int] = set()
     for name, column in feature.units.items():
-        outside = {unit for unit in frames[name].get_column(column).unique() if not flag.admits(unit)}
+        outside = {
+            unit for unit in frames[name].get_column(column).unique() if not flag.admits(unit)
+        }
         is_outside = pl.col(column).is_in(sorted(outside))
         if OUTSIDE in feature.reads[name].column_names():
             frames[name] = frames[name].with_columns(is_outside.alias(OUTSIDE))

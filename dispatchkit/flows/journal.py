@@ -36,7 +36,9 @@ def append(path: Path, people: Iterable[Person]) -> None:
         there = set(_people(path, file.lines))
         lines = [f"{kind}:{id_}" for kind, id_ in dict.fromkeys(people) if (kind, id_) not in there]
         if not file.fits(lines) or (_names(file.torn) and file.torn != lines[0]):
-            raise _cut_short(path, file.lines)  # to complete it could take away a person whom it names as it stands
+            raise _cut_short(
+                path, file.lines
+            )  # to complete it could take away a person whom it names as it stands
         file.append(lines)
 
 
@@ -59,4 +61,6 @@ def _names(told: str) -> bool:
 
 
 def _cut_short(path: Path, lines: Sequence[str]) -> BadData:
-    return BadData(f"{path}:{len(lines) + 1}: cut short, it has no end of line; complete it or take it out")
+    return BadData(
+        f"{path}:{len(lines) + 1}: cut short, it has no end of line; complete it or take it out"
+    )

@@ -49,16 +49,21 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     takers = [_taker(way) for way in found]
     if dry_run:
         return {f"{taker.name} due": store_outbox.due(store, taker) for taker in takers}
-    senders = [opened(way, params) for way in found]  # a secret that is missing stops the run before its first event
+    senders = [
+        opened(way, params) for way in found
+    ]  # a secret that is missing stops the run before its first event
     stop = threading.Event()
     with ThreadPoolExecutor(len(found)) as pool:
         deliveries = [
-            Delivery(store, settings, way, sender, params, stop) for way, sender in zip(found, senders, strict=True)
+            Delivery(store, settings, way, sender, params, stop)
+            for way, sender in zip(found, senders, strict=True)
         ]
         try:
             jobs = [pool.submit(delivery.run) for delivery in deliveries]
             wait(jobs)
-        except BaseException:  # interrupted or terminated: what is under way is marked, nothing more is begun
+        except (
+            BaseException
+        ):  # interrupted or terminated: what is under way is marked, nothing more is begun
             stop.set()
             raise
     done: dict[str, int] = {}
@@ -72,7 +77,12 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
 
 
 def retry(
-    store: PostgresStore, settings: Settings, sender: str, *, dry_run: bool = False, max_changes: int | None = None
+    store: PostgresStore,
+    settings: Settings,
+    sender: str,
+    *,
+    dry_run: bool = False,
+    max_changes: int | None = None,
 ) -> int:
     """Make due again what was given up on at a sender; return how many events.
 
@@ -80,13 +90,22 @@ def retry(
     """
     known = [way.name for way in ways(settings)]
     if sender not in known:
-        raise Usage(f"no [senders.{shown(sender)}] in the configuration; known: {', '.join(known) or 'none'}")
-    if max_changes is not None and (failed := store_outbox.retry(store, sender, dry_run=True)) > max_changes:
-        raise Refused(f"{failed} events would be due again, --max-changes is {max_changes}; nothing done")
+        raise Usage(
+            f"no [senders.{shown(sender)}] in the configuration; known: {', '.join(known) or 'none'}"
+        )
+    if (
+        max_changes is not None
+        and (failed := store_outbox.retry(store, sender, dry_run=True)) > max_changes
+    ):
+        raise Refused(
+            f"{failed} events would be due again, --max-changes is {max_changes}; nothing done"
+        )
     return store_outbox.retry(store, sender, dry_run=dry_run)
 
 
-def backoff(params: Outbox, sender: str, key: str, attempts: int, asked: timedelta = timedelta()) -> timedelta:
+def backoff(
+    params: Outbox, sender: str, key: str, attempts: int, asked: timedelta = timedelta()
+) -> timedelta:
     """Return how long to wait after so many tries: doubling, half of it drawn by key, within first_wait and max_wait.
 
     A receiver that asks for more gets it, but never more than max_wait.
@@ -116,7 +135,9 @@ class Delivery:
 
     def run(self) -> Counter[str]:
         """Serve the sender until nothing is due soon; return what became of how many events."""
-        patience = timedelta() if self._store.now_given else self._params.patience  # a given clock never moves
+        patience = (
+            timedelta() if self._store.now_given else self._params.patience
+        )  # a given clock never moves
         end = min(time.monotonic() + patience.total_seconds(), self._store.until)
         waits = {"give_up": self._params.give_up, "push_ack": self._params.push_ack}
         try:
@@ -167,7 +188,9 @@ class Delivery:
         if not marks:
             return
         if fault := self._sender.flush():
-            marks[:] = [self._again(mark.id, mark.key, 1, Receipt("RETRY", fault)) for mark in marks]
+            marks[:] = [
+                self._again(mark.id, mark.key, 1, Receipt("RETRY", fault)) for mark in marks
+            ]
         reached("outbox sent")
         box.mark(marks)
         reached("outbox marked")
@@ -190,9 +213,17 @@ class Delivery:
             return self._again(event.id, event.key, event.attempts + 1, receipt)
         self._failures = 0
         if receipt.outcome == "REFUSED":
-            return self._withdrawn(event, REFUSED, receipt.said) if event.offer_id else _over(event, receipt)
-        if event.offer_id and not self._tell(event, "delivered", {}):  # untold, his silence would never count
-            return self._again(event.id, event.key, event.attempts + 1, Receipt("RETRY", "offer locked"))
+            return (
+                self._withdrawn(event, REFUSED, receipt.said)
+                if event.offer_id
+                else _over(event, receipt)
+            )
+        if event.offer_id and not self._tell(
+            event, "delivered", {}
+        ):  # untold, his silence would never count
+            return self._again(
+                event.id, event.key, event.attempts + 1, Receipt("RETRY", "offer locked")
+            )
         return _over(event, receipt)
 
     @property
@@ -210,7 +241,9 @@ class Delivery:
 
     def _tell(self, event: Unsent, name: str, args: Mapping[str, str]) -> bool:
         """Tell the offer what became of its push; return whether it could be told."""
-        told = Event(name=name, actor=ACTOR, offer_id=event.offer_id, driver_id=event.driver_id, args=args)
+        told = Event(
+            name=name, actor=ACTOR, offer_id=event.offer_id, driver_id=event.driver_id, args=args
+        )
         for again in range(TELLINGS):
             if again and self._over():
                 break
@@ -225,7 +258,14 @@ def _taker(way: Way) -> Taker:
 
 
 def _message(event: Unsent) -> Message:
-    return Message(id=event.id, event=event.event, key=event.key, root=event.root, at=event.at, payload=event.payload)
+    return Message(
+        id=event.id,
+        event=event.event,
+        key=event.key,
+        root=event.root,
+        at=event.at,
+        payload=event.payload,
+    )
 
 
 def _over(event: Unsent, receipt: Receipt) -> Mark:

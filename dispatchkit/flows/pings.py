@@ -33,7 +33,12 @@ class Pinged:
 
     def document(self) -> dict[str, Any]:
         """Return the result as it stands in `--json` output; the place is not repeated."""
-        told = {"event": "ping", "code": self.code, "refused": self.refused, "dry_run": self.dry_run}
+        told = {
+            "event": "ping",
+            "code": self.code,
+            "refused": self.refused,
+            "dry_run": self.dry_run,
+        }
         return told | {"at": rfc3339(self.at), "repeated": self.repeated}
 
 
@@ -71,7 +76,13 @@ def ping(
 
 
 def _judged(
-    store: Store, settings: Settings, driver: int, lat: float, lon: float, at: datetime, now: datetime
+    store: Store,
+    settings: Settings,
+    driver: int,
+    lat: float,
+    lon: float,
+    at: datetime,
+    now: datetime,
 ) -> tuple[str, bool]:
     """Return the code, and whether the ping before it was at the very same place."""
     found = store.read(dict(queries(SQL)), {"driver": driver, "at": at})

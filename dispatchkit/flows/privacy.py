@@ -84,12 +84,17 @@ def purge(
     limits = {what: retention.limit(store, settings, name, now) for what, name in spans.items()}
     extracts = _old_extracts(store, data, retention.limit(store, settings, "extracts", now))
     if dry_run or max_changes is not None:
-        found = {what: privacy.purge(store.engine, what, limit, dry_run=True) for what, limit in limits.items()}
+        found = {
+            what: privacy.purge(store.engine, what, limit, dry_run=True)
+            for what, limit in limits.items()
+        }
         found["extracts"] = len(extracts)
         if dry_run:
             return found
         if max_changes is not None and sum(found.values()) > max_changes:
-            raise Refused(f"{sum(found.values())} would be purged, --max-changes is {max_changes}; nothing done")
+            raise Refused(
+                f"{sum(found.values())} would be purged, --max-changes is {max_changes}; nothing done"
+            )
     done = {what: privacy.purge(store.engine, what, limit) for what, limit in limits.items()}
     for directory in extracts:
         _remove(directory)

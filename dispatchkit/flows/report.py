@@ -25,7 +25,9 @@ RUNS = r"^[=+\-@\t\r\n]"  # a spreadsheet runs text that begins so; words of an 
 MARGIN = timedelta(days=1)  # rows of the period that carry a later time
 
 
-def report(name: str, day: date, warehouse: Path, settings: Settings, *, days: int = 1, seed: int = 0) -> Findings:
+def report(
+    name: str, day: date, warehouse: Path, settings: Settings, *, days: int = 1, seed: int = 0
+) -> Findings:
     """Return what a report finds on a service day, or on `days` days ending with it.
 
     Raises Usage for an unknown report, InputMissing if nothing is loaded or no order of these days is.
@@ -40,11 +42,20 @@ def report(name: str, day: date, warehouse: Path, settings: Settings, *, days: i
         as_of = parse_instant(marts.manifest["as_of"])
         scope = Scope(days=spans, as_of=as_of, seed=seed)
         if scope.window.since >= as_of:
-            raise InputMissing(f"{day} begins after what is loaded: the export stands at {rfc3339(as_of)}")
+            raise InputMissing(
+                f"{day} begins after what is loaded: the export stands at {rfc3339(as_of)}"
+            )
         _need_orders(marts, scope.window, _named(day, days), settings)
         period = Window(scope.window.since - HISTORY, scope.window.until + MARGIN)
-        frames = {mart: marts.frame(mart, columns, within=period) for mart, columns in wanted.reads.items()}
-        source = {key: marts.manifest[key] for key in ("database_id", "revision", "sha256") if key in marts.manifest}
+        frames = {
+            mart: marts.frame(mart, columns, within=period)
+            for mart, columns in wanted.reads.items()
+        }
+        source = {
+            key: marts.manifest[key]
+            for key in ("database_id", "revision", "sha256")
+            if key in marts.manifest
+        }
     return Findings(
         name=name,
         title=wanted.title,
@@ -102,7 +113,10 @@ def _need_orders(marts: Marts, window: Window, named: str, settings: Settings) -
         return
     placed = marts.frame("mart_deliveries", ["placed_at"])["placed_at"].drop_nulls().sort()
     market = settings.market
-    ends = [day_of(at, market.timezone, starts_at=market.day_starts_at) for at in (*placed.head(1), *placed.tail(1))]
+    ends = [
+        day_of(at, market.timezone, starts_at=market.day_starts_at)
+        for at in (*placed.head(1), *placed.tail(1))
+    ]
     loaded = f"{ends[0]} to {ends[1]}" if ends else "no order at all"
     raise InputMissing(f"no orders on {named}; loaded: {loaded}")
 
@@ -116,12 +130,19 @@ def _written(tmp: Path, path: Path, data: bytes) -> None:
 
 def as_json(findings: Findings) -> str:
     """Return the findings as one JSON document with sorted keys."""
-    return json.dumps(findings.document(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return (
+        json.dumps(
+            findings.document(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
+        )
+        + "\n"
+    )
 
 
 def _csv(frame: pl.DataFrame) -> bytes:
     text = pl.col(pl.String)
-    safe = frame.with_columns(pl.when(text.str.contains(RUNS)).then(pl.lit("'") + text).otherwise(text).name.keep())
+    safe = frame.with_columns(
+        pl.when(text.str.contains(RUNS)).then(pl.lit("'") + text).otherwise(text).name.keep()
+    )
     return safe.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ").encode()
 
 

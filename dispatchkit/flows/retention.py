@@ -50,7 +50,9 @@ class Read:
     strange: tuple[str, ...]
 
 
-def limit(store: PostgresStore, settings: Settings, name: str, now: datetime | None = None) -> datetime:
+def limit(
+    store: PostgresStore, settings: Settings, name: str, now: datetime | None = None
+) -> datetime:
     """Return the instant before which [audit] `name` has passed, by --now or the database clock.
 
     Raises Usage for --now where the clock is strict.
@@ -60,7 +62,12 @@ def limit(store: PostgresStore, settings: Settings, name: str, now: datetime | N
 
 
 def prune(
-    store: PostgresStore, before: datetime, to: Path, *, dry_run: bool = False, max_changes: int | None = None
+    store: PostgresStore,
+    before: datetime,
+    to: Path,
+    *,
+    dry_run: bool = False,
+    max_changes: int | None = None,
 ) -> Pruned:
     """Move the bodies of sealed events older than `before` to archive files in the directory `to`, made if need be.
 
@@ -73,7 +80,9 @@ def prune(
         if dry_run:
             return Pruned(waiting, ())
         if max_changes is not None and waiting > max_changes:
-            raise Refused(f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done")
+            raise Refused(
+                f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done"
+            )
     folder(to)
     moved, names = 0, []
     with audit.pruning(store.engine):
@@ -122,8 +131,14 @@ def _misfits(path: Path, links: pl.DataFrame) -> list[str]:
         told = body["head"].encode() + b"\n" + (body["image"] or "").encode()
         head = dict(zip(("chain", "seq", *KEYS), json.loads(body["head"]), strict=False))
         hashed = sha256(bytes.fromhex(body["prev"]) + told).hexdigest()
-        if hashed != link["hash"] or body["prev"] != link["prev"] or any(head[k] != link[k] for k in head):
-            return [f"{path}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"]
+        if (
+            hashed != link["hash"]
+            or body["prev"] != link["prev"]
+            or any(head[k] != link[k] for k in head)
+        ):
+            return [
+                f"{path}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"
+            ]
     return []
 
 

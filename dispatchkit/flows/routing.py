@@ -21,7 +21,9 @@ JUDGE_SCALE = 1_000_000  # others' plans are judged to the millionth of a unit
 Document = dict[str, Any]
 
 
-def plan(file: Path, form: str, *, engine: str, seconds: float | None, seed: int, solutions: int) -> Document:
+def plan(
+    file: Path, form: str, *, engine: str, seconds: float | None, seed: int, solutions: int
+) -> Document:
     """Return the plan of a problem file as it is printed; `seconds` is null unless a time limit was asked for.
 
     Raises InputMissing or BadData for the file, Usage for the engine.
@@ -47,13 +49,23 @@ def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
     routes: list[Route] = []
     for n, nodes in enumerate(given):
         unknown = [node for node in nodes if node not in task]
-        found += [Violation("UNKNOWN", None, None, f"route {n + 1} names node {node}") for node in unknown]
+        found += [
+            Violation("UNKNOWN", None, None, f"route {n + 1} names node {node}") for node in unknown
+        ]
         if n < len(ids) and ids[n] in car:
-            routes.append(timed(instance.problem, car[ids[n]], [task[node] for node in nodes if node in task]))
+            routes.append(
+                timed(instance.problem, car[ids[n]], [task[node] for node in nodes if node in task])
+            )
         else:
             found.append(Violation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
-    judged = Plan(routes=tuple(routes), unplanned=_left_out(document, plan_file), cost=0, engine="given")
-    return found + violations(instance.problem, judged, check_cost=False) + _figures(instance, judged, document)
+    judged = Plan(
+        routes=tuple(routes), unplanned=_left_out(document, plan_file), cost=0, engine="given"
+    )
+    return (
+        found
+        + violations(instance.problem, judged, check_cost=False)
+        + _figures(instance, judged, document)
+    )
 
 
 def write(document: Document, out: Path) -> None:
@@ -90,10 +102,18 @@ def _totals(instance: Instance, plan: Plan) -> tuple[float, float]:
 
 def _figures(instance: Instance, judged: Plan, document: Mapping[str, Any]) -> list[Violation]:
     """Return the figures that a plan states and its routes belie."""
-    true = {"vehicles": sum(1 for r in judged.routes if r.visits), "distance": _totals(instance, judged)[0]}
+    true = {
+        "vehicles": sum(1 for r in judged.routes if r.visits),
+        "distance": _totals(instance, judged)[0],
+    }
     stated = {name: document[name] for name in true if isinstance(document.get(name), int | float)}
     return [
-        Violation("FIGURE_WRONG", None, None, f"the plan says {name} {said}, its routes give {true[name]:.10g}")
+        Violation(
+            "FIGURE_WRONG",
+            None,
+            None,
+            f"the plan says {name} {said}, its routes give {true[name]:.10g}",
+        )
         for name, said in stated.items()
         if not abs(said - true[name]) <= 0.01
     ]
@@ -134,7 +154,9 @@ def _json(file: Path) -> Document:
 
 def _routes(document: Document, file: Path) -> list[list[int]]:
     routes = document.get("routes")
-    if not isinstance(routes, list) or not all(isinstance(r, list) and all(type(n) is int for n in r) for r in routes):
+    if not isinstance(routes, list) or not all(
+        isinstance(r, list) and all(type(n) is int for n in r) for r in routes
+    ):
         raise BadData(f"{file}: expected `routes`, a list of lists of node ids")
     return routes
 
@@ -143,4 +165,6 @@ def _left_out(document: Document, file: Path) -> tuple[tuple[int, str], ...]:
     try:
         return tuple((int(job["id"]), str(job["reason"])) for job in document.get("unassigned", []))
     except (TypeError, ValueError, KeyError):
-        raise BadData(f"{file}: expected `unassigned`, a list of objects with id and reason") from None
+        raise BadData(
+            f"{file}: expected `unassigned`, a list of objects with id and reason"
+        ) from None

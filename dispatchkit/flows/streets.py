@@ -35,7 +35,11 @@ def build(file: Path, to: Path, *, profiles: Sequence[str] = ()) -> dict[str, An
         maps = {name: assemble(cut(ways, name), f"{file} for {name}") for name in ways.passages}
     with file.open("rb") as content:
         sha256 = file_digest(content, "sha256").hexdigest()
-    return save(to, maps, source={"name": file.name.split(".")[0], "file": file.name, "sha256": sha256, **noted})
+    return save(
+        to,
+        maps,
+        source={"name": file.name.split(".")[0], "file": file.name, "sha256": sha256, **noted},
+    )
 
 
 def make_up(
@@ -56,7 +60,9 @@ def info(folder: Path) -> dict[str, Any]:
     return {"map": map_id(manifest), **manifest}
 
 
-def matrix(folder: Path, here: Path, there: Path, out: Path, *, vehicle: str, max_gap_m: float) -> dict[str, Any]:
+def matrix(
+    folder: Path, here: Path, there: Path, out: Path, *, vehicle: str, max_gap_m: float
+) -> dict[str, Any]:
     """Write travel times between the places of two CSV files and return what was done.
 
     from_lost, to_lost: names of places that lie too far from any street; unreachable: cells that are -1.

@@ -30,7 +30,9 @@ class Options:
 
     dry_run: bool = False
     max_changes: int | None = None
-    max_rows: int | None = None  # changes to write at most, oldest orders first; the next run goes on
+    max_rows: int | None = (
+        None  # changes to write at most, oldest orders first; the next run goes on
+    )
     slot: datetime | None = None
     seed: int | None = None
     explain: bool = False
@@ -118,7 +120,9 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
                 now=run.now,
                 seed=options.seed,
             )
-        outcome = run.apply(plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, left=plan.left)
+        outcome = run.apply(
+            plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, left=plan.left
+        )
         return replace(plan, run_id=run.id, outcome=outcome, dry_run=False)
 
 
@@ -131,7 +135,11 @@ def _job(store: Store, settings: Settings, name: str, options: Options) -> Swept
         if run is None:
             return Swept(name, None, slot_done=True)
         if options.max_changes is not None:
-            _limited(name, sum(work(store, settings, run.now, dry_run=True).values()), options.max_changes)
+            _limited(
+                name,
+                sum(work(store, settings, run.now, dry_run=True).values()),
+                options.max_changes,
+            )
         done = work(store, settings, run.now, dry_run=False)
         left = done.get("left", 0)  # by this name a job tells what it leaves to the next run
         outcome = run.apply((), inputs_sha256="", left=left) if left else Outcome()
@@ -180,7 +188,10 @@ def _ticket(settings: Settings, name: str, options: Options, params: Mapping[str
 def _parameters(settings: Settings, feature: Feature[Any]) -> Mapping[str, Any]:
     """Return what the run is decided with, fit for JSON: spans in seconds, the engine of travel times, the rollout."""
     given = dataclasses.asdict(catalog.params(feature, settings))
-    spans = {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in given.items()}
+    spans = {
+        key: value.total_seconds() if isinstance(value, timedelta) else value
+        for key, value in given.items()
+    }
     flag = settings.flag(feature.flag)
     rollout = {"enabled": flag.enabled, "percent": flag.percent}
     return {"params": spans, "travel": catalog.travel(settings).name, "flag": rollout}

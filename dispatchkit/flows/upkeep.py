@@ -44,17 +44,26 @@ class Imported:
 
 
 def load_export(
-    directory: Path, database_file: Path, *, now: datetime, max_age: timedelta | None = None, strict: bool = False
+    directory: Path,
+    database_file: Path,
+    *,
+    now: datetime,
+    max_age: timedelta | None = None,
+    strict: bool = False,
 ) -> LoadReport:
     """Load an export into a DuckDB file with marts. Raises as `warehouse.load.load` does."""
-    return warehouse.load(directory, database_file, now=now, max_age=max_age, strict=strict, revisions=_revisions())
+    return warehouse.load(
+        directory, database_file, now=now, max_age=max_age, strict=strict, revisions=_revisions()
+    )
 
 
 def check_export(
     directory: Path, *, now: datetime, max_age: timedelta | None = None, strict: bool = False
 ) -> LoadReport:
     """Return what a load would come to, keeping nothing."""
-    return warehouse.check(directory, now=now, max_age=max_age, strict=strict, revisions=_revisions())
+    return warehouse.check(
+        directory, now=now, max_age=max_age, strict=strict, revisions=_revisions()
+    )
 
 
 def read_files(
@@ -72,7 +81,9 @@ def read_files(
     """
     if mapping is None:
         if len(paths) != 1 or paths[0].is_file() or sha256 is not None or rows is not None:
-            raise Usage("an export of ours is one directory and has a manifest; foreign files need --mapping FILE")
+            raise Usage(
+                "an export of ours is one directory and has a manifest; foreign files need --mapping FILE"
+            )
         return read_native(paths[0], now=now, strict=strict, revisions=_revisions())
     if (sha256 is not None or rows is not None) and len(paths) != 1:
         raise Usage("--sha256 and --rows tell of one file; import the files one by one")
@@ -81,7 +92,9 @@ def read_files(
         require(paths[0], sha256)
     found = read_foreign(paths, meaning, strict=strict)
     if rows is not None and found.counts["lines"] != rows:
-        raise BadData(f"{paths[0]}: {found.counts['lines']} rows, {rows} were announced", code="DK-IN-009")
+        raise BadData(
+            f"{paths[0]}: {found.counts['lines']} rows, {rows} were announced", code="DK-IN-009"
+        )
     return found
 
 
@@ -97,7 +110,9 @@ def import_files(
     if max_changes is not None:
         wanted = sum(counts.inserted for counts in insert(made, came.frames, dry_run=True).values())
         if wanted > max_changes:
-            raise Refused(f"{wanted} rows would be written, --max-changes is {max_changes}; nothing written")
+            raise Refused(
+                f"{wanted} rows would be written, --max-changes is {max_changes}; nothing written"
+            )
     if dry_run:
         return Imported(intake=came, tables=insert(made, came.frames, dry_run=True))
     data.mkdir(parents=True, exist_ok=True)
@@ -135,7 +150,9 @@ def extract(
         ) as writer,
     ):
         for name, schema in TABLES.items():
-            writer.append(name, schema.create_empty())  # a table without rows is still part of an export
+            writer.append(
+                name, schema.create_empty()
+            )  # a table without rows is still part of an export
         rows = (
             (table, batch)
             for table in TABLES
@@ -159,7 +176,9 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 def inside(to: Path) -> None:
     """Raise NotPermitted for a relative output path that climbs out of the working folder."""
     if not to.is_absolute() and os.path.normpath(to).startswith(".."):
-        raise NotPermitted(f"{to}: outside output root; give an absolute path if that is meant", code="DK-IN-046")
+        raise NotPermitted(
+            f"{to}: outside output root; give an absolute path if that is meant", code="DK-IN-046"
+        )
 
 
 def _revisions() -> frozenset[str]:

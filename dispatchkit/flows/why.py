@@ -38,7 +38,12 @@ def why(store: PostgresStore, settings: Settings, delivery: int) -> Said:
     now = store.clock()
     told = _told(store, delivery)
     row = told["delivery"][0]
-    said: Said = {"delivery": delivery, "state": row["state"], "driver": row["driver_id"], "now": rfc3339(now)}
+    said: Said = {
+        "delivery": delivery,
+        "state": row["state"],
+        "driver": row["driver_id"],
+        "now": rfc3339(now),
+    }
     if row["state"] in WITH_DRIVER and row["driver_id"] is not None:
         said |= {"assigned": _assigned(told), "suspicion": next(iter(told["suspicion"]), None)}
     if row["state"] in OPEN or row["state"] in AHEAD:
@@ -61,14 +66,21 @@ def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int
     if store.read({"driver": queries(SQL)["driver"]}, {"driver": driver})["driver"].is_empty():
         raise Refused(f"there is no driver {driver}")
     row = told["delivery"][0]
-    said: Said = {"delivery": delivery, "driver": driver, "state": row["state"], "now": rfc3339(now)}
+    said: Said = {
+        "delivery": delivery,
+        "driver": driver,
+        "state": row["state"],
+        "now": rfc3339(now),
+    }
     if row["state"] in OPEN or row["state"] in AHEAD:
         frames, held = _frames(store, settings, delivery, now)
         if not held and delivery not in frames["deliveries"]["id"]:
             held = {"rule": "NOT_DUE", "relax": f"from {rfc3339(row['dispatch_at'])} on"}
         params = catalog.params(catalog.feature("offers"), settings)
         found = held or bars(frames, params, now, catalog.travel(settings), delivery, driver)
-        said |= {key: value for key, value in found.items() if key not in ("delivery_id", "driver_id")}
+        said |= {
+            key: value for key, value in found.items() if key not in ("delivery_id", "driver_id")
+        }
     else:
         said |= _settled(told, driver)
     said["asked"] = [offer for offer in told["offers"] if offer["driver_id"] == driver]
@@ -89,7 +101,9 @@ def _assigned(told: Mapping[str, list[Said]]) -> Said:
     """Return the step by which the present driver got it, the offer he accepted, and the decision behind either."""
     row = told["delivery"][0]
     step = _step(told["steps"], "driver_id", row["driver_id"])
-    accepted = [o for o in told["offers"] if o["state"] == "ACCEPTED" and o["driver_id"] == row["driver_id"]]
+    accepted = [
+        o for o in told["offers"] if o["state"] == "ACCEPTED" and o["driver_id"] == row["driver_id"]
+    ]
     offer = next((o for o in accepted if o["episode"] == row["episode"]), None)
     decision = None
     if offer:
@@ -116,7 +130,9 @@ def _step(steps: Sequence[Said], column: str, value: object) -> Said | None:
 def _decision(decisions: Sequence[Said], entity: str, id_: int, version: int) -> Said | None:
     """Return the decision that took a row from a version on, its explanation and its run's parameters unpacked."""
     wanted = (entity, id_, version)
-    found = next((d for d in decisions if (d["entity"], d["row_id"], d["row_version"]) == wanted), None)
+    found = next(
+        (d for d in decisions if (d["entity"], d["row_id"], d["row_version"]) == wanted), None
+    )
     if found is None:
         return None
     unpacked = {key: json.loads(found[key]) if found[key] else None for key in ("why", "params")}
@@ -127,7 +143,9 @@ def _decision(decisions: Sequence[Said], entity: str, id_: int, version: int) ->
     }
 
 
-def _seeking(store: PostgresStore, settings: Settings, told: Mapping[str, list[Said]], now: datetime) -> Said:
+def _seeking(
+    store: PostgresStore, settings: Settings, told: Mapping[str, list[Said]], now: datetime
+) -> Said:
     """Return its search and ladder, who is being asked and why him, and what the offers sweep would do with it now."""
     row = told["delivery"][0]
     pending = [o for o in told["offers"] if o["state"] == "PENDING"]
@@ -156,7 +174,11 @@ def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime
     assert offers.decide is not None and offers.explain is not None
     for change in offers.decide(frames, params, now, travel):
         if change.root == ("delivery", delivery) and change.event == "offer_created":
-            return {"rule": change.reason, "driver": change.after["driver_id"], "why": dict(change.why)}
+            return {
+                "rule": change.reason,
+                "driver": change.after["driver_id"],
+                "why": dict(change.why),
+            }
     for found in offers.explain(frames, params, now, travel):
         if found["delivery_id"] == delivery:
             return {key: value for key, value in found.items() if key != "delivery_id"}
@@ -165,12 +187,18 @@ def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime
     return {"rule": waits}
 
 
-def _frames(store: PostgresStore, settings: Settings, delivery: int, now: datetime) -> tuple[Frames, Said]:
+def _frames(
+    store: PostgresStore, settings: Settings, delivery: int, now: datetime
+) -> tuple[Frames, Said]:
     """Return what the offers sweep would read now, and why this delivery is not in it, if the rollout leaves it out."""
     offers = catalog.feature("offers")
     flag = settings.flag(offers.flag)
     wanted = f"above {bucket(flag.name, delivery) / 100:g} %" if flag.enabled else "switched on"
-    held = {} if flag.admits(delivery) else {"rule": "HELD_BY_FLAG", "relax": f"flag {flag.name} {wanted}"}
+    held = (
+        {}
+        if flag.admits(delivery)
+        else {"rule": "HELD_BY_FLAG", "relax": f"flag {flag.name} {wanted}"}
+    )
     return gather(store, offers, flag, now).frames, held
 
 

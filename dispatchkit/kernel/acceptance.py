@@ -27,9 +27,15 @@ class Acceptance:
     decline_a: float = 0.4515
     decline_b: float = 3.992
     usual_way: timedelta = timedelta(minutes=5)  # to the pickup; effects count from here. Assumed
-    decline_per_minute: float = 0.10  # log-odds for each minute more. Sign: Ashkrof et al., size assumed
-    decline_stacked: float = 0.3  # log-odds for each delivery in hand. Sign: stated preferences, size assumed
-    decline_per_boost: float = -0.25  # log-odds for each 1.00 a km of boost. Sign: Tu et al., size assumed
+    decline_per_minute: float = (
+        0.10  # log-odds for each minute more. Sign: Ashkrof et al., size assumed
+    )
+    decline_stacked: float = (
+        0.3  # log-odds for each delivery in hand. Sign: stated preferences, size assumed
+    )
+    decline_per_boost: float = (
+        -0.25
+    )  # log-odds for each 1.00 a km of boost. Sign: Tu et al., size assumed
 
     def __post_init__(self) -> None:
         for name in ("decline_a", "decline_b"):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 CAUSES = ("MERCHANT", "STALL", "NO_ACCEPTANCE", "NO_SUPPLY")
-UNTAKEN = ("PENDING", "DECLINED", "EXPIRED")  # an offer so far not taken; one withdrawn or undelivered asked nobody
+UNTAKEN = (
+    "PENDING",
+    "DECLINED",
+    "EXPIRED",
+)  # an offer so far not taken; one withdrawn or undelivered asked nobody
 
 
 def root_cause() -> pl.Expr:
@@ -15,7 +19,9 @@ def root_cause() -> pl.Expr:
     had it and it was taken from him. NO_ACCEPTANCE: drivers were asked and none said yes, so `untaken` offers is above
     0. NO_SUPPLY: there was nobody to ask.
     """
-    merchant = ~pl.col("pickup_known") | (pl.col("released_for") == "MERCHANT_WAIT").fill_null(value=False)
+    merchant = ~pl.col("pickup_known") | (pl.col("released_for") == "MERCHANT_WAIT").fill_null(
+        value=False
+    )
     return (
         pl.when(merchant)
         .then(pl.lit("MERCHANT"))

@@ -85,7 +85,9 @@ def _plain(value: Any) -> Any:
 
 
 _SORTED, _AS_GIVEN = (
-    json.JSONEncoder(sort_keys=sort, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain)
+    json.JSONEncoder(
+        sort_keys=sort, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+    )
     for sort in (True, False)
 )
 

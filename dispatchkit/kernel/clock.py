@@ -47,7 +47,9 @@ def parse_instant(text: str) -> datetime:
     Raises Usage, naming what came.
     """
     try:
-        if not _INSTANT.fullmatch(text):  # fromisoformat also takes a bare day, week dates and 19:30:30:45
+        if not _INSTANT.fullmatch(
+            text
+        ):  # fromisoformat also takes a bare day, week dates and 19:30:30:45
             raise ValueError
         value = datetime.fromisoformat(text)
     except ValueError:
@@ -77,7 +79,9 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadConfig(f"{name!r} is not a time zone; expected an IANA name such as Europe/Berlin") from None
+        raise BadConfig(
+            f"{name!r} is not a time zone; expected an IANA name such as Europe/Berlin"
+        ) from None
 
 
 def service_day(day: date, tz: str, *, starts_at: time = time(4)) -> Window:
@@ -96,7 +100,11 @@ def day_of(instant: datetime, tz: str, *, starts_at: time = time(4)) -> date:
     """Return the service day that an instant belongs to."""
     local = instant.astimezone(zone(tz))
     today = local.date()
-    return today if instant >= service_day(today, tz, starts_at=starts_at).since else today - timedelta(days=1)
+    return (
+        today
+        if instant >= service_day(today, tz, starts_at=starts_at).since
+        else today - timedelta(days=1)
+    )
 
 
 @lru_cache(maxsize=4096)

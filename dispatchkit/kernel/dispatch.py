@@ -21,32 +21,46 @@ from dispatchkit.kernel.tables import Deliveries, Drivers, Locations
 
 LEGS_AT_ONCE, PICKUPS_AT_ONCE = 32, 256
 SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
-RECENT = timedelta(minutes=20)  # how far back reads see pings: older ones say nothing that silence does not say
+RECENT = timedelta(
+    minutes=20
+)  # how far back reads see pings: older ones say nothing that silence does not say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatch:
     """When a search begins, how many deliveries a driver may hold, how old a ping may be and how wrong a clock."""
 
-    lead: timedelta = timedelta(minutes=8)  # before the goods are ready: from then on a driver is sought
+    lead: timedelta = timedelta(
+        minutes=8
+    )  # before the goods are ready: from then on a driver is sought
     max_stack: int = 2  # at most this many, and at most the driver's own max_stack
-    timeouts_to_offline: int = 3  # countable silences in a row after which a driver is not asked any more
-    stack_detour: timedelta = timedelta(minutes=6)  # added to the way to a pickup for each delivery already held
+    timeouts_to_offline: int = (
+        3  # countable silences in a row after which a driver is not asked any more
+    )
+    stack_detour: timedelta = timedelta(
+        minutes=6
+    )  # added to the way to a pickup for each delivery already held
     fresh: timedelta = timedelta(seconds=60)
     aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
     stale: timedelta = timedelta(seconds=600)  # older still: lost
-    max_skew: timedelta = timedelta(seconds=120)  # how far a phone's clock may differ from the database's
+    max_skew: timedelta = timedelta(
+        seconds=120
+    )  # how far a phone's clock may differ from the database's
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_stack <= 3:
             raise BadConfig(f"max_stack is {self.max_stack}; a driver has slots 1 to 3")
         if self.timeouts_to_offline < 1:
-            raise BadConfig(f"timeouts_to_offline is {self.timeouts_to_offline}; expected 1 or more")
+            raise BadConfig(
+                f"timeouts_to_offline is {self.timeouts_to_offline}; expected 1 or more"
+            )
         for name in ("lead", "stack_detour", "max_skew"):
             if getattr(self, name) < timedelta():
                 raise BadConfig(f"{name} is below zero")
         if not timedelta() < self.fresh <= self.aging <= self.stale:
-            raise BadConfig(f"fresh {self.fresh}, aging {self.aging} and stale {self.stale} must not fall")
+            raise BadConfig(
+                f"fresh {self.fresh}, aging {self.aging} and stale {self.stale} must not fall"
+            )
 
     def freshness(self, pinged_at: datetime | None, now: datetime) -> str:
         """Return FRESH, AGING, STALE or LOST by the age of the last ping."""
@@ -147,7 +161,9 @@ def dispatch_at(ready_at: datetime | None, created_at: datetime, lead: timedelta
     return created_at if ready_at is None else max(created_at, ready_at - lead)
 
 
-def unfit(driver: Driver, ping: Ping | None, held: int, pending: bool, params: Dispatch, now: datetime) -> str | None:
+def unfit(
+    driver: Driver, ping: Ping | None, held: int, pending: bool, params: Dispatch, now: datetime
+) -> str | None:
     """Return the first rule that keeps a driver from being asked at `now`, or None (semantics 2.3)."""
     if driver.duty != "ON_DUTY":
         return "NOT_ON_DUTY"
@@ -171,7 +187,9 @@ def rest_until(driver: Driver, until: datetime) -> datetime:
 
 def free_slot(held: pl.DataFrame, driver_id: int, most: int) -> int | None:
     """Return the lowest slot, up to `most`, that no active delivery of a driver occupies; None if all are taken."""
-    taken = {slot for driver, slot in held.select("driver_id", "slot").iter_rows() if driver == driver_id}
+    taken = {
+        slot for driver, slot in held.select("driver_id", "slot").iter_rows() if driver == driver_id
+    }
     return next((slot for slot in range(1, most + 1) if slot not in taken), None)
 
 
@@ -218,7 +236,9 @@ def approaches(
         keys = list(pairs)
         for block in (keys[n : n + PICKUPS_AT_ONCE] for n in range(0, len(keys), PICKUPS_AT_ONCE)):
             row = {i: n for n, i in enumerate(sorted({i for key in block for i, _ in pairs[key]}))}
-            seconds, _ = travel.matrix([free[i].at for i in row], [pickups[key] for key in block], vehicle)
+            seconds, _ = travel.matrix(
+                [free[i].at for i in row], [pickups[key] for key in block], vehicle
+            )
             for column, key in enumerate(block):
                 for i, air_m in pairs[key]:
                     way = seconds[row[i]][column]
@@ -230,7 +250,9 @@ def approaches(
     return found
 
 
-def legs(asked: Mapping[int, tuple[Point, Point, str]], travel: Travel) -> dict[int, tuple[int, int]]:
+def legs(
+    asked: Mapping[int, tuple[Point, Point, str]], travel: Travel
+) -> dict[int, tuple[int, int]]:
     """Return (seconds, metres) of single ways: key -> (from, to, vehicle); -1 where there is no way.
 
     Asked in blocks, since a matrix answers many ways at once and a single question costs nearly as much as a block.
@@ -239,6 +261,8 @@ def legs(asked: Mapping[int, tuple[Point, Point, str]], travel: Travel) -> dict[
     for vehicle in sorted({way[2] for way in asked.values()}):
         keys = sorted(key for key, way in asked.items() if way[2] == vehicle)
         for block in (keys[i : i + LEGS_AT_ONCE] for i in range(0, len(keys), LEGS_AT_ONCE)):
-            seconds, metres = travel.matrix([asked[k][0] for k in block], [asked[k][1] for k in block], vehicle)
+            seconds, metres = travel.matrix(
+                [asked[k][0] for k in block], [asked[k][1] for k in block], vehicle
+            )
             found |= {key: (seconds[n][n], metres[n][n]) for n, key in enumerate(block)}
     return found

@@ -74,7 +74,9 @@ def turn(
         "timeouts": 0,
     }
     told = {"driverId": driver.id, "from": was, "to": duty, "reason": reason, "at": at}
-    group.change("driver", driver, "availability_changed", reason, after, payload=told, why=why or {})
+    group.change(
+        "driver", driver, "availability_changed", reason, after, payload=told, why=why or {}
+    )
     if last is not None:
         group.change("duty", last, "duty_ended", reason, {"until": at})
     return begin(group, driver.id, duty, reason, at, shift_end)
@@ -92,9 +94,17 @@ def begin(
 ) -> Duty:
     """Add an interval to the history, and return it as it then stands."""
     id_ = key("duty", driver_id, rfc3339(since))
-    told: Values = {"driver_id": driver_id, "duty": duty, "since": since, "until": None, "reason": reason}
+    told: Values = {
+        "driver_id": driver_id,
+        "duty": duty,
+        "since": since,
+        "until": None,
+        "reason": reason,
+    }
     group.born("duty", id_, event, reason, {**told, "shift_end": shift_end}, **said)
-    return Duty(id=id_, driver_id=driver_id, duty=duty, since=since, until=None, reason=reason, version=1)
+    return Duty(
+        id=id_, driver_id=driver_id, duty=duty, since=since, until=None, reason=reason, version=1
+    )
 
 
 def availability(duty: pl.Expr, held: pl.Expr, asked: pl.Expr) -> pl.Expr:
@@ -114,5 +124,7 @@ def availability(duty: pl.Expr, held: pl.Expr, asked: pl.Expr) -> pl.Expr:
         .then(pl.lit("OFFERED"))
         .when(duty == "ON_DUTY")
         .then(pl.lit("AVAILABLE"))
-        .otherwise(pl.lit("ON_BREAK"))  # BREAK_PENDING, hands empty: the break has begun, no sweep has said so yet
+        .otherwise(
+            pl.lit("ON_BREAK")
+        )  # BREAK_PENDING, hands empty: the break has begun, no sweep has said so yet
     )

@@ -28,7 +28,10 @@ class Travel(Protocol):
         ...
 
     def matrix(
-        self, sources: Sequence[tuple[float, float]], targets: Sequence[tuple[float, float]], vehicle: str
+        self,
+        sources: Sequence[tuple[float, float]],
+        targets: Sequence[tuple[float, float]],
+        vehicle: str,
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Return (seconds, metres) from every (lat, lon) source to every target for a vehicle."""
         ...
@@ -37,7 +40,9 @@ class Travel(Protocol):
 class Decide(Protocol[P]):
     """A policy: frames in, changes out. No clock, no I/O, no randomness without a seed."""
 
-    def __call__(self, frames: Frames, params: P, now: datetime, travel: Travel) -> list[Change]: ...
+    def __call__(
+        self, frames: Frames, params: P, now: datetime, travel: Travel
+    ) -> list[Change]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,9 @@ def refused(code: str) -> Answer:
 class Explain(Protocol[P]):
     """What a policy says of the rows for which it decided nothing: one mapping a row, fit for JSON."""
 
-    def __call__(self, frames: Frames, params: P, now: datetime, travel: Travel) -> Sequence[Mapping[str, Any]]: ...
+    def __call__(
+        self, frames: Frames, params: P, now: datetime, travel: Travel
+    ) -> Sequence[Mapping[str, Any]]: ...
 
 
 class Respond(Protocol[P]):
@@ -86,7 +93,9 @@ class Respond(Protocol[P]):
 class Look(Protocol[P]):
     """What an act would lead to, fit for JSON; empty where there is nothing to compare."""
 
-    def __call__(self, frames: Frames, event: Event, params: P, now: datetime, travel: Travel) -> Mapping[str, Any]: ...
+    def __call__(
+        self, frames: Frames, event: Event, params: P, now: datetime, travel: Travel
+    ) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,13 +40,19 @@ class Target:
     sign: str = ""  # ">", "<" or "=" where a figure can be held against `value`
     value: float = 0.0
 
-    def met(self, value: float | None, low: float | None = None, high: float | None = None) -> bool | None:
+    def met(
+        self, value: float | None, low: float | None = None, high: float | None = None
+    ) -> bool | None:
         """Return whether a figure meets it; None where there is no figure, or its interval spans the target."""
         if value is None or not self.sign:
             return None
         if self.sign == "=":
             return value == self.value
-        sides = {v > self.value if self.sign == ">" else v < self.value for v in (value, low, high) if v is not None}
+        sides = {
+            v > self.value if self.sign == ">" else v < self.value
+            for v in (value, low, high)
+            if v is not None
+        }
         return sides.pop() if len(sides) == 1 else None
 
 
@@ -97,7 +103,9 @@ class Metric:
         text += f"; excluded {self.excluded_count:,}{f' ({reasons})' if reasons else ''}; open {self.open:,}"
         text += f"; {self.why}" if self.value is None and self.why else ""
         text += f"; {self.remark}" if self.remark else ""
-        return f"{text}; FAILED: more than {MAX_EXCLUDED_SHARE:.0%} excluded" if self.failed else text
+        return (
+            f"{text}; FAILED: more than {MAX_EXCLUDED_SHARE:.0%} excluded" if self.failed else text
+        )
 
     @property
     def target_met(self) -> bool | None:
@@ -113,7 +121,11 @@ class Metric:
     def made_of(self) -> str:
         """Return what the value was made from: `555 / 655`, or `of 642` for a quantile."""
         below = amount(self.denominator, self.made_in[1])
-        return f"of {below}" if self.numerator is None else f"{amount(self.numerator, self.made_in[0])} / {below}"
+        return (
+            f"of {below}"
+            if self.numerator is None
+            else f"{amount(self.numerator, self.made_in[0])} / {below}"
+        )
 
     @property
     def between(self) -> str:
@@ -163,7 +175,9 @@ class Section:
     @property
     def faults(self) -> list[str]:
         """Return why this section must not be trusted, empty if it may."""
-        excluded = [f"{m.name}: {m.excluded_count:,} rows excluded" for m in self.metrics if m.failed]
+        excluded = [
+            f"{m.name}: {m.excluded_count:,} rows excluded" for m in self.metrics if m.failed
+        ]
         return excluded + [f"{c.name}: {c.detail}" for c in self.checks if not c.holds]
 
 
@@ -230,7 +244,9 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "title": section.title,
         "metrics": {m.name: _metric(m) for m in section.metrics},
-        "tables": {t.name: [_plain(row) for row in t.frame.iter_rows(named=True)] for t in section.tables},
+        "tables": {
+            t.name: [_plain(row) for row in t.frame.iter_rows(named=True)] for t in section.tables
+        },
         "checks": {c.name: {"holds": c.holds, "detail": c.detail} for c in section.checks},
         "notes": list(section.notes),
     }

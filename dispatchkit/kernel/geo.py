@@ -27,7 +27,10 @@ def point(lat: float | None, lon: float | None) -> Point | None:
 def haversine_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
     """Return the great-circle distance in metres (haversine formula, mean earth radius)."""
     p1, p2 = math.radians(lat1), math.radians(lat2)
-    h = math.sin((p2 - p1) / 2) ** 2 + math.cos(p1) * math.cos(p2) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
+    h = (
+        math.sin((p2 - p1) / 2) ** 2
+        + math.cos(p1) * math.cos(p2) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
+    )
     return 2 * EARTH_M * math.asin(min(1.0, math.sqrt(h)))
 
 
@@ -69,7 +72,9 @@ def ring_fault(ring: Ring) -> str | None:
     return None if area else "ring encloses nothing"
 
 
-def _cross(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float], s: tuple[float, float]) -> bool:
+def _cross(
+    p: tuple[float, float], q: tuple[float, float], r: tuple[float, float], s: tuple[float, float]
+) -> bool:
     """Return whether two sides cross between their ends; sides that share a corner do not."""
 
     def turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:

@@ -61,11 +61,15 @@ class Group:
         self.changes: list[Change] = []
         self._seen: dict[tuple[str, int], Values] = {}
 
-    def born(self, entity: str, id: int, event: str, reason: str, after: Values, **said: Unpack[Said]) -> None:
+    def born(
+        self, entity: str, id: int, event: str, reason: str, after: Values, **said: Unpack[Said]
+    ) -> None:
         """Add a row. Raises IllegalTransition if rows of this kind are not born in that state."""
         self._add(entity, id, {"version": 0}, event, reason, after, said)
 
-    def change(self, entity: str, row: Row, event: str, reason: str, after: Values, **said: Unpack[Said]) -> None:
+    def change(
+        self, entity: str, row: Row, event: str, reason: str, after: Values, **said: Unpack[Said]
+    ) -> None:
         """Add a step of a row, be it read or born here. Raises IllegalTransition if its state may not become that."""
         self._add(entity, row.id, self._as_left(entity, row), event, reason, after, said)
 
@@ -74,9 +78,13 @@ class Group:
         return self._as_left(entity, row)[column]
 
     def _as_left(self, entity: str, row: Row) -> Values:
-        return self._seen.get((entity, row.id)) or {name: getattr(row, name) for name in row.__dataclass_fields__}
+        return self._seen.get((entity, row.id)) or {
+            name: getattr(row, name) for name in row.__dataclass_fields__
+        }
 
-    def _add(self, entity: str, id: int, seen: Values, event: str, reason: str, after: Values, said: Said) -> None:
+    def _add(
+        self, entity: str, id: int, seen: Values, event: str, reason: str, after: Values, said: Said
+    ) -> None:
         version = seen["version"]
         assert isinstance(version, int)
         if entity in STATE:

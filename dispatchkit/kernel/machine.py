@@ -22,7 +22,9 @@ class Machine:
     def __post_init__(self) -> None:
         targets = frozenset().union(*self.moves.values())
         object.__setattr__(self, "states", (targets | frozenset(self.moves)) - {BIRTH})
-        object.__setattr__(self, "terminal", frozenset(s for s in self.states if not self.moves.get(s)))
+        object.__setattr__(
+            self, "terminal", frozenset(s for s in self.states if not self.moves.get(s))
+        )
 
     def allows(self, was: str, becomes: str) -> bool:
         """Return whether a row in state `was` may become `becomes`; staying the same is no transition."""

@@ -83,7 +83,9 @@ def open_search(group: Group, delivery_id: int, episode: int, reason: str, since
 def close_search(group: Group, episodes: Iterable[Row], state: str, reason: str) -> None:
     """Close the open episodes of a delivery; the rows have `state` and `closed_at`."""
     for episode in episodes:
-        group.change("episode", episode, "episode_closed", reason, {"state": state, "closed_at": group.at})
+        group.change(
+            "episode", episode, "episode_closed", reason, {"state": state, "closed_at": group.at}
+        )
 
 
 def withdraw(group: Group, offers: Iterable[Asked], cause: str) -> None:

@@ -23,7 +23,9 @@ def _delivery() -> Machine:
     }
     for i, state in enumerate(CHAIN[:-1]):
         moves[state] = set(CHAIN[i + 1 :])  # forward skips; a live act may not skip PICKED_UP
-        moves[state] |= {"UNASSIGNED", "CANCELLED"} if state in TO_PICKUP else {"RESCUE", "RETURNING", "FAILED"}
+        moves[state] |= (
+            {"UNASSIGNED", "CANCELLED"} if state in TO_PICKUP else {"RESCUE", "RETURNING", "FAILED"}
+        )
     return Machine("deliveries", {was: frozenset(to) for was, to in moves.items()})
 
 
@@ -35,7 +37,10 @@ AWAY = frozenset({"OFF_DUTY", "ON_BREAK", "FORCED_OFF"})  # duties in which a dr
 OPEN = frozenset({"UNASSIGNED", "OFFERING"})
 WITH_DRIVER = ACTIVE | {"DELIVERED", "RETURNED", "FAILED"}
 
-OFFER = machine("driver_offers", {BIRTH: "PENDING", "PENDING": "ACCEPTED DECLINED EXPIRED REVOKED UNDELIVERABLE"})
+OFFER = machine(
+    "driver_offers",
+    {BIRTH: "PENDING", "PENDING": "ACCEPTED DECLINED EXPIRED REVOKED UNDELIVERABLE"},
+)
 
 DUTY = machine(
     "drivers",
@@ -51,7 +56,9 @@ DUTY = machine(
     },
 )
 
-EPISODE = machine("unassigned_orders", {BIRTH: "OPEN", "OPEN": "ASSIGNED CANCELLED UNFULFILLED CUSTODY"})
+EPISODE = machine(
+    "unassigned_orders", {BIRTH: "OPEN", "OPEN": "ASSIGNED CANCELLED UNFULFILLED CUSTODY"}
+)
 
 CASE = machine(
     "reassignment_cases",
@@ -66,9 +73,13 @@ CASE = machine(
     },
 )
 CASE_OPEN = CASE.states - CASE.terminal
-CASE_SUSPECT = frozenset({"SUSPECTED", "GRACE", "CONFIRMED"})  # one of these for each delivery, and one of the rest
+CASE_SUSPECT = frozenset(
+    {"SUSPECTED", "GRACE", "CONFIRMED"}
+)  # one of these for each delivery, and one of the rest
 
-ROUTE = machine("route_optimization_data", {BIRTH: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"})
+ROUTE = machine(
+    "route_optimization_data", {BIRTH: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"}
+)
 
 TICKET = machine("support_tickets", {BIRTH: "OPEN", "OPEN": "CLOSED"})
 

@@ -29,7 +29,9 @@ def _ref(table: str, *, nullable: bool = False) -> dy.Int64:
 
 
 def _at(*, nullable: bool = False) -> dy.Datetime:
-    return dy.Datetime(nullable=nullable, min=EARLIEST, max_exclusive=LATEST, time_zone="UTC", time_unit="us")
+    return dy.Datetime(
+        nullable=nullable, min=EARLIEST, max_exclusive=LATEST, time_zone="UTC", time_unit="us"
+    )
 
 
 def _cents() -> dy.Int64:
@@ -41,11 +43,15 @@ def _count(*, nullable: bool = False, least: int = 0) -> dy.Int64:
 
 
 def _lat(*, nullable: bool = False) -> dy.Float64:
-    return dy.Float64(nullable=nullable, min=-90, max=90, metadata={"kind": "lat", "class": "position"})
+    return dy.Float64(
+        nullable=nullable, min=-90, max=90, metadata={"kind": "lat", "class": "position"}
+    )
 
 
 def _lon(*, nullable: bool = False) -> dy.Float64:
-    return dy.Float64(nullable=nullable, min=-180, max=180, metadata={"kind": "lon", "class": "position"})
+    return dy.Float64(
+        nullable=nullable, min=-180, max=180, metadata={"kind": "lon", "class": "position"}
+    )
 
 
 def _word(*, nullable: bool = False) -> dy.String:
@@ -53,7 +59,11 @@ def _word(*, nullable: bool = False) -> dy.String:
 
 
 def _one_of(words: Any, *, nullable: bool = False) -> dy.String:
-    return dy.String(nullable=nullable, regex="^(" + "|".join(sorted(words)) + ")$", metadata={"words": sorted(words)})
+    return dy.String(
+        nullable=nullable,
+        regex="^(" + "|".join(sorted(words)) + ")$",
+        metadata={"words": sorted(words)},
+    )
 
 
 class Zones(dy.Schema):
@@ -139,8 +149,12 @@ class Deliveries(dy.Schema):
     ended_at = _at(nullable=True)
     ended_by = _one_of(PARTIES, nullable=True)
     ended_while = _word(nullable=True)  # the state in which it was cancelled or given up
-    liable = _one_of(PARTIES, nullable=True)  # who answers for a delivery that was cancelled, failed or returned
-    lock_until = _at(nullable=True)  # a person's assignment, not to be undone by a sweep before this
+    liable = _one_of(
+        PARTIES, nullable=True
+    )  # who answers for a delivery that was cancelled, failed or returned
+    lock_until = _at(
+        nullable=True
+    )  # a person's assignment, not to be undone by a sweep before this
     version = _count(least=1)
 
 
@@ -182,7 +196,9 @@ class Offers(dy.Schema):
 
     @dy.rule()
     def sent_before_expiry(cls) -> Any:
-        return (cls.sent_at.col < cls.expires_at.col) & (cls.expires_at.col <= cls.hard_deadline.col)
+        return (cls.sent_at.col < cls.expires_at.col) & (
+            cls.expires_at.col <= cls.hard_deadline.col
+        )
 
     @dy.rule()
     def answered_iff_ended(cls) -> Any:
@@ -216,7 +232,9 @@ class Episodes(dy.Schema):
     opened_at = _at()
     closed_at = _at(nullable=True)
     level = dy.Int64(min=0, max=4)
-    level_due_at = _at(nullable=True)  # when the level should have been reached; `level_at`: when a sweep said so
+    level_due_at = _at(
+        nullable=True
+    )  # when the level should have been reached; `level_at`: when a sweep said so
     level_at = _at(nullable=True)
     acked_at = _at(nullable=True)  # a person has seen it; notes silence reminders, not the clock
     snoozed_until = _at(nullable=True)

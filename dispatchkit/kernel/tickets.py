@@ -15,7 +15,9 @@ def ticket_id(delivery_id: int, episode: int, level: int, cause: str) -> int:
     return key("ticket", delivery_id, episode, level, cause)
 
 
-def open_ticket(group: Group, delivery_id: int, episode: int, level: int, cause: str, due_at: datetime) -> None:
+def open_ticket(
+    group: Group, delivery_id: int, episode: int, level: int, cause: str, due_at: datetime
+) -> None:
     """Add a ticket that should have been opened at `due_at`; a late sweep opens it later."""
     ticket = ticket_id(delivery_id, episode, level, cause)
     group.born(

@@ -26,10 +26,18 @@ def answered(offers: pl.DataFrame) -> pl.DataFrame:
         (pl.col("pickup_s") / 60).fill_null(usual_min),
         pl.col("held").cast(pl.Float64).fill_null(0.0),
     )
-    per_km = pl.when(pl.col("distance_m") > 0).then(10 * pl.col("boost_cents") / pl.col("distance_m")).otherwise(0.0)
-    asked = (pl.col("mode") != "forced") & pl.col("state").is_in(["ACCEPTED", "DECLINED", "EXPIRED"])
+    per_km = (
+        pl.when(pl.col("distance_m") > 0)
+        .then(10 * pl.col("boost_cents") / pl.col("distance_m"))
+        .otherwise(0.0)
+    )
+    asked = (pl.col("mode") != "forced") & pl.col("state").is_in(
+        ["ACCEPTED", "DECLINED", "EXPIRED"]
+    )
     return offers.filter(asked).with_columns(
-        p=ESTIMATE.p_accept(*features, per_km), p_plain=ESTIMATE.p_accept(*features, pl.lit(0.0)), accepted=_accepted
+        p=ESTIMATE.p_accept(*features, per_km),
+        p_plain=ESTIMATE.p_accept(*features, pl.lit(0.0)),
+        accepted=_accepted,
     )
 
 
@@ -45,14 +53,25 @@ def reliability(asked: pl.DataFrame) -> Table:
         "Foretold: the mean chance of a yes of these offers when they were sent, from earlier refusals, way, jobs in "
         "hand and boost. Silence counts as a no. Between low and high lies the true share with 95 % (Wilson)."
     )
-    units = {"offers": "count", "accepted": "count", **dict.fromkeys(("foretold", "share", "low", "high"), "share")}
-    return Table(name="reliability", title="Acceptance, foretold and real", frame=frame, units=units, note=note)
+    units = {
+        "offers": "count",
+        "accepted": "count",
+        **dict.fromkeys(("foretold", "share", "low", "high"), "share"),
+    }
+    return Table(
+        name="reliability",
+        title="Acceptance, foretold and real",
+        frame=frame,
+        units=units,
+        note=note,
+    )
 
 
 def gap(asked: pl.DataFrame, scope: Scope) -> Metric:
     """Return how far foretold and real acceptance lie apart on average (expected calibration error over tenths)."""
     apart = _tenths(asked).select(
-        ((pl.col("foretold") - pl.col("share")).abs() * pl.col("offers")).sum() / pl.col("offers").sum()
+        ((pl.col("foretold") - pl.col("share")).abs() * pl.col("offers")).sum()
+        / pl.col("offers").sum()
     )
     return Metric(
         name="acceptance_gap",
@@ -67,7 +86,9 @@ def gap(asked: pl.DataFrame, scope: Scope) -> Metric:
 
 def boosts(asked: pl.DataFrame) -> Table:
     """Return cost and benefit of each step of boost: acceptances beyond the foretold, and what each of those cost."""
-    refused_min = asked.filter(pl.col("accepted") == 0).select(pl.col("response_s").mean() / 60).item()
+    refused_min = (
+        asked.filter(pl.col("accepted") == 0).select(pl.col("response_s").mean() / 60).item()
+    )
     extra = pl.col("accepted") - pl.col("unboosted")
     frame = (
         asked.group_by("boost_cents")
@@ -81,17 +102,38 @@ def boosts(asked: pl.DataFrame) -> Table:
         .with_columns(share=pl.col("accepted") / pl.col("offers"), extra=extra)
         .with_columns(
             extra_cents=pl.when(extra > 0).then(pl.col("paid_cents") / pl.col("extra")),
-            saved_min=pl.when(pl.col("boost_cents") > 0).then(pl.col("extra") * pl.lit(refused_min, pl.Float64)),
+            saved_min=pl.when(pl.col("boost_cents") > 0).then(
+                pl.col("extra") * pl.lit(refused_min, pl.Float64)
+            ),
         )
     )
     note = (
         "Unboosted: acceptances foretold for these same offers without boost, so extra also holds the estimate's own "
         "error; the row without boost shows its size. Saved: extra acceptances x the mean time a refused offer took."
     )
-    columns = "boost_cents offers accepted share unboosted extra paid_cents extra_cents saved_min".split()
-    units = {"boost_cents": "cents", "offers": "count", "accepted": "count", "share": "share", "unboosted": "score"}
-    units |= {"extra": "score", "paid_cents": "cents", "extra_cents": "cents", "saved_min": "minutes"}
-    return Table(name="boosts", title="What boosts brought", frame=frame.select(columns), units=units, note=note)
+    columns = (
+        "boost_cents offers accepted share unboosted extra paid_cents extra_cents saved_min".split()
+    )
+    units = {
+        "boost_cents": "cents",
+        "offers": "count",
+        "accepted": "count",
+        "share": "share",
+        "unboosted": "score",
+    }
+    units |= {
+        "extra": "score",
+        "paid_cents": "cents",
+        "extra_cents": "cents",
+        "saved_min": "minutes",
+    }
+    return Table(
+        name="boosts",
+        title="What boosts brought",
+        frame=frame.select(columns),
+        units=units,
+        note=note,
+    )
 
 
 def _tenths(asked: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +147,9 @@ def _tenths(asked: pl.DataFrame) -> pl.DataFrame:
         .sort("tenth")
         .with_columns(share=pl.col("accepted") / pl.col("offers"))
         .select(
-            pl.format("{} to {} %", pl.col("tenth") * 10, pl.col("tenth") * 10 + 10).alias("chance"),
+            pl.format("{} to {} %", pl.col("tenth") * 10, pl.col("tenth") * 10 + 10).alias(
+                "chance"
+            ),
             "offers",
             "foretold",
             "accepted",

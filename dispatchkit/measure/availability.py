@@ -47,8 +47,12 @@ def merged(stretches: pl.DataFrame) -> pl.DataFrame:
     """Return the intervals (driver_id, state, since, until, open): stretches that meet in one state are one."""
     state = availability(pl.col("duty"), pl.col("held"), pl.col("asked"))
     named = stretches.with_columns(state=state).sort("driver_id", "since")
-    new = (pl.col("state") != pl.col("state").shift()) | (pl.col("since") != pl.col("until").shift())
-    number = (new | (pl.col("driver_id") != pl.col("driver_id").shift())).fill_null(value=True).cum_sum()
+    new = (pl.col("state") != pl.col("state").shift()) | (
+        pl.col("since") != pl.col("until").shift()
+    )
+    number = (
+        (new | (pl.col("driver_id") != pl.col("driver_id").shift())).fill_null(value=True).cum_sum()
+    )
     return (
         named.group_by(number.alias("number"), maintain_order=True)
         .agg(pl.col("driver_id", "state", "since").first(), pl.col("until", "open").last())
@@ -87,7 +91,10 @@ def _durations(spans: pl.DataFrame) -> Table:
             on="state",
             how="left",
         )
-        .with_columns(pl.col("hours", "intervals", "lasting", "cut").fill_null(0), pl.col("share").fill_null(0.0))
+        .with_columns(
+            pl.col("hours", "intervals", "lasting", "cut").fill_null(0),
+            pl.col("share").fill_null(0.0),
+        )
         .sort("rank")
         .drop("rank")
     )
@@ -97,7 +104,9 @@ def _durations(spans: pl.DataFrame) -> Table:
         **dict.fromkeys(("intervals", "lasting", "cut"), "count"),
         **dict.fromkeys(("median_min", "p90_min"), "minutes"),
     }
-    return Table(name="driver_availability_duration", title="Time in each state", frame=frame, units=units)
+    return Table(
+        name="driver_availability_duration", title="Time in each state", frame=frame, units=units
+    )
 
 
 def _available(spans: pl.DataFrame, scope: Scope) -> Metric:
@@ -119,7 +128,11 @@ def _available(spans: pl.DataFrame, scope: Scope) -> Metric:
 
 def _adds_up(spans: pl.DataFrame) -> Check:
     """Each driver's states sum to the clock from first to last, less what history leaves out: to the microsecond."""
-    gap = (pl.col("since") - pl.col("until").shift().over("driver_id")).dt.total_microseconds().fill_null(0)
+    gap = (
+        (pl.col("since") - pl.col("until").shift().over("driver_id"))
+        .dt.total_microseconds()
+        .fill_null(0)
+    )
     told = (
         spans.sort("driver_id", "since")
         .with_columns(gap=gap)
@@ -140,13 +153,28 @@ def _adds_up(spans: pl.DataFrame) -> Check:
 def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
     """Return the share of runs of work that ended in time, and the runs that did not."""
     rows = []
-    for (driver,), own in shifts.filter(pl.col("duty").is_in(WORKING)).group_by("driver_id", maintain_order=True):
+    for (driver,), own in shifts.filter(pl.col("duty").is_in(WORKING)).group_by(
+        "driver_id", maintain_order=True
+    ):
         open_to_work = own.filter(pl.col("duty") == "ON_DUTY").select("since", "until").rows()
         for run in runs(own.select("since", "until").rows(), REST):
             if run[-1][1] > scope.window.since and run[0][0] < scope.known_until:
-                rows.append((driver, run[0][0], run[-1][1], _beyond(run, open_to_work) / timedelta(minutes=1)))
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {"driver_id": pl.Int64, "since": _INSTANT, "until": _INSTANT}
-    found = pl.DataFrame(rows, schema=schema | {"over_min": pl.Float64}, orient="row").sort("driver_id", "since")
+                rows.append(
+                    (
+                        driver,
+                        run[0][0],
+                        run[-1][1],
+                        _beyond(run, open_to_work) / timedelta(minutes=1),
+                    )
+                )
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "driver_id": pl.Int64,
+        "since": _INSTANT,
+        "until": _INSTANT,
+    }
+    found = pl.DataFrame(rows, schema=schema | {"over_min": pl.Float64}, orient="row").sort(
+        "driver_id", "since"
+    )
     most, rest = MOST // timedelta(hours=1), REST // timedelta(hours=1)
     metric = rate(
         "hours_within_cap",
@@ -161,7 +189,10 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
     over = found.filter(pl.col("over_min") > 0)
     title = f"On duty beyond {most} h"
     return metric, Table(
-        name="hours_over_cap", title=title, frame=over, units={"driver_id": "id", "over_min": "minutes"}
+        name="hours_over_cap",
+        title=title,
+        frame=over,
+        units={"driver_id": "id", "over_min": "minutes"},
     )
 
 
@@ -170,7 +201,9 @@ def _beyond(run: list[Stretch], open_to_work: list[Stretch]) -> timedelta:
     cap = reached(run, MOST)
     if cap is None:
         return timedelta()
-    return sum((u - max(s, cap) for s, u in open_to_work if u > cap and s < run[-1][1]), timedelta())
+    return sum(
+        (u - max(s, cap) for s, u in open_to_work if u > cap and s < run[-1][1]), timedelta()
+    )
 
 
 def _shifts(stretches: pl.DataFrame, scope: Scope) -> pl.DataFrame:
@@ -179,11 +212,17 @@ def _shifts(stretches: pl.DataFrame, scope: Scope) -> pl.DataFrame:
         stretches.sort("driver_id", "since")
         .group_by("driver_id", "shift_since", maintain_order=True)
         .agg(pl.col("planned_end").first(), ended=pl.col("until").max(), open=pl.col("open").any())
-        .filter(scope.within("ended") | (pl.col("open") & (pl.col("shift_since") < scope.known_until)))
+        .filter(
+            scope.within("ended") | (pl.col("open") & (pl.col("shift_since") < scope.known_until))
+        )
     )
     off_by = pl.col("ended") - pl.col("planned_end")
     outcome = (
-        pl.when(off_by < -KEPT).then(pl.lit("early")).when(off_by > KEPT).then(pl.lit("late")).otherwise(pl.lit("kept"))
+        pl.when(off_by < -KEPT)
+        .then(pl.lit("early"))
+        .when(off_by > KEPT)
+        .then(pl.lit("late"))
+        .otherwise(pl.lit("kept"))
     )
     return shifts.with_columns(outcome=outcome)
 
@@ -209,10 +248,17 @@ def _kept(shifts: pl.DataFrame, scope: Scope) -> Metric:
 def _planned(shifts: pl.DataFrame) -> Table:
     over = shifts.filter(~pl.col("open") & pl.col("planned_end").is_not_null())
     hours = {
-        "planned_h": (pl.col("planned_end") - pl.col("shift_since")).dt.total_microseconds().sum() / _HOUR,
+        "planned_h": (pl.col("planned_end") - pl.col("shift_since")).dt.total_microseconds().sum()
+        / _HOUR,
         "actual_h": (pl.col("ended") - pl.col("shift_since")).dt.total_microseconds().sum() / _HOUR,
     }
     frame = over.group_by("outcome").agg(shifts=pl.len().cast(pl.Int64), **hours).sort("outcome")
     units = {"shifts": "count", "planned_h": "hours", "actual_h": "hours"}
     note = f"Early, late: more than {KEPT // timedelta(minutes=1)} min from the end planned when the shift began."
-    return Table(name="planned_shifts", title="Shifts against their plan", frame=frame, units=units, note=note)
+    return Table(
+        name="planned_shifts",
+        title="Shifts against their plan",
+        frame=frame,
+        units=units,
+        note=note,
+    )

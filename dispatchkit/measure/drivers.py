@@ -28,10 +28,15 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     need(marts, READS)
     hours = _hours(marts, scope)
     table = hours.join(scores(marts, scope), on="driver_id", how="left").with_columns(
-        tag=pl.when(pl.col("completion_n").fill_null(0) < FEWEST).then(pl.lit("insufficient")).otherwise(pl.lit(""))
+        tag=pl.when(pl.col("completion_n").fill_null(0) < FEWEST)
+        .then(pl.lit("insufficient"))
+        .otherwise(pl.lit(""))
     )
     ranked = table.with_columns(
-        rank=pl.when(pl.col("tag") == "").then(pl.col("cautious")).rank("min", descending=True).cast(pl.Int64)
+        rank=pl.when(pl.col("tag") == "")
+        .then(pl.col("cautious"))
+        .rank("min", descending=True)
+        .cast(pl.Int64)
     ).sort("rank", "driver_id", nulls_last=True)
     return Section(
         name="drivers",
@@ -57,18 +62,25 @@ def _hours(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
     available = (
         marts["mart_shifts"]
         .filter(pl.col("available"))
-        .with_columns(s=_clip(pl.min_horizontal("until", until) - pl.max_horizontal("since", since)))
+        .with_columns(
+            s=_clip(pl.min_horizontal("until", until) - pl.max_horizontal("since", since))
+        )
         .group_by("driver_id")
-        .agg(pl.col("vehicle").first(), pl.col("zone").first(), available_h=pl.col("s").sum() / 3600)
+        .agg(
+            pl.col("vehicle").first(), pl.col("zone").first(), available_h=pl.col("s").sum() / 3600
+        )
         .filter(pl.col("available_h") * 60 >= 1)
     )
     offers = marts["mart_offers"].filter(scope.within("sent_at"))
     offered = offers.group_by("driver_id").agg(
-        offers=pl.len().cast(pl.Int64), accepted=(pl.col("state") == "ACCEPTED").sum().cast(pl.Int64)
+        offers=pl.len().cast(pl.Int64),
+        accepted=(pl.col("state") == "ACCEPTED").sum().cast(pl.Int64),
     )
     done = marts["mart_deliveries"].filter(scope.within("delivered_at"))
     carried = done.group_by("driver_id").agg(delivered=pl.len().cast(pl.Int64))
-    paid = marts["mart_costs"].filter(scope.within("at") & (pl.col("side") == "driver") & _driver.is_not_null())
+    paid = marts["mart_costs"].filter(
+        scope.within("at") & (pl.col("side") == "driver") & _driver.is_not_null()
+    )
     earned = paid.group_by("driver_id").agg(earned_cents=pl.col("signed_cents").sum())
     joined = available
     for part in (_engaged(marts["mart_deliveries"], scope), offered, carried, earned):
@@ -87,7 +99,11 @@ def _engaged(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
     since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
     held = (
         deliveries.filter(_driver.is_not_null() & pl.col("assigned_at").is_not_null())
-        .select("driver_id", a=pl.max_horizontal("assigned_at", since), b=pl.min_horizontal("ended_at", until))
+        .select(
+            "driver_id",
+            a=pl.max_horizontal("assigned_at", since),
+            b=pl.min_horizontal("ended_at", until),
+        )
         .filter(pl.col("a") < pl.col("b"))
         .sort("driver_id", "a", "b")
         .with_columns(covered=pl.col("b").cum_max().shift(1).over("driver_id"))
@@ -163,7 +179,9 @@ def _table(ranked: pl.DataFrame) -> Table:
         f"Insufficient: fewer than {FEWEST} events (deliveries scored), so no rank. Earned: pay and top-ups, never "
         "tips, in the currency of the ledger."
     )
-    return Table(name="drivers", title="Drivers", frame=ranked.select(columns), units=_UNITS, note=note)
+    return Table(
+        name="drivers", title="Drivers", frame=ranked.select(columns), units=_UNITS, note=note
+    )
 
 
 def _by_vehicle(ranked: pl.DataFrame) -> Table:
@@ -180,7 +198,9 @@ def _by_vehicle(ranked: pl.DataFrame) -> Table:
         .sort("vehicle")
     )
     units = {**_UNITS, "drivers": "count"}
-    return Table(name="by_vehicle", title="Offers and earnings by vehicle", frame=frame, units=units)
+    return Table(
+        name="by_vehicle", title="Offers and earnings by vehicle", frame=frame, units=units
+    )
 
 
 def _evenness(ranked: pl.DataFrame) -> Table:
@@ -194,11 +214,20 @@ def _evenness(ranked: pl.DataFrame) -> Table:
         .agg(
             drivers=pl.len().cast(pl.Int64),
             hours_share=hours.sum() / pl.col("all_hours").first(),
-            offers_share=pl.when(pl.col("all_offers").first() > 0).then(offers.sum() / pl.col("all_offers").first()),
+            offers_share=pl.when(pl.col("all_offers").first() > 0).then(
+                offers.sum() / pl.col("all_offers").first()
+            ),
             offers_per_h=offers.sum() / hours.sum(),
         )
         .sort("fifth")
     )
     note = "Drivers in order of offers an available hour. Where offers fall evenly, both shares are alike in every row."
-    units = {"drivers": "count", "hours_share": "share", "offers_share": "share", "offers_per_h": "ratio"}
-    return Table(name="evenness", title="How evenly offers fell", frame=frame, units=units, note=note)
+    units = {
+        "drivers": "count",
+        "hours_share": "share",
+        "offers_share": "share",
+        "offers_per_h": "ratio",
+    }
+    return Table(
+        name="evenness", title="How evenly offers fell", frame=frame, units=units, note=note
+    )

@@ -28,8 +28,16 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     placed = marts["mart_deliveries"].filter(scope.within("placed_at") & ~pl.col("superseded"))
     orders = placed.filter(pl.col("source") != "test")
     tests = placed.filter(pl.col("source") == "test").select("order_id")
-    costs = marts["mart_costs"].filter(scope.within("counted_at")).join(tests, on="order_id", how="anti")
-    revenue = marts["mart_revenue"].filter(scope.within("counted_at")).join(tests, on="order_id", how="anti")
+    costs = (
+        marts["mart_costs"]
+        .filter(scope.within("counted_at"))
+        .join(tests, on="order_id", how="anti")
+    )
+    revenue = (
+        marts["mart_revenue"]
+        .filter(scope.within("counted_at"))
+        .join(tests, on="order_id", how="anti")
+    )
     per_order = _per_order(orders, costs, revenue)
     left_out = (Exclusion("test order", tests.height),)
     return Section(
@@ -68,7 +76,9 @@ def _per_order(orders: pl.DataFrame, costs: pl.DataFrame, revenue: pl.DataFrame)
     filled = joined.with_columns(
         pl.col("revenue", "contra", "driver", "other", "lines_in", "lines_out").fill_null(0)
     ).with_columns(net=pl.col("revenue") - pl.col("contra"))
-    return filled.with_columns(contribution=pl.col("net") - pl.col("driver") - pl.col("other")).sort("order_id")
+    return filled.with_columns(
+        contribution=pl.col("net") - pl.col("driver") - pl.col("other")
+    ).sort("order_id")
 
 
 def _metrics(orders: pl.DataFrame, costs: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
@@ -76,27 +86,56 @@ def _metrics(orders: pl.DataFrame, costs: pl.DataFrame, scope: Scope) -> tuple[M
     idle = int(costs.filter(pl.col("order_id").is_null())["signed_cents"].sum())
     delivered = orders.filter(pl.col("outcome") == "delivered")
     mean = {
-        "net_revenue_per_order": ("net", orders, "fees + commission + uplift - refunds, credits and promotions"),
-        "driver_cost_per_order": ("driver", orders, "pay and allocated top-ups; idle top-ups apart"),
-        "contribution_per_order": ("contribution", orders, "net revenue - driver cost - other variable cost"),
-        "contribution_per_delivered": ("contribution", delivered, "the same, over delivered orders only"),
+        "net_revenue_per_order": (
+            "net",
+            orders,
+            "fees + commission + uplift - refunds, credits and promotions",
+        ),
+        "driver_cost_per_order": (
+            "driver",
+            orders,
+            "pay and allocated top-ups; idle top-ups apart",
+        ),
+        "contribution_per_order": (
+            "contribution",
+            orders,
+            "net revenue - driver cost - other variable cost",
+        ),
+        "contribution_per_delivered": (
+            "contribution",
+            delivered,
+            "the same, over delivered orders only",
+        ),
     }
-    means = [_mean(name, rows, column, words, scope, told) for name, (column, rows, words) in mean.items()]
+    means = [
+        _mean(name, rows, column, words, scope, told)
+        for name, (column, rows, words) in mean.items()
+    ]
     return *means, _margin(orders, idle, scope, told), _idle_share(costs, scope)
 
 
-def _mean(name: str, rows: pl.DataFrame, column: str, words: str, scope: Scope, told: bool) -> Metric:
+def _mean(
+    name: str, rows: pl.DataFrame, column: str, words: str, scope: Scope, told: bool
+) -> Metric:
     values = rows[column]
     n, total = rows.height, int(values.sum())
     low = high = None
     how = ""
     if told and len(scope.days) >= FEWEST_DAYS:
-        days = rows.group_by(_day=scope.day_number("placed_at")).agg(pl.col(column).sum(), pl.len()).sort("_day")
+        days = (
+            rows.group_by(_day=scope.day_number("placed_at"))
+            .agg(pl.col(column).sum(), pl.len())
+            .sort("_day")
+        )
         between = bootstrap(name, [(a, b) for _, a, b in days.iter_rows()], scope.seed)
         low, high, how = (*between, "bootstrap over days") if between else (None, None, "")
     elif told and n > 1:
         reach = Z95 * float(str(values.std())) / math.sqrt(n)
-        low, high, how = total / n - reach, total / n + reach, "normal; orders of one day taken as independent"
+        low, high, how = (
+            total / n - reach,
+            total / n + reach,
+            "normal; orders of one day taken as independent",
+        )
     return Metric(
         name=name,
         definition=f"{words} / orders",
@@ -156,7 +195,11 @@ def _ledger(costs: pl.DataFrame, revenue: pl.DataFrame) -> Table:
     )
     note = "Tips, tax and goods pass through: they are neither revenue nor cost."
     return Table(
-        name="ledger", title="Ledger by kind", frame=frame, units={"lines": "count", "cents": "cents"}, note=note
+        name="ledger",
+        title="Ledger by kind",
+        frame=frame,
+        units={"lines": "count", "cents": "cents"},
+        note=note,
     )
 
 
@@ -178,7 +221,9 @@ def _bridge(costs: pl.DataFrame, revenue: pl.DataFrame) -> Table:
     ]
     steps.append(("contribution", sum(cents for _, cents in steps)))
     frame = pl.DataFrame(steps, schema={"step": pl.String, "cents": pl.Int64}, orient="row")
-    return Table(name="bridge", title="From revenue to contribution", frame=frame, units={"cents": "cents"})
+    return Table(
+        name="bridge", title="From revenue to contribution", frame=frame, units={"cents": "cents"}
+    )
 
 
 def _by_zone(orders: pl.DataFrame) -> Table:
@@ -190,7 +235,13 @@ def _by_zone(orders: pl.DataFrame) -> Table:
         .sort("zone")
     )
     units = {"orders": "count", "per_order": "cents", **dict.fromkeys(summed, "cents")}
-    return Table(name="by_zone", title="Contribution by zone", frame=frame, units=units, note="Idle top-ups apart.")
+    return Table(
+        name="by_zone",
+        title="Contribution by zone",
+        frame=frame,
+        units=units,
+        note="Idle top-ups apart.",
+    )
 
 
 def _checks(orders: pl.DataFrame, costs: pl.DataFrame, revenue: pl.DataFrame) -> tuple[Check, ...]:
@@ -204,11 +255,19 @@ def _checks(orders: pl.DataFrame, costs: pl.DataFrame, revenue: pl.DataFrame) ->
     net = int(revenue.filter(pl.col("side") == "revenue")["signed_cents"].sum())
     net -= int(revenue.filter(pl.col("side") == "contra")["signed_cents"].sum())
     return (
-        _adds_up("top-ups: on orders + idle = all", on_orders + idle, int(topups["signed_cents"].sum())),
-        _adds_up("driver cost: by order + without order = payroll", by_order + without_order, payroll),
+        _adds_up(
+            "top-ups: on orders + idle = all", on_orders + idle, int(topups["signed_cents"].sum())
+        ),
+        _adds_up(
+            "driver cost: by order + without order = payroll", by_order + without_order, payroll
+        ),
         _adds_up("net revenue: by order = by ledger", int(orders["net"].sum()), net),
     )
 
 
 def _adds_up(name: str, parts: int, whole: int) -> Check:
-    return Check(name, parts == whole, f"{dollars(parts)} against {dollars(whole)}, off by {dollars(parts - whole)}")
+    return Check(
+        name,
+        parts == whole,
+        f"{dollars(parts)} against {dollars(whole)}, off by {dollars(parts - whole)}",
+    )

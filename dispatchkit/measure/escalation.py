@@ -18,7 +18,13 @@ READS = {
     ).split(),
     "mart_tickets": "order_id placed_at opened_at level cause state".split(),
 }
-LEVELS = ("normal search", "wider and dearer", "operations told", "ticket opened", "a person must act")
+LEVELS = (
+    "normal search",
+    "wider and dearer",
+    "operations told",
+    "ticket opened",
+    "a person must act",
+)
 WITHIN = timedelta(hours=24)  # of the order: a ticket later than that is about something else
 NO_LADDER = "no searches were imported"
 
@@ -38,30 +44,53 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
 
 
 def _levels(searches: pl.DataFrame) -> Table:
-    ends = {word.lower(): (pl.col("state") == word).sum().cast(pl.Int64) for word in ("ASSIGNED", "UNFULFILLED")}
-    named = pl.DataFrame({"level": range(len(LEVELS)), "means": LEVELS}, schema_overrides={"level": pl.Int64})
-    reached = searches.group_by(pl.col("level").cast(pl.Int64)).agg(searches=pl.len().cast(pl.Int64), **ends)
+    ends = {
+        word.lower(): (pl.col("state") == word).sum().cast(pl.Int64)
+        for word in ("ASSIGNED", "UNFULFILLED")
+    }
+    named = pl.DataFrame(
+        {"level": range(len(LEVELS)), "means": LEVELS}, schema_overrides={"level": pl.Int64}
+    )
+    reached = searches.group_by(pl.col("level").cast(pl.Int64)).agg(
+        searches=pl.len().cast(pl.Int64), **ends
+    )
     frame = (
         named.join(reached, on="level", how="left")
         .with_columns(pl.col("searches", *ends).fill_null(0))
-        .with_columns(share=pl.col("searches") / searches.height if searches.height else pl.lit(None, pl.Float64))
+        .with_columns(
+            share=pl.col("searches") / searches.height
+            if searches.height
+            else pl.lit(None, pl.Float64)
+        )
         .sort("level")
     )
     note = "The highest level each search reached. Shares are of the searches opened in the window, and add up to them."
-    units = {"level": "id", "searches": "count", "assigned": "count", "unfulfilled": "count", "share": "share"}
-    return Table(name="levels", title="How far searches climbed", frame=frame, units=units, note=note)
+    units = {
+        "level": "id",
+        "searches": "count",
+        "assigned": "count",
+        "unfulfilled": "count",
+        "share": "share",
+    }
+    return Table(
+        name="levels", title="How far searches climbed", frame=frame, units=units, note=note
+    )
 
 
 def _causes(searches: pl.DataFrame) -> tuple[Table, Check]:
     """Return why searches that climbed and are over took so long, one cause each, and whether the causes add up."""
-    over = searches.filter((pl.col("level") > 0) & pl.col("closed_at").is_not_null()).with_columns(root_cause())
+    over = searches.filter((pl.col("level") > 0) & pl.col("closed_at").is_not_null()).with_columns(
+        root_cause()
+    )
     unfulfilled = (pl.col("state") == "UNFULFILLED").sum().cast(pl.Int64).alias("unfulfilled")
     found = over.group_by("cause").agg(unfulfilled, searches=pl.len().cast(pl.Int64))
     frame = (
         pl.DataFrame({"cause": CAUSES})
         .join(found, on="cause", how="left")
         .select("cause", pl.col("searches", "unfulfilled").fill_null(0))
-        .with_columns(share=pl.col("searches") / over.height if over.height else pl.lit(None, pl.Float64))
+        .with_columns(
+            share=pl.col("searches") / over.height if over.height else pl.lit(None, pl.Float64)
+        )
     )
     told = int(frame["searches"].sum())
     table = Table(
@@ -105,11 +134,17 @@ def _tickets_per_1000(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric
     counted, exclusions, open_ = sort_rows(orders, left_out, young)
     in_time = marts["mart_tickets"].filter(pl.col("opened_at") - pl.col("placed_at") <= WITHIN)
     opened = in_time.group_by("order_id").agg(tickets=pl.len().cast(pl.Int64))
-    marked = counted.join(opened, on="order_id", how="left").with_columns(pl.col("tickets").fill_null(0))
-    per_day = (
-        marked.group_by(scope.day_number("placed_at").alias("day")).agg(pl.col("tickets").sum(), pl.len()).sort("day")
+    marked = counted.join(opened, on="order_id", how="left").with_columns(
+        pl.col("tickets").fill_null(0)
     )
-    between = bootstrap("ladder_tickets_per_1000", [(a, b) for _, a, b in per_day.iter_rows()], scope.seed)
+    per_day = (
+        marked.group_by(scope.day_number("placed_at").alias("day"))
+        .agg(pl.col("tickets").sum(), pl.len())
+        .sort("day")
+    )
+    between = bootstrap(
+        "ladder_tickets_per_1000", [(a, b) for _, a, b in per_day.iter_rows()], scope.seed
+    )
     tickets, n = int(marked["tickets"].sum()), marked.height
     return Metric(
         name="ladder_tickets_per_1000",
@@ -133,7 +168,10 @@ def _tickets(tickets: pl.DataFrame, scope: Scope) -> Table:
     frame = (
         tickets.filter(scope.within("opened_at"))
         .group_by("level", "cause")
-        .agg(tickets=pl.len().cast(pl.Int64), still_open=(pl.col("state") == "OPEN").sum().cast(pl.Int64))
+        .agg(
+            tickets=pl.len().cast(pl.Int64),
+            still_open=(pl.col("state") == "OPEN").sum().cast(pl.Int64),
+        )
         .sort("level", "cause")
     )
     note = f"Opened in the window: {count(tickets, scope.within('opened_at')):,}."

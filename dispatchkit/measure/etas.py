@@ -25,7 +25,11 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     need(marts, READS)
     given = marts["mart_eta_quotes"].filter(scope.within("quoted_at"))
     first = given.filter(pl.col("nth") == 1)
-    metrics = [m for event in EVENTS for m in _of_event(first.filter(pl.col("event") == event), event, scope)]
+    metrics = [
+        m
+        for event in EVENTS
+        for m in _of_event(first.filter(pl.col("event") == event), event, scope)
+    ]
     return Section(
         name="etas",
         title="Predicted delivery times",
@@ -71,7 +75,9 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         scope,
         by=by,
         at="quoted_at",
-        excluded={"quoted without an interval": pl.col("low_at").is_null() | pl.col("high_at").is_null()},
+        excluded={
+            "quoted without an interval": pl.col("low_at").is_null() | pl.col("high_at").is_null()
+        },
         why=why if quotes.is_empty() else "no quote carries an interval",
         definition="delivered inside the quoted interval / delivered with an interval (aimed at: 80 %)",
     )
@@ -101,12 +107,19 @@ def _events(given: pl.DataFrame) -> Table:
             width_mean_min=pl.col("width_s").filter(first).mean() / 60,
             revisions=(~first).sum().cast(pl.Int64),
         )
-        .sort(pl.col("event").replace_strict({e: i for i, e in enumerate(EVENTS)}, return_dtype=pl.Int64), "model")
+        .sort(
+            pl.col("event").replace_strict(
+                {e: i for i, e in enumerate(EVENTS)}, return_dtype=pl.Int64
+            ),
+            "model",
+        )
     )
     units = {"quotes": "count", "delivered": "count", "revisions": "count"}
     units |= dict.fromkeys(("bias_min", "error_median_min", "width_mean_min"), "minutes")
     note = "Bias above zero: orders came later than quoted. Revisions: quotes after the first of the same event."
-    return Table(name="events", title="Quotes by event and model", frame=frame, units=units, note=note)
+    return Table(
+        name="events", title="Quotes by event and model", frame=frame, units=units, note=note
+    )
 
 
 def _errors(first: pl.DataFrame) -> Table:
@@ -117,4 +130,6 @@ def _errors(first: pl.DataFrame) -> Table:
         .sort("event", "late_min")
     )
     note = "Whole minutes later than quoted (below zero: earlier); the ends gather all beyond 30."
-    return Table(name="errors", title="Errors by event", frame=frame, units={"quotes": "count"}, note=note)
+    return Table(
+        name="errors", title="Errors by event", frame=frame, units={"quotes": "count"}, note=note
+    )

@@ -69,15 +69,27 @@ def _stages(orders: pl.DataFrame) -> Table:
 
 
 def _ends(orders: pl.DataFrame) -> Table:
-    stage = pl.when(_outcome == "cancelled").then(pl.col("ended_while").fill_null("not said")).otherwise(pl.lit(""))
+    stage = (
+        pl.when(_outcome == "cancelled")
+        .then(pl.col("ended_while").fill_null("not said"))
+        .otherwise(pl.lit(""))
+    )
     frame = (
         orders.group_by(outcome=_outcome, while_=stage, by=pl.col("ended_by").fill_null(""))
-        .agg(orders=pl.len().cast(pl.Int64), never_served=pl.col("never_served").sum().cast(pl.Int64))
+        .agg(
+            orders=pl.len().cast(pl.Int64), never_served=pl.col("never_served").sum().cast(pl.Int64)
+        )
         .rename({"while_": "while"})
         .sort("outcome", "while", "by")
     )
     units = {"orders": "count", "never_served": "count"}
-    return Table(name="ends", title="How orders ended", frame=frame, units=units, note="These rows add up to created.")
+    return Table(
+        name="ends",
+        title="How orders ended",
+        frame=frame,
+        units=units,
+        note="These rows add up to created.",
+    )
 
 
 def _never_served(orders: pl.DataFrame, scope: Scope) -> Metric:
@@ -129,9 +141,16 @@ def _ever_late(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
 def _load(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
     episodes = marts["mart_episodes"]
     begins, ends = pl.lit(scope.window.since), pl.lit(scope.known_until)
-    held = pl.min_horizontal(pl.coalesce("closed_at", ends), ends) - pl.max_horizontal("opened_at", begins)
+    held = pl.min_horizontal(pl.coalesce("closed_at", ends), ends) - pl.max_horizontal(
+        "opened_at", begins
+    )
     untimed = count(episodes.filter(scope.within("opened_at")), ~pl.col("known"))
-    seconds = episodes.filter("known").select(held.dt.total_microseconds().clip(lower_bound=0).sum()).item() / 1e6
+    seconds = (
+        episodes.filter("known")
+        .select(held.dt.total_microseconds().clip(lower_bound=0).sum())
+        .item()
+        / 1e6
+    )
     span = (scope.known_until - scope.window.since).total_seconds()
     told = span > 0 and untimed <= MAX_EXCLUDED_SHARE * count(episodes, scope.within("opened_at"))
     return Metric(
@@ -159,7 +178,9 @@ def _quarters(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Table:
     )
     note = "Orders placed, assigned and delivered in each quarter hour, and how many waited for a driver at its end."
     units = {"orders": "count", "assigned": "count", "delivered": "count", "unassigned": "count"}
-    return Table(name="quarters", title="The day by quarter hour", frame=frame, units=units, note=note)
+    return Table(
+        name="quarters", title="The day by quarter hour", frame=frame, units=units, note=note
+    )
 
 
 def _per_quarter(rows: pl.DataFrame, column: str, spans: pl.DataFrame) -> pl.Series:
@@ -181,7 +202,11 @@ def _notes(orders: pl.DataFrame) -> tuple[str, ...]:
     backwards = count(orders, pl.min_horizontal("click_to_door_s", "search_s") < 0)
     notes = []
     if backwards:
-        notes.append(f"{backwards:,} orders have a stage that ends before it begins; they are counted as they stand.")
+        notes.append(
+            f"{backwards:,} orders have a stage that ends before it begins; they are counted as they stand."
+        )
     if orders.height and count(orders, _outcome == "delivered") == orders.height:
-        notes.append("Every order here was delivered: the source may list no others, and then tells nothing of them.")
+        notes.append(
+            "Every order here was delivered: the source may list no others, and then tells nothing of them."
+        )
     return tuple(notes)

@@ -44,7 +44,9 @@ class Scope:
     def day_number(self, column: str) -> pl.Expr:
         """Return the position of an instant's service day, 0 for the first."""
         starts = [day.since for day in self.days[1:]]
-        return pl.sum_horizontal([pl.lit(0), *((pl.col(column) >= start).cast(pl.Int32) for start in starts)])
+        return pl.sum_horizontal(
+            [pl.lit(0), *((pl.col(column) >= start).cast(pl.Int32) for start in starts)]
+        )
 
     def cohort(self, by: str) -> str:
         """Return the words for a cohort, e.g. `orders by creation in [..., ...), as of ...`."""
@@ -54,9 +56,13 @@ class Scope:
 def need(marts: Mapping[str, pl.DataFrame], reads: Columns) -> None:
     """Raise SchemaMismatch naming every mart or column that a measure reads and that is not there."""
     missing = [name for name in reads if name not in marts]
-    missing += [f"{n}.{c}" for n, cs in reads.items() if n in marts for c in cs if c not in marts[n].columns]
+    missing += [
+        f"{n}.{c}" for n, cs in reads.items() if n in marts for c in cs if c not in marts[n].columns
+    ]
     if missing:
-        raise SchemaMismatch(f"the warehouse lacks {', '.join(missing)}; load the export again with this version")
+        raise SchemaMismatch(
+            f"the warehouse lacks {', '.join(missing)}; load the export again with this version"
+        )
 
 
 def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
@@ -69,7 +75,9 @@ def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (middle - reach) / (1 + zz / n)), min(1.0, (middle + reach) / (1 + zz / n))
 
 
-def bootstrap(name: str, days: Sequence[tuple[float, float]], seed: int) -> tuple[float, float] | None:
+def bootstrap(
+    name: str, days: Sequence[tuple[float, float]], seed: int
+) -> tuple[float, float] | None:
     """Return the 95 % percentile interval of sum(a) / sum(b) over days drawn with replacement; None below five days.
 
     days: (a, b) per day. Rows of one day share its weather and supply, so whole days are drawn (cluster bootstrap).
@@ -78,12 +86,19 @@ def bootstrap(name: str, days: Sequence[tuple[float, float]], seed: int) -> tupl
         return None
     ratios = []
     for draw in range(DRAWS):
-        picked = [days[int(chance.uniform(seed, "bootstrap", name, draw, i) * len(days))] for i in range(len(days))]
+        picked = [
+            days[int(chance.uniform(seed, "bootstrap", name, draw, i) * len(days))]
+            for i in range(len(days))
+        ]
         below = sum(b for _, b in picked)
         if below:
             ratios.append(sum(a for a, _ in picked) / below)
     ratios.sort()
-    return (ratios[int(0.025 * len(ratios))], ratios[int(0.975 * (len(ratios) - 1))]) if ratios else None
+    return (
+        (ratios[int(0.025 * len(ratios))], ratios[int(0.975 * (len(ratios) - 1))])
+        if ratios
+        else None
+    )
 
 
 def sort_rows(
@@ -126,7 +141,10 @@ def rate(
     how = "Wilson; rows taken as independent"
     if at is not None and len(scope.days) >= FEWEST_DAYS:
         per_day = marked.group_by("_day").agg(pl.col("_hit").sum(), pl.len()).sort("_day")
-        between, how = bootstrap(name, [(a, b) for _, a, b in per_day.iter_rows()], scope.seed), "bootstrap over days"
+        between, how = (
+            bootstrap(name, [(a, b) for _, a, b in per_day.iter_rows()], scope.seed),
+            "bootstrap over days",
+        )
     low, high = between or (None, None)
     return Metric(
         name=name,
@@ -183,7 +201,11 @@ def quantile(
         low=values[low - 1] if has_interval and not never else None,
         high=values[high - 1] if has_interval and not never else None,
         interval="order statistics" if has_interval and not never else "",
-        why=why if not n else f"so many never arrived that the {q:.0%} point lies among them" if never else "",
+        why=why
+        if not n
+        else f"so many never arrived that the {q:.0%} point lies among them"
+        if never
+        else "",
     )
 
 
@@ -191,7 +213,14 @@ def absent(name: str, definition: str, scope: Scope, why: str) -> Metric:
     """Return a figure that cannot be made from what was imported: `n/a` with the reason, never 0."""
     cohort = scope.cohort("nothing imported")
     return Metric(
-        name=name, definition=definition, cohort=cohort, unit="share", value=None, numerator=0, denominator=0, why=why
+        name=name,
+        definition=definition,
+        cohort=cohort,
+        unit="share",
+        value=None,
+        numerator=0,
+        denominator=0,
+        why=why,
     )
 
 

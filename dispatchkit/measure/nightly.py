@@ -61,34 +61,54 @@ UNTOLD = {  # the plan's other targets: what they would be made of, and why an e
         "tickets opened within 24 h / 1,000 orders",
         "no customers' tickets were imported; those of live work are told apart",
     ),
-    "driver_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
-    "customer_satisfaction": ("survey scores / respondents", "no survey was imported, and no proxy may carry the name"),
-    "live_tracking": ("deliveries with a customer view / deliveries", "no tracking views were imported"),
+    "driver_satisfaction": (
+        "survey scores / respondents",
+        "no survey was imported, and no proxy may carry the name",
+    ),
+    "customer_satisfaction": (
+        "survey scores / respondents",
+        "no survey was imported, and no proxy may carry the name",
+    ),
+    "live_tracking": (
+        "deliveries with a customer view / deliveries",
+        "no tracking views were imported",
+    ),
     "ops_effort": ("transitions by ops / 1,000 orders", "exports carry no history of transitions"),
     "audit_completeness": (
         "rows, deltas and decisions matched / all",
         "checked in the database: `dispatchkit db check`",
     ),
-    "route_efficiency": ("km and driver-minutes / delivered order", "needs paired days against a named baseline"),
+    "route_efficiency": (
+        "km and driver-minutes / delivered order",
+        "needs paired days against a named baseline",
+    ),
 }
 
 
-def measure(names: Sequence[str], marts: Mapping[str, pl.DataFrame], scope: Scope) -> tuple[Section, ...]:
+def measure(
+    names: Sequence[str], marts: Mapping[str, pl.DataFrame], scope: Scope
+) -> tuple[Section, ...]:
     """Return these sections, each figure with the plan's target beside it where there is one."""
-    made = (SECTIONS[name][0](marts, scope) if name in SECTIONS else untold(scope) for name in names)
+    made = (
+        SECTIONS[name][0](marts, scope) if name in SECTIONS else untold(scope) for name in names
+    )
     return tuple(_finished(section) for section in made)
 
 
 def untold(scope: Scope) -> Section:
     """Return the plan's targets that an export cannot speak of, each with the reason."""
-    metrics = tuple(absent(name, definition, scope, why) for name, (definition, why) in UNTOLD.items())
+    metrics = tuple(
+        absent(name, definition, scope, why) for name, (definition, why) in UNTOLD.items()
+    )
     return Section(name="untold", title="Targets that an export cannot tell", metrics=metrics)
 
 
 def _finished(section: Section) -> Section:
     """Return a section with targets and floats cut to six decimals: a sum of floats may differ in its last bit."""
     metrics = tuple(replace(m, target=TARGETS.get(m.name)) for m in section.metrics)
-    tables = tuple(replace(t, frame=t.frame.with_columns(cs.float().round(6))) for t in section.tables)
+    tables = tuple(
+        replace(t, frame=t.frame.with_columns(cs.float().round(6))) for t in section.tables
+    )
     return replace(section, metrics=metrics, tables=tables)
 
 

@@ -12,7 +12,9 @@ from dispatchkit.measure import asked
 from dispatchkit.measure.metric import Scope, need, rate
 
 READS = {
-    "mart_deliveries": ("dispatch_at offers round1_offers round1_accepted round1_open round1_withdrawn").split(),
+    "mart_deliveries": (
+        "dispatch_at offers round1_offers round1_accepted round1_open round1_withdrawn"
+    ).split(),
     "mart_offers": sorted({"cause", "seen", "countable", "hard_deadline", *asked.READS}),
     "mart_cases": "state trigger confirmed_at suspected_at outcome ended_by delivered_at due_at".split(),
 }
@@ -28,7 +30,12 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         name="offers",
         title="Offers and reassignment",
         metrics=(
-            _accepted("offer_acceptance", offers, scope, "accepted / accepted + declined + expired (seen or not)"),
+            _accepted(
+                "offer_acceptance",
+                offers,
+                scope,
+                "accepted / accepted + declined + expired (seen or not)",
+            ),
             _first(marts["mart_deliveries"], scope),
             _willing(offers, scope),
             _countable(offers, scope),
@@ -45,7 +52,9 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
 
 
 def _answers(offers: pl.DataFrame) -> Table:
-    seen = pl.when(_state == "EXPIRED").then(pl.when("seen").then(pl.lit("seen")).otherwise(pl.lit("unseen")))
+    seen = pl.when(_state == "EXPIRED").then(
+        pl.when("seen").then(pl.lit("seen")).otherwise(pl.lit("unseen"))
+    )
     frame = (
         offers.group_by("countable", answer=_state, reason=pl.coalesce("cause", seen, pl.lit("")))
         .agg(offers=pl.len().cast(pl.Int64))
@@ -56,7 +65,9 @@ def _answers(offers: pl.DataFrame) -> Table:
         "Every offer whose deadline fell in the window, so these rows add up to all of them. Countable: may enter the "
         "driver's score."
     )
-    return Table(name="answers", title="How offers ended", frame=frame, units={"offers": "count"}, note=note)
+    return Table(
+        name="answers", title="How offers ended", frame=frame, units={"offers": "count"}, note=note
+    )
 
 
 def _triggers(cases: pl.DataFrame, scope: Scope) -> Table:
@@ -130,7 +141,10 @@ def _countable(offers: pl.DataFrame, scope: Scope) -> Metric:
     fair = _accepted("countable_acceptance", offers.filter(~excused), scope, definition)
     left_out = [
         Exclusion(word, offers.filter(excused & (_state == state)).height, by_definition=True)
-        for word, state in (("declined for a reason that does not count", "DECLINED"), ("expired unseen", "EXPIRED"))
+        for word, state in (
+            ("declined for a reason that does not count", "DECLINED"),
+            ("expired unseen", "EXPIRED"),
+        )
     ]
     return replace(fair, excluded=(*fair.excluded, *left_out))
 

@@ -14,17 +14,30 @@ READS = {
     "mart_cases": "delivery_id driver_id trigger state suspected_at released_at".split(),
     "mart_deliveries": "delivery_id driver_id".split(),
 }
-FLAP = timedelta(minutes=15)  # two releases within this: the second driver never had a chance (assumption)
-STANDSTILL = ("NO_START", "NOT_MOVING", "WRONG_WAY", "LOST_PING")  # triggers that say: he does nothing about it
+FLAP = timedelta(
+    minutes=15
+)  # two releases within this: the second driver never had a chance (assumption)
+STANDSTILL = (
+    "NO_START",
+    "NOT_MOVING",
+    "WRONG_WAY",
+    "LOST_PING",
+)  # triggers that say: he does nothing about it
 NO_LABELS = "an export does not tell which drivers truly stalled; a made-up city does"
-_PRECISION = "suspicions of a standstill whose driver had truly stalled / all suspicions of a standstill"
+_PRECISION = (
+    "suspicions of a standstill whose driver had truly stalled / all suspicions of a standstill"
+)
 _RECALL = "true stalls that were under suspicion / true stalls old enough to be seen"
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     """Return how often deliveries flap, the releases by trigger, and that exports carry no labels of true stalls."""
     need(marts, READS)
-    released = marts["mart_cases"].filter(pl.col("released_at").is_not_null()).sort("delivery_id", "released_at")
+    released = (
+        marts["mart_cases"]
+        .filter(pl.col("released_at").is_not_null())
+        .sort("delivery_id", "released_at")
+    )
     return Section(
         name="reassignment",
         title="Steadiness of reassignment",
@@ -80,11 +93,19 @@ def _releases(released: pl.DataFrame, scope: Scope) -> Table:
     frame = (
         released.filter(scope.within("released_at"))
         .group_by("trigger")
-        .agg(releases=pl.len().cast(pl.Int64), deliveries=pl.col("delivery_id").n_unique().cast(pl.Int64))
+        .agg(
+            releases=pl.len().cast(pl.Int64),
+            deliveries=pl.col("delivery_id").n_unique().cast(pl.Int64),
+        )
         .sort("trigger")
     )
     units = {"releases": "count", "deliveries": "count"}
-    return Table(name="releases", title="Deliveries taken from a driver, by trigger", frame=frame, units=units)
+    return Table(
+        name="releases",
+        title="Deliveries taken from a driver, by trigger",
+        frame=frame,
+        units=units,
+    )
 
 
 def judged(

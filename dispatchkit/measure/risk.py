@@ -45,8 +45,14 @@ def fit(searches: pl.DataFrame) -> pl.DataFrame:
     n, late = pl.len().cast(pl.Int64), _late.sum().cast(pl.Int64)
     day = searches["late"].mean() if searches.height else 0.0
     hours = searches.group_by("hour").agg(hour_n=n, hour_late=late)
-    drawn = hours.select("hour", city=(pl.col("hour_late") + PRIOR * pl.lit(day)) / (pl.col("hour_n") + PRIOR))
-    cells = searches.group_by("zone", "hour").agg(searches=n, late=late).join(drawn, on="hour", how="left")
+    drawn = hours.select(
+        "hour", city=(pl.col("hour_late") + PRIOR * pl.lit(day)) / (pl.col("hour_n") + PRIOR)
+    )
+    cells = (
+        searches.group_by("zone", "hour")
+        .agg(searches=n, late=late)
+        .join(drawn, on="hour", how="left")
+    )
     risk = (pl.col("late") + PRIOR * pl.col("city")) / (pl.col("searches") + PRIOR)
     return cells.with_columns(risk=risk).sort("zone", "hour")
 
@@ -76,7 +82,9 @@ def _skill(past: pl.DataFrame, window: pl.DataFrame, scope: Scope) -> Metric:
     Brier score (Brier 1950): the mean square of forecast - outcome. Skill = 1 - score / score of the plain share, so
     1 is certainty, 0 tells nothing, and below 0 it misleads.
     """
-    told, exclusions, open_ = sort_rows(window, {"no assignment time": ~pl.col("known")}, pl.col("running"))
+    told, exclusions, open_ = sort_rows(
+        window, {"no assignment time": ~pl.col("known")}, pl.col("running")
+    )
     plain = past["late"].mean() if past.height else None
     drawn = fit(past)
     known = told.join(drawn.select("zone", "hour", "risk"), on=["zone", "hour"], how="left")
@@ -97,8 +105,14 @@ def _skill(past: pl.DataFrame, window: pl.DataFrame, scope: Scope) -> Metric:
         denominator=forecast.height if possible else 0,
         excluded=exclusions,
         open=open_,
-        why="" if possible else "no earlier days are loaded" if not past.height else "no search of the window is over",
-        remark=f"{ours:.4f} against {theirs:.4f}, fitted on {past.height:,} earlier searches" if possible else "",
+        why=""
+        if possible
+        else "no earlier days are loaded"
+        if not past.height
+        else "no search of the window is over",
+        remark=f"{ours:.4f} against {theirs:.4f}, fitted on {past.height:,} earlier searches"
+        if possible
+        else "",
     )
 
 

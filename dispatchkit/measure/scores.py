@@ -11,7 +11,12 @@ from dispatchkit.measure.metric import Z95, Scope
 WINDOW = 100  # last events per component
 FEWEST = 20  # below: shown, not ranked
 PRIOR = 20  # weight of the others' mean, in events
-WEIGHTS = {"completion": 0.35, "dropoff": 0.25, "pickup": 0.20, "steadiness": 0.10}  # rating: 0.10 where imported
+WEIGHTS = {
+    "completion": 0.35,
+    "dropoff": 0.25,
+    "pickup": 0.20,
+    "steadiness": 0.10,
+}  # rating: 0.10 where imported
 NOT_HIS = ("OPS", "MERCHANT_WAIT")  # releases that say nothing about the driver
 BLOCK_H = 4
 _driver = pl.col("driver_id")
@@ -31,14 +36,19 @@ def _events(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
     jobs = marts["mart_deliveries"].filter(_driver.is_not_null() & (pl.col("assigned_at") < until))
     kept = jobs.select("driver_id", "delivery_id", "state", "outcome", "ended_by", at="assigned_at")
     faulted = marts["mart_cases"].filter(
-        (pl.col("confirmed_at") < until) & (pl.col("state") != "ABORTED") & ~pl.col("trigger").is_in(NOT_HIS)
+        (pl.col("confirmed_at") < until)
+        & (pl.col("state") != "ABORTED")
+        & ~pl.col("trigger").is_in(NOT_HIS)
     )
     released = faulted.join(kept, on=["driver_id", "delivery_id"], how="anti")
     lost = released.select("driver_id", at="suspected_at", good=pl.lit(value=False))
-    others = pl.col("ended_by").is_in(["customer", "merchant", "ops"]) & (pl.col("outcome") != "delivered")
+    others = pl.col("ended_by").is_in(["customer", "merchant", "ops"]) & (
+        pl.col("outcome") != "delivered"
+    )
     finished = kept.filter((pl.col("outcome") != "open") & ~others)
     completion = pl.concat(
-        [finished.select("driver_id", "at", good=pl.col("outcome") == "delivered"), lost], how="vertical"
+        [finished.select("driver_id", "at", good=pl.col("outcome") == "delivered"), lost],
+        how="vertical",
     )
     steady = pl.concat(
         [
@@ -49,7 +59,9 @@ def _events(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
         ]
     )
     waited = (pl.col("picked_up_at") - pl.col("ready_at")).dt.total_minutes() > 15
-    dropoff = _not_slow(jobs.filter(pl.col("delivered_at") < until), "pickup_to_delivered_s", "delivered_at")
+    dropoff = _not_slow(
+        jobs.filter(pl.col("delivered_at") < until), "pickup_to_delivered_s", "delivered_at"
+    )
     pickup = _not_slow(
         jobs.filter((pl.col("arrived_pickup_at") < until) & ~waited.fill_null(value=False)),
         "to_pickup_s",
@@ -75,15 +87,23 @@ def _not_slow(jobs: pl.DataFrame, seconds: str, at: str) -> pl.DataFrame:
     known = jobs.filter(pl.col(seconds) >= 0).with_columns(block=pl.col(at).dt.hour() // BLOCK_H)
     whole = known.group_by("vehicle").agg(city=pl.col(seconds).quantile(0.75))
     group = ["zone", "block", "vehicle"]
-    local = known.group_by(group).agg(n=pl.len(), own=pl.col(seconds).quantile(0.75)).join(whole, on="vehicle")
+    local = (
+        known.group_by(group)
+        .agg(n=pl.len(), own=pl.col(seconds).quantile(0.75))
+        .join(whole, on="vehicle")
+    )
     limit = (pl.col("n") * pl.col("own") + PRIOR * pl.col("city")) / (pl.col("n") + PRIOR)
     marked = known.join(local.select(*group, limit=limit), on=group)
     return marked.select("driver_id", at=pl.col(at), good=pl.col(seconds) <= pl.col("limit"))
 
 
 def _scores(events: pl.DataFrame) -> pl.DataFrame:
-    last = events.sort("driver_id", "component", "at").group_by("driver_id", "component").tail(WINDOW)
-    counted = last.group_by("driver_id", "component").agg(n=pl.len().cast(pl.Int64), s=pl.col("good").sum())
+    last = (
+        events.sort("driver_id", "component", "at").group_by("driver_id", "component").tail(WINDOW)
+    )
+    counted = last.group_by("driver_id", "component").agg(
+        n=pl.len().cast(pl.Int64), s=pl.col("good").sum()
+    )
     n, s = pl.col("n"), pl.col("s")
     all_n, all_s = n.sum().over("component"), s.sum().over("component")
     others = pl.when(all_n > n).then((all_s - s) / (all_n - n)).otherwise(s / n)

@@ -40,7 +40,10 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     return Section(
         name="service",
         title="On time and how fast",
-        metrics=(*(replace(m, remark=rule) for m in _on_time(orders, scope)), *_times(orders, scope)),
+        metrics=(
+            *(replace(m, remark=rule) for m in _on_time(orders, scope)),
+            *_times(orders, scope),
+        ),
     )
 
 

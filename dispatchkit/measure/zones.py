@@ -31,11 +31,17 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     """Return the health of every zone over the window and of every zone and hour in it."""
     need(marts, READS)
     rows = marts["mart_zone_hours"]
-    inside, history = rows.filter(scope.within("bucket_at")), rows.filter(pl.col("bucket_at") < scope.window.since)
+    inside, history = (
+        rows.filter(scope.within("bucket_at")),
+        rows.filter(pl.col("bucket_at") < scope.window.since),
+    )
     quarters = _supply_and_demand(inside)
     waits = _waits(marts["mart_deliveries"], scope)
     day = _health(quarters, waits, _usual(history, inside, ["zone"]), ["zone"])
-    hourly = [c.with_columns(hour=pl.col(at).dt.truncate("1h")) for c, at in ((quarters, "bucket_at"), (waits, "at"))]
+    hourly = [
+        c.with_columns(hour=pl.col(at).dt.truncate("1h"))
+        for c, at in ((quarters, "bucket_at"), (waits, "at"))
+    ]
     usual = _usual(history, inside, ["zone", "hour"])
     hours = _health(hourly[0], hourly[1], usual, ["zone", "hour"])
     return Section(
@@ -56,7 +62,9 @@ def _supply_and_demand(quarters: pl.DataFrame) -> pl.DataFrame:
     city = quarters.select(s / n).item() if quarters.select(n).item() else None
     each = (s.over("zone") + PRIOR * pl.lit(city)) / (n.over("zone") + PRIOR)
     required = pl.col("orders") * each / TARGET_UTILISATION
-    told = bool(quarters["available_s"].sum())  # without any duty interval supply is unknown, not nought
+    told = bool(
+        quarters["available_s"].sum()
+    )  # without any duty interval supply is unknown, not nought
     gap = (pl.col("required_s") - pl.col("available_s")).clip(lower_bound=0)
     marked = quarters.with_columns(required_s=required, supply_told=pl.lit(told))
     return marked.with_columns(short_quarters_s=pl.when("supply_told").then(gap))
@@ -66,7 +74,9 @@ def _waits(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
     """Return minutes from dispatchable to assigned; an order still waiting counts at its present age."""
     found = pl.coalesce("first_assigned_at", "assigned_at", "ended_at", pl.lit(scope.as_of))
     live = scope.within("placed_at") & pl.col("dispatchable") & ~pl.col("superseded")
-    known = ~(pl.col("assigned") & pl.col("assigned_at").is_null() & pl.col("first_assigned_at").is_null())
+    known = ~(
+        pl.col("assigned") & pl.col("assigned_at").is_null() & pl.col("first_assigned_at").is_null()
+    )
     waited = (found - pl.col("dispatch_at")).dt.total_microseconds().clip(lower_bound=0) / 60e6
     return deliveries.filter(live & known).select("zone", at="placed_at", waited_min=waited)
 
@@ -77,7 +87,9 @@ def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.D
     Where the export holds no other such time it is the whole city's share in the window.
     """
     served = pl.col("orders") - pl.col("open_orders")
-    city = inside.select(pl.col("never_served").sum() / served.sum()).item() if inside.height else None
+    city = (
+        inside.select(pl.col("never_served").sum() / served.sum()).item() if inside.height else None
+    )
     at = pl.col("bucket_at")
     week = {"weekday": at.dt.weekday(), "hour_of_day": at.dt.hour()}
     marked = inside.with_columns(hour=at.dt.truncate("1h"), **week)
@@ -89,16 +101,26 @@ def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.D
         .group_by(keys)
         .agg(pl.col("usual_lost", "usual_n").sum())
     )
-    share = pl.when(pl.col("usual_n") > 0).then(pl.col("usual_lost") / pl.col("usual_n")).otherwise(pl.lit(city))
+    share = (
+        pl.when(pl.col("usual_n") > 0)
+        .then(pl.col("usual_lost") / pl.col("usual_n"))
+        .otherwise(pl.lit(city))
+    )
     return summed.select(*keys, usual=share)
 
 
-def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+def _health(
+    quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, keys: list[str]
+) -> pl.DataFrame:
     """Return the health of every zone over each of `keys`; drivers too many in one hour do not fill another's gap."""
     summed = "orders delivered never_served open_orders engaged_s available_s required_s short_quarters_s".split()
-    p90 = waits.group_by(keys).agg(wait_p90_min=pl.col("waited_min").quantile(0.9, interpolation="nearest"))
+    p90 = waits.group_by(keys).agg(
+        wait_p90_min=pl.col("waited_min").quantile(0.9, interpolation="nearest")
+    )
     told, gap = pl.col("supply_told").first(), pl.col("required_s") - pl.col("available_s")
-    hours = quarters.group_by("zone", hour=pl.col("bucket_at").dt.truncate("1h")).agg(pl.col(summed).sum(), told)
+    hours = quarters.group_by("zone", hour=pl.col("bucket_at").dt.truncate("1h")).agg(
+        pl.col(summed).sum(), told
+    )
     known = hours.with_columns(short_s=pl.when("supply_told").then(gap.clip(lower_bound=0)))
     rows = known.group_by(keys).agg(pl.col(*summed, "short_s").sum(), told)
     joined = rows.join(p90, on=keys, how="left").join(usual, on=keys, how="left")
@@ -108,7 +130,11 @@ def _health(quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, ke
 def _scored(rows: pl.DataFrame) -> pl.DataFrame:
     closed = pl.col("orders") - pl.col("open_orders")
     lost = (pl.col("never_served") + PRIOR * pl.col("usual").fill_null(0)) / (closed + PRIOR)
-    gap = pl.when(pl.col("required_s") > 0).then(pl.col("short_s") / pl.col("required_s")).fill_null(0)
+    gap = (
+        pl.when(pl.col("required_s") > 0)
+        .then(pl.col("short_s") / pl.col("required_s"))
+        .fill_null(0)
+    )
     parts = rows.with_columns(closed=closed, never_share=lost, gap_share=gap)
     worst = pl.max_horizontal(
         (pl.col("never_share") / 0.10).clip(0, 1),
@@ -127,9 +153,15 @@ def _wilson(side: int) -> pl.Expr:
 
 def _banded(rows: pl.DataFrame) -> pl.DataFrame:
     few = (pl.col("orders") < FEW_ORDERS) & (pl.col("available_s") < FEW_SECONDS)
-    unknown = few | (pl.col("wait_p90_min").is_null() & ~pl.col("supply_told"))  # a source of deliveries alone
+    unknown = few | (
+        pl.col("wait_p90_min").is_null() & ~pl.col("supply_told")
+    )  # a source of deliveries alone
     critical = (pl.col("never_low").fill_null(0) > 0.10) | (pl.col("gap_share") > 0.5)
-    strained = (pl.col("never_share") > 0.05) | (pl.col("wait_p90_min").fill_null(0) >= 6) | (pl.col("gap_share") > 0)
+    strained = (
+        (pl.col("never_share") > 0.05)
+        | (pl.col("wait_p90_min").fill_null(0) >= 6)
+        | (pl.col("gap_share") > 0)
+    )
     band = (
         pl.when(unknown)
         .then(pl.lit("UNKNOWN"))
@@ -139,7 +171,9 @@ def _banded(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("STRAINED"))
         .otherwise(pl.lit("HEALTHY"))
     )
-    utilisation = pl.when(pl.col("available_s") > 0).then(pl.col("engaged_s") / pl.col("available_s"))
+    utilisation = pl.when(pl.col("available_s") > 0).then(
+        pl.col("engaged_s") / pl.col("available_s")
+    )
     return rows.with_columns(
         band=band, score=pl.when(~unknown).then(pl.col("score")), utilisation=utilisation
     ).with_columns(idle=(pl.col("utilisation") < IDLE).fill_null(value=False))
@@ -166,7 +200,8 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
         strained_hours=(pl.col("band") == "STRAINED").sum().cast(pl.Int64),
     )
     hours_of = {
-        f"{name}_h": pl.col(f"{name}_s") / 3600 for name in ("required", "available", "short", "short_quarters")
+        f"{name}_h": pl.col(f"{name}_s") / 3600
+        for name in ("required", "available", "short", "short_quarters")
     }
     frame = (
         day.join(bad, on="zone", how="left")
@@ -202,11 +237,15 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
 
 def _hour_table(hours: pl.DataFrame) -> Table:
     columns = "zone hour band score orders never_served wait_p90_min required_s available_s short_quarters_s".split()
-    return Table(name="zone_hours", title="Zones by hour", frame=hours.select(columns), units=_UNITS)
+    return Table(
+        name="zone_hours", title="Zones by hour", frame=hours.select(columns), units=_UNITS
+    )
 
 
 _UNITS = {
-    **dict.fromkeys(("orders", "delivered", "never_served", "critical_hours", "strained_hours"), "count"),
+    **dict.fromkeys(
+        ("orders", "delivered", "never_served", "critical_hours", "strained_hours"), "count"
+    ),
     **dict.fromkeys(("never_share", "never_high", "utilisation"), "share"),
     **dict.fromkeys(("required_h", "available_h", "short_h", "short_quarters_h"), "hours"),
     **dict.fromkeys(("required_s", "available_s", "short_quarters_s"), "count"),
@@ -225,6 +264,8 @@ def _notes(inside: pl.DataFrame) -> tuple[str, ...]:
         "A driver's hours count in the zone of the order last taken, in the home zone until the first of a shift.",
     ]
     if not inside["available_s"].sum():
-        notes.append("No duty intervals were imported: supply is unknown and hours short take no part in the bands.")
+        notes.append(
+            "No duty intervals were imported: supply is unknown and hours short take no part in the bands."
+        )
         notes.append("Where waits are unknown too, so is the band.")
     return tuple(notes)

@@ -18,7 +18,9 @@ WIDTH = 860
 
 def day(quarters: pl.DataFrame, tz: str) -> str:
     """Return the day: orders placed and assigned by quarter hour, and how many waited for a driver."""
-    local = quarters.with_columns(at=_wall(pl.col("at"), tz), until=_wall(pl.col("at"), tz).dt.offset_by("15m"))
+    local = quarters.with_columns(
+        at=_wall(pl.col("at"), tz), until=_wall(pl.col("at"), tz).dt.offset_by("15m")
+    )
     x = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M"), scale=alt.Scale(type="utc"))
     flow = _chart(_times(local))
     bars = flow.mark_rect(color=BLUE, opacity=0.45).encode(
@@ -26,7 +28,9 @@ def day(quarters: pl.DataFrame, tz: str) -> str:
     )
     middle = alt.X("at:T", scale=alt.Scale(type="utc"))
     lines = [
-        flow.mark_line(color=color, strokeWidth=2, interpolate="monotone").encode(x=middle, y=f"{column}:Q")
+        flow.mark_line(color=color, strokeWidth=2, interpolate="monotone").encode(
+            x=middle, y=f"{column}:Q"
+        )
         for column, color in (("assigned", TEAL), ("delivered", GREY))
     ]
     waiting = (
@@ -48,7 +52,9 @@ def waterfall(bridge: pl.DataFrame) -> str:
         rows.append({"step": step, "from": start, "to": end, "amount": cents / 100, "color": color})
         level = end
     order = [row["step"] for row in rows]
-    base = _chart(rows).encode(x=alt.X("step:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=140)))
+    base = _chart(rows).encode(
+        x=alt.X("step:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=140))
+    )
     bars = base.mark_bar(size=64).encode(
         y=alt.Y("from:Q", title=None), y2="to:Q", color=alt.Color("color:N", scale=None)
     )
@@ -75,7 +81,9 @@ def heat(hours: pl.DataFrame, tz: str, zones: list[str]) -> str:
         color=alt.Color("band:N", scale=colors, legend=legend)
     )
     numbers = base.mark_text(fontSize=11, color="currentColor").encode(text="orders:Q")
-    return svg(alt.layer(cells, numbers).properties(width=WIDTH, height=max(60, 26 * len(zones))), "heat")
+    return svg(
+        alt.layer(cells, numbers).properties(width=WIDTH, height=max(60, 26 * len(zones))), "heat"
+    )
 
 
 def errors(frame: pl.DataFrame, events: list[str]) -> str:
@@ -85,7 +93,9 @@ def errors(frame: pl.DataFrame, events: list[str]) -> str:
     for event in events:
         close = _chart([{"a": -5, "b": 5}]).mark_rect(color=TEAL, opacity=0.15)
         band = close.encode(x=alt.X("a:Q", scale=alt.Scale(domain=[-30, 30])), x2="b:Q")
-        axis = alt.Axis(labels=event == events[-1], ticks=event == events[-1], values=list(range(-30, 31, 5)))
+        axis = alt.Axis(
+            labels=event == events[-1], ticks=event == events[-1], values=list(range(-30, 31, 5))
+        )
         title = "minutes later than quoted" if event == events[-1] else None
         bars = _chart([row for row in rows if row["event"] == event]).mark_bar(color=BLUE, size=10)
         bars = bars.encode(
@@ -98,9 +108,15 @@ def errors(frame: pl.DataFrame, events: list[str]) -> str:
 
 def svg(chart: Any, key: str) -> str:
     """Return a chart as inline SVG that scales with its column; `key` keeps its ids apart from other charts'."""
-    styled = chart.configure(background="transparent", font="Helvetica, Arial, sans-serif").configure_view(stroke=None)
+    styled = chart.configure(
+        background="transparent", font="Helvetica, Arial, sans-serif"
+    ).configure_view(stroke=None)
     styled = styled.configure_axis(
-        labelColor="currentColor", titleColor="currentColor", gridColor="#8885", domainColor="#8888", tickColor="#8888"
+        labelColor="currentColor",
+        titleColor="currentColor",
+        gridColor="#8885",
+        domainColor="#8888",
+        tickColor="#8888",
     ).configure_legend(labelColor="currentColor", titleColor="currentColor")
     text: str = vl_convert.vegalite_to_svg(styled.to_dict())
     numbers: dict[str, str] = {}

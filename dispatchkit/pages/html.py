@@ -103,10 +103,16 @@ def _service(section: Section, tz: str) -> str:
             f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b><td class=n>{escape(words.interval(m) or m.why)}"
             for m in pair
         )
-        remark = f'<br><span class="note">{escape(everyone.remark)}</span>' if everyone.remark else ""
-        body += f"<tr><td>{escape(words.name(name.removesuffix('_all_orders')))}{remark}{cells}</tr>"
+        remark = (
+            f'<br><span class="note">{escape(everyone.remark)}</span>' if everyone.remark else ""
+        )
+        body += (
+            f"<tr><td>{escape(words.name(name.removesuffix('_all_orders')))}{remark}{cells}</tr>"
+        )
     head = "<th><th class=n>all orders<th class=n>95 % interval<th class=n>delivered only<th class=n>95 % interval"
-    return f"<table><tr>{head}</tr>{body}</table>" + parts.fold("With counts", parts.metrics(section.metrics))
+    return f"<table><tr>{head}</tr>{body}</table>" + parts.fold(
+        "With counts", parts.metrics(section.metrics)
+    )
 
 
 def _offers(section: Section, tz: str) -> str:
@@ -125,12 +131,23 @@ def _economics(section: Section, tz: str) -> str:
     )
     folded = parts.fold("Ledger by kind", parts.table(section.table("ledger"), tz))
     zones = parts.fold("Contribution by zone", parts.table(section.table("by_zone"), tz))
-    return drawn + parts.metrics(section.metrics) + f"<h3>It adds up</h3><table>{checks}</table>" + folded + zones
+    return (
+        drawn
+        + parts.metrics(section.metrics)
+        + f"<h3>It adds up</h3><table>{checks}</table>"
+        + folded
+        + zones
+    )
 
 
 def _zones(section: Section, tz: str) -> str:
     day, hours = section.table("zones"), section.table("zone_hours")
-    busiest = day.frame.sort("orders", "zone", descending=[True, False]).head(MOST_ZONES)["zone"].sort().to_list()
+    busiest = (
+        day.frame.sort("orders", "zone", descending=[True, False])
+        .head(MOST_ZONES)["zone"]
+        .sort()
+        .to_list()
+    )
     drawn = ""
     if hours.frame.height:
         drawn = parts.figure(charts.heat(hours.frame, tz, busiest))
@@ -151,7 +168,9 @@ def _drivers(section: Section, tz: str) -> str:
     ).split()
     few = whole.frame.height - ranked.height
     shown = f"<p>{ranked.height:,} drivers ranked, {few:,} with too few events to rank.</p>"
-    for title, rows in _ends_of(ranked) or [("Busiest drivers (too few events to rank)", _busiest(whole.frame))]:
+    for title, rows in _ends_of(ranked) or [
+        ("Busiest drivers (too few events to rank)", _busiest(whole.frame))
+    ]:
         part = replace(whole, frame=rows, note="")
         shown += f"<h3>{title}</h3>" + parts.table(part, tz, columns=columns)
     shown += parts.notes([whole.note])
@@ -171,12 +190,23 @@ def _busiest(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _etas(section: Section, tz: str) -> str:
     found = section.table("errors").frame
-    given = [e for e in ("placement", "accept", "pickup", "near_door") if e in found["event"].to_list()]
-    drawn = parts.figure(charts.errors(found, given), (charts.TEAL, "within 5 minutes")) if given else ""
+    given = [
+        e for e in ("placement", "accept", "pickup", "near_door") if e in found["event"].to_list()
+    ]
+    drawn = (
+        parts.figure(charts.errors(found, given), (charts.TEAL, "within 5 minutes"))
+        if given
+        else ""
+    )
     accuracy = [m for m in section.metrics if "accuracy" in m.name]
     rest = [m for m in section.metrics if "accuracy" not in m.name]
     events = parts.table(section.table("events"), tz)
-    return parts.metrics(accuracy) + drawn + events + parts.fold("Lateness, coverage, p90", parts.metrics(rest))
+    return (
+        parts.metrics(accuracy)
+        + drawn
+        + events
+        + parts.fold("Lateness, coverage, p90", parts.metrics(rest))
+    )
 
 
 SHOWN: dict[str, Callable[[Section, str], str]] = {
@@ -198,9 +228,13 @@ def _definitions(findings: Findings) -> str:
         for section in findings.sections
         for m in section.metrics
     )
-    return parts.fold("Definitions: every figure with its cohort and all it was made from", f"<dl>{listed}</dl>")
+    return parts.fold(
+        "Definitions: every figure with its cohort and all it was made from", f"<dl>{listed}</dl>"
+    )
 
 
 def _foot(findings: Findings) -> str:
-    source = ", ".join(f"{escape(k)} <code>{escape(v)}</code>" for k, v in sorted(findings.source.items()))
+    source = ", ".join(
+        f"{escape(k)} <code>{escape(v)}</code>" for k, v in sorted(findings.source.items())
+    )
     return f"<footer>{TARGETS} {f'Source: {source}.' if source else ''}</footer>"

@@ -19,7 +19,9 @@ def markdown(findings: Findings) -> str:
     for section in findings.sections:
         parts += _section(section, findings.tz)
     if findings.source:
-        parts.append("Source: " + ", ".join(f"{k} {v}" for k, v in sorted(findings.source.items())) + ".")
+        parts.append(
+            "Source: " + ", ".join(f"{k} {v}" for k, v in sorted(findings.source.items())) + "."
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -29,7 +31,9 @@ def _section(section: Section, tz: str) -> list[str]:
         target = f"; target {metric.target.text}" if metric.target else ""
         lines.append(f"- `{metric.name}` {metric.line()}{target}")
     parts = [f"## {section.title}", "\n".join(lines)]
-    checks = [f"- {'holds' if c.holds else '**fails**'}: {c.name} ({c.detail})" for c in section.checks]
+    checks = [
+        f"- {'holds' if c.holds else '**fails**'}: {c.name} ({c.detail})" for c in section.checks
+    ]
     if checks:
         parts.append("\n".join(checks))
     for table in section.tables:
@@ -42,7 +46,10 @@ def _table(table: Table, tz: str) -> list[str]:
         return [f"### {table.title}", "No rows."]
     head = "| " + " | ".join(words.heading(c) for c in table.frame.columns) + " |"
     rule = "|" + "|".join("--:" if c in table.units else "---" for c in table.frame.columns) + "|"
-    body = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in words.rows(table, tz)]
+    body = [
+        "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |"
+        for row in words.rows(table, tz)
+    ]
     more = [f"... and {len(body) - LONGEST:,} more"] if len(body) > LONGEST else []
     note = [table.note] if table.note else []
     return [f"### {table.title}", "\n".join([head, rule, *body[:LONGEST]]), *more, *note]

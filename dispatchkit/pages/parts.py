@@ -19,7 +19,9 @@ def card(metric: Metric) -> str:
         f"<span>{escape(words.name(metric.name))}</span>",
     ]
     lines += [
-        f"<span>{escape(text)}</span>" for text in (between and f"95 %: {between}", counts, metric.remark) if text
+        f"<span>{escape(text)}</span>"
+        for text in (between and f"95 %: {between}", counts, metric.remark)
+        if text
     ]
     return f'<div class="card">{"".join(lines)}{target(metric, "target ")}</div>'
 
@@ -29,7 +31,9 @@ def target(metric: Metric, word: str = "") -> str:
     if metric.target is None:
         return ""
     undecided = " ~" if metric.value is not None and metric.target.sign else ""
-    kind, mark = {True: ("good", " ✓"), False: ("bad", " ✗"), None: ("", undecided)}[metric.target_met]
+    kind, mark = {True: ("good", " ✓"), False: ("bad", " ✗"), None: ("", undecided)}[
+        metric.target_met
+    ]
     return f'<span class="target {kind}">{word}{escape(metric.target.text)}{mark}</span>'
 
 
@@ -53,13 +57,18 @@ def table(shown: Table, tz: str, *, columns: list[str] | None = None, most: int 
     picked = columns or shown.frame.columns
     numeric = [c in shown.units for c in picked]
     head = "".join(
-        f"<th{' class=n' if n else ''}>{escape(words.heading(c))}" for c, n in zip(picked, numeric, strict=True)
+        f"<th{' class=n' if n else ''}>{escape(words.heading(c))}"
+        for c, n in zip(picked, numeric, strict=True)
     )
     texts = words.rows(shown, tz, columns=picked)
     body = "".join(f"<tr>{_cells(row, numeric)}</tr>" for row in texts[:most])
     if not texts:
         body = f"<tr><td colspan={len(picked)}>No rows.</td></tr>"
-    more = f'<p class="note">… and {len(texts) - most:,} more rows in the files.</p>' if len(texts) > most else ""
+    more = (
+        f'<p class="note">… and {len(texts) - most:,} more rows in the files.</p>'
+        if len(texts) > most
+        else ""
+    )
     note = f'<p class="note">{escape(shown.note)}</p>' if shown.note else ""
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>{more}{note}'
 

@@ -125,7 +125,8 @@ def rows(table: Table, tz: str, *, columns: list[str] | None = None) -> list[lis
     """Return a table's rows as text, all or some of its columns."""
     shown = columns or table.frame.columns
     return [
-        [cell(row[c], table.units.get(c), tz) for c in shown] for row in table.frame.select(shown).iter_rows(named=True)
+        [cell(row[c], table.units.get(c), tz) for c in shown]
+        for row in table.frame.select(shown).iter_rows(named=True)
     ]
 
 

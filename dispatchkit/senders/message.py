@@ -28,7 +28,13 @@ class Message:
 
     def text(self) -> str:
         """Return the message as one line of JSON: equal messages are equal bytes."""
-        told = {"id": self.id, "event": self.event, "key": self.key, "at": rfc3339(self.at), "payload": self.payload}
+        told = {
+            "id": self.id,
+            "event": self.event,
+            "key": self.key,
+            "at": rfc3339(self.at),
+            "payload": self.payload,
+        }
         return canonical(told | {"root": self.root[0], "rootId": self.root[1]})
 
 
@@ -58,7 +64,9 @@ DELIVERED = Receipt("DELIVERED")
 class Sender(Protocol):
     """One way out. What goes wrong on it is a Receipt, never an exception."""
 
-    together: int  # so many messages may leave before `flush` and their marks; a crash may repeat as many
+    together: (
+        int  # so many messages may leave before `flush` and their marks; a crash may repeat as many
+    )
 
     def send(self, message: Message) -> Receipt:
         """Hand one message over and return what became of it."""

@@ -23,5 +23,7 @@ def opened(way: Way, params: Outbox, environment: Mapping[str, str] = os.environ
 
     secret = environment.get(way.secret_env, "") if way.secret_env else ""
     if way.secret_env and not secret:
-        raise BadConfig(f"senders.{way.name}.secret_env names {way.secret_env}, which the environment does not hold")
+        raise BadConfig(
+            f"senders.{way.name}.secret_env names {way.secret_env}, which the environment does not hold"
+        )
     return WebhookSender(way, secret.encode())

@@ -37,14 +37,18 @@ class WebhookSender:
         self._on: HTTPConnection
         if parts.scheme == "https":
             context = ssl.create_default_context()
-            self._on = HTTPSConnection(parts.hostname or "", parts.port, timeout=self._seconds, context=context)
+            self._on = HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=self._seconds, context=context
+            )
         else:
             self._on = HTTPConnection(parts.hostname or "", parts.port, timeout=self._seconds)
 
     def send(self, message: Message) -> Receipt:
         """Post the message and judge the answer. Whoever has not answered in whole at the time-out did not answer."""
         self._late = False
-        limit = Timer(self._seconds, self._cut)  # the socket's own time-out begins anew with every byte
+        limit = Timer(
+            self._seconds, self._cut
+        )  # the socket's own time-out begins anew with every byte
         limit.daemon = True
         limit.start()
         try:
@@ -63,7 +67,11 @@ class WebhookSender:
 
     def _post(self, message: Message) -> tuple[int, Headers]:
         body = message.text().encode()
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.key, "User-Agent": "dispatchkit"}
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": message.key,
+            "User-Agent": "dispatchkit",
+        }
         if self._secret:
             headers["X-Signature-SHA256"] = hmac.new(self._secret, body, "sha256").hexdigest()
         kept = self._on.sock is not None
@@ -102,5 +110,8 @@ def retry_after(headers: Headers) -> timedelta:
     if asked.isascii() and asked.isdigit():
         return timedelta(seconds=min(int(asked[:9]), 86_400))
     with suppress(ValueError, TypeError):
-        return max(timedelta(), parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", "")))
+        return max(
+            timedelta(),
+            parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", "")),
+        )
     return timedelta()

@@ -22,7 +22,9 @@ from dispatchkit.store.check import audit_faults
 from dispatchkit.store.connect import connection
 
 CHUNK = 100_000  # events of one archive file and one transaction
-NUMBERS = frozenset("chain seq epoch row_id row_version version delivery_id chain_driver_id driver_id episode".split())
+NUMBERS = frozenset(
+    "chain seq epoch row_id row_version version delivery_id chain_driver_id driver_id episode".split()
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def verify(made: Engine) -> tuple[Verified, list[str]]:
     with _snapshot(made) as on:
         faults = [fault for name in audit_faults() for fault in _first(on, name)]
         size = on.execute(query("trail_size")).mappings().one()
-        return Verified(**size, faults=tuple(faults)), list(on.execute(query("seal_lines")).scalars())
+        return Verified(**size, faults=tuple(faults)), list(
+            on.execute(query("seal_lines")).scalars()
+        )
 
 
 def _first(on: Connection, name: str, chain: int | None = None) -> list[Fault]:
@@ -113,7 +117,10 @@ def chain(made: Engine, id_: int) -> Chain:
             runs = _dicts(on, "runs", {"runs": named})
             rows = sorted({event["row_id"] for event in events})
             decided = _dicts(on, "decisions", {"runs": named, "rows": rows})
-            ids = {(ENTITIES[row["entity"]], row["row_id"], row["row_version"]): row["decision_id"] for row in decided}
+            ids = {
+                (ENTITIES[row["entity"]], row["row_id"], row["row_version"]): row["decision_id"]
+                for row in decided
+            }
             root = {"root": "delivery" if id_ > 0 else "driver", "id": abs(id_)}
             refusals, broken = _dicts(on, "refusals", root), _first(on, "links", id_)
     for event in events:
@@ -129,7 +136,9 @@ def clock(made: Engine, now: datetime | None = None) -> datetime:
     """Return the instant that ages are judged at: --now (Usage where the clock is strict), or the database clock."""
     with connection(made, role="dk_privacy") as on, on.begin():
         if now is not None and on.execute(statements.query("clock_mode")).scalar_one() == "strict":
-            raise Usage("--now is refused: this database keeps a strict clock (`db up --strict-clock`)")
+            raise Usage(
+                "--now is refused: this database keeps a strict clock (`db up --strict-clock`)"
+            )
         found = now or on.execute(statements.query("clock")).scalar_one()
     assert isinstance(found, datetime)
     return found.astimezone(UTC)
@@ -199,10 +208,15 @@ def pruning(made: Engine) -> Iterator[None]:
 
 def retire(made: Engine, name: str, sha256: str, before: datetime, events: pl.DataFrame) -> int:
     """Move the links of archived events; their bodies leave the database. Return how many went: all, or an error."""
-    keys: dict[str, Sequence[int]] = {"chain": events["chain"].to_list(), "seq": events["seq"].to_list()}
+    keys: dict[str, Sequence[int]] = {
+        "chain": events["chain"].to_list(),
+        "seq": events["seq"].to_list(),
+    }
     with connection(made, role="dk_privacy") as on, on.begin():
         on.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        moved = on.execute(query("retire"), {"name": name, "sha256": sha256, "before": before, **keys}).scalar_one()
+        moved = on.execute(
+            query("retire"), {"name": name, "sha256": sha256, "before": before, **keys}
+        ).scalar_one()
     reached("events retired")
     return int(moved)
 

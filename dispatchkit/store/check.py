@@ -20,9 +20,17 @@ from dispatchkit.store.statements import query
 # Keys that have no place in what is kept for years: names, ways to reach somebody, positions. An offer's payload and a
 # plan's stops are JSON kept as text: within an image their quotes are escaped.
 PERSONAL = (
-    r"""'"(name|phone|mobile|email|address|street|note|comment|lat|lon|latitude|longitude|[a-z]+_(lat|lon))\\*" *:'"""
+    r"""'"(name|phone|mobile|email|address|street|note|comment"""
+    r"""|lat|lon|latitude|longitude|[a-z]+_(lat|lon))\\*" *:'"""
 )
-AUDIT = ("links", "heads", "versions", "images", "seals", "archives")  # queries of audit.sql that name what is wrong
+AUDIT = (
+    "links",
+    "heads",
+    "versions",
+    "images",
+    "seals",
+    "archives",
+)  # queries of audit.sql that name what is wrong
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,9 @@ def audit_faults() -> dict[str, str]:
 @cache
 def checks() -> tuple[Check, ...]:
     """Return all invariants, ready to run in psql as they stand."""
-    table_of = "CASE k.entity " + " ".join(f"WHEN '{e}' THEN '{t}'" for e, t in ENTITIES.items()) + " END"
+    table_of = (
+        "CASE k.entity " + " ".join(f"WHEN '{e}' THEN '{t}'" for e, t in ENTITIES.items()) + " END"
+    )
     found = []
     for name, body in parse(Path(__file__).with_name("invariants.sql").read_text("utf-8")).items():
         offender, _, sql = body.partition("\n")
@@ -83,7 +93,9 @@ class Silence:
     oldest_due: datetime | None
 
 
-def silences(made: Engine, sweeps: Sequence[str], now: datetime | None = None) -> tuple[datetime, list[Silence]]:
+def silences(
+    made: Engine, sweeps: Sequence[str], now: datetime | None = None
+) -> tuple[datetime, list[Silence]]:
     """Return the database clock and, for each sweep, its last OK run and its oldest due row."""
     named = _due()
     with connection(made, role="dk_verify") as on:
@@ -91,8 +103,14 @@ def silences(made: Engine, sweeps: Sequence[str], now: datetime | None = None) -
             on.execute(query("set_clock"), {"now": rfc3339(now)})
         at = on.execute(query("clock")).scalar_one()
         last = {row[0]: (row[1], row[2]) for row in on.exec_driver_sql(named["last_ok"])}
-        due = {sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none() for sweep in sweeps if sweep in named}
-        return at, [Silence(sweep, *last.get(sweep, (None, None)), due.get(sweep)) for sweep in sweeps]
+        due = {
+            sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none()
+            for sweep in sweeps
+            if sweep in named
+        }
+        return at, [
+            Silence(sweep, *last.get(sweep, (None, None)), due.get(sweep)) for sweep in sweeps
+        ]
 
 
 def senders_gone(made: Engine) -> bool:

@@ -51,7 +51,9 @@ def resolve(db: str, data: Path) -> str:
         _ensure_database(url)
         return url
     if not re.match(r"^postgres(ql)?://[^/?]*(/|\?|$)", db) or db.rstrip("/").endswith(":"):
-        raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database, or `embedded`")
+        raise Usage(
+            "--db is not a Postgres URL; expected postgresql://user@host/database, or `embedded`"
+        )
     return db
 
 
@@ -92,7 +94,9 @@ def engine(url: str, waits: Database | None = None) -> Engine:
             connect_args={"options": options, "target_session_attrs": "read-write", **PATIENCE},
         )
     except (ArgumentError, ValueError):
-        raise Usage("--db is not a Postgres URL; expected postgresql://user@host/database") from None
+        raise Usage(
+            "--db is not a Postgres URL; expected postgresql://user@host/database"
+        ) from None
     return made
 
 
@@ -102,12 +106,21 @@ def _sealed(url: URL) -> URL:
     Roots come from where libpq looks for them, else from the system.
     """
     hosts = [url.host or "", *_listed(url.query.get("host"))]
-    local = all(host in ("", "localhost", "::1") or host.startswith(("/", "127.")) for host in hosts)
-    if local or "sslmode" in url.query or "service" in url.query or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys():
+    local = all(
+        host in ("", "localhost", "::1") or host.startswith(("/", "127.")) for host in hosts
+    )
+    if (
+        local
+        or "sslmode" in url.query
+        or "service" in url.query
+        or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys()
+    ):
         return url
     kept = Path("~/.postgresql/root.crt").expanduser()
     own = "sslrootcert" in url.query or "PGSSLROOTCERT" in os.environ or kept.exists()
-    return url.update_query_dict({"sslmode": "verify-full"} | ({} if own else {"sslrootcert": "system"}))
+    return url.update_query_dict(
+        {"sslmode": "verify-full"} | ({} if own else {"sslrootcert": "system"})
+    )
 
 
 def _listed(said: str | tuple[str, ...] | None) -> list[str]:
@@ -125,9 +138,13 @@ def connection(made: Engine, role: str | None = "dk_app") -> Iterator[Connection
                 found.exec_driver_sql(f"SET ROLE {role}")
             except DBAPIError as fault:
                 if sqlstate(fault) == "22023":
-                    raise SchemaMismatch("the database has no dispatchkit schema; run `dispatchkit db up`") from None
+                    raise SchemaMismatch(
+                        "the database has no dispatchkit schema; run `dispatchkit db up`"
+                    ) from None
                 if sqlstate(fault) == "42501":
-                    raise NotPermitted(f"the login may not become {role}; GRANT {role} TO it") from None
+                    raise NotPermitted(
+                        f"the login may not become {role}; GRANT {role} TO it"
+                    ) from None
                 raise
             found.commit()
         yield found
@@ -151,15 +168,22 @@ def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
     where = place(made.url.render_as_string(hide_password=True))
     if not state and isinstance(original, psycopg.OperationalError):
         return DatabaseUnavailable(f"cannot work with {where}: {_cause(str(original))}")
-    if not state and isinstance(original, psycopg.ProgrammingError):  # libpq did not understand an option in it
-        return Usage("--db holds an option that Postgres does not know; expected postgresql://user@host/database")
+    if not state and isinstance(
+        original, psycopg.ProgrammingError
+    ):  # libpq did not understand an option in it
+        return Usage(
+            "--db holds an option that Postgres does not know; expected postgresql://user@host/database"
+        )
     primary = original.diag.message_primary if isinstance(original, psycopg.Error) else None
     return by_state(state, f"{primary or 'database error'} (SQLSTATE {state})", where)
 
 
 _CAUSES = (  # what libpq says of a connection that did not come about, and what we say of it
     ("password authentication failed", "wrong user or password"),
-    ("no password supplied", "it wants a password; give it in DISPATCHKIT_DATABASE_URL or a password file"),
+    (
+        "no password supplied",
+        "it wants a password; give it in DISPATCHKIT_DATABASE_URL or a password file",
+    ),
     ("does not exist", "there is no such user or database"),
     ("Connection refused", "nothing listens there"),
     ("No such file or directory", "no server at that socket"),
@@ -167,8 +191,14 @@ _CAUSES = (  # what libpq says of a connection that did not come about, and what
     ("Name or service not known", "no such host"),
     ("could not translate host", "no such host"),
     ("timeout", "no answer in time"),
-    ("certificate", "its certificate is not trusted, or is another host's; see sslrootcert and sslmode"),
-    ("SSL", "the two do not agree on TLS; a URL says ?sslmode=disable where the network itself is trusted"),
+    (
+        "certificate",
+        "its certificate is not trusted, or is another host's; see sslrootcert and sslmode",
+    ),
+    (
+        "SSL",
+        "the two do not agree on TLS; a URL says ?sslmode=disable where the network itself is trusted",
+    ),
     ("no pg_hba.conf entry", "the server does not admit this user from here (pg_hba.conf)"),
     ("read-only", "it is a standby, which takes no writes"),
 )
@@ -176,7 +206,10 @@ _CAUSES = (  # what libpq says of a connection that did not come about, and what
 
 def _cause(said: str) -> str:
     """Return why a connection failed, in our words: libpq's may hold what a user typed."""
-    return next((ours for theirs, ours in _CAUSES if theirs in said), "cannot connect, or the connection was lost")
+    return next(
+        (ours for theirs, ours in _CAUSES if theirs in said),
+        "cannot connect, or the connection was lost",
+    )
 
 
 def by_state(state: str, said: str, where: str) -> DispatchError:
@@ -206,7 +239,9 @@ def _ensure_database(url: str) -> None:
 def _on_server(url: str, statement: str) -> int:
     """Run one statement beside our database, on the server's own; return how many rows came."""
     try:
-        with psycopg.connect(url.replace(f"/{embedded.DATABASE}?", "/postgres?"), autocommit=True) as found:
+        with psycopg.connect(
+            url.replace(f"/{embedded.DATABASE}?", "/postgres?"), autocommit=True
+        ) as found:
             return found.execute(statement.encode()).rowcount
     except psycopg.errors.DuplicateDatabase:
         raise

@@ -27,7 +27,9 @@ class Ticket:
     config_sha256: str | None = None
     code_version: str | None = None
     params: str | None = None  # canonical JSON of what the run is decided with
-    deadline: timedelta | None = None  # from the start of the run: no batch begins after it; None: [database] deadline
+    deadline: timedelta | None = (
+        None  # from the start of the run: no batch begins after it; None: [database] deadline
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class Run(Protocol):
         """Return each query's frame, all from one snapshot."""
         ...
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
+    def apply(
+        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0
+    ) -> Outcome:
         """Write a run's changes, each group whole or not at all.
 
         `left`: changes that this run leaves to the next. They count as busy, as does what is left at the deadline.
@@ -96,7 +100,13 @@ class Acting(Protocol):
         ...
 
     def refuse(
-        self, event: str, root: tuple[str, int], code: str, *, was: str | None = None, offer_id: int | None = None
+        self,
+        event: str,
+        root: tuple[str, int],
+        code: str,
+        *,
+        was: str | None = None,
+        offer_id: int | None = None,
     ) -> None:
         """Record that an act was refused and by which rule; `was`: the state that the offer, else the root, was in."""
         ...
@@ -122,7 +132,9 @@ class Store(Protocol):
         """Yield a Run that alone does this sweep; None if its slot is already done. Raises TryLater."""
         ...
 
-    def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> AbstractContextManager[Acting]:
+    def acting(
+        self, root: tuple[str, int], *, drivers: Sequence[int], actor: str
+    ) -> AbstractContextManager[Acting]:
         """Yield an Acting on a locked root row (`delivery` or `driver`) and drivers; a missing row is no error."""
         ...
 

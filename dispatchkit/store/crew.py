@@ -18,7 +18,9 @@ from dispatchkit.store.write import Clock, Writer
 Hire = Callable[[], AbstractContextManager[Writer]]
 
 
-def write(leader: Writer, hire: Hire, workers: int, whole: Sequence[Group], batch: int, clock: Clock) -> Outcome:
+def write(
+    leader: Writer, hire: Hire, workers: int, whole: Sequence[Group], batch: int, clock: Clock
+) -> Outcome:
     """Return what became of all groups, written by the leader and at most `workers` - 1 beside it; one fails, all stop.
 
     The outcome is the same whatever the number of workers, and told in the order of the groups.

@@ -51,7 +51,9 @@ def _packaged(home: Path) -> str:
     except PermissionError as fault:
         raise CannotCreate(f"{home}: cannot hold a database: {fault.strerror}") from None
     except (subprocess.SubprocessError, AssertionError, FileNotFoundError) as fault:
-        raise DatabaseUnavailable(f"the embedded server did not start; its log is {home}/log") from fault
+        raise DatabaseUnavailable(
+            f"the embedded server did not start; its log is {home}/log"
+        ) from fault
     return _url(Path(info.socket_dir) if info.socket_dir else home, "postgres")
 
 
@@ -75,11 +77,35 @@ def _system(home: Path) -> str:
             home.mkdir(mode=0o700, exist_ok=True)
             if as_owner:
                 shutil.chown(home, "postgres", "postgres")
-            _call([*as_owner, str(binaries / "initdb"), "-A", "trust", "-E", "UTF8", "-U", "postgres", "-D", str(home)])
+            _call(
+                [
+                    *as_owner,
+                    str(binaries / "initdb"),
+                    "-A",
+                    "trust",
+                    "-E",
+                    "UTF8",
+                    "-U",
+                    "postgres",
+                    "-D",
+                    str(home),
+                ]
+            )
         control = [*as_owner, str(binaries / "pg_ctl"), "-w", "-D", str(home)]
         if subprocess.run([*control, "status"], capture_output=True, check=False).returncode != 0:
-            _call([*control, "-l", str(home / "log"), "-o", f"-c listen_addresses= -k {home}", "start"])
-            atexit.register(subprocess.run, [*control, "-m", "fast", "stop"], capture_output=True, check=False)
+            _call(
+                [
+                    *control,
+                    "-l",
+                    str(home / "log"),
+                    "-o",
+                    f"-c listen_addresses= -k {home}",
+                    "start",
+                ]
+            )
+            atexit.register(
+                subprocess.run, [*control, "-m", "fast", "stop"], capture_output=True, check=False
+            )
     except (OSError, LookupError, subprocess.SubprocessError) as fault:
         raise DatabaseUnavailable(f"the system's Postgres did not start under {home}") from fault
     return _url(home, "postgres")
@@ -96,7 +122,9 @@ def _binaries() -> Path:
 
 
 def _call(command: list[str]) -> None:
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=60)
+    subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=60
+    )
 
 
 def _url(socket_dir: Path, user: str) -> str:

@@ -74,7 +74,10 @@ def batches(left: Iterable[Group], size: int) -> Iterator[list[Group]]:
     part: list[Group] = []
     count, written = 0, set[Key]()
     for group in left:
-        if part and (count + len(group.changes) > size or not written.isdisjoint(group.seen.keys() | group.births)):
+        if part and (
+            count + len(group.changes) > size
+            or not written.isdisjoint(group.seen.keys() | group.births)
+        ):
             yield part
             part, count, written = [], 0, set()
         part.append(group)
@@ -91,7 +94,9 @@ def shares(whole: Sequence[Group], workers: int) -> list[list[Group]]:
     """
     if workers == 1 or not whole:
         return [list(whole)]
-    above = list(range(len(whole)))  # a forest: groups that touch a common row end at one top, the first of them
+    above = list(
+        range(len(whole))
+    )  # a forest: groups that touch a common row end at one top, the first of them
 
     def top(node: int) -> int:
         while above[node] != node:
@@ -121,7 +126,10 @@ def fit(change: Change) -> None:
     """Raise BadData if a change writes a column that its table has not, or one that only the database sets."""
     if not change.after.keys() <= _writable(change.entity):
         unknown = sorted(change.after.keys() - _writable(change.entity))
-        raise BadData(f"{change.event}: a change of a {change.entity} may not write {unknown}", code="DK-CHANGE")
+        raise BadData(
+            f"{change.event}: a change of a {change.entity} may not write {unknown}",
+            code="DK-CHANGE",
+        )
 
 
 @cache

@@ -24,7 +24,9 @@ class Counts:
     conflicting: tuple[int, ...]
 
 
-def insert(made: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = False) -> dict[str, Counts]:
+def insert(
+    made: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = False
+) -> dict[str, Counts]:
     """Return what became of each table's rows, written in one transaction as role dk_import (rolled back if dry).
 
     A second import of the same rows writes nothing. Raises BadData when rows contradict each other or the database.
@@ -45,7 +47,9 @@ def insert(made: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = 
         transaction.commit()
         reached("import committed")
         on.exec_driver_sql("RESET ROLE")
-        on.exec_driver_sql("ANALYZE")  # the first sweep after a big import must not plan for empty tables
+        on.exec_driver_sql(
+            "ANALYZE"
+        )  # the first sweep after a big import must not plan for empty tables
         on.commit()
     return found
 

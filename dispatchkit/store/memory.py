@@ -19,7 +19,9 @@ from dispatchkit.store.contract import Acting, Args, Outcome, Run, Stale, Ticket
 from dispatchkit.store.groups import Group, fit, groups
 from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 
-DEFAULTS: Mapping[str, Mapping[str, Value]] = {  # what a birth that does not say gets, as in the migrations
+DEFAULTS: Mapping[
+    str, Mapping[str, Value]
+] = {  # what a birth that does not say gets, as in the migrations
     "drivers": {"max_stack": 2, "timeouts": 0},
     "deliveries": {"episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False},
     "driver_offers": {"state": "PENDING", "boost_cents": 0, "late": False},
@@ -33,7 +35,9 @@ class MemoryStore:
     def __init__(self, tables: Mapping[str, pl.DataFrame], now: datetime) -> None:
         self.now = now
         self.rows: dict[str, dict[int, Row]] = {name: {} for name in TABLES}
-        self._taken: dict[str, dict[tuple[Any, ...], set[int]]] = {rule.name: defaultdict(set) for rule in EXCLUSIONS}
+        self._taken: dict[str, dict[tuple[Any, ...], set[int]]] = {
+            rule.name: defaultdict(set) for rule in EXCLUSIONS
+        }
         for name, frame in tables.items():
             for row in frame.iter_rows(named=True):
                 self._put(name, row["id"], row)
@@ -63,12 +67,20 @@ class MemoryStore:
         """Yield a Run, or None if the slot is done. Raises TryLater while the same sweep is under way."""
         if ticket.sweep in self._locked:
             raise TryLater(f"another run of sweep {ticket.sweep} is at work")
-        done = any(r["sweep"] == ticket.sweep and r["slot"] == ticket.slot and r["status"] == "OK" for r in self.runs)
+        done = any(
+            r["sweep"] == ticket.sweep and r["slot"] == ticket.slot and r["status"] == "OK"
+            for r in self.runs
+        )
         if ticket.slot is not None and done:
             yield None
             return
         self._locked.add(ticket.sweep)
-        entry: Row = {"sweep": ticket.sweep, "slot": ticket.slot, "status": "FAILED", "as_of": self.now}
+        entry: Row = {
+            "sweep": ticket.sweep,
+            "slot": ticket.slot,
+            "status": "FAILED",
+            "as_of": self.now,
+        }
         try:
             run = _MemoryRun(self, ticket, str(len(self.runs) + 1))
             self.runs.append(entry)
@@ -78,7 +90,9 @@ class MemoryStore:
             self._locked.discard(ticket.sweep)
 
     @contextmanager
-    def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
+    def acting(
+        self, root: tuple[str, int], *, drivers: Sequence[int], actor: str
+    ) -> Iterator[Acting]:
         """Yield an Acting; nothing else runs meanwhile, so there is nothing to lock."""
         yield _MemoryActing(self, actor)
 
@@ -87,7 +101,13 @@ class MemoryStore:
         pings = self.rows["driver_locations"]
         if any((row["driver_id"], row["at"]) == (driver, at) for row in pings.values()):
             return False
-        row: Row = {"id": ping_id(driver, at), "driver_id": driver, "at": at, "lat": lat, "lon": lon}
+        row: Row = {
+            "id": ping_id(driver, at),
+            "driver_id": driver,
+            "at": at,
+            "lat": lat,
+            "lon": lon,
+        }
         self._put("driver_locations", row["id"], row)
         return True
 
@@ -113,14 +133,18 @@ class MemoryStore:
             if did:
                 self._applied.add(did)
             payload = {f"{change.entity}Id": change.id, **change.payload}
-            self.events.append({"event": change.event, "root": change.root, "payload": payload, "decision_id": did})
+            self.events.append(
+                {"event": change.event, "root": change.root, "payload": payload, "decision_id": did}
+            )
 
     def _paired(self, change: Change) -> Iterable[int]:
         """Return the offers whose pairing with their delivery a change may have broken."""
         if change.entity == "offer" and "state" in change.after:
             return (change.id,)
         if change.entity == "delivery" and not {"driver_id", "episode"}.isdisjoint(change.after):
-            return self._taken["offer_one_accepted"][change.id, self.rows["deliveries"][change.id]["episode"]]
+            return self._taken["offer_one_accepted"][
+                change.id, self.rows["deliveries"][change.id]["episode"]
+            ]
         return ()
 
     def _write(self, table: str, change: Change) -> None:
@@ -174,21 +198,27 @@ class _MemoryRun:
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         return self._store.read(queries, args)
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
+    def apply(
+        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0
+    ) -> Outcome:
         outcome = Outcome(busy=left)
         for group in groups(changes, self._sweep):
             stale = self._store.judge(group)
             if stale and self._store.applied(group):
                 outcome.already += len(group.changes)
             elif stale:
-                outcome.stale += [Stale(c.entity, c.id, c.version, stale.why) for c in group.changes]
+                outcome.stale += [
+                    Stale(c.entity, c.id, c.version, stale.why) for c in group.changes
+                ]
             else:
                 try:
                     self._store.commit(self._sweep, group.changes, decided=True)
                     outcome.applied += len(group.changes)
                 except (Violation, IllegalTransition) as fault:
                     outcome.poison += len(group.changes)
-                    outcome.poisoned += [Stale(c.entity, c.id, c.version, str(fault)) for c in group.changes]
+                    outcome.poisoned += [
+                        Stale(c.entity, c.id, c.version, str(fault)) for c in group.changes
+                    ]
         return outcome
 
 
@@ -199,7 +229,8 @@ class _MemoryActing:
     def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
         found = self._store.read({name: query for name, (_, query) in queries.items()}, args)
         return {
-            name: found[name].select(list(TABLES[table].columns())).sort("id") for name, (table, _) in queries.items()
+            name: found[name].select(list(TABLES[table].columns())).sort("id")
+            for name, (table, _) in queries.items()
         }
 
     def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
@@ -208,7 +239,20 @@ class _MemoryActing:
         self._store.commit("act", changes, decided=False)
 
     def refuse(
-        self, event: str, root: tuple[str, int], code: str, *, was: str | None = None, offer_id: int | None = None
+        self,
+        event: str,
+        root: tuple[str, int],
+        code: str,
+        *,
+        was: str | None = None,
+        offer_id: int | None = None,
     ) -> None:
-        told = {"actor": self._actor, "event": event, "root": root, "code": code, "was": was, "offer_id": offer_id}
+        told = {
+            "actor": self._actor,
+            "event": event,
+            "root": root,
+            "code": code,
+            "was": was,
+            "offer_id": offer_id,
+        }
         self._store.refusals.append(told)

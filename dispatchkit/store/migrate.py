@@ -75,7 +75,9 @@ def require_on(found: Connection) -> None:
     if revision is None:
         raise SchemaMismatch("the database has no dispatchkit schema; run `dispatchkit db up`")
     if revision != newest():
-        raise SchemaMismatch(f"schema {revision}, this program needs {newest()}; run `dispatchkit db up`")
+        raise SchemaMismatch(
+            f"schema {revision}, this program needs {newest()}; run `dispatchkit db up`"
+        )
 
 
 def strict_clock(made: Engine) -> None:
@@ -127,10 +129,14 @@ def _move(made: Engine, revision: str, move: str) -> Status:
             _patiently(found, lambda: getattr(command, move)(config, revision))
         except CommandError:
             known = ", ".join(step for step, _ in history())
-            raise Usage(f"no revision {revision!r}; expected `head`, `base` or one of {known}") from None
+            raise Usage(
+                f"no revision {revision!r}; expected `head`, `base` or one of {known}"
+            ) from None
         except DBAPIError as fault:
             if sqlstate(fault) == "42501":
-                raise NotPermitted("the login may not create roles or schemas; migrate as a wider login") from None
+                raise NotPermitted(
+                    "the login may not create roles or schemas; migrate as a wider login"
+                ) from None
             raise
         now = _status(found)
         if now.current:

@@ -76,14 +76,21 @@ class Taker:
 class Outbox:
     """One sender's outbox, on a connection that alone serves this sender."""
 
-    def __init__(self, on: Connection, taker: Taker, give_up: timedelta, push_ack: timedelta) -> None:
+    def __init__(
+        self, on: Connection, taker: Taker, give_up: timedelta, push_ack: timedelta
+    ) -> None:
         self._on, self._taker = on, taker
         self._args = {"sender": taker.name, "push": taker.push, "push_ack": push_ack}
         self._give_up = give_up
 
     def unsent(self, after: int, limit: int) -> list[Unsent]:
         """Return the next open events past an id, lowest first, wanted or not; fewer than `limit` are the last."""
-        asked = self._args | {"wanted": self._taker.patterns, "give_up": self._give_up, "after": after, "limit": limit}
+        asked = self._args | {
+            "wanted": self._taker.patterns,
+            "give_up": self._give_up,
+            "after": after,
+            "limit": limit,
+        }
         with self._on.begin():
             rows = self._on.execute(_statement("unsent"), asked).all()
         return [
@@ -123,13 +130,22 @@ class Outbox:
             "said": [mark.said for mark in marks],
         }
         with self._on.begin():
-            if self._on.execute(query("hold_lock"), {"sweep": _lock(self._taker), "leader": None}).scalar_one() != 1:
-                raise BadConfig("the connection lost the sender's lock: is a transaction pooler in between?")
+            if (
+                self._on.execute(
+                    query("hold_lock"), {"sweep": _lock(self._taker), "leader": None}
+                ).scalar_one()
+                != 1
+            ):
+                raise BadConfig(
+                    "the connection lost the sender's lock: is a transaction pooler in between?"
+                )
             self._on.execute(_statement("mark"), arrays | {"sender": self._taker.name})
 
 
 @contextmanager
-def serving(store: PostgresStore, taker: Taker, *, give_up: timedelta, push_ack: timedelta) -> Iterator[Outbox]:
+def serving(
+    store: PostgresStore, taker: Taker, *, give_up: timedelta, push_ack: timedelta
+) -> Iterator[Outbox]:
     """Yield the outbox of one sender, under its lock. Raises TryLater while another run serves it."""
     with store.connected() as on:
         with on.begin():
@@ -149,7 +165,11 @@ def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
     with store.connected() as on:
         while True:
             with on.begin():
-                ids = list(on.execute(_statement("open"), {"after": after, "limit": SETTLED_AT_ONCE}).scalars())
+                ids = list(
+                    on.execute(
+                        _statement("open"), {"after": after, "limit": SETTLED_AT_ONCE}
+                    ).scalars()
+                )
                 if not ids:
                     return closed
                 closed += on.execute(_statement("settle"), args | {"ids": ids}).rowcount

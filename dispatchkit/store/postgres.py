@@ -25,7 +25,9 @@ from dispatchkit.store.groups import groups
 from dispatchkit.store.statements import query
 from dispatchkit.store.write import Clock, Writer
 
-LAST = timedelta(minutes=1)  # what a run has begun in time may take so long: no message is waited for any longer
+LAST = timedelta(
+    minutes=1
+)  # what a run has begun in time may take so long: no message is waited for any longer
 
 
 class SlotDone(Exception):
@@ -42,7 +44,9 @@ def open_store(db: str, data: Path, waits: Database, now: datetime | None = None
 class PostgresStore:
     """Rows in Postgres, written as role dk_app whatever the login."""
 
-    def __init__(self, made: Engine, waits: Database | None = None, *, now: datetime | None = None) -> None:
+    def __init__(
+        self, made: Engine, waits: Database | None = None, *, now: datetime | None = None
+    ) -> None:
         self.engine, self.waits, self._now = made, waits or Database(), now
         self._run: PostgresRun | None = None
 
@@ -110,12 +114,16 @@ class PostgresStore:
         reached("ledger closed")
 
     @contextmanager
-    def acting(self, root: tuple[str, int], *, drivers: Sequence[int], actor: str) -> Iterator[Acting]:
+    def acting(
+        self, root: tuple[str, int], *, drivers: Sequence[int], actor: str
+    ) -> Iterator[Acting]:
         """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`; then the clock."""
         with self.connected() as on, on.begin():
             on.execute(query("tell_actor"), {"actor": actor})
             there = on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]}).all()
-            if not there and root[1]:  # yet to be born: a second who would bear it waits, and then finds it
+            if (
+                not there and root[1]
+            ):  # yet to be born: a second who would bear it waits, and then finds it
                 on.execute(query("lock_unborn"), {"row": f"{root[0]} {root[1]}"})
             wanted = set(drivers)
             if root[0] == "delivery":
@@ -138,7 +146,9 @@ class PostgresStore:
             with on.begin():
                 if self._now is not None:
                     if on.execute(query("clock_mode")).scalar_one() == "strict":
-                        raise Usage("--now is refused: this database keeps a strict clock (`db up --strict-clock`)")
+                        raise Usage(
+                            "--now is refused: this database keeps a strict clock (`db up --strict-clock`)"
+                        )
                     on.execute(query("set_clock"), {"now": rfc3339(self._now)})
             yield on
 
@@ -155,12 +165,19 @@ class PostgresStore:
 class PostgresRun:
     """One run: its row in the ledger is RUNNING while the advisory lock is held."""
 
-    def __init__(self, store: PostgresStore, on: Connection, ticket: Ticket, leader: int, now: datetime) -> None:
+    def __init__(
+        self, store: PostgresStore, on: Connection, ticket: Ticket, leader: int, now: datetime
+    ) -> None:
         self.id, self.now = str(uuid4()), now
         self._store, self._on, self._ticket, self._leader = store, on, ticket, leader
         self.until = time.monotonic() + store.time_of(ticket).total_seconds()
         self._total = Outcome()
-        values: dict[str, object] = {"run": self.id, "sweep": ticket.sweep, "slot": ticket.slot, "now": now}
+        values: dict[str, object] = {
+            "run": self.id,
+            "sweep": ticket.sweep,
+            "slot": ticket.slot,
+            "now": now,
+        }
         values |= {
             "now_given": store.now_given,
             "seed": ticket.seed,
@@ -187,16 +204,23 @@ class PostgresRun:
         reached("read")
         return found
 
-    def apply(self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0) -> Outcome:
+    def apply(
+        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0
+    ) -> Outcome:
         """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`.
 
         inputs_sha256: empty for a job, which decides nothing.
         """
         with self._on.begin():
-            self._on.execute(query("note_inputs"), {"inputs": inputs_sha256 or None, "held": held, "run": self.id})
+            self._on.execute(
+                query("note_inputs"),
+                {"inputs": inputs_sha256 or None, "held": held, "run": self.id},
+            )
         waits, sweep = self._store.waits, self._ticket.sweep
         leader, clock = Writer(self._on, sweep, self.id), Clock(self.until)
-        outcome = crew.write(leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock)
+        outcome = crew.write(
+            leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock
+        )
         outcome.busy += left
         self._total.add(outcome)
         return outcome
@@ -223,7 +247,9 @@ class PostgresRun:
 
     def _end(self, on: Connection, status: str) -> None:
         with on.begin():
-            closed = on.execute(query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id}).rowcount
+            closed = on.execute(
+                query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id}
+            ).rowcount
         if closed != 1:
             raise DatabaseUnavailable(
                 f"run {self.id} of sweep {self._ticket.sweep} lost its lock and a later run took over; "
@@ -239,17 +265,32 @@ class PostgresActing:
 
     def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
         """Return each (table, query) as a frame of the table's contract, as the locked transaction sees it."""
-        return {name: read.typed(self._on, table, query, args) for name, (table, query) in queries.items()}
+        return {
+            name: read.typed(self._on, table, query, args)
+            for name, (table, query) in queries.items()
+        }
 
     def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
         """Write the act's changes; the audit trail keeps the reason."""
         Writer(self._on, reason, None).act(changes)
 
     def refuse(
-        self, event: str, root: tuple[str, int], code: str, *, was: str | None = None, offer_id: int | None = None
+        self,
+        event: str,
+        root: tuple[str, int],
+        code: str,
+        *,
+        was: str | None = None,
+        offer_id: int | None = None,
     ) -> None:
         """Record a refusal; it commits with the transaction."""
-        values = {"actor": self._actor, "event": event, "root": root[0], "id": root[1], "code": code}
+        values = {
+            "actor": self._actor,
+            "event": event,
+            "root": root[0],
+            "id": root[1],
+            "code": code,
+        }
         self._on.execute(query("write_refusal"), values | {"was": was, "offer": offer_id})
 
 

@@ -89,7 +89,9 @@ def purge(made: Engine, what: str, before: datetime, *, dry_run: bool = False) -
         total = 0
         while True:
             with on.begin():
-                gone = on.execute(query(f"purge_{what}"), {"before": before, "most": BATCH}).rowcount
+                gone = on.execute(
+                    query(f"purge_{what}"), {"before": before, "most": BATCH}
+                ).rowcount
             reached(f"{what} purged")
             total += gone
             if gone < BATCH:

@@ -12,7 +12,12 @@ import polars as pl
 from sqlalchemy import Connection, Engine, text
 
 from dispatchkit.config import Database
-from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, NotPermitted, SchemaMismatch
+from dispatchkit.kernel.errors import (
+    DatabaseUnavailable,
+    DispatchError,
+    NotPermitted,
+    SchemaMismatch,
+)
 from dispatchkit.kernel.sql import bind
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store import connect, migrate, statements
@@ -30,7 +35,9 @@ def frames(
 ) -> dict[str, pl.DataFrame]:
     """Return each query's frame, all from one repeatable-read, read-only snapshot; dk_verify also reads the trail."""
     with _adbc(made, role, waits.lock_timeout, waits.statement_timeout) as ask:
-        return {name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()}
+        return {
+            name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()
+        }
 
 
 def typed(on: Connection, table: str, query: str, args: Args) -> pl.DataFrame:
@@ -52,13 +59,16 @@ class Snapshot:
     revision: str
     _ask: Ask
 
-    def table(self, name: str, where: str = "", args: Args | None = None) -> Iterator[pa.RecordBatch]:
+    def table(
+        self, name: str, where: str = "", args: Args | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield a table's rows in ascending id as Arrow batches, columns in the contract's order."""
         import pyarrow as pa
 
         listed = ", ".join(_cast(name, column) for column in statements.columns(name))
         condition = f" WHERE {where}" if where else ""
-        stream = self._ask(bind(f"SELECT {listed} FROM dk.{name}{condition} ORDER BY id", args or {}))  # noqa: S608
+        query = f"SELECT {listed} FROM dk.{name}{condition} ORDER BY id"  # noqa: S608
+        stream = self._ask(bind(query, args or {}))
         try:
             yield from pa.RecordBatchReader.from_stream(stream)
         except (pa.ArrowException, OSError):
@@ -71,9 +81,13 @@ class Snapshot:
 def snapshot(made: Engine) -> Iterator[Snapshot]:
     """Yield one repeatable-read snapshot of a database at the newest revision. Raises SchemaMismatch otherwise."""
     migrate.require(made)
-    with _adbc(made, "dk_export", timedelta(seconds=30), timedelta()) as ask:  # an export may take its time
+    with _adbc(
+        made, "dk_export", timedelta(seconds=30), timedelta()
+    ) as ask:  # an export may take its time
         row = pl.DataFrame(ask(statements.query("snapshot").text)).row(0, named=True)
-        yield Snapshot(row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), ask)
+        yield Snapshot(
+            row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), ask
+        )
 
 
 @contextmanager
@@ -117,15 +131,23 @@ def _known(fault: Any, made: Engine) -> DispatchError:
     if not state:
         return DatabaseUnavailable(f"cannot read from {where}, or the connection was lost")
     if state == "22023":  # SET ROLE to a role that is not there
-        return SchemaMismatch("the database has no dispatchkit schema of this version; run `dispatchkit db up`")
+        return SchemaMismatch(
+            "the database has no dispatchkit schema of this version; run `dispatchkit db up`"
+        )
     if state == "42501":
-        return NotPermitted("the login may not become one of dk_app, dk_export, dk_verify; GRANT them TO it")
+        return NotPermitted(
+            "the login may not become one of dk_app, dk_export, dk_verify; GRANT them TO it"
+        )
     return connect.by_state(state, f"a read was refused (SQLSTATE {state})", where)
 
 
 def _cast(table: str, column: str) -> str:
     """smallint columns leave as the contract's whole numbers."""
-    return f"CAST({column} AS bigint) AS {column}" if statements.sql_type(table, column) == "bigint" else column
+    return (
+        f"CAST({column} AS bigint) AS {column}"
+        if statements.sql_type(table, column) == "bigint"
+        else column
+    )
 
 
 def _usual(frame: pl.DataFrame) -> pl.DataFrame:

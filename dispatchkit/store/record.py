@@ -22,7 +22,9 @@ def rows(on: Connection, ready: Sequence[Group]) -> None:
         for group in ready:
             if step < len(group.changes):
                 change = group.changes[step]
-                shapes[change.entity, change.version == 0, tuple(sorted(change.after))].append(change)
+                shapes[change.entity, change.version == 0, tuple(sorted(change.after))].append(
+                    change
+                )
         for shape in sorted(shapes, key=lambda s: (s[1], LOCK_ORDER.index(s[0]), s[2])):
             _shape(on, shape, shapes[shape])
 
@@ -34,11 +36,17 @@ def _shape(on: Connection, shape: statements.Shape, changes: list[Change]) -> No
         columns["version"] = array([c.version for c in changes])
     written = on.execute(statements.apply(shape), columns).rowcount
     if written != len(changes):
-        raise DispatchError(f"{ENTITIES[shape[0]]}: {written} of {len(changes)} locked rows written; rolled back")
+        raise DispatchError(
+            f"{ENTITIES[shape[0]]}: {written} of {len(changes)} locked rows written; rolled back"
+        )
 
 
 def decisions(
-    on: Connection, run: str | None, decided: Sequence[Group], outcome: str, state: str | None = None
+    on: Connection,
+    run: str | None,
+    decided: Sequence[Group],
+    outcome: str,
+    state: str | None = None,
 ) -> None:
     """Write one line a decision of a run; acts decide nothing, a person did."""
     if not decided or run is None:
@@ -53,7 +61,9 @@ def decisions(
         "reason": words([c.reason for c in changes]),
         "why": array([compact(c.why) if c.why else None for c in changes]),
     }
-    on.execute(query("write_decisions"), columns | {"run": run, "outcome": outcome, "sqlstate": state})
+    on.execute(
+        query("write_decisions"), columns | {"run": run, "outcome": outcome, "sqlstate": state}
+    )
 
 
 def events(on: Connection, run: str | None, done: Sequence[Group]) -> None:
@@ -66,7 +76,9 @@ def events(on: Connection, run: str | None, done: Sequence[Group]) -> None:
         "root": words([c.root[0] for c in changes]),
         "root_id": array([c.root[1] for c in changes]),
         "id": array([c.id for c in changes]),
-        "did": array([did for group in done for did in group.ids] if run else [None] * len(changes)),
+        "did": array(
+            [did for group in done for did in group.ids] if run else [None] * len(changes)
+        ),
         "payload": compact([{f"{c.entity}Id": c.id, **c.payload} for c in changes]),
     }
     on.execute(query("write_outbox"), columns)

@@ -14,7 +14,16 @@ import polars as pl
 
 from dispatchkit.kernel.errors import DispatchError
 from dispatchkit.kernel.machine import BIRTH
-from dispatchkit.kernel.states import ACTIVE, AWAY, CASE_OPEN, CASE_SUSPECT, FROZEN, MACHINES, OPEN, WITH_DRIVER
+from dispatchkit.kernel.states import (
+    ACTIVE,
+    AWAY,
+    CASE_OPEN,
+    CASE_SUSPECT,
+    FROZEN,
+    MACHINES,
+    OPEN,
+    WITH_DRIVER,
+)
 from dispatchkit.kernel.tables import TABLES, refs
 
 Row = dict[str, Any]
@@ -38,18 +47,26 @@ class Check:
 
 
 CHECKS = (
-    Check("active_has_slot", "deliveries", lambda r: r["state"] not in ACTIVE or r["slot"] is not None),
+    Check(
+        "active_has_slot", "deliveries", lambda r: r["state"] not in ACTIVE or r["slot"] is not None
+    ),
     Check(
         "driver_when_carried",
         "deliveries",
-        lambda r: (r["driver_id"] is not None) == (not r["driver_unknown"] and r["state"] in WITH_DRIVER),
+        lambda r: (
+            (r["driver_id"] is not None) == (not r["driver_unknown"] and r["state"] in WITH_DRIVER)
+        ),
     ),
     Check(
         "unknown_driver_only_in_history",
         "deliveries",
         lambda r: not r["driver_unknown"] or r["state"] in WITH_DRIVER - ACTIVE,
     ),
-    Check("offer_times", "driver_offers", lambda r: r["sent_at"] < r["expires_at"] <= r["hard_deadline"]),
+    Check(
+        "offer_times",
+        "driver_offers",
+        lambda r: r["sent_at"] < r["expires_at"] <= r["hard_deadline"],
+    ),
     Check(
         "offer_answered_iff_ended",
         "driver_offers",
@@ -70,16 +87,30 @@ CHECKS = (
         "driver_availability_history",
         lambda r: r["until"] is None or r["since"] < r["until"],
     ),
-    Check("episode_closed_iff_over", "unassigned_orders", lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None)),
+    Check(
+        "episode_closed_iff_over",
+        "unassigned_orders",
+        lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None),
+    ),
     Check("boost_is_part_of_pay", "driver_offers", lambda r: r["boost_cents"] <= r["pay_cents"]),
-    Check("ticket_closed_iff_over", "support_tickets", lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None)),
-    Check("route_optimization_data_check", "route_optimization_data", lambda r: r["id"] == r["driver_id"]),
+    Check(
+        "ticket_closed_iff_over",
+        "support_tickets",
+        lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None),
+    ),
+    Check(
+        "route_optimization_data_check",
+        "route_optimization_data",
+        lambda r: r["id"] == r["driver_id"],
+    ),
 )
 
 
 def overlap(one: Row, other: Row) -> bool:
     """Return whether two half-open intervals share an instant."""
-    return bool(one["since"] < (other["until"] or _LAST) and other["since"] < (one["until"] or _LAST))
+    return bool(
+        one["since"] < (other["until"] or _LAST) and other["since"] < (one["until"] or _LAST)
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +133,9 @@ class Exclusion:
 
 EXCLUSIONS = (
     Exclusion("delivery_one_per_slot", "deliveries", ("driver_id", "slot"), ACTIVE),
-    Exclusion("offer_one_accepted", "driver_offers", ("delivery_id", "episode"), frozenset({"ACCEPTED"})),
+    Exclusion(
+        "offer_one_accepted", "driver_offers", ("delivery_id", "episode"), frozenset({"ACCEPTED"})
+    ),
     Exclusion("offer_one_pending", "driver_offers", ("driver_id",), frozenset({"PENDING"})),
     Exclusion("duty_intervals_apart", "driver_availability_history", ("driver_id",), clash=overlap),
     Exclusion("episode_once", "unassigned_orders", ("delivery_id", "episode")),
@@ -147,12 +180,16 @@ def _offer_open(offer: Row, rows: Rows) -> None:
 
 
 def _holds_nothing(driver: Row, rows: Rows) -> None:
-    if any(d["driver_id"] == driver["id"] and d["state"] in ACTIVE for d in rows["deliveries"].values()):
+    if any(
+        d["driver_id"] == driver["id"] and d["state"] in ACTIVE for d in rows["deliveries"].values()
+    ):
         raise Violation(f"driver {driver['id']} holds a delivery and may not be {driver['duty']}")
 
 
 def _in_time(offer: Row, now: datetime) -> None:
-    missed = offer["state"] == "ACCEPTED" and offer["mode"] != "forced" and now >= offer["hard_deadline"]
+    missed = (
+        offer["state"] == "ACCEPTED" and offer["mode"] != "forced" and now >= offer["hard_deadline"]
+    )
     if missed or offer["responded_at"] > now:
         what = f"offer {offer['id']} is {offer['state']} as of {offer['responded_at']}"
         raise Violation(f"{what}, which the clock denies")
@@ -163,15 +200,22 @@ def carry(delivery: Row, old: Row | None, rows: Rows) -> None:
 
     Goods that a suspended driver picked up before he knew stay with him.
     """
-    given = old is None or (old["driver_id"], old["slot"]) != (delivery["driver_id"], delivery["slot"])
+    given = old is None or (old["driver_id"], old["slot"]) != (
+        delivery["driver_id"],
+        delivery["slot"],
+    )
     if delivery["state"] not in ACTIVE or not given:
         return
     driver = rows["drivers"][delivery["driver_id"]]
     restored = old is not None and old["state"] in OPEN and delivery["state"] == "PICKED_UP"
     if driver["duty"] in AWAY or (driver["duty"] == "SUSPENDED" and not restored):
-        raise Violation(f"driver {driver['id']} is {driver['duty']} and may not be given delivery {delivery['id']}")
+        raise Violation(
+            f"driver {driver['id']} is {driver['duty']} and may not be given delivery {delivery['id']}"
+        )
     if delivery["slot"] > driver["max_stack"]:
-        raise Violation(f"driver {driver['id']} holds {driver['max_stack']}: slot {delivery['slot']} is not his")
+        raise Violation(
+            f"driver {driver['id']} holds {driver['max_stack']}: slot {delivery['slot']} is not his"
+        )
 
 
 def pair(offer: Row, rows: Rows) -> None:
@@ -201,7 +245,9 @@ def _columns(table: str) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
 def _accepts(column: dy.Column) -> Callable[[Any], bool]:
     kinds = _KINDS[column.dtype.base_type()]
     said = vars(column)
-    least, most, below, words = (said.get(name) for name in ("min", "max", "max_exclusive", "is_in"))
+    least, most, below, words = (
+        said.get(name) for name in ("min", "max", "max_exclusive", "is_in")
+    )
     shortest, longest = said.get("min_length") or 0, said.get("max_length")
     pattern = re.compile(said["regex"]) if said.get("regex") else None
     if kinds == (int,):

@@ -49,7 +49,9 @@ class Writer:
     leader: the server process that holds the sweep's lock for a worker beside it; None: this connection's own.
     """
 
-    def __init__(self, connection: Connection, sweep: str, run_id: str | None, leader: int | None = None) -> None:
+    def __init__(
+        self, connection: Connection, sweep: str, run_id: str | None, leader: int | None = None
+    ) -> None:
         self._on, self._sweep, self._run, self._leader = connection, sweep, run_id, leader
 
     def apply(self, left: Sequence[Group], batch: int, clock: Clock) -> Outcome:
@@ -109,7 +111,9 @@ class Writer:
         outcome = Outcome(applied=sum(len(g.changes) for g in ready), already=already)
         record.rows(self._on, ready)
         reached("rows written")
-        outcome.stale = [Stale(c.entity, c.id, c.version, why) for g, why in stale for c in g.changes]
+        outcome.stale = [
+            Stale(c.entity, c.id, c.version, why) for g, why in stale for c in g.changes
+        ]
         record.decisions(self._on, self._run, ready, "APPLIED")
         record.decisions(self._on, self._run, [group for group, _ in stale], "STALE")
         reached("decisions written")
@@ -121,9 +125,13 @@ class Writer:
 
     def _fence(self) -> None:
         """Prove that the run still holds the sweep's lock: its leader, on the very connection that took it."""
-        held = self._on.execute(query("hold_lock"), {"sweep": self._sweep, "leader": self._leader}).scalar_one()
+        held = self._on.execute(
+            query("hold_lock"), {"sweep": self._sweep, "leader": self._leader}
+        ).scalar_one()
         if held != 1 and self._leader is not None:
-            raise DatabaseUnavailable("the connection that held the sweep's lock was lost; nothing more is written")
+            raise DatabaseUnavailable(
+                "the connection that held the sweep's lock was lost; nothing more is written"
+            )
         if held != 1:  # a transaction pooler would swap the connection unseen
             raise BadConfig(
                 "the connection lost the sweep's lock: is a transaction pooler in between? Connect directly"
@@ -136,7 +144,9 @@ class Writer:
         """Lock every row the batch needs, in lock order, and return the versions found; busy rows are missing."""
         found: dict[Key, int] = {}
         for entity, ids in _by_entity(key for group in part for key in (group.root, *group.seen)):
-            rows = self._on.execute(text(statements.lock(entity)), {"ids": statements.array(ids)}).all()
+            rows = self._on.execute(
+                text(statements.lock(entity)), {"ids": statements.array(ids)}
+            ).all()
             found.update([((entity, id_), version) for id_, version in rows])
         return found
 
@@ -148,7 +158,11 @@ class Writer:
         there = self._there(missing.union(*(g.births for g in part)))
         ready, stale, busy = [], [], []
         for group in part:
-            if group.root in locked and there.isdisjoint(group.births) and locked.items() >= group.seen.items():
+            if (
+                group.root in locked
+                and there.isdisjoint(group.births)
+                and locked.items() >= group.seen.items()
+            ):
                 ready.append(group)
                 continue
             gone = next((k for k in group.seen if k not in locked and k not in there), None)
@@ -157,7 +171,13 @@ class Writer:
             if gone or born or moved:
                 key = moved or born or gone
                 assert key is not None
-                what = f"is at version {locked.get(key, 0)}" if moved else "is there already" if born else "is gone"
+                what = (
+                    f"is at version {locked.get(key, 0)}"
+                    if moved
+                    else "is there already"
+                    if born
+                    else "is gone"
+                )
                 stale.append((group, f"{key[0]} {key[1]} {what}"))
             elif any(k not in locked and k in there for k in (group.root, *group.seen)):
                 busy.append(group)
@@ -169,7 +189,9 @@ class Writer:
         """Return those of some rows that exist, locked by others or not."""
         found: set[Key] = set()
         for entity, ids in _by_entity(keys):
-            rows = self._on.execute(text(statements.versions(entity)), {"ids": statements.array(ids)})
+            rows = self._on.execute(
+                text(statements.versions(entity)), {"ids": statements.array(ids)}
+            )
             found.update((entity, id_) for id_, _ in rows)
         return found
 
@@ -179,7 +201,9 @@ class Writer:
             return stale, 0
         changes = [change for group, _ in stale for change in group.changes]
         rows = {"id": [c.id for c in changes], "version": [c.version for c in changes]}
-        found = self._on.execute(query("decisions_applied"), {k: statements.array(v) for k, v in rows.items()})
+        found = self._on.execute(
+            query("decisions_applied"), {k: statements.array(v) for k, v in rows.items()}
+        )
         done = {bytes(row[0]) for row in found}
         fresh = [(g, w) for g, w in stale if not done.issuperset(g.ids)]
         return fresh, sum(len(g.changes) for g, _ in stale) - sum(len(g.changes) for g, _ in fresh)
@@ -188,7 +212,11 @@ class Writer:
         """Count a batch in the ledger, the last thing it does: the row's lock also proves that the run is not over."""
         if self._run is None:
             return
-        counts = {"decided": outcome.decided, "applied": outcome.applied, "stale": len(outcome.stale)}
+        counts = {
+            "decided": outcome.decided,
+            "applied": outcome.applied,
+            "stale": len(outcome.stale),
+        }
         counts |= {"already": outcome.already, "poison": outcome.poison}
         if self._on.execute(query("count_outcome"), counts | {"run": self._run}).rowcount != 1:
             raise DatabaseUnavailable(
@@ -197,7 +225,9 @@ class Writer:
 
     def _poison(self, group: Group, state: str) -> Outcome:
         outcome = Outcome(poison=len(group.changes))
-        outcome.poisoned = [Stale(c.entity, c.id, c.version, f"SQLSTATE {state}") for c in group.changes]
+        outcome.poisoned = [
+            Stale(c.entity, c.id, c.version, f"SQLSTATE {state}") for c in group.changes
+        ]
         with self._on.begin():
             self._fence()
             record.decisions(self._on, self._run, [group], "POISON", state)

@@ -42,7 +42,14 @@ def read_graphml(path: Path, name: str) -> Streets:
 
     try:
         graph = osmnx.load_graphml(path)
-    except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, nx.NetworkXException) as fault:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        SyntaxError,
+        AttributeError,
+        nx.NetworkXException,
+    ) as fault:
         raise BadData(f"{path}: not a GraphML file of osmnx ({type(fault).__name__})") from None
     return from_networkx(graph, name, called=str(path))
 
@@ -71,7 +78,9 @@ def to_networkx(streets: Streets) -> nx.MultiDiGraph:
 
     graph = nx.MultiDiGraph(crs="epsg:4326", simplified=True)
     nodes = zip(streets.node_id, streets.node_lat / SCALE, streets.node_lon / SCALE, strict=True)
-    graph.add_nodes_from((int(node), {"y": float(lat), "x": float(lon)}) for node, lat, lon in nodes)
+    graph.add_nodes_from(
+        (int(node), {"y": float(lat), "x": float(lon)}) for node, lat, lon in nodes
+    )
     for arc in range(len(streets.tail)):
         graph.add_edge(
             int(streets.node_id[streets.tail[arc]]),
@@ -92,15 +101,23 @@ def _place(node: Any, data: Mapping[str, Any], called: str) -> tuple[int, int]:
         int(node)
         lat, lon = float(data["y"]), float(data["x"])
     except (KeyError, TypeError, ValueError):
-        raise BadData(f"{called}: node {node!r} needs a whole-number id and x, y in degrees") from None
+        raise BadData(
+            f"{called}: node {node!r} needs a whole-number id and x, y in degrees"
+        ) from None
     if not is_point(lat, lon):
         raise BadData(f"{called}: node {node!r} lies at no place on earth")
     return round(lat * SCALE), round(lon * SCALE)
 
 
-def _edge(u: int, v: int, data: Mapping[str, Any], places: Mapping[int, Any], name: str, called: str) -> _Edge:
+def _edge(
+    u: int, v: int, data: Mapping[str, Any], places: Mapping[int, Any], name: str, called: str
+) -> _Edge:
     line = data.get("geometry")
-    inner = tuple((round(lat * SCALE), round(lon * SCALE)) for lon, lat in list(line.coords)[1:-1]) if line else ()
+    inner = (
+        tuple((round(lat * SCALE), round(lon * SCALE)) for lon, lat in list(line.coords)[1:-1])
+        if line
+        else ()
+    )
     shape: Shape = (places[u], *inner, places[v])
     kind = next((word for word in _words(data.get("highway")) if word in CLASSES), "road")
     try:
@@ -108,9 +125,13 @@ def _edge(u: int, v: int, data: Mapping[str, Any], places: Mapping[int, Any], na
         seconds, tagged = _seconds(data, kind, length, name)
         way = int(next(iter(_words(data.get("osmid"))), 0))
     except (TypeError, ValueError):
-        raise BadData(f"{called}: edge {u} to {v} has a length, time or osmid that is no number") from None
+        raise BadData(
+            f"{called}: edge {u} to {v} has a length, time or osmid that is no number"
+        ) from None
     if not (np.isfinite(length) and length >= 0 and np.isfinite(seconds) and seconds >= 0):
-        raise BadData(f"{called}: edge {u} to {v} has length {length} m, time {seconds} s; expected 0 or more")
+        raise BadData(
+            f"{called}: edge {u} to {v} has length {length} m, time {seconds} s; expected 0 or more"
+        )
     times = [max(1, round(seconds * 1000)), CLOSED]
     return _Edge(u, v, shape, length, way, CLASSES.index(kind), tagged, times)
 
@@ -122,12 +143,18 @@ def _seconds(data: Mapping[str, Any], kind: str, length: float, name: str) -> tu
         return float(data["travel_time"]), TAGGED if tagged else TABLE
     judge = profile(name)
     table = judge.speeds.get(kind, judge.opens or 30.0)
-    speed = float(data["speed_kph"]) if "speed_kph" in data else (tagged if judge.heeds_limits else None) or table
+    speed = (
+        float(data["speed_kph"])
+        if "speed_kph" in data
+        else (tagged if judge.heeds_limits else None) or table
+    )
     return length * 3.6 / speed if speed > 0 else np.nan, TAGGED if tagged else TABLE
 
 
 def _words(value: Any) -> list[str]:
-    values: Iterable[Any] = value if isinstance(value, list | tuple | set) else () if value is None else (value,)
+    values: Iterable[Any] = (
+        value if isinstance(value, list | tuple | set) else () if value is None else (value,)
+    )
     return [str(v) for v in values]
 
 
@@ -153,14 +180,20 @@ def _unlooped(edge: _Edge) -> Iterator[_Edge]:
         (node, edge.end, edge.shape[middle:], 1 - share),
     ):
         ms = [max(1, round(edge.ms[0] * part)), CLOSED]
-        yield _Edge(begin, end, shape, edge.length_m * part, edge.way, edge.kind, edge.speed_from, ms)
+        yield _Edge(
+            begin, end, shape, edge.length_m * part, edge.way, edge.kind, edge.speed_from, ms
+        )
 
 
 def _pair(edges: dict[tuple[Shape, int], list[_Edge]], edge: _Edge) -> None:
     """Put an edge beside the one that draws its line the other way, if that waits; else let it wait."""
     flipped = edge.shape[::-1]
     for other in edges.get((flipped, edge.end), ()):
-        if other.end == edge.begin and other.ms[1] == CLOSED and abs(other.length_m - edge.length_m) < 1:
+        if (
+            other.end == edge.begin
+            and other.ms[1] == CLOSED
+            and abs(other.length_m - edge.length_m) < 1
+        ):
             other.ms[1] = edge.ms[0]
             return
     edges.setdefault((edge.shape, edge.begin), []).append(edge)

@@ -22,7 +22,9 @@ def cut(ways: Ways, profile: str) -> Pieces:
     way = np.repeat(np.arange(len(ways.ids)), np.diff(ways.first))
     keep = usable[way] & (ways.lon != NOWHERE)
     linked = _linked(ways, way, keep)
-    keep[1:] &= ~((way[1:] == way[:-1]) & (ways.refs[1:] == ways.refs[:-1]) & keep[:-1])  # the same node twice running
+    keep[1:] &= ~(
+        (way[1:] == way[:-1]) & (ways.refs[1:] == ways.refs[:-1]) & keep[:-1]
+    )  # the same node twice running
     at = np.flatnonzero(keep)
     return _pieces(ways, profile, at, way[at], linked[at])
 
@@ -60,7 +62,9 @@ def _pieces(ways: Ways, profile: str, at: Longs, way: Longs, run: Longs) -> Piec
 
 
 def _spans(refs: Longs, run: Longs) -> tuple[Longs, Longs]:
-    joined = np.concatenate([run[1:] == run[:-1], [False]])[: len(run)]  # position i and i+1 belong together
+    joined = np.concatenate([run[1:] == run[:-1], [False]])[
+        : len(run)
+    ]  # position i and i+1 belong together
     _, who, uses = np.unique(refs, return_inverse=True, return_counts=True)
     before = np.concatenate([[False], joined])[: len(run)]
     junction = (uses[who] > 1) | ~joined | ~before

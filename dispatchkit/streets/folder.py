@@ -28,7 +28,9 @@ ODBL = (
 )
 
 
-def save(to: Path, maps: Mapping[str, Streets], *, source: Mapping[str, Any], licence: str = ODBL) -> dict[str, Any]:
+def save(
+    to: Path, maps: Mapping[str, Streets], *, source: Mapping[str, Any], licence: str = ODBL
+) -> dict[str, Any]:
     """Return the manifest of a new map folder with one graph for each profile.
 
     An older street map at `to` is replaced; anything else there is left alone. source: where the streets come from.
@@ -65,7 +67,9 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """Return the manifest of a map folder. Raises InputMissing, or BadData for another format or a broken file."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise InputMissing(f"{folder}: no street map here (no {MANIFEST}); make one with `streets build`")
+        raise InputMissing(
+            f"{folder}: no street map here (no {MANIFEST}); make one with `streets build`"
+        )
     try:
         manifest = json.loads(path.read_text("utf-8"))
         found = manifest["format"]
@@ -86,7 +90,10 @@ def map_id(manifest: Mapping[str, Any]) -> str:
 def open_profile(folder: Path, manifest: Mapping[str, Any], profile: str) -> Streets:
     """Return the graph of one profile, memory-mapped. Raises BadData if an array is missing or altered."""
     facts = manifest["profiles"][profile]
-    arrays = {name: _open(folder / profile / f"{name}.npy", facts["arrays"].get(name)) for name in Streets.arrays()}
+    arrays = {
+        name: _open(folder / profile / f"{name}.npy", facts["arrays"].get(name))
+        for name in Streets.arrays()
+    }
     return Streets(**arrays, dropped=facts["dropped"])
 
 
@@ -105,4 +112,9 @@ def _write(folder: Path, streets: Streets) -> dict[str, Any]:
         path = folder / f"{name}.npy"
         np.save(path, getattr(streets, name), allow_pickle=False)
         checksums[name] = sha256(path.read_bytes()).hexdigest()
-    return {"counts": streets.counts(), "dropped": streets.dropped, "box": streets.box(), "arrays": checksums}
+    return {
+        "counts": streets.counts(),
+        "dropped": streets.dropped,
+        "box": streets.box(),
+        "arrays": checksums,
+    }

@@ -15,7 +15,9 @@ from dispatchkit.streets.earth import SCALE, Floats, Ints, Longs, distance_m
 
 Bools = npt.NDArray[np.bool_]
 CLOSED = -1  # a piece's ms in a direction in which it may not be travelled
-WIDEST_M = 1_500_000  # labels hold at most 3,355 km of path (matrix.py); a map this wide never comes near
+WIDEST_M = (
+    1_500_000  # labels hold at most 3,355 km of path (matrix.py); a map this wide never comes near
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +84,20 @@ class Streets:
         """Return (south, west, north, east) of the junctions in degrees."""
         return tuple(
             float(v) / SCALE
-            for v in (self.node_lat.min(), self.node_lon.min(), self.node_lat.max(), self.node_lon.max())
+            for v in (
+                self.node_lat.min(),
+                self.node_lon.min(),
+                self.node_lat.max(),
+                self.node_lon.max(),
+            )
         )  # type: ignore[return-value]
 
     def line(self, arc: int) -> list[tuple[float, float]]:
         """Return the (lat, lon) points of an arc in the order of travel."""
         span = slice(int(self.shape_at[arc]), int(self.shape_at[arc]) + int(self.shape_n[arc]))
-        points = list(zip((self.lat[span] / SCALE).tolist(), (self.lon[span] / SCALE).tolist(), strict=True))
+        points = list(
+            zip((self.lat[span] / SCALE).tolist(), (self.lon[span] / SCALE).tolist(), strict=True)
+        )
         return points[::-1] if self.backward[arc] else points
 
 
@@ -108,9 +117,16 @@ def assemble(pieces: Pieces, called: str) -> Streets:
         raise BadData(f"{called}: no streets from which one can travel and come back")
     dropped = _dropped(pieces, piece, keep, inside)
     number = np.cumsum(inside) - 1
-    tail, head, piece, backward = number[tail[keep]], number[head[keep]], piece[keep], backward[keep]
+    tail, head, piece, backward = (
+        number[tail[keep]],
+        number[head[keep]],
+        piece[keep],
+        backward[keep],
+    )
     order = np.lexsort((backward, piece, head, tail))
-    streets = _graph(pieces, ids[inside], tail[order], head[order], piece[order], backward[order], dropped)
+    streets = _graph(
+        pieces, ids[inside], tail[order], head[order], piece[order], backward[order], dropped
+    )
     south, west, north, east = (np.float64(v) for v in streets.box())
     if distance_m(south, west, north, east) > WIDEST_M:
         raise BadData(f"{called}: wider than {WIDEST_M // 1000:,} km; cut out the area you serve")
@@ -126,7 +142,9 @@ def _directed(pieces: Pieces) -> tuple[Longs, Bools]:
 def _largest_part(nodes: int, tail: Longs, head: Longs) -> Bools:
     if not len(tail):
         return np.zeros(nodes, np.bool_)
-    links = sparse.coo_array((np.ones(len(tail), np.int8), (tail, head)), shape=(nodes, nodes)).tocsr()
+    links = sparse.coo_array(
+        (np.ones(len(tail), np.int8), (tail, head)), shape=(nodes, nodes)
+    ).tocsr()
     _, part = csgraph.connected_components(links, directed=True, connection="strong")
     inside: Bools = part == np.bincount(part).argmax()
     return inside
@@ -143,7 +161,13 @@ def _dropped(pieces: Pieces, piece: Longs, keep: Bools, inside: Bools) -> dict[s
 
 
 def _graph(
-    pieces: Pieces, ids: Longs, tail: Longs, head: Longs, piece: Longs, backward: Bools, dropped: dict[str, Any]
+    pieces: Pieces,
+    ids: Longs,
+    tail: Longs,
+    head: Longs,
+    piece: Longs,
+    backward: Bools,
+    dropped: dict[str, Any],
 ) -> Streets:
     used, at = np.unique(piece, return_inverse=True)
     n = pieces.shape_n[used]
@@ -151,7 +175,9 @@ def _graph(
     points = np.repeat(pieces.shape_at[used] - starts, n) + np.arange(n.sum())
     lat, lon = pieces.lat[points], pieces.lon[points]
     tail_point = np.where(backward, starts[at] + n[at] - 1, starts[at])
-    _, example = np.unique(tail, return_index=True)  # strongly connected: every node is some arc's tail
+    _, example = np.unique(
+        tail, return_index=True
+    )  # strongly connected: every node is some arc's tail
     arc_of = np.full((2, len(used)), -1, np.int32)
     arc_of[backward.astype(int), at] = np.arange(len(tail))
     return Streets(

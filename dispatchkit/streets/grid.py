@@ -22,12 +22,16 @@ def grid(south: float, west: float, north: float, east: float, *, block_m: float
     block_m: side of a block, rounded so that blocks fill the box. Raises Usage for an empty or an enormous box.
     """
     if not (-85 <= south < north <= 85 and -180 <= west < east <= 180 and block_m > 0):
-        raise Usage(f"no box: south {south}, west {west}, north {north}, east {east}, blocks of {block_m} m")
+        raise Usage(
+            f"no box: south {south}, west {west}, north {north}, east {east}, blocks of {block_m} m"
+        )
     high = haversine_m(south, west, north, west)
     wide = haversine_m((south + north) / 2, west, (south + north) / 2, east)
     rows, columns = (max(2, math.ceil(side / block_m) + 1) for side in (high, wide))
     if rows * columns > LARGEST:
-        raise Usage(f"{rows * columns:,} junctions; at most {LARGEST:,}: choose larger blocks or a smaller box")
+        raise Usage(
+            f"{rows * columns:,} junctions; at most {LARGEST:,}: choose larger blocks or a smaller box"
+        )
     lat = np.rint(np.linspace(south, north, rows) * SCALE).astype(np.int32)
     lon = np.rint(np.linspace(west, east, columns) * SCALE).astype(np.int32)
     node = np.arange(1, rows * columns + 1).reshape(rows, columns)
@@ -48,4 +52,8 @@ def _streets(count: int) -> Iterator[dict[str, str]]:
         elif i % 3 == 0:
             yield {"highway": "tertiary", "maxspeed": "40"}
         else:
-            yield {"highway": "residential", "maxspeed": "30", "oneway": "yes" if i % 3 == 1 else "-1"}
+            yield {
+                "highway": "residential",
+                "maxspeed": "30",
+                "oneway": "yes" if i % 3 == 1 else "-1",
+            }

@@ -47,7 +47,9 @@ def read(path: Path, profiles: Sequence[Profile] = tuple(PROFILES.values())) -> 
         return _Reader(profiles).read(path)
     except RuntimeError as fault:
         kind = "a complete .osm.pbf" if path.name.endswith(".pbf") else "a complete OSM file"
-        raise BadData(f"{path}: not {kind} ({str(fault).splitlines()[0].rstrip('.')}); download it again") from None
+        raise BadData(
+            f"{path}: not {kind} ({str(fault).splitlines()[0].rstrip('.')}); download it again"
+        ) from None
 
 
 class _Reader:
@@ -64,7 +66,11 @@ class _Reader:
         self.restrictions = 0
 
     def read(self, path: Path) -> Ways:
-        file = osmium.FileProcessor(path).with_locations().with_filter(only.EntityFilter(osm.WAY | osm.RELATION))
+        file = (
+            osmium.FileProcessor(path)
+            .with_locations()
+            .with_filter(only.EntityFilter(osm.WAY | osm.RELATION))
+        )
         for bits, tagged in (
             (osm.WAY, only.KeyFilter("highway")),
             (osm.RELATION, only.TagFilter(("type", "restriction"))),
@@ -119,7 +125,9 @@ def _readable(path: Path) -> None:
         raise InputMissing(f"no such file: {path}")
     if not path.name.endswith(SUFFIXES):
         raise BadData(f"{path}: expected a name ending in {', '.join(SUFFIXES)}")
-    with path.open("rb") as file:  # permission is the system's to refuse, before osmium calls it something else
+    with path.open(
+        "rb"
+    ) as file:  # permission is the system's to refuse, before osmium calls it something else
         if not file.read(1):
             raise BadData(f"{path}: not a complete .osm.pbf (the file is empty); download it again")
 

@@ -76,7 +76,9 @@ class Network:
         row = np.repeat(np.arange(len(a.arc)), n)
         column = order[np.repeat(low - (np.cumsum(n) - n), n) + np.arange(n.sum())]
         arc, ahead = a.arc[row], b.fraction[column] - a.fraction[row]
-        label = np.where(ahead >= 0, self._part(arc, ahead), self._part(self.streets.twin[arc], -ahead))
+        label = np.where(
+            ahead >= 0, self._part(arc, ahead), self._part(self.streets.twin[arc], -ahead)
+        )
         return row, column, label
 
     def _part(self, arc: Longs | Ints, share: Floats) -> Floats:
@@ -107,7 +109,11 @@ def tables(network: Network, a: Snapped, b: Snapped) -> tuple[Ints, Ints]:
         label = _search(links, Ends(near.node[low : low + size], near.label[low : low + size]), far)
         mine = (row >= low) & (row < low + size)
         np.minimum.at(label, (row[mine] - low, column[mine]), direct[mine])
-        into = (slice(None), slice(low, low + size)) if turned else (slice(low, low + size), slice(None))
+        into = (
+            (slice(None), slice(low, low + size))
+            if turned
+            else (slice(low, low + size), slice(None))
+        )
         seconds[into], metres[into] = (x.T if turned else x for x in _opened(label))
     return seconds, metres
 
@@ -115,7 +121,9 @@ def tables(network: Network, a: Snapped, b: Snapped) -> tuple[Ints, Ints]:
 def _search(links: sparse.csr_array, near: Ends, far: Ends) -> Floats:
     graph, starts = with_starts(links, near)
     reached = csgraph.dijkstra(graph, indices=starts, limit=LIMIT)
-    best: Floats = np.min([reached[:, far.node[:, k]] + far.label[:, k] for k in (0, 1)], axis=0) - 1
+    best: Floats = (
+        np.min([reached[:, far.node[:, k]] + far.label[:, k] for k in (0, 1)], axis=0) - 1
+    )
     return best
 
 
@@ -129,7 +137,9 @@ def with_starts(links: sparse.csr_array, near: Ends) -> tuple[sparse.csr_array, 
     first = np.concatenate([links.indptr, links.indptr[-1] + np.cumsum(usable.sum(axis=1))])
     data = np.concatenate([links.data, near.label[usable] + 1])
     heads = np.concatenate([links.indices, near.node[usable]])
-    return sparse.csr_array((data, heads, first), shape=(nodes + more, nodes + more)), nodes + np.arange(more)
+    return sparse.csr_array(
+        (data, heads, first), shape=(nodes + more, nodes + more)
+    ), nodes + np.arange(more)
 
 
 def opened(label: float) -> tuple[int, int]:
@@ -145,7 +155,9 @@ def _opened(label: Floats) -> tuple[Ints, Ints]:
 
 
 def _label(ms: npt.NDArray[np.float64] | Ints, metres: Floats | npt.NDArray[np.float32]) -> Floats:
-    label: Floats = np.asarray(ms, np.float64) * SHIFT + np.rint(np.asarray(metres, np.float64) * 10)
+    label: Floats = np.asarray(ms, np.float64) * SHIFT + np.rint(
+        np.asarray(metres, np.float64) * 10
+    )
     return label
 
 

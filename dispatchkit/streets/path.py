@@ -31,7 +31,9 @@ def path(network: Network, a: Snapped, b: Snapped) -> Path | None:
         return None
     start, goal = network.entries(a), network.exits(b)
     graph, (origin,) = with_starts(network.links, start)
-    reached, came_from = csgraph.dijkstra(graph, indices=origin, limit=LIMIT, return_predecessors=True)
+    reached, came_from = csgraph.dijkstra(
+        graph, indices=origin, limit=LIMIT, return_predecessors=True
+    )
     totals = reached[goal.node[0]] + goal.label[0] - 1
     side = int(totals.argmin())
     _, _, direct = network.along(a, b)

@@ -40,9 +40,15 @@ def read_places(path: Path) -> Places:
         raise BadData(f"{path}: not a CSV file in UTF-8: {str(fault).splitlines()[0]}") from None
     missing = [name for name in RANGES if name not in frame.columns]
     if missing:
-        raise BadData(f"{path}: no column {' or '.join(missing)}; expected lat, lon and, if you like, id")
-    numbers = frame.select(pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in RANGES)
-    bad = numbers.select((pl.col(name).abs() <= limit).fill_null(False).not_() for name, limit in RANGES.items())
+        raise BadData(
+            f"{path}: no column {' or '.join(missing)}; expected lat, lon and, if you like, id"
+        )
+    numbers = frame.select(
+        pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in RANGES
+    )
+    bad = numbers.select(
+        (pl.col(name).abs() <= limit).fill_null(False).not_() for name, limit in RANGES.items()
+    )
     rows = np.argwhere(bad.to_numpy())
     if len(rows):
         row, column = rows[0]
@@ -51,7 +57,9 @@ def read_places(path: Path) -> Places:
             f"{path}: line {row + 2}, column {name}: not degrees from -{RANGES[name]:g} to {RANGES[name]:g}"
             + (f" ({len(rows)} such cells)" if len(rows) > 1 else "")
         )
-    names = frame["id"].fill_null("").to_list() if "id" in frame.columns else range(1, frame.height + 1)
+    names = (
+        frame["id"].fill_null("").to_list() if "id" in frame.columns else range(1, frame.height + 1)
+    )
     return Places(tuple(str(name) for name in names), numbers.to_numpy())
 
 

@@ -23,14 +23,28 @@ CLASSES: Final = (  # position = the number stored on an arc
 TABLE, TAGGED = 0, 1  # where an arc's speed comes from
 
 _CAR = dict(zip(CLASSES, (110, 60, 85, 50, 60, 45, 55, 40, 45, 35, 40, 30, 10, 30), strict=False))
-_BICYCLE = dict.fromkeys(CLASSES[4:15], 15.0) | {"cycleway": 16.0, "path": 12.0, "track": 12.0, "living_street": 12.0}
+_BICYCLE = dict.fromkeys(CLASSES[4:15], 15.0) | {
+    "cycleway": 16.0,
+    "path": 12.0,
+    "track": 12.0,
+    "living_street": 12.0,
+}
 _FOOT = dict.fromkeys([*CLASSES[4:17], "footway", "path", "bridleway"], 4.7) | {"steps": 2.5}
 
 _CLOSED = frozenset("no private agricultural forestry emergency".split())
 _OPENED = frozenset("yes designated permissive".split())
 _SERVICE = frozenset("alley driveway emergency_access parking parking_aisle private".split())
-_ONE_WAY = dict.fromkeys(("yes", "true", "1"), (True, False)) | dict.fromkeys(("-1", "reverse"), (False, True))
-_ZONES = {"urban": 50.0, "rural": 90.0, "trunk": 100.0, "motorway": 120.0, "living_street": 10.0, "walk": 6.0}
+_ONE_WAY = dict.fromkeys(("yes", "true", "1"), (True, False)) | dict.fromkeys(
+    ("-1", "reverse"), (False, True)
+)
+_ZONES = {
+    "urban": 50.0,
+    "rural": 90.0,
+    "trunk": 100.0,
+    "motorway": 120.0,
+    "living_street": 10.0,
+    "walk": 6.0,
+}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(mph|km/h|kmh|kph|knots)?")
 
 
@@ -79,7 +93,12 @@ class Profile:
     def _class_speed(self, tags: Mapping[str, str]) -> float | None:
         kind = tags.get("highway", "")
         speed = self.speeds.get(kind)
-        if speed is None and self.opens is not None and kind in CLASSES and tags.get(self.access[0]) in _OPENED:
+        if (
+            speed is None
+            and self.opens is not None
+            and kind in CLASSES
+            and tags.get(self.access[0]) in _OPENED
+        ):
             return self.opens
         return speed
 
@@ -95,10 +114,14 @@ class Profile:
         word = tags.get("oneway")
         if word in ("reversible", "alternating"):
             return False, False  # its direction depends on the hour, which no map says
-        if word is None and (tags.get("junction") in ("roundabout", "circular") or tags.get("highway") == "motorway"):
+        if word is None and (
+            tags.get("junction") in ("roundabout", "circular") or tags.get("highway") == "motorway"
+        ):
             word = "yes"
         along, against = _ONE_WAY.get(word or "no", (True, True))
-        if self.name == "bicycle" and any(tags.get(key, "").startswith("opposite") for key in _CONTRAFLOW):
+        if self.name == "bicycle" and any(
+            tags.get(key, "").startswith("opposite") for key in _CONTRAFLOW
+        ):
             return True, True
         return along, against
 
@@ -112,8 +135,12 @@ PROFILES: Final[Mapping[str, Profile]] = {
         heeds_limits=True,
         closed_service=_SERVICE,
     ),
-    "bicycle": Profile(name="bicycle", speeds=_BICYCLE, access=("bicycle", "vehicle", "access"), opens=10.0),
-    "foot": Profile(name="foot", speeds=_FOOT, access=("foot", "access"), obeys_oneway=False, opens=4.7),
+    "bicycle": Profile(
+        name="bicycle", speeds=_BICYCLE, access=("bicycle", "vehicle", "access"), opens=10.0
+    ),
+    "foot": Profile(
+        name="foot", speeds=_FOOT, access=("foot", "access"), obeys_oneway=False, opens=4.7
+    ),
 }
 KEYS: Final = frozenset(  # every tag that `judge` or the manifest looks at
     "highway area service oneway junction maxspeed maxspeed:forward maxspeed:backward maxspeed:conditional".split()
@@ -137,7 +164,11 @@ def limit_kmh(text: str | None) -> float | None:
 
     `none` (no limit) reads as 130, `walk` as 6. "signals", "variable" and the like say nothing.
     """
-    found = [speed for part in (text or "").split(";") if (speed := _one_limit(part.strip().lower())) is not None]
+    found = [
+        speed
+        for part in (text or "").split(";")
+        if (speed := _one_limit(part.strip().lower())) is not None
+    ]
     return min(found, default=None)
 
 

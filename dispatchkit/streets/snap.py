@@ -41,7 +41,12 @@ class Snapper:
         self.arc = np.repeat(drawn, n)
         self.at = np.repeat(streets.shape_at[drawn] - (np.cumsum(n) - n), n) + np.arange(n.sum())
         lat, lon = streets.lat / SCALE, streets.lon / SCALE
-        self.lat1, self.lon1, self.lat2, self.lon2 = lat[self.at], lon[self.at], lat[self.at + 1], lon[self.at + 1]
+        self.lat1, self.lon1, self.lat2, self.lon2 = (
+            lat[self.at],
+            lon[self.at],
+            lat[self.at + 1],
+            lon[self.at + 1],
+        )
         self.length = distance_m(self.lat1, self.lon1, self.lat2, self.lon2)
         sums = np.cumsum(self.length)
         first = np.repeat(np.cumsum(n) - n, n)
@@ -49,7 +54,9 @@ class Snapper:
         self.total = np.bincount(self.arc, self.length, minlength=len(streets.tail))[self.arc]
         parts = np.maximum(1, np.ceil(self.length / STEP_M)).astype(np.int64)
         self.segment = np.repeat(np.arange(len(parts)), parts)
-        t = (np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts) + 0.5) / np.repeat(parts, parts)
+        t = (np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts) + 0.5) / np.repeat(
+            parts, parts
+        )
         s = self.segment
         self.tree = cKDTree(
             _on_sphere(
@@ -72,7 +79,9 @@ class Snapper:
         who = np.repeat(np.arange(len(points)), [len(samples) for samples in candidates])
         segment = self.segment[np.concatenate(candidates)]
         gap, t = self._project(points[who], segment)
-        fraction = np.clip((self.before[segment] + t * self.length[segment]) / self._total(segment), 0.0, 1.0)
+        fraction = np.clip(
+            (self.before[segment] + t * self.length[segment]) / self._total(segment), 0.0, 1.0
+        )
         order = np.lexsort((fraction, self.arc[segment], np.round(gap, 3), who))
         best = order[np.unique(who[order], return_index=True)[1]]
         arc, fraction, gap = self.arc[segment[best]], fraction[best], gap[best]
@@ -91,7 +100,10 @@ class Snapper:
     def _project(self, points: Floats, segment: Longs) -> tuple[Floats, Floats]:
         """Return the gap in metres and the place 0..1 on each segment, in the plane that touches at the point."""
         shrink = np.cos(np.radians(points[:, 0])) * DEGREE_M
-        ax, ay = (self.lon1[segment] - points[:, 1]) * shrink, (self.lat1[segment] - points[:, 0]) * DEGREE_M
+        ax, ay = (
+            (self.lon1[segment] - points[:, 1]) * shrink,
+            (self.lat1[segment] - points[:, 0]) * DEGREE_M,
+        )
         dx = (self.lon2 - self.lon1)[segment] * shrink
         dy = (self.lat2 - self.lat1)[segment] * DEGREE_M
         square = dx * dx + dy * dy

@@ -13,7 +13,15 @@ from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.streets.earth import Points, checked, distance_m
 
 SPEEDS = MappingProxyType(  # m/s door to door in town, stops and lights included; "other" is the careful guess
-    {"bicycle": 4.2, "car": 6.0, "walker": 1.3, "scooter": 5.0, "motorcycle": 6.5, "van": 5.5, "other": 4.0}
+    {
+        "bicycle": 4.2,
+        "car": 6.0,
+        "walker": 1.3,
+        "scooter": 5.0,
+        "motorcycle": 6.5,
+        "van": 5.5,
+        "other": 4.0,
+    }
 )
 
 
@@ -30,24 +38,32 @@ class StraightLine:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.circuity) and self.circuity >= 1):
-            raise BadConfig(f"circuity is {self.circuity}; a street is never shorter than the straight line, so >= 1")
+            raise BadConfig(
+                f"circuity is {self.circuity}; a street is never shorter than the straight line, so >= 1"
+            )
         for vehicle, speed in self.speeds.items():
             if not (math.isfinite(speed) and speed > 0):
-                raise BadConfig(f"speed of {vehicle!r} is {speed}; expected metres a second above 0")
+                raise BadConfig(
+                    f"speed of {vehicle!r} is {speed}; expected metres a second above 0"
+                )
 
     @property
     def name(self) -> str:
         """Return what results call this engine, e.g. "straight x1.3"."""
         return f"straight x{self.circuity:g}"
 
-    def matrix(self, sources: Points, targets: Points, vehicle: str) -> tuple[list[list[int]], list[list[int]]]:
+    def matrix(
+        self, sources: Points, targets: Points, vehicle: str
+    ) -> tuple[list[list[int]], list[list[int]]]:
         """Return (seconds, metres) from every (lat, lon) source to every target, rounded to whole numbers.
 
         Every point is reachable, so no -1 occurs. Raises BadData for a point that is none, BadConfig for a vehicle
         without a speed.
         """
         if vehicle not in self.speeds:
-            raise BadConfig(f"no speed for vehicle {vehicle!r}; known: {', '.join(sorted(self.speeds))}")
+            raise BadConfig(
+                f"no speed for vehicle {vehicle!r}; known: {', '.join(sorted(self.speeds))}"
+            )
         a, b = checked(sources, "sources"), checked(targets, "targets")
         metres = self.circuity * distance_m(a[:, :1], a[:, 1:], b[:, 0], b[:, 1])
         seconds = np.rint(metres / self.speeds[vehicle]).astype(np.int64)

@@ -49,7 +49,9 @@ class StreetMap:
         """Return what results call this engine: its source and the id of the map."""
         return f"streets {self.manifest['source']['name']} {map_id(self.manifest)}"
 
-    def matrix(self, sources: Points, targets: Points, vehicle: str) -> tuple[list[list[int]], list[list[int]]]:
+    def matrix(
+        self, sources: Points, targets: Points, vehicle: str
+    ) -> tuple[list[list[int]], list[list[int]]]:
         """Return (seconds, metres) from every (lat, lon) source to every target, -1 where there is no way."""
         table = self.table(sources, targets, vehicle)
         return table.seconds.tolist(), table.metres.tolist()
@@ -62,21 +64,28 @@ class StreetMap:
         seconds, metres = tables(network, a, b)
         return Table(seconds, metres, a.gap_m, b.gap_m, _lost(a), _lost(b))
 
-    def route(self, a: tuple[float, float], b: tuple[float, float], vehicle: str) -> tuple[Path | None, float, float]:
+    def route(
+        self, a: tuple[float, float], b: tuple[float, float], vehicle: str
+    ) -> tuple[Path | None, float, float]:
         """Return (fastest path or None, gap of a, gap of b) between two (lat, lon) places."""
         network, snapper = self._profile(vehicle)
         here, there = (
-            snapper.snap(checked([p], name), max_gap_m=self.max_gap_m) for p, name in ((a, "start"), (b, "end"))
+            snapper.snap(checked([p], name), max_gap_m=self.max_gap_m)
+            for p, name in ((a, "start"), (b, "end"))
         )
         return path(network, here, there), float(here.gap_m[0]), float(there.gap_m[0])
 
     def _profile(self, vehicle: str) -> tuple[Network, Snapper]:
         if vehicle not in FOR_VEHICLE:
-            raise BadConfig(f"no street profile for vehicle {vehicle!r}; known: {', '.join(sorted(FOR_VEHICLE))}")
+            raise BadConfig(
+                f"no street profile for vehicle {vehicle!r}; known: {', '.join(sorted(FOR_VEHICLE))}"
+            )
         name = FOR_VEHICLE[vehicle]
         if name not in self.manifest["profiles"]:
             have = ", ".join(self.manifest["profiles"])
-            raise BadConfig(f"{self.folder}: no streets for {name} (has {have}); build the map with --profile {name}")
+            raise BadConfig(
+                f"{self.folder}: no streets for {name} (has {have}); build the map with --profile {name}"
+            )
         if name not in self._open:
             streets = open_profile(self.folder, self.manifest, name)
             self._open[name] = (Network.of(streets), Snapper(streets))

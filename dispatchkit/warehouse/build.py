@@ -39,7 +39,9 @@ class Built:
 def connect(database: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection in UTC that opens no other file and no network."""
     con = duckdb.connect(str(database), read_only=read_only)
-    con.execute("SET timezone='UTC'; SET enable_external_access=false; SET preserve_insertion_order=true")
+    con.execute(
+        "SET timezone='UTC'; SET enable_external_access=false; SET preserve_insertion_order=true"
+    )
     return con
 
 
@@ -69,7 +71,12 @@ def build(
     found.append(retire(con, {table: facts.name for table, facts in files.items()}, ids))
     quarantine = pl.concat(found).sort("file", "row")
     for facts in manifest.files:
-        limit(facts.name, quarantine.filter(pl.col("file") == facts.name).height, facts.rows, max_quarantine)
+        limit(
+            facts.name,
+            quarantine.filter(pl.col("file") == facts.name).height,
+            facts.rows,
+            max_quarantine,
+        )
     con.register("batch", quarantine.to_arrow())
     con.execute(_SQL["fill"].format(table="quarantine"))
     con.unregister("batch")
@@ -83,7 +90,9 @@ def build(
 def _create(con: duckdb.DuckDBPyConnection) -> None:
     """Make the empty tables, in transactions of their own: DuckDB 1.5.6 loses the rows that are inserted into a table
     made by CREATE TABLE AS over no rows in the same transaction."""
-    shapes = {table: schema.create_empty() for table, schema in TABLES.items()} | {"quarantine": nothing()}
+    shapes = {table: schema.create_empty() for table, schema in TABLES.items()} | {
+        "quarantine": nothing()
+    }
     for table, empty in shapes.items():
         con.register("batch", empty.to_arrow())
         con.execute(_SQL["create"].format(table=table))
@@ -96,7 +105,9 @@ def _adds_up(built: Built, manifest: Manifest) -> None:
         bad = built.quarantine.filter(pl.col("file") == facts.name).height
         if built.rows[facts.table] + bad != facts.rows:
             kept = built.rows[facts.table]
-            raise IOFailed(f"{facts.name}: {facts.rows} rows came, {kept} were kept and {bad} quarantined")
+            raise IOFailed(
+                f"{facts.name}: {facts.rows} rows came, {kept} were kept and {bad} quarantined"
+            )
 
 
 def _source(directory: Path, facts: FileFacts, manifest: Manifest) -> ParquetTable | CsvTable:
@@ -113,16 +124,23 @@ def _unknown(file: str, columns: list[str], *, strict: bool) -> list[str]:
 
 
 def _fill(
-    con: duckdb.DuckDBPyConnection, source: ParquetTable | CsvTable, facts: FileFacts, ids: pl.Series
+    con: duckdb.DuckDBPyConnection,
+    source: ParquetTable | CsvTable,
+    facts: FileFacts,
+    ids: pl.Series,
 ) -> Iterator[pl.DataFrame]:
     """Insert the good rows of one file and yield quarantine lines."""
     table, file = facts.table, facts.name
     batches: Iterator[pl.DataFrame] = source.batches()
-    if not rising(ids) and ids.n_unique() < len(ids):  # rare: only then is the whole table held at once
+    if not rising(ids) and ids.n_unique() < len(
+        ids
+    ):  # rare: only then is the whole table held at once
         whole = pl.concat(list(batches))
         again = repeated(table, file, whole)
         yield again
-        batches = iter([whole.join(again, left_on=ROW, right_on="row", how="anti", maintain_order="left")])
+        batches = iter(
+            [whole.join(again, left_on=ROW, right_on="row", how="anti", maintain_order="left")]
+        )
     for batch in batches:
         good, bad = judge(table, file, batch)
         con.register("batch", good.drop(ROW).to_arrow())

@@ -23,7 +23,13 @@ RULES = {  # the rules of the contracts that join columns, as one says them
 }
 ROW = "row_number"
 QUARANTINE = pl.Schema(
-    {"file": pl.String(), "row": pl.Int64(), "column": pl.String(), "code": pl.String(), "reason": pl.String()}
+    {
+        "file": pl.String(),
+        "row": pl.Int64(),
+        "column": pl.String(),
+        "code": pl.String(),
+        "reason": pl.String(),
+    }
 )
 NOT_ID, NOT_WHOLE, NEGATIVE, NOT_PLACE = "DK-IN-032", "DK-IN-033", "DK-IN-034", "DK-IN-035"
 NULL_ISLAND, NOT_TIME, EMPTY_INTERVAL, NOT_WORD = "DK-IN-036", "DK-IN-038", "DK-IN-039", "DK-IN-040"
@@ -35,11 +41,15 @@ def nothing() -> pl.DataFrame:
     return pl.DataFrame(schema=QUARANTINE)
 
 
-def quarantined(file: str, rows: pl.DataFrame, column: str, code: str, fact: str, *, quote: bool) -> pl.DataFrame:
+def quarantined(
+    file: str, rows: pl.DataFrame, column: str, code: str, fact: str, *, quote: bool
+) -> pl.DataFrame:
     """Return quarantine lines for `rows` (row_number and, to be quoted, `column`), all for one reason."""
     if quote and column in rows.columns:
         values = rows.get_column(column).to_list()
-        reasons = [f"{'no value' if value is None else repr(shown(value))} {fact}" for value in values]
+        reasons = [
+            f"{'no value' if value is None else repr(shown(value))} {fact}" for value in values
+        ]
     else:
         reasons = [fact] * len(rows)
     return pl.DataFrame(
@@ -73,11 +83,17 @@ def judge(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
     for lat, lon in (("lat", "lon"), ("dropoff_lat", "dropoff_lon")):
         island = (pl.col(lat) == 0) & (pl.col(lon) == 0)
         if {lat, lon} <= set(rows.columns) and good.select(island.any()).item():
-            found.append(quarantined(file, good.filter(island), lat, NULL_ISLAND, "is position 0,0", quote=False))
+            found.append(
+                quarantined(
+                    file, good.filter(island), lat, NULL_ISLAND, "is position 0,0", quote=False
+                )
+            )
             good = good.filter(~island | island.is_null())
     if not found:
         return good, nothing()
-    return good, pl.concat(found).sort("row", maintain_order=True).unique("row", keep="first", maintain_order=True)
+    return good, pl.concat(found).sort("row", maintain_order=True).unique(
+        "row", keep="first", maintain_order=True
+    )
 
 
 def repeated(table: str, file: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -95,7 +111,10 @@ def limit(file: str, bad: int, rows: int, share: float) -> None:
     """Raise BadData when more rows are bad than `share` of the file, of which at least 10 are forgiven."""
     most = max(10, int(rows * share))
     if bad > most:
-        raise BadData(f"{file}: {bad} of {rows} rows bad, limit {most}: a bad file, nothing kept", code=TOO_MANY)
+        raise BadData(
+            f"{file}: {bad} of {rows} rows bad, limit {most}: a bad file, nothing kept",
+            code=TOO_MANY,
+        )
 
 
 @cache
@@ -109,7 +128,11 @@ def harmless(table: str, column: str) -> bool:
     """Return whether a value of this column may stand in a message: numbers, times and words of a vocabulary."""
     found = TABLES[table].columns().get(column)
     meta: dict[str, Any] = (found.metadata or {}) if found is not None else {}
-    return found is not None and "class" not in meta and (not isinstance(found, dy.String) or "words" in meta)
+    return (
+        found is not None
+        and "class" not in meta
+        and (not isinstance(found, dy.String) or "words" in meta)
+    )
 
 
 def _fault(table: str, rule: str) -> tuple[str, str, str]:
@@ -134,8 +157,12 @@ def _told(column: dy.Column, check: str) -> str:
         return "is negative money"
     if isinstance(column, dy.Datetime):
         return "lies outside the years 2000 to 2100"
-    limits = {name: getattr(column, name, None) for name in ("min", "max", "min_length", "max_length")}
-    said = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits.items() if value is not None)
+    limits = {
+        name: getattr(column, name, None) for name in ("min", "max", "min_length", "max_length")
+    }
+    said = " and ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in limits.items() if value is not None
+    )
     return f"is out of range: {said}" if said else f"is not what the column holds ({check})"
 
 

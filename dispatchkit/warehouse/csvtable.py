@@ -25,7 +25,9 @@ class CsvTable:
             if name not in self._header:
                 raise BadData(f"{facts.name}: missing column {name}", code="DK-IN-026")
         if len(text) != facts.rows:
-            raise BadData(f"{facts.name}: {len(text)} rows, manifest says {facts.rows}", code="DK-IN-009")
+            raise BadData(
+                f"{facts.name}: {len(text)} rows, manifest says {facts.rows}", code="DK-IN-009"
+            )
         self._rows, self.bad = typed(facts.table, facts.name, text)
 
     def unknown_columns(self) -> list[str]:
@@ -52,7 +54,13 @@ def typed(table: str, file: str, text: pl.DataFrame) -> tuple[pl.DataFrame, pl.D
             parsed.code.alias("code"), parsed.fact.alias("fact")
         )
         for (code, fact), rows in bad.group_by("code", "fact", maintain_order=True):
-            found.append(quarantined(file, rows, name, str(code), str(fact), quote=harmless(table, name)))
-    faults = pl.concat(found).sort("row", maintain_order=True).unique("row", keep="first", maintain_order=True)
+            found.append(
+                quarantined(file, rows, name, str(code), str(fact), quote=harmless(table, name))
+            )
+    faults = (
+        pl.concat(found)
+        .sort("row", maintain_order=True)
+        .unique("row", keep="first", maintain_order=True)
+    )
     readable = text.join(faults, left_on=ROW, right_on="row", how="anti", maintain_order="left")
     return readable.select(ROW, **values), faults

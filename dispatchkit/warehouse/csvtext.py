@@ -32,18 +32,24 @@ def read_text(path: Path, *, encoding: str = "utf-8") -> str:
     if data.startswith(_PACKED):
         raise BadData(f"{path.name}: compressed input refused; unpack it first", code="DK-IN-044")
     if len(data) > _MOST_BYTES:
-        raise BadData(f"{path.name}: larger than {_MOST_BYTES >> 30} GiB; split it", code="DK-IN-044")
+        raise BadData(
+            f"{path.name}: larger than {_MOST_BYTES >> 30} GiB; split it", code="DK-IN-044"
+        )
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise BadData(f"{path.name}: not {encoding.upper()} at byte {error.start}", code="DK-IN-023") from error
+        raise BadData(
+            f"{path.name}: not {encoding.upper()} at byte {error.start}", code="DK-IN-023"
+        ) from error
     if found := _CONTROL.search(text):
         at = len(text[: found.start()].encode(encoding, "replace"))
         raise BadData(f"{path.name}: control character at byte {at}", code="DK-IN-024")
     return text
 
 
-def read_csv(path: Path, *, delimiter: str = ",", encoding: str = "utf-8") -> tuple[list[str], pl.DataFrame]:
+def read_csv(
+    path: Path, *, delimiter: str = ",", encoding: str = "utf-8"
+) -> tuple[list[str], pl.DataFrame]:
     """Return (header, rows): all columns text, the empty field null, `row_number` from 1.
 
     Raises BadData naming the line: fields missing, a quote left open, mixed line ends, a column twice.
@@ -53,13 +59,19 @@ def read_csv(path: Path, *, delimiter: str = ",", encoding: str = "utf-8") -> tu
     if header is None:
         raise BadData(f"{path.name}: empty file, a header was expected", code="DK-IN-004")
     if len(header) > _MOST_COLUMNS:
-        raise BadData(f"{path.name}: too many columns ({len(header)}, limit {_MOST_COLUMNS})", code="DK-IN-043")
+        raise BadData(
+            f"{path.name}: too many columns ({len(header)}, limit {_MOST_COLUMNS})",
+            code="DK-IN-043",
+        )
     for name in header:
         if header.count(name) > 1:
             raise BadData(f"{path.name}: column {shown(name)} is there twice", code="DK-IN-028")
     columns = list(zip(*records, strict=True)) or [()] * len(header)
     frame = pl.DataFrame(
-        {name: pl.Series(values, dtype=pl.String) for name, values in zip(header, columns, strict=True)}
+        {
+            name: pl.Series(values, dtype=pl.String)
+            for name, values in zip(header, columns, strict=True)
+        }
     )
     nulled = frame.with_columns(pl.when(pl.all() == "").then(None).otherwise(pl.all()).name.keep())
     return header, nulled.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW))
@@ -87,7 +99,8 @@ def _records(name: str, text: str, delimiter: str) -> Iterator[list[str]]:
             width, end = width or len(record), end or lines.end
             if lines.end not in (end, ""):
                 raise BadData(
-                    f"{name}: line {reader.line_num}: line ends differ from the first line's", code="DK-IN-025"
+                    f"{name}: line {reader.line_num}: line ends differ from the first line's",
+                    code="DK-IN-025",
                 )
             if len(record) != width:
                 fact = f"line {reader.line_num}: {len(record)} of {width} fields"
@@ -95,6 +108,10 @@ def _records(name: str, text: str, delimiter: str) -> Iterator[list[str]]:
             yield record
     except csv.Error as error:
         if "field limit" in str(error):
-            raise BadData(f"{name}: line {reader.line_num}: field too long", code="DK-IN-043") from error
-        fact = "unterminated quote" if "unexpected end" in str(error) else f"not CSV: {shown(error)}"
+            raise BadData(
+                f"{name}: line {reader.line_num}: field too long", code="DK-IN-043"
+            ) from error
+        fact = (
+            "unterminated quote" if "unexpected end" in str(error) else f"not CSV: {shown(error)}"
+        )
         raise BadData(f"{name}: line {reader.line_num}: {fact}", code="DK-IN-022") from error

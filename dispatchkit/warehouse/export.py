@@ -22,9 +22,19 @@ from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Usage
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.facts import Tally, arrow_schema, meta_columns
 from dispatchkit.warehouse.files import TMP, held, open_new, ours, sync_directory, write_whole
-from dispatchkit.warehouse.manifest import FORMAT, KINDS, NAME, FileFacts, Manifest, column_types, fingerprint
+from dispatchkit.warehouse.manifest import (
+    FORMAT,
+    KINDS,
+    NAME,
+    FileFacts,
+    Manifest,
+    column_types,
+    fingerprint,
+)
 
-Batches: TypeAlias = pl.DataFrame | pa.RecordBatch | pa.Table | Iterable[pl.DataFrame | pa.RecordBatch | pa.Table]
+Batches: TypeAlias = (
+    pl.DataFrame | pa.RecordBatch | pa.Table | Iterable[pl.DataFrame | pa.RecordBatch | pa.Table]
+)
 _GROUP_ROWS = 262_144  # rows of a Parquet row group: what a reader holds at once
 
 
@@ -75,7 +85,9 @@ class _TableFile:
             self.schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=list(meta_columns(table, "words")),  # few words; ids and payloads rarely repeat
+            use_dictionary=list(
+                meta_columns(table, "words")
+            ),  # few words; ids and payloads rarely repeat
             write_page_checksum=True,
             store_schema=True,
         )
@@ -126,7 +138,14 @@ class ExportWriter:
     """
 
     def __init__(
-        self, to: Path, *, as_of: datetime, database_id: str, revision: str, snapshot: str, force: bool = False
+        self,
+        to: Path,
+        *,
+        as_of: datetime,
+        database_id: str,
+        revision: str,
+        snapshot: str,
+        force: bool = False,
     ) -> None:
         self.to = to
         self._head = {"database_id": database_id, "revision": revision, "snapshot": snapshot}
@@ -153,7 +172,9 @@ class ExportWriter:
             if table not in self._files:
                 self._files[table] = _TableFile(self.to, table, self._head)
             file = self._files[table]
-            for piece in [data] if isinstance(data, pl.DataFrame | pa.RecordBatch | pa.Table) else data:
+            for piece in (
+                [data] if isinstance(data, pl.DataFrame | pa.RecordBatch | pa.Table) else data
+            ):
                 file.append(_conform(piece, file.schema, table))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -171,14 +192,21 @@ class ExportWriter:
         with ours(self.to):
             order = [table for table in TABLES if table in self._files]
             facts = [self._files[table].finish() for table in order]
-            for name in (NAME, *_own_names()):  # from here on, what lay here before is no export any more
+            for name in (
+                NAME,
+                *_own_names(),
+            ):  # from here on, what lay here before is no export any more
                 (self.to / name).unlink(missing_ok=True)
             for table in order:
                 file = self._files[table]
                 file.tmp.rename(self.to / file.name)
             sync_directory(self.to)
         manifest = Manifest(
-            as_of=self._as_of, files=tuple(facts), contracts=fingerprint(order), format=FORMAT, **self._head
+            as_of=self._as_of,
+            files=tuple(facts),
+            contracts=fingerprint(order),
+            format=FORMAT,
+            **self._head,
         )
         write_whole(self.to / NAME, manifest.encode())
         self.manifest = manifest
@@ -199,7 +227,9 @@ def _own_names() -> list[str]:
 def _prepare(to: Path, *, force: bool) -> bool:
     """Return whether the directory was made. What is not ours is never touched, `force` or not."""
     if to.is_symlink():
-        raise NotPermitted(f"{to.name}: symlink refused; give the directory itself", code="DK-IN-047")
+        raise NotPermitted(
+            f"{to.name}: symlink refused; give the directory itself", code="DK-IN-047"
+        )
     if to.exists() and not to.is_dir():
         raise CannotCreate(f"{to.name}: is a file; give a directory", code="DK-IN-048")
     if not to.exists():
@@ -210,18 +240,25 @@ def _prepare(to: Path, *, force: bool) -> bool:
         return True
     unfinished = {name + end for name in (NAME, *_own_names()) for end in ("", TMP)} - {NAME}
     if not force and any(path.name not in unfinished for path in to.iterdir()):
-        raise CannotCreate(f"{to.name}: exists and is not empty; give --force to replace the export", code="DK-IN-048")
+        raise CannotCreate(
+            f"{to.name}: exists and is not empty; give --force to replace the export",
+            code="DK-IN-048",
+        )
     return False
 
 
-def _conform(piece: pl.DataFrame | pa.RecordBatch | pa.Table, schema: pa.Schema, table: str) -> pa.Table:
+def _conform(
+    piece: pl.DataFrame | pa.RecordBatch | pa.Table, schema: pa.Schema, table: str
+) -> pa.Table:
     if isinstance(piece, pl.DataFrame):
         piece = piece.to_arrow()
     found = piece if isinstance(piece, pa.Table) else pa.Table.from_batches([piece])
     if set(found.column_names) != set(schema.names) or len(found.column_names) != len(schema.names):
         missing = sorted(set(schema.names) - set(found.column_names))
         extra = sorted(set(found.column_names) - set(schema.names))
-        raise BadData(f"{table}: missing columns {missing}, unknown columns {extra}", code="DK-IN-026")
+        raise BadData(
+            f"{table}: missing columns {missing}, unknown columns {extra}", code="DK-IN-026"
+        )
     try:
         return found.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:

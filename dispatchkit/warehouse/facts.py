@@ -35,7 +35,9 @@ def arrow_schema(table: str) -> pa.Schema:
 
 def meta_columns(table: str, key: str) -> dict[str, str]:
     """Return column -> value of one metadata key (kind, class) of a table's contract."""
-    found = {name: (column.metadata or {}).get(key) for name, column in TABLES[table].columns().items()}
+    found = {
+        name: (column.metadata or {}).get(key) for name, column in TABLES[table].columns().items()
+    }
     return {name: value for name, value in found.items() if value}
 
 
@@ -43,10 +45,15 @@ class Tally:
     """Running rows, ranges and sums of one table; `rising` stays true while ids arrive in strict order."""
 
     def __init__(self, table: str) -> None:
-        ranged = ["id", *(name for name, dtype in shape(table).items() if isinstance(dtype, pl.Datetime))]
+        ranged = [
+            "id",
+            *(name for name, dtype in shape(table).items() if isinstance(dtype, pl.Datetime)),
+        ]
         self.rows = 0
         self.rising = True
-        self.cents = {name: 0 for name, kind in meta_columns(table, "kind").items() if kind == "cents"}
+        self.cents = {
+            name: 0 for name, kind in meta_columns(table, "kind").items() if kind == "cents"
+        }
         self.needs = [*ranged, *self.cents]
         self._spans: dict[str, tuple[int | datetime, int | datetime]] = {}
         self._ranged = ranged

@@ -14,7 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from dispatchkit.kernel.errors import CannotCreate, DispatchError, InputMissing, IOFailed, NotPermitted, TryLater
+from dispatchkit.kernel.errors import (
+    CannotCreate,
+    DispatchError,
+    InputMissing,
+    IOFailed,
+    NotPermitted,
+    TryLater,
+)
 
 WAREHOUSE_FILE = "warehouse.duckdb"  # under --data unless another is named
 QUARANTINE_FILE = "quarantine.csv"
@@ -68,7 +75,9 @@ def open_old(path: Path) -> BinaryIO:
 def open_new(path: Path) -> BinaryIO:
     """Return a new file opened for writing, private to its owner. Raises CannotCreate, NotPermitted, IOFailed."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
     except FileNotFoundError as error:
         raise CannotCreate(f"{path.parent}: no such directory", code="DK-IN-048") from error
     except OSError as error:
@@ -126,7 +135,10 @@ def staged(path: Path, data: bytes) -> Iterator[None]:
     tmp = path.with_name(path.name + TMP)
     tmp.unlink(missing_ok=True)
     try:
-        with ours(path), open_new(tmp) as file:  # closing writes again what a full disk refused, and fails again
+        with (
+            ours(path),
+            open_new(tmp) as file,
+        ):  # closing writes again what a full disk refused, and fails again
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -15,7 +15,15 @@ import polars as pl
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.states import DELIVERY
 from dispatchkit.warehouse.build import MAX_QUARANTINE
-from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, NOT_TIME, ROW, TWO_VERSIONS, harmless, judge, limit
+from dispatchkit.warehouse.contracts import (
+    EMPTY_INTERVAL,
+    NOT_TIME,
+    ROW,
+    TWO_VERSIONS,
+    harmless,
+    judge,
+    limit,
+)
 from dispatchkit.warehouse.facts import shape
 from dispatchkit.warehouse.intake import Intake
 from dispatchkit.warehouse.lines import FILE, LINES, Records, read_records
@@ -23,13 +31,24 @@ from dispatchkit.warehouse.mapping import Column, Mapping
 from dispatchkit.warehouse.values import value
 
 RECORD = ROW  # records are numbered through all files; `judge` knows the column by this name
-PARTIES = ("delivery_zones", "merchants", "customers", "drivers")  # many records name one: the first line tells
+PARTIES = (
+    "delivery_zones",
+    "merchants",
+    "customers",
+    "drivers",
+)  # many records name one: the first line tells
 STAGES = ("assigned_at", "started_at", "arrived_pickup_at", "picked_up_at", "arrived_dropoff_at")
-_FAULT = pl.Schema({RECORD: pl.Int64(), "column": pl.String(), "code": pl.String(), "reason": pl.String()})
+_FAULT = pl.Schema(
+    {RECORD: pl.Int64(), "column": pl.String(), "code": pl.String(), "reason": pl.String()}
+)
 
 
 def read_foreign(
-    paths: Sequence[Path], mapping: Mapping, *, strict: bool = False, max_quarantine: float = MAX_QUARANTINE
+    paths: Sequence[Path],
+    mapping: Mapping,
+    *,
+    strict: bool = False,
+    max_quarantine: float = MAX_QUARANTINE,
 ) -> Intake:
     """Return the rows of foreign files as our tables, with quarantine and counts.
 
@@ -38,7 +57,9 @@ def read_foreign(
     """
     records = read_records(paths, mapping, strict=strict)
     rows = (
-        records.rows.rename({ROW: "line"}).with_row_index(RECORD, offset=1).with_columns(pl.col(RECORD).cast(pl.Int64))
+        records.rows.rename({ROW: "line"})
+        .with_row_index(RECORD, offset=1)
+        .with_columns(pl.col(RECORD).cast(pl.Int64))
     )
     tables, faults = _tables(rows, mapping)
     dropped: dict[str, int] = {}
@@ -47,10 +68,19 @@ def read_foreign(
         faults.append(late)
     for table, frame in tables.items():
         tables[table], broken = judge(table, table, frame)
-        faults.append(broken.select(pl.col("row").alias(RECORD), "column", "code", "reason").cast(_FAULT))
-    worst = pl.concat(faults).sort(RECORD, maintain_order=True).unique(RECORD, keep="first", maintain_order=True)
+        faults.append(
+            broken.select(pl.col("row").alias(RECORD), "column", "code", "reason").cast(_FAULT)
+        )
+    worst = (
+        pl.concat(faults)
+        .sort(RECORD, maintain_order=True)
+        .unique(RECORD, keep="first", maintain_order=True)
+    )
     kept = rows.join(worst, on=RECORD, how="anti", maintain_order="left")
-    tables = {table: frame.join(worst, on=RECORD, how="anti").sort(RECORD) for table, frame in tables.items()}
+    tables = {
+        table: frame.join(worst, on=RECORD, how="anti").sort(RECORD)
+        for table, frame in tables.items()
+    }
     if "deliveries" in tables:
         tables["deliveries"], dropped = _possible(tables["deliveries"])
     varying = {}
@@ -58,17 +88,31 @@ def read_foreign(
         tables[table], varying[table] = _once(table, frame)
     bad = rows.join(worst, on=RECORD, how="inner").sort(RECORD)
     quarantine = pl.concat(
-        [records.bad, bad.select(pl.col(FILE).alias("file"), pl.col("line").alias("row"), "column", "code", "reason")]
+        [
+            records.bad,
+            bad.select(
+                pl.col(FILE).alias("file"), pl.col("line").alias("row"), "column", "code", "reason"
+            ),
+        ]
     ).sort("file", "row")
-    limit(" + ".join(path.name for path in paths), len(quarantine), len(rows) + len(records.bad), max_quarantine)
-    counts = _counts(records, kept, bad) | {f"impossible {name}": n for name, n in dropped.items() if n}
+    limit(
+        " + ".join(path.name for path in paths),
+        len(quarantine),
+        len(rows) + len(records.bad),
+        max_quarantine,
+    )
+    counts = _counts(records, kept, bad) | {
+        f"impossible {name}": n for name, n in dropped.items() if n
+    }
     if "deliveries" in tables:
         counts |= _missing(tables["deliveries"], mapping, dropped)
     counts |= {f"varying {table}": n for table, n in varying.items() if n}
     return Intake(frames=tables, quarantine=quarantine, counts=counts, warnings=records.warnings)
 
 
-def _tables(rows: pl.DataFrame, mapping: Mapping) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
+def _tables(
+    rows: pl.DataFrame, mapping: Mapping
+) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
     """Return each table's typed rows, one a record, and the faults of fields that could not be read."""
     tables, faults = {}, [pl.DataFrame(schema=_FAULT)]
     for table, sources in mapping.sources().items():
@@ -86,9 +130,15 @@ def _tables(rows: pl.DataFrame, mapping: Mapping) -> tuple[dict[str, pl.DataFram
 
 def _told(bad: pl.DataFrame, table: str, name: str, source: object) -> pl.DataFrame:
     """Return faults that name the file's column, the text quoted where it is harmless."""
-    quote = pl.format("'{}' {}", pl.col("text").str.slice(0, 64), "fact") if harmless(table, name) else pl.col("fact")
+    quote = (
+        pl.format("'{}' {}", pl.col("text").str.slice(0, 64), "fact")
+        if harmless(table, name)
+        else pl.col("fact")
+    )
     column = source.column if isinstance(source, Column) else f"{table}.{name}"
-    return bad.select(RECORD, pl.lit(column).alias("column"), "code", quote.alias("reason")).cast(_FAULT)
+    return bad.select(RECORD, pl.lit(column).alias("column"), "code", quote.alias("reason")).cast(
+        _FAULT
+    )
 
 
 def _stages(rows: pl.DataFrame, max_hours: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -98,9 +148,19 @@ def _stages(rows: pl.DataFrame, max_hours: int) -> tuple[pl.DataFrame, pl.DataFr
     hours = pl.format("lasted {} h, limit {} h", length.dt.total_hours(), pl.lit(max_hours))
     fault = (
         pl.when(over & pl.col("ended_at").is_null())
-        .then(pl.struct(pl.lit(NOT_TIME).alias("code"), pl.lit("is required: the delivery is over").alias("reason")))
+        .then(
+            pl.struct(
+                pl.lit(NOT_TIME).alias("code"),
+                pl.lit("is required: the delivery is over").alias("reason"),
+            )
+        )
         .when(length < pl.duration())
-        .then(pl.struct(pl.lit(EMPTY_INTERVAL).alias("code"), pl.lit("ended before it began").alias("reason")))
+        .then(
+            pl.struct(
+                pl.lit(EMPTY_INTERVAL).alias("code"),
+                pl.lit("ended before it began").alias("reason"),
+            )
+        )
         .when(length > pl.duration(hours=max_hours))
         .then(pl.struct(pl.lit(NOT_TIME).alias("code"), hours.alias("reason")))
     )
@@ -128,7 +188,9 @@ def _once(table: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     varying = distinct.filter(pl.col("id").is_duplicated()).get_column("id").n_unique()
     if table not in PARTIES and len(once) < len(rows):
         twice = rows.filter(pl.col("id").is_duplicated()).get_column("id")[0]
-        raise BadData(f"{table}: id {twice} has two versions; its key needs more columns", code=TWO_VERSIONS)
+        raise BadData(
+            f"{table}: id {twice} has two versions; its key needs more columns", code=TWO_VERSIONS
+        )
     return once.sort("id"), varying
 
 

@@ -41,8 +41,14 @@ def read_native(
         came = [table for table in TABLES if table in {facts.table for facts in manifest.files}]
         frames = {table: con.table(table).order("id").pl() for table in came}
     lines = sum(facts.rows for facts in manifest.files)
-    counts = {"lines": lines, "quarantined_lines": len(built.quarantine), "records": lines - len(built.quarantine)}
-    return Intake(frames=frames, quarantine=built.quarantine, counts=counts, warnings=built.warnings)
+    counts = {
+        "lines": lines,
+        "quarantined_lines": len(built.quarantine),
+        "records": lines - len(built.quarantine),
+    }
+    return Intake(
+        frames=frames, quarantine=built.quarantine, counts=counts, warnings=built.warnings
+    )
 
 
 def require(path: Path, sha256: str) -> None:

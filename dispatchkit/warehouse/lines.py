@@ -13,7 +13,11 @@ from dispatchkit.warehouse.contracts import NOT_WHOLE, QUARANTINE, ROW
 from dispatchkit.warehouse.csvtext import read_csv
 from dispatchkit.warehouse.mapping import Mapping, Sum
 
-FILE, LINES, FAULT = "file name", "lines of record", "fault of record"  # with blanks: no header is likely to have them
+FILE, LINES, FAULT = (
+    "file name",
+    "lines of record",
+    "fault of record",
+)  # with blanks: no header is likely to have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,10 @@ def _header(file: str, header: list[str], mapping: Mapping, *, strict: bool) -> 
     missing = [name for name in mapping.columns if name not in header]
     extra = [name for name in header if name not in mapping.columns]
     if missing and len(missing) == len(mapping.columns):
-        raise BadData(f"{file}: unexpected header, none of the mapping's columns; other delimiter?", code="DK-IN-025")
+        raise BadData(
+            f"{file}: unexpected header, none of the mapping's columns; other delimiter?",
+            code="DK-IN-025",
+        )
     if missing:
         raise BadData(f"{file}: missing column {missing[0]}", code="DK-IN-026")
     said = [f"{file}: unknown column {shown(name)}" for name in extra]
@@ -76,19 +83,30 @@ def _fold(text: pl.DataFrame, mapping: Mapping) -> pl.DataFrame:
     sums = sorted({source.sum for source in sources if isinstance(source, Sum)})
     reads = sorted({name for source in sources for name in source.reads} - set(mapping.group))
     group = list(mapping.group) or [FILE, ROW]
-    whole = {name: pl.when(pl.col(name).str.contains("^(0|[1-9][0-9]{0,8})$")).then(pl.col(name)) for name in sums}
+    whole = {
+        name: pl.when(pl.col(name).str.contains("^(0|[1-9][0-9]{0,8})$")).then(pl.col(name))
+        for name in sums
+    }
     folded = text.group_by(group, maintain_order=True).agg(
         *(pl.first(name) for name in (FILE, ROW) if name not in group),
         pl.len().alias(LINES),
         *(pl.first(name) for name in reads),
         *(value.cast(pl.Int64).sum().alias(f"sum {name}") for name, value in whole.items()),
         pl.concat_list(
-            *(pl.when(pl.n_unique(name) > 1).then(pl.lit(f"lines of one record differ\t{name}")) for name in reads),
             *(
-                pl.when((value.is_null() & pl.col(name).is_not_null()).any()).then(pl.lit(f"is not a count\t{name}"))
+                pl.when(pl.n_unique(name) > 1).then(pl.lit(f"lines of one record differ\t{name}"))
+                for name in reads
+            ),
+            *(
+                pl.when((value.is_null() & pl.col(name).is_not_null()).any()).then(
+                    pl.lit(f"is not a count\t{name}")
+                )
                 for name, value in whole.items()
             ),
-            *(pl.when(pl.first(name).is_null()).then(pl.lit(f"is required\t{name}")) for name in mapping.group),
+            *(
+                pl.when(pl.first(name).is_null()).then(pl.lit(f"is required\t{name}"))
+                for name in mapping.group
+            ),
             pl.lit(None, pl.String),
         )
         .list.drop_nulls()

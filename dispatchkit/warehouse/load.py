@@ -99,7 +99,9 @@ def check(
     manifest = manifests.read(export_dir)
     manifests.verify(export_dir, manifest, now=now, max_age=max_age, revisions=revisions)
     with connect(":memory:") as con:
-        return report(manifest, build(con, export_dir, manifest, strict=strict, max_quarantine=max_quarantine))
+        return report(
+            manifest, build(con, export_dir, manifest, strict=strict, max_quarantine=max_quarantine)
+        )
 
 
 def report(manifest: Manifest, built: Built) -> LoadReport:
@@ -120,11 +122,15 @@ def quarantine_csv(quarantine: pl.DataFrame) -> bytes:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(quarantine.columns)
     for row in quarantine.iter_rows():
-        writer.writerow([f"'{x}" if isinstance(x, str) and x[:1] in tuple("=+-@\t\r\n") else x for x in row])
+        writer.writerow(
+            [f"'{x}" if isinstance(x, str) and x[:1] in tuple("=+-@\t\r\n") else x for x in row]
+        )
     return out.getvalue().encode()
 
 
-def _build(tmp: Path, directory: Path, manifest: Manifest, *, strict: bool, max_quarantine: float) -> Built:
+def _build(
+    tmp: Path, directory: Path, manifest: Manifest, *, strict: bool, max_quarantine: float
+) -> Built:
     with connect(tmp) as con:
         built = build(con, directory, manifest, strict=strict, max_quarantine=max_quarantine)
         about = {
@@ -149,7 +155,9 @@ def _replaceable(file: Path) -> None:
         raise CannotCreate(f"{file.name}: is a directory; give a file", code="DK-IN-048")
     with ours(file), file.open("rb") as opened:
         if opened.read(12)[8:] != b"DUCK":
-            raise CannotCreate(f"{file.name}: exists and is not a DuckDB file; give another name", code="DK-IN-048")
+            raise CannotCreate(
+                f"{file.name}: exists and is not a DuckDB file; give another name", code="DK-IN-048"
+            )
     try:
         duckdb.connect(str(file), read_only=True).close()
     except duckdb.Error as error:
@@ -166,7 +174,10 @@ def _trouble(error: duckdb.Error, file: Path) -> Exception:
     text = str(error)
     if "lock" in text.lower() or "being used" in text or "different configuration" in text:
         return TryLater(f"{file.name}: another process is writing it; try again when it is done")
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or "No space left" in text:
+    if (
+        isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException)
+        or "No space left" in text
+    ):
         return IOFailed(f"{file.name}: disk full or unreadable, nothing kept")
     return error
 
@@ -179,14 +190,19 @@ class Marts:
         self.names = sorted(row[0] for row in con.execute(_SQL["names"]).fetchall())
         self.manifest = dict(con.execute(_SQL["manifest"]).fetchall())
 
-    def frame(self, name: str, columns: Sequence[str] = (), *, within: Window | None = None) -> pl.DataFrame:
+    def frame(
+        self, name: str, columns: Sequence[str] = (), *, within: Window | None = None
+    ) -> pl.DataFrame:
         """Return one table or mart in the order it was made, all or some of its columns.
 
         within: only the rows of a mart whose time (`marts.TIME`) lies in the window. Raises Usage for an unknown name,
         SchemaMismatch for a column that an older version did not make.
         """
         if name not in self.names:
-            raise Usage(f"{shown(name)!r} is no table here; there are: {', '.join(self.names)}", code="DK-IN-050")
+            raise Usage(
+                f"{shown(name)!r} is no table here; there are: {', '.join(self.names)}",
+                code="DK-IN-050",
+            )
         picked = ", ".join(f'"{column}"' for column in columns) or "*"
         try:
             if within is None:
@@ -194,7 +210,9 @@ class Marts:
             cut = _SQL["rows_within"].format(columns=picked, name=name, time=TIME[name])
             return self._con.execute(cut, {"since": within.since, "until": within.until}).pl()
         except duckdb.BinderException as error:
-            raise SchemaMismatch(f"{name} was loaded by another version; run `dispatchkit data load` again") from error
+            raise SchemaMismatch(
+                f"{name} was loaded by another version; run `dispatchkit data load` again"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -210,7 +228,9 @@ class Marts:
 def open_marts(database_file: Path) -> Marts:
     """Return the loaded database for reading. Raises InputMissing, TryLater (being written), BadData (not ours)."""
     if not database_file.is_file():
-        raise InputMissing(f"{database_file.name}: nothing loaded yet; run `dispatchkit data load` first")
+        raise InputMissing(
+            f"{database_file.name}: nothing loaded yet; run `dispatchkit data load` first"
+        )
     try:
         con = connect(database_file, read_only=True)
         con.execute("SET lock_configuration=true")
@@ -219,4 +239,6 @@ def open_marts(database_file: Path) -> Marts:
         found = _trouble(error, database_file)
         if isinstance(found, TryLater):
             raise found from error
-        raise BadData(f"{database_file.name}: not a database of ours; run `dispatchkit data load` again") from error
+        raise BadData(
+            f"{database_file.name}: not a database of ours; run `dispatchkit data load` again"
+        ) from error

@@ -67,8 +67,14 @@ class Manifest:
 
     def encode(self) -> bytes:
         """Return the manifest as canonical JSON: sorted keys, no spaces, one line."""
-        raw = asdict(self) | {"as_of": rfc3339(self.as_of), "files": [asdict(facts) for facts in self.files]}
-        return json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+        raw = asdict(self) | {
+            "as_of": rfc3339(self.as_of),
+            "files": [asdict(facts) for facts in self.files],
+        }
+        return (
+            json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+            + b"\n"
+        )
 
     @property
     def sha256(self) -> str:
@@ -105,12 +111,16 @@ def read(directory: Path) -> Manifest:
     if not directory.exists():
         raise InputMissing(f"{directory.name}: no such export", code="DK-IN-001")
     if not directory.is_dir():
-        raise InputMissing(f"{directory.name}: is a file; give the directory of an export", code="DK-IN-002")
+        raise InputMissing(
+            f"{directory.name}: is a file; give the directory of an export", code="DK-IN-002"
+        )
     try:
         with open_old(directory / NAME) as file:
             data = file.read(_MOST_BYTES + 1)
     except InputMissing as error:
-        raise BadData(f"{directory.name}: no manifest, so this is no complete export", code="DK-IN-007") from error
+        raise BadData(
+            f"{directory.name}: no manifest, so this is no complete export", code="DK-IN-007"
+        ) from error
     if len(data) > _MOST_BYTES:
         raise BadData(f"{NAME}: larger than {_MOST_BYTES >> 20} MiB", code="DK-IN-015")
     return decode(data)
@@ -127,25 +137,39 @@ def decode(data: bytes) -> Manifest:
         raise BadData(f"{NAME}: unreadable at line {line}", code="DK-IN-015") from error
     if isinstance(raw, dict) and raw.get("format") != FORMAT:
         came = shown(raw.get("format"))
-        raise SchemaMismatch(f"{NAME}: format {came}, this program reads {FORMAT}", code="DK-IN-014")
+        raise SchemaMismatch(
+            f"{NAME}: format {came}, this program reads {FORMAT}", code="DK-IN-014"
+        )
     try:
         files = tuple(_facts(entry) for entry in raw["files"])
         found = Manifest(**(raw | {"as_of": parse_instant(raw["as_of"]), "files": files}))
-        plain = all(isinstance(x, str) for x in (found.database_id, found.snapshot, found.revision, found.contracts))
+        plain = all(
+            isinstance(x, str)
+            for x in (found.database_id, found.snapshot, found.revision, found.contracts)
+        )
         if not plain or len({facts.table for facts in files}) != len(files):
             raise TypeError
         return found
     except (NotPermitted, BadData):
         raise
     except (DispatchError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadData(f"{NAME}: not a manifest of ours: keys or types differ", code="DK-IN-015") from error
+        raise BadData(
+            f"{NAME}: not a manifest of ours: keys or types differ", code="DK-IN-015"
+        ) from error
 
 
 def _facts(entry: dict[str, Any]) -> FileFacts:
     facts = FileFacts(**entry)
     path = PurePosixPath(facts.name)
-    if path.is_absolute() or len(path.parts) != 1 or facts.name in (".", "..") or "\\" in facts.name:
-        raise NotPermitted(f"{NAME}: {shown(facts.name)!r} lies outside the export directory", code="DK-IN-016")
+    if (
+        path.is_absolute()
+        or len(path.parts) != 1
+        or facts.name in (".", "..")
+        or "\\" in facts.name
+    ):
+        raise NotPermitted(
+            f"{NAME}: {shown(facts.name)!r} lies outside the export directory", code="DK-IN-016"
+        )
     if facts.table not in TABLES or facts.name not in {facts.table + kind for kind in KINDS}:
         raise BadData(f"{NAME}: {shown(facts.name)!r} is not one of our tables", code="DK-IN-015")
     whole = (facts.bytes, facts.rows, facts.distinct_ids, *facts.cents.values())
@@ -169,17 +193,27 @@ def verify(
     InputMissing (a listed file is not there), NotPermitted (a symlink).
     """
     if manifest.as_of > now + _AHEAD:
-        raise BadData(f"{NAME}: as_of {rfc3339(manifest.as_of)} lies in the future", code="DK-IN-012")
+        raise BadData(
+            f"{NAME}: as_of {rfc3339(manifest.as_of)} lies in the future", code="DK-IN-012"
+        )
     if max_age is not None and now - manifest.as_of > max_age:
         age = _rough(now - manifest.as_of)
-        raise TryLater(f"{NAME}: as_of is {age} old, limit {_rough(max_age)}: extract again", code="DK-IN-011")
+        raise TryLater(
+            f"{NAME}: as_of is {age} old, limit {_rough(max_age)}: extract again", code="DK-IN-011"
+        )
     if database_id is not None and manifest.database_id != database_id:
         came = shown(manifest.database_id)
-        raise BadData(f"{NAME}: made from database {came}, expected {database_id}", code="DK-IN-013")
+        raise BadData(
+            f"{NAME}: made from database {came}, expected {database_id}", code="DK-IN-013"
+        )
     known = fingerprint([facts.table for facts in manifest.files])
-    if manifest.contracts != known or (revisions is not None and manifest.revision not in revisions):
+    if manifest.contracts != known or (
+        revisions is not None and manifest.revision not in revisions
+    ):
         came = f"schema {shown(manifest.revision)} (contracts {shown(manifest.contracts[:12])})"
-        newest = max((revision for revision in revisions or () if revision.isdigit()), default="any")
+        newest = max(
+            (revision for revision in revisions or () if revision.isdigit()), default="any"
+        )
         text = f"{came}, this program reads {newest} (contracts {known[:12]})"
         raise SchemaMismatch(f"{NAME}: {text}", code="DK-IN-014")
     for link in sorted(path for path in directory.iterdir() if path.is_symlink()):
@@ -191,18 +225,26 @@ def verify(
 def _verify_file(path: Path, facts: FileFacts) -> None:
     size, found = digest(path)
     if size == 0 and facts.bytes:
-        raise BadData(f"{facts.name}: empty file, manifest says {facts.rows} rows", code="DK-IN-004")
+        raise BadData(
+            f"{facts.name}: empty file, manifest says {facts.rows} rows", code="DK-IN-004"
+        )
     if size != facts.bytes:
         raise BadData(
             f"{facts.name}: {size} bytes, manifest says {facts.bytes}: not a complete file, checksum mismatch",
             code="DK-IN-008",
         )
     if found != facts.sha256:
-        raise BadData(f"{facts.name}: checksum mismatch; copy or extract it again", code="DK-IN-008")
+        raise BadData(
+            f"{facts.name}: checksum mismatch; copy or extract it again", code="DK-IN-008"
+        )
 
 
 def _rough(length: timedelta) -> str:
     minutes = int(length.total_seconds() // 60)
     return (
-        f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1440} days"
+        f"{minutes} min"
+        if minutes < 120
+        else f"{minutes // 60} h"
+        if minutes < 72 * 60
+        else f"{minutes // 1440} days"
     )

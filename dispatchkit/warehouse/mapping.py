@@ -39,7 +39,13 @@ from dispatchkit.warehouse.files import open_old, ours
 
 _MOST_BYTES = 1_000_000
 _SETTING = re.compile(r"\{([^{}]*)\}")
-STARTS = {"version": 1, "episode": 1, "attempt": 0, "priority": 0, "timeouts": 0}  # unless the mapping says otherwise
+STARTS = {
+    "version": 1,
+    "episode": 1,
+    "attempt": 0,
+    "priority": 0,
+    "timeouts": 0,
+}  # unless the mapping says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,13 @@ class Text:
 
 
 Source: TypeAlias = Column | Key | Constant | Sum | Text
-_KINDS: dict[str, type[Source]] = {"column": Column, "key": Key, "constant": Constant, "sum": Sum, "text": Text}
+_KINDS: dict[str, type[Source]] = {
+    "column": Column,
+    "key": Key,
+    "constant": Constant,
+    "sum": Sum,
+    "text": Text,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +162,9 @@ def checked(given: Table[str, object], name: str) -> Mapping:
     if found.time_zone:
         zone(found.time_zone)
     if len(found.delimiter) != 1 or found.encoding not in ENCODINGS:
-        raise BadConfig(f"{name}: delimiter is one character, encoding one of {', '.join(ENCODINGS)}")
+        raise BadConfig(
+            f"{name}: delimiter is one character, encoding one of {', '.join(ENCODINGS)}"
+        )
     if unknown := [column for column in found.group if column not in found.columns]:
         raise BadConfig(f"{name}: group: {shown(unknown[0])!r} is not among `columns`")
     for table in found.tables:
@@ -172,7 +186,9 @@ def _sources(mapping: Mapping, table: str) -> dict[str, Source]:
         elif name in STARTS:
             found[name] = Constant(STARTS[name])
         elif not column.nullable:
-            raise BadConfig(f"tables.{table}: column `{name}` is required; map it or give a constant")
+            raise BadConfig(
+                f"tables.{table}: column `{name}` is required; map it or give a constant"
+            )
     return found
 
 
@@ -180,7 +196,9 @@ def _source(given: object, where: str, mapping: Mapping) -> Source:
     document = {"column": given} if isinstance(given, str) else given
     kind = next((kind for kind in _KINDS if isinstance(document, dict) and kind in document), None)
     if kind is None:
-        raise BadConfig(f"{where}: expected a column name or a table with one of {', '.join(_KINDS)}")
+        raise BadConfig(
+            f"{where}: expected a column name or a table with one of {', '.join(_KINDS)}"
+        )
     if isinstance(document, dict) and kind == "key":
         _list(document[kind], where)
     found: Source = build(_KINDS[kind], document, where)

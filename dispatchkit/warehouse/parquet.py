@@ -42,13 +42,22 @@ class ParquetTable:
         self._same_origin(manifest)
 
     def _same_origin(self, manifest: Manifest) -> None:
-        origin = {k.decode(): v.decode("utf-8", "replace") for k, v in (self._schema.metadata or {}).items()}
+        origin = {
+            k.decode(): v.decode("utf-8", "replace")
+            for k, v in (self._schema.metadata or {}).items()
+        }
         name = self.facts.name
         if origin.get("database_id", manifest.database_id) != manifest.database_id:
             came = shown(origin["database_id"])
-            raise BadData(f"{name}: made from database {came}, expected {manifest.database_id}", code="DK-IN-013")
+            raise BadData(
+                f"{name}: made from database {came}, expected {manifest.database_id}",
+                code="DK-IN-013",
+            )
         if origin.get("snapshot", manifest.snapshot) != manifest.snapshot:
-            raise BadData(f"{name}: snapshots differ from the manifest's: tables of two extracts", code="DK-IN-010")
+            raise BadData(
+                f"{name}: snapshots differ from the manifest's: tables of two extracts",
+                code="DK-IN-010",
+            )
 
     def unknown_columns(self) -> list[str]:
         """Return columns that the contract does not have. Raises BadData for missing, doubled or mistyped ones."""
@@ -72,7 +81,9 @@ class ParquetTable:
         with self._readable():
             ids = self._scan.select("id").collect().get_column("id")
         if len(ids) != facts.rows:
-            raise BadData(f"{facts.name}: {len(ids)} rows, manifest says {facts.rows}", code="DK-IN-009")
+            raise BadData(
+                f"{facts.name}: {len(ids)} rows, manifest says {facts.rows}", code="DK-IN-009"
+            )
         distinct = len(ids) if rising(ids) else ids.n_unique()
         if distinct != facts.distinct_ids:
             said = f"{distinct} distinct ids, manifest says {facts.distinct_ids}"
@@ -84,17 +95,25 @@ class ParquetTable:
         facts, tally, at = self.facts, Tally(self.facts.table), 1
         names = list(shape(facts.table))
         with self._readable():
-            for rows in self._scan.select(names).collect_batches(chunk_size=_ROWS, maintain_order=True):
+            for rows in self._scan.select(names).collect_batches(
+                chunk_size=_ROWS, maintain_order=True
+            ):
                 if len(rows):
                     tally.add(rows)
-                    yield rows.with_columns(pl.int_range(at, at + len(rows), dtype=pl.Int64).alias(ROW))
+                    yield rows.with_columns(
+                        pl.int_range(at, at + len(rows), dtype=pl.Int64).alias(ROW)
+                    )
                     at += len(rows)
         if tally.cents != facts.cents or tally.ranges() != facts.ranges:
-            raise BadData(f"{facts.name}: sums or ranges differ from the manifest's", code="DK-IN-009")
+            raise BadData(
+                f"{facts.name}: sums or ranges differ from the manifest's", code="DK-IN-009"
+            )
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
         try:
             yield
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise BadData(f"{self.facts.name}: not a complete Parquet file", code="DK-IN-017") from error
+            raise BadData(
+                f"{self.facts.name}: not a complete Parquet file", code="DK-IN-017"
+            ) from error

@@ -11,7 +11,14 @@ import dataframely as dy
 import polars as pl
 
 from dispatchkit.kernel.tables import TABLES
-from dispatchkit.warehouse.contracts import NOT_ID, NOT_PLACE, NOT_TIME, NOT_WHOLE, NOT_WORD, code_of
+from dispatchkit.warehouse.contracts import (
+    NOT_ID,
+    NOT_PLACE,
+    NOT_TIME,
+    NOT_WHOLE,
+    NOT_WORD,
+    code_of,
+)
 
 NO_ZONE = "DK-IN-037"
 _WHOLE = "^-?(0|[1-9][0-9]{0,18})$"
@@ -44,16 +51,24 @@ def parse(table: str, name: str, text: pl.Expr, *, zone: str | None = None) -> P
             return _plain(_cast(text, _ID, pl.Int64()), NOT_ID, "is not an id, or out of range")
         case dy.Int64():
             unit = " of cents" if (column.metadata or {}).get("kind") == "cents" else ""
-            return _plain(_cast(text, _WHOLE, pl.Int64()), NOT_WHOLE, f"is not a whole number{unit}")
+            return _plain(
+                _cast(text, _WHOLE, pl.Int64()), NOT_WHOLE, f"is not a whole number{unit}"
+            )
         case dy.Float64():
             fact = "is not a coordinate" if code == NOT_PLACE else "is not a decimal number"
-            return _plain(_cast(text, _DECIMAL, pl.Float64()), code if code == NOT_PLACE else NOT_WHOLE, fact)
+            return _plain(
+                _cast(text, _DECIMAL, pl.Float64()), code if code == NOT_PLACE else NOT_WHOLE, fact
+            )
         case dy.Bool():
             return _plain(
-                text.replace_strict({"true": True, "false": False}, default=None), NOT_WORD, "is not true or false"
+                text.replace_strict({"true": True, "false": False}, default=None),
+                NOT_WORD,
+                "is not true or false",
             )
         case dy.Date():
-            value = pl.when(text.str.contains(_DAY)).then(text).str.to_date("%Y-%m-%d", strict=False)
+            value = (
+                pl.when(text.str.contains(_DAY)).then(text).str.to_date("%Y-%m-%d", strict=False)
+            )
             return _plain(value, NOT_TIME, "is not a day YYYY-MM-DD")
         case _:
             return _plain(text, NOT_WORD, "is not text")
@@ -79,7 +94,9 @@ def instant(text: pl.Expr, zone: str | None) -> Parsed:
     fixed = (naive - pl.duration(minutes=east)).dt.replace_time_zone("UTC")
     local = pl.lit(None, pl.Datetime("us", "UTC"))
     if zone is not None:
-        local = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+        local = naive.dt.replace_time_zone(
+            zone, ambiguous="earliest", non_existent="null"
+        ).dt.convert_time_zone("UTC")
     value = pl.when(offset.is_null()).then(local).otherwise(fixed)
     gap = "falls into the hour that the clock change skips" if zone else "has no time zone"
     zoneless = naive.is_not_null() & offset.is_null()

@@ -17,7 +17,9 @@ NAMED = 5
 _SQL = parse(Path(__file__).with_name("relations.sql").read_text("utf-8"))
 
 
-def retire(con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mapping[str, pl.Series]) -> pl.DataFrame:
+def retire(
+    con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mapping[str, pl.Series]
+) -> pl.DataFrame:
     """Take out rows that contradict others and return their quarantine lines.
 
     files: table -> file name; ids: table -> id column in file order, from which row numbers are told.
@@ -29,16 +31,26 @@ def retire(con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mappin
             query = _SQL["orphans"].format(table=table, parent=parent, column=column)
             fact = f"points to a row of {parent} that is not there"
             while len(lost := _remove(con, table, query)):
-                found.append(quarantined(files[table], _rows(ids[table], lost), column, ORPHAN, fact, quote=False))
+                found.append(
+                    quarantined(
+                        files[table], _rows(ids[table], lost), column, ORPHAN, fact, quote=False
+                    )
+                )
                 if parent != table:
                     break
-        if table == "driver_availability_history" and len(lost := _remove(con, table, _SQL["overlaps"])):
+        if table == "driver_availability_history" and len(
+            lost := _remove(con, table, _SQL["overlaps"])
+        ):
             rows = _rows(ids[table], lost)
             fact = "intervals overlap: begins before an earlier one of this driver ends"
-            found.append(quarantined(files[table], rows, "since", EMPTY_INTERVAL, fact, quote=False))
+            found.append(
+                quarantined(files[table], rows, "since", EMPTY_INTERVAL, fact, quote=False)
+            )
     twice = con.execute(_SQL["two_accepted"]).fetchone()
     if twice:
-        text = f"delivery {twice[0]} episode {twice[1]} has two accepted offers: the source breaks I1"
+        text = (
+            f"delivery {twice[0]} episode {twice[1]} has two accepted offers: the source breaks I1"
+        )
         raise BadData(f"{files.get('driver_offers', 'driver_offers')}: {text}", code="DK-IN-042")
     return pl.concat(found)
 
@@ -48,9 +60,13 @@ def gaps(con: duckdb.DuckDBPyConnection) -> list[str]:
     found = con.sql(_SQL["gaps"]).fetchall()
     if not found:
         return []
-    drivers = ", ".join(str(driver) for driver, _, _ in found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+    drivers = ", ".join(str(driver) for driver, _, _ in found[:NAMED]) + (
+        ", ..." if len(found) > NAMED else ""
+    )
     number, hours = sum(n for _, n, _ in found), sum(h for _, _, h in found)
-    return [f"driver_availability_history: {number} gaps, {hours:.1f} h not told, in the duties of drivers {drivers}"]
+    return [
+        f"driver_availability_history: {number} gaps, {hours:.1f} h not told, in the duties of drivers {drivers}"
+    ]
 
 
 def _remove(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series:
@@ -64,4 +80,6 @@ def _remove(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series
 
 def _rows(ids: pl.Series, lost: pl.Series) -> pl.DataFrame:
     numbered = ids.to_frame().with_row_index(ROW, offset=1).with_columns(pl.col(ROW).cast(pl.Int64))
-    return numbered.filter(pl.col("id").is_in(lost.implode())).unique("id", keep="first", maintain_order=True)
+    return numbered.filter(pl.col("id").is_in(lost.implode())).unique(
+        "id", keep="first", maintain_order=True
+    )

@@ -25,7 +25,9 @@ def fault_of(text: str) -> str | None:
     Latitude and longitude that were swapped are seen only where the result is no coordinate.
     """
     try:
-        corners = json.loads(text, parse_int=float)  # as a float, a number of any length is at most infinite
+        corners = json.loads(
+            text, parse_int=float
+        )  # as a float, a number of any length is at most infinite
     except (ValueError, RecursionError):
         return "ring is not JSON"
     if not isinstance(corners, list) or not all(_pair(corner) for corner in corners):
@@ -34,4 +36,6 @@ def fault_of(text: str) -> str | None:
 
 
 def _pair(corner: object) -> bool:
-    return isinstance(corner, list) and len(corner) == 2 and all(isinstance(x, float) for x in corner)
+    return (
+        isinstance(corner, list) and len(corner) == 2 and all(isinstance(x, float) for x in corner)
+    )

@@ -23,11 +23,15 @@ def value(rows: pl.DataFrame, mapping: Mapping, table: str, name: str, source: S
         case Column():
             return _column(rows, mapping, table, name, source)
         case Key():
-            return _key(rows, mapping.source, table if name == "id" else refs(TABLES[table])[name], source)
+            return _key(
+                rows, mapping.source, table if name == "id" else refs(TABLES[table])[name], source
+            )
         case Sum():
             return rows.get_column(f"sum {source.sum}"), _nothing()
         case Text():
-            return rows.select(pl.format(source.template, *source.reads).alias(name)).to_series(), _nothing()
+            return rows.select(
+                pl.format(source.template, *source.reads).alias(name)
+            ).to_series(), _nothing()
         case Constant():
             return pl.Series(name, [source.constant] * len(rows)), _nothing()
 
@@ -45,14 +49,24 @@ def _column(rows: pl.DataFrame, mapping: Mapping, table: str, name: str, source:
     if source.plus_minutes:
         more = pl.col(source.plus_minutes)
         minutes = number(more)
-        found = found + pl.duration(microseconds=(minutes.value * 60_000_000).round().cast(pl.Int64))
+        found = found + pl.duration(
+            microseconds=(minutes.value * 60_000_000).round().cast(pl.Int64)
+        )
         bad = pl.concat([bad, _unread(rows, more, minutes.value, minutes.code, minutes.fact)])
     return rows.select(found.alias(name)).to_series(), bad
 
 
-def _unread(rows: pl.DataFrame, text: pl.Expr, found: pl.Expr, code: pl.Expr, fact: pl.Expr) -> pl.DataFrame:
-    lost = rows.select(ROW, text.alias("text"), code.alias("code"), fact.alias("fact"), found.alias("value"))
-    return lost.filter(pl.col("text").is_not_null() & pl.col("value").is_null()).drop("value").cast(_BAD)
+def _unread(
+    rows: pl.DataFrame, text: pl.Expr, found: pl.Expr, code: pl.Expr, fact: pl.Expr
+) -> pl.DataFrame:
+    lost = rows.select(
+        ROW, text.alias("text"), code.alias("code"), fact.alias("fact"), found.alias("value")
+    )
+    return (
+        lost.filter(pl.col("text").is_not_null() & pl.col("value").is_null())
+        .drop("value")
+        .cast(_BAD)
+    )
 
 
 def _key(rows: pl.DataFrame, source: str, table: str, made_of: Key) -> Read:
@@ -60,9 +74,17 @@ def _key(rows: pl.DataFrame, source: str, table: str, made_of: Key) -> Read:
     if not columns:
         return pl.Series([key(source, table)] * len(rows), dtype=pl.Int64), _nothing()
     distinct = rows.select(columns).unique(maintain_order=True)
-    ids = [key(source, table, *("" if part is None else part for part in parts)) for parts in distinct.iter_rows()]
+    ids = [
+        key(source, table, *("" if part is None else part for part in parts))
+        for parts in distinct.iter_rows()
+    ]
     keyed = distinct.with_columns(pl.Series("the key", ids, pl.Int64))
     found = rows.join(keyed, on=columns, how="left", nulls_equal=True, maintain_order="left")
     empty = rows.filter(pl.all_horizontal(pl.col(columns).is_null()))
-    bad = empty.select(ROW, pl.lit("").alias("text"), pl.lit(NOT_ID).alias("code"), pl.lit("is required").alias("fact"))
+    bad = empty.select(
+        ROW,
+        pl.lit("").alias("text"),
+        pl.lit(NOT_ID).alias("code"),
+        pl.lit("is required").alias("fact"),
+    )
     return found.get_column("the key"), bad.cast(_BAD)

@@ -65,14 +65,28 @@ def test_word_of_a_push_is_noted_and_one_that_failed_ends_the_offer(cli, city, o
     words = ("--json", "act", "offer", "undeliverable", lost, "--driver", whom, *SOON)
     assert said(cli(*words, "--reason", "NO_ACKNOWLEDGEMENT", db=city)) == (0, "OK")
     assert state(city, delivery) == ("UNASSIGNED", None)
-    assert said(cli("--json", "act", "offer", "accept", lost, "--driver", whom, *SOON, db=city)) == (3, "OFFER_REVOKED")
+    assert said(
+        cli("--json", "act", "offer", "accept", lost, "--driver", whom, *SOON, db=city)
+    ) == (3, "OFFER_REVOKED")
     assert cli(*words, "--reason", "no signal in the cellar", db=city).exit == 2
 
 
-def test_a_decline_is_counted_with_its_reason_and_an_accept_afterwards_is_refused(cli, city, offers):
+def test_a_decline_is_counted_with_its_reason_and_an_accept_afterwards_is_refused(
+    cli, city, offers
+):
     offer, driver, delivery = offers[0]
     declined = cli(
-        "--json", "act", "offer", "decline", offer, "--driver", driver, "--reason", "TOO_FAR", *SOON, db=city
+        "--json",
+        "act",
+        "offer",
+        "decline",
+        offer,
+        "--driver",
+        driver,
+        "--reason",
+        "TOO_FAR",
+        *SOON,
+        db=city,
     )
     assert said(declined) == (0, "OK")
     with city.connect() as on:
@@ -85,17 +99,25 @@ def test_a_decline_is_counted_with_its_reason_and_an_accept_afterwards_is_refuse
 
 @pytest.mark.parametrize(
     ("case", "code"),
-    [("after the deadline", "OFFER_EXPIRED"), ("of somebody else", "NOT_FOUND"), ("that is not there", "NOT_FOUND")],
+    [
+        ("after the deadline", "OFFER_EXPIRED"),
+        ("of somebody else", "NOT_FOUND"),
+        ("that is not there", "NOT_FOUND"),
+    ],
 )
 def test_an_offer_is_not_to_be_had_and_the_refusal_is_recorded(cli, city, offers, case, code):
     (offer, driver, delivery), (_, stranger, _) = offers[:2]
-    asked = {"of somebody else": (offer, stranger), "that is not there": (MISSING, driver)}.get(case, (offer, driver))
+    asked = {"of somebody else": (offer, stranger), "that is not there": (MISSING, driver)}.get(
+        case, (offer, driver)
+    )
     when = LATE if case == "after the deadline" else SOON
     ran = cli("--json", "act", "offer", "accept", asked[0], "--driver", asked[1], *when, db=city)
     assert said(ran) == (3, code)
     met = " (it was PENDING)" if code == "OFFER_EXPIRED" else ""
     assert ran.stderr == f"dispatchkit: DK-REFUSED: accept refused: {code}{met}\n"
-    assert json.loads(ran.stdout)["was"] == ("PENDING" if met else None), "a stranger is not told how it stands"
+    assert json.loads(ran.stdout)["was"] == ("PENDING" if met else None), (
+        "a stranger is not told how it stands"
+    )
     assert state(city, delivery)[0] == "OFFERING"
     with city.connect() as on:
         told = on.exec_driver_sql("SELECT actor, event, code FROM dk.refusals").all()
@@ -104,7 +126,9 @@ def test_an_offer_is_not_to_be_had_and_the_refusal_is_recorded(cli, city, offers
 
 def test_a_reason_that_nobody_knows_is_a_usage_error_that_lists_them(cli, city, offers):
     offer, driver, _ = offers[0]
-    ran = cli("act", "offer", "decline", offer, "--driver", driver, "--reason", "RAIN", *SOON, db=city)
+    ran = cli(
+        "act", "offer", "decline", offer, "--driver", driver, "--reason", "RAIN", *SOON, db=city
+    )
     assert (ran.exit, ran.stdout) == (2, "")
     assert "'RAIN'" in ran.stderr and "TOO_FAR" in ran.stderr
 
@@ -125,16 +149,29 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, city, offers):
     words = ("--json", "act", "delivery", "reassign")
     dry = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=city)
     told = json.loads(dry.stdout)["told"]
-    assert (told["then"]["driver"], told["now"]["driver"], said(dry)) == (idle, state(city, one)[1], (0, "OK"))
-    people = cli(*words[1:], one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=city)
+    assert (told["then"]["driver"], told["now"]["driver"], said(dry)) == (
+        idle,
+        state(city, one)[1],
+        (0, "OK"),
+    )
+    people = cli(
+        *words[1:], one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=city
+    )
     assert f"then driver={idle} pickup_at=" in people.stdout
-    assert ("later than by the driver who has it now" in people.stderr) == ((told["sooner_s"] or 0) < 0)
+    assert ("later than by the driver who has it now" in people.stderr) == (
+        (told["sooner_s"] or 0) < 0
+    )
     assert not {"None", "True", "False", "[]"}.intersection(people.stdout.replace("=", " ").split())
     handed = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", *SOON, db=city)
     assert (said(handed), state(city, one)) == ((0, "OK"), ("ASSIGNED", idle))
     released = cli(*words, other, "--reason", "FLAT_TYRE", *SOON, db=city)
     assert (said(released), state(city, other)) == ((0, "OK"), ("UNASSIGNED", None))
-    assert said(cli(*words, carried, "--reason", "FLAT_TYRE", *SOON, db=city)) == (3, "CUSTODY_CONFLICT")
+    assert said(cli(*words, carried, "--reason", "FLAT_TYRE", *SOON, db=city)) == (
+        3,
+        "CUSTODY_CONFLICT",
+    )
     assert said(cli(*words, MISSING, "--reason", "FLAT_TYRE", *SOON, db=city)) == (3, "NOT_FOUND")
     told = cli("act", "delivery", "reassign", one, "--reason", "Ann's flat tyre", *SOON, db=city)
-    assert (told.exit, "Ann" in told.stdout + told.stderr) == (2, False), "free text may name people"
+    assert (told.exit, "Ann" in told.stdout + told.stderr) == (2, False), (
+        "free text may name people"
+    )

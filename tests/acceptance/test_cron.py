@@ -24,7 +24,9 @@ OPTIONS = ("--now", rfc3339(databases.NOW))
 def ledger(made) -> list[tuple[object, ...]]:
     """Return the runs as (status, applied, busy), oldest first."""
     with made.connect() as on:
-        found = on.exec_driver_sql("SELECT status, applied, busy FROM dk.sweep_runs ORDER BY started_at")
+        found = on.exec_driver_sql(
+            "SELECT status, applied, busy FROM dk.sweep_runs ORDER BY started_at"
+        )
         return [tuple(row) for row in found]
 
 
@@ -51,12 +53,18 @@ def test_a_dry_run_tells_how_many_orders_drivers_promises_and_cents_it_would_tou
     assert told["blast"]["promises"] >= len(offers) > 0
     assert told["blast"]["cents"] == sum(c["after"]["pay_cents"] for c in offers)
     said = cli("sweep", "offers", *OPTIONS, "--dry-run", db=city).stderr
-    assert f"would touch orders {told['blast']['orders']}, drivers {told['blast']['drivers']}" in said
+    assert (
+        f"would touch orders {told['blast']['orders']}, drivers {told['blast']['drivers']}" in said
+    )
 
 
 def test_an_act_that_would_change_more_than_allowed_is_refused_and_changes_nothing(cli, city):
     with city.connect() as on:
-        held = on.exec_driver_sql("SELECT id FROM dk.deliveries WHERE state = 'ASSIGNED' ORDER BY id").scalars().first()
+        held = (
+            on.exec_driver_sql("SELECT id FROM dk.deliveries WHERE state = 'ASSIGNED' ORDER BY id")
+            .scalars()
+            .first()
+        )
     words = ("act", "delivery", "reassign", held, "--reason", "FLAT_TYRE", *OPTIONS)
     before = contents(city)
     refused = cli(*words, "--max-changes", 1, db=city)
@@ -84,7 +92,9 @@ def test_a_sweep_and_a_migration_keep_each_other_out(cli, city):
 def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(city, stop, code):
     words = ("sweep", "offers", *OPTIONS, "--batch", "20")
     with psycopg.connect(databases.url(city)) as other:
-        other.execute("SELECT FROM dk_aud.head FOR UPDATE")  # so that the first batch waits for its trail
+        other.execute(
+            "SELECT FROM dk_aud.head FOR UPDATE"
+        )  # so that the first batch waits for its trail
         process = subprocess.Popen(
             [sys.executable, "-m", "dispatchkit", "--db", databases.url(city), *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -94,7 +104,8 @@ def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(city, sto
         )
         for _ in range(600):
             waits = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             with city.connect() as on:
                 if on.exec_driver_sql(waits).scalar_one():

@@ -18,10 +18,21 @@ def shown(cli, to) -> list[list[str]]:
 
 def test_the_demo_runs_to_its_end_and_says_what_to_try(cli, tmp_path):
     tries = shown(cli, tmp_path / "night")
-    assert [words[2] for words in tries] == ["show", "why", "audit", "sweep", "sweep", "show", "db", "report"]
+    assert [words[2] for words in tries] == [
+        "show",
+        "why",
+        "audit",
+        "sweep",
+        "sweep",
+        "show",
+        "db",
+        "report",
+    ]
 
 
 @pytest.mark.nightly
 def test_what_the_demo_says_to_try_works(cli, tmp_path):
     said = {" ".join(words): cli(*words) for words in shown(cli, tmp_path / "night")}
-    assert {words: done.stderr for words, done in said.items() if done.exit or not done.stdout} == {}
+    assert {
+        words: done.stderr for words, done in said.items() if done.exit or not done.stdout
+    } == {}

@@ -36,7 +36,11 @@ def history(made, driver: int, since: datetime = databases.NOW):
         "WHERE driver_id = %s ORDER BY since",
         driver,
     )
-    return [(duty, (at - databases.NOW).total_seconds() / 60, meets) for duty, at, meets in rows if at >= since]
+    return [
+        (duty, (at - databases.NOW).total_seconds() / 60, meets)
+        for duty, at, meets in rows
+        if at >= since
+    ]
 
 
 @pytest.fixture
@@ -54,14 +58,19 @@ def idle(city) -> int:
 def test_a_break_runs_out_is_said_and_ends_the_shift_of_who_sleeps(cli, city, idle):
     asked = cli("--json", "act", "driver", "break", idle, "--minutes", 20, *when(), db=city)
     assert said(asked) == (0, "OK")
-    sweeps = [cli("-q", "--json", "sweep", "availability", *when(m), db=city) for m in (19, 21, 22, 26)]
+    sweeps = [
+        cli("-q", "--json", "sweep", "availability", *when(m), db=city) for m in (19, 21, 22, 26)
+    ]
     events = [[c["event"] for c in json.loads(ran.stdout)["changes"] if c["entity"] == "duty" or c["id"] == idle]
               for ran in sweeps]  # fmt: skip
     assert [sum(event == "break_expired" for event in made) for made in events] == [0, 1, 0, 0]
     assert history(city, idle) == [("ON_BREAK", 0, True), ("OFF_DUTY", 25, True)]
     told = ask(city, "SELECT payload->>'from', payload->>'to', payload->>'reason' FROM dk.outbox "
                      "WHERE event = 'availability_changed' AND root_id = %s ORDER BY id", idle)  # fmt: skip
-    assert told == [("ON_DUTY", "ON_BREAK", "BREAK_ASKED"), ("ON_BREAK", "OFF_DUTY", "BREAK_EXPIRED")]
+    assert told == [
+        ("ON_DUTY", "ON_BREAK", "BREAK_ASKED"),
+        ("ON_BREAK", "OFF_DUTY", "BREAK_EXPIRED"),
+    ]
 
 
 def test_a_dry_run_says_what_an_act_would_do_and_leaves_no_trace(cli, city, idle):
@@ -76,13 +85,30 @@ def test_a_dry_run_says_what_an_act_would_do_and_leaves_no_trace(cli, city, idle
 def test_a_busy_driver_waits_for_the_last_delivery_and_sleeps_through_no_rule(cli, city):
     ((driver,),) = ask(city, "SELECT min(driver_id) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id "
                              "WHERE d.active AND r.duty = 'ON_DUTY'")  # fmt: skip
-    assert said(cli("--json", "act", "driver", "break", driver, *when(), db=city)) == (0, "OK_PENDING")
-    assert said(cli("--json", "act", "driver", "end-shift", driver, *when(1), db=city)) == (0, "OK_PENDING")
-    assert said(cli("--json", "act", "driver", "start-shift", driver, *when(2), db=city)) == (0, "OK")
-    assert [duty for duty, _, _ in history(city, driver)] == ["BREAK_PENDING", "ENDING_SHIFT", "ON_DUTY"]
-    ran = cli("act", "driver", "suspend", driver, "--reason", "DOCUMENTS_MISSING", *when(3), db=city)
+    assert said(cli("--json", "act", "driver", "break", driver, *when(), db=city)) == (
+        0,
+        "OK_PENDING",
+    )
+    assert said(cli("--json", "act", "driver", "end-shift", driver, *when(1), db=city)) == (
+        0,
+        "OK_PENDING",
+    )
+    assert said(cli("--json", "act", "driver", "start-shift", driver, *when(2), db=city)) == (
+        0,
+        "OK",
+    )
+    assert [duty for duty, _, _ in history(city, driver)] == [
+        "BREAK_PENDING",
+        "ENDING_SHIFT",
+        "ON_DUTY",
+    ]
+    ran = cli(
+        "act", "driver", "suspend", driver, "--reason", "DOCUMENTS_MISSING", *when(3), db=city
+    )
     assert (ran.exit, ran.stdout.splitlines()[0]) == (0, "OK")
-    refused = cli("--json", "act", "driver", "reinstate", driver, "--reason", "SEEN", *when(4), db=city)
+    refused = cli(
+        "--json", "act", "driver", "reinstate", driver, "--reason", "SEEN", *when(4), db=city
+    )
     assert said(refused) == (3, "ILLEGAL_TRANSITION")
     assert ask(city, "SELECT event, root, root_id, code, was FROM dk.refusals") == [
         ("reinstate", "driver", driver, "ILLEGAL_TRANSITION", "SUSPENDED")
@@ -93,7 +119,9 @@ def test_a_busy_driver_waits_for_the_last_delivery_and_sleeps_through_no_rule(cl
 
 def test_after_twelve_hours_the_answer_names_when_the_driver_may_come_back(cli, city, idle):
     cli("act", "driver", "end-shift", idle, *when(), db=city)
-    assert cli("act", "driver", "start-shift", idle, *when(400), db=city).exit == 0, "rested six hours"
+    assert cli("act", "driver", "start-shift", idle, *when(400), db=city).exit == 0, (
+        "rested six hours"
+    )
     cli("-q", "sweep", "availability", *when(400 + 721), db=city)
     ran = cli("--json", "act", "driver", "start-shift", idle, *when(400 + 722), db=city)
     assert said(ran) == (3, "HOURS_CAP")
@@ -107,11 +135,21 @@ def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, city, idle):
     here = ("--lat", 52.5, "--lon", 13.4)
     outcomes = [
         said(cli("--json", "act", "ping", idle, *here, *place, *when(), db=city))
-        for place in ((), (), ("--at", rfc3339(databases.NOW + timedelta(minutes=2))), ("--at", "2026-03-06T19:32:01Z"))
+        for place in (
+            (),
+            (),
+            ("--at", rfc3339(databases.NOW + timedelta(minutes=2))),
+            ("--at", "2026-03-06T19:32:01Z"),
+        )
     ]
     assert outcomes == [(0, "OK"), (0, "OK_REPLAY"), (0, "OK"), (3, "CLOCK_SKEW")]
     assert said(cli("--json", "act", "ping", MISSING, *here, *when(), db=city)) == (3, "NOT_FOUND")
-    kept = ask(city, "SELECT at FROM dk.driver_locations WHERE driver_id = %s AND at >= %s", idle, databases.NOW)
+    kept = ask(
+        city,
+        "SELECT at FROM dk.driver_locations WHERE driver_id = %s AND at >= %s",
+        idle,
+        databases.NOW,
+    )
     assert len(kept) == 2
     assert ask(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
     shown = cli("--json", "show", "drivers", "--limit", 1000, *when(3), db=city)
@@ -125,7 +163,9 @@ def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, city, idle):
     assert "52.5" not in shown.stdout
 
 
-@pytest.mark.parametrize("place", [("--lat", "nan", "--lon", 1), ("--lat", 91, "--lon", 1), ("--lat", 0, "--lon", 0)])
+@pytest.mark.parametrize(
+    "place", [("--lat", "nan", "--lon", 1), ("--lat", 91, "--lon", 1), ("--lat", 0, "--lon", 0)]
+)
 def test_what_is_no_place_on_earth_is_a_usage_error(cli, city, idle, place):
     assert cli("act", "ping", idle, *place, *when(), db=city).exit == 2
 

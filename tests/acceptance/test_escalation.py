@@ -39,11 +39,18 @@ def test_after_an_outage_one_sweep_tells_every_level_once_and_the_next_tells_non
     )
     searches = {delivery for delivery, _, _, _ in told}
     assert len(searches) == 9
-    assert Counter(delivery for delivery, _, notify, _ in told if notify) == dict.fromkeys(searches, 1)
-    assert all(count == 1 for count in Counter((delivery, level) for delivery, level, _, _ in told).values())
+    assert Counter(delivery for delivery, _, notify, _ in told if notify) == dict.fromkeys(
+        searches, 1
+    )
+    assert all(
+        count == 1
+        for count in Counter((delivery, level) for delivery, level, _, _ in told).values()
+    )
     assert {level for _, level, notify, _ in told if notify} == {4}
     assert max(lag for _, _, _, lag in told) > 20 * 60 > min(lag for _, _, _, lag in told) >= 0
-    due = "SELECT count(*), min(level), bool_and(level_due_at <= level_at) FROM dk.unassigned_orders"
+    due = (
+        "SELECT count(*), min(level), bool_and(level_due_at <= level_at) FROM dk.unassigned_orders"
+    )
     ladder = rows(city, f"{due} WHERE state = 'OPEN'")
     assert ladder == [(9, 4, True)]
     tickets = "SELECT level, count(*), count(DISTINCT delivery_id) FROM dk.support_tickets WHERE state = 'OPEN'"
@@ -56,14 +63,20 @@ def test_after_an_outage_one_sweep_tells_every_level_once_and_the_next_tells_non
 def test_at_the_end_a_search_is_given_up_once_its_offers_have_ended_and_the_tickets_wait(cli, city):
     [(ahead,)] = rows(city, "SELECT count(*) FROM dk.deliveries WHERE state = 'SCHEDULED'")
     late = timedelta(hours=2)  # nobody has been seen for so long, so nobody is asked anew
-    for name, after in (("offers", late), ("escalation", late), ("escalation", late + timedelta(minutes=25))):
+    for name, after in (
+        ("offers", late),
+        ("escalation", late),
+        ("escalation", late + timedelta(minutes=25)),
+    ):
         swept = cli("--json", "sweep", name, *at(after), db=city)
         assert swept.exit == 0, swept.stderr
     assert rows(city, "SELECT count(*) FROM dk.unassigned_orders WHERE state = 'OPEN'") == [(0,)]
     assert rows(city, "SELECT count(*) FROM dk.driver_offers WHERE state = 'PENDING'") == [(0,)]
     ended = "SELECT DISTINCT ended_by, ended_while FROM dk.deliveries WHERE state = 'UNFULFILLED' AND ended_at > %s"
     with city.connect() as on:
-        found = {tuple(row) for row in on.exec_driver_sql(ended, (databases.NOW + timedelta(hours=1),))}
+        found = {
+            tuple(row) for row in on.exec_driver_sql(ended, (databases.NOW + timedelta(hours=1),))
+        }
     assert found == {("system", "UNASSIGNED")}
     tickets = json.loads(cli("--json", "show", "tickets", "--state", "OPEN", db=city).stdout)
     assert Counter(ticket["level"] for ticket in tickets) == {3: 9 + ahead, 2: 1}
@@ -87,7 +100,10 @@ def test_operations_raise_acknowledge_and_snooze_a_search(cli, city, seeking):
     assert (code(dry), rows(city, "SELECT count(*) FROM dk.outbox")) == ((0, "OK"), [(0,)])
     assert code(cli(*act, "escalate", seeking, "--level", 3, *soon, db=city)) == (0, "OK")
     assert code(cli(*act, "escalate", seeking, "--level", 3, *soon, db=city)) == (0, "OK_REPLAY")
-    assert code(cli(*act, "escalate", seeking, "--level", 2, *soon, db=city)) == (3, "ILLEGAL_TRANSITION")
+    assert code(cli(*act, "escalate", seeking, "--level", 2, *soon, db=city)) == (
+        3,
+        "ILLEGAL_TRANSITION",
+    )
     assert code(cli(*act, "ack", seeking, *soon, db=city)) == (0, "OK")
     assert code(cli(*act, "snooze", seeking, "--minutes", 15, *soon, db=city)) == (0, "OK")
     assert code(cli(*act, "escalate", 999_999_999, *soon, db=city)) == (3, "NOT_FOUND")
@@ -110,22 +126,51 @@ def test_a_ticket_is_closed_by_a_person_or_with_its_search(cli, city, seeking):
         "(SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active) AND NOT EXISTS "
         "(SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')",
     )[0][0]
-    given = cli("--json", "act", "delivery", "reassign", seeking, "--to", driver, "--reason", "RUSH", *soon, db=city)
+    given = cli(
+        "--json",
+        "act",
+        "delivery",
+        "reassign",
+        seeking,
+        "--to",
+        driver,
+        "--reason",
+        "RUSH",
+        *soon,
+        db=city,
+    )
     assert code(given) == (0, "OK")
     assert cli("sweep", "escalation", *soon, db=city).exit == 0
     closed = f"SELECT state, closed_by FROM dk.support_tickets WHERE id = {ticket}"
     assert rows(city, closed) == [("CLOSED", "system:escalation")]
     assert code(cli("--json", "act", "ticket", "close", ticket, *soon, db=city)) == (0, "OK_REPLAY")
-    assert code(cli("--json", "act", "ticket", "close", 999_999_999, *soon, db=city)) == (3, "NOT_FOUND")
+    assert code(cli("--json", "act", "ticket", "close", 999_999_999, *soon, db=city)) == (
+        3,
+        "NOT_FOUND",
+    )
 
 
-def test_the_queue_is_seen_by_slack_and_age_and_a_delivery_with_all_its_searches(cli, city, seeking):
+def test_the_queue_is_seen_by_slack_and_age_and_a_delivery_with_all_its_searches(
+    cli, city, seeking
+):
     queue = json.loads(cli("--json", "show", "unassigned", *at(timedelta()), db=city).stdout)
     assert len(queue) == 9
     assert [row["slack_s"] for row in queue] == sorted(row["slack_s"] for row in queue)
-    assert all({"age_s", "level", "due_at", "cause", "next_at", "next_by"} <= row.keys() for row in queue)
+    assert all(
+        {"age_s", "level", "due_at", "cause", "next_at", "next_by"} <= row.keys() for row in queue
+    )
     one = json.loads(
-        cli("--json", "show", "unassigned", "--state", "OFFERING", "--limit", 1, *at(timedelta()), db=city).stdout
+        cli(
+            "--json",
+            "show",
+            "unassigned",
+            "--state",
+            "OFFERING",
+            "--limit",
+            1,
+            *at(timedelta()),
+            db=city,
+        ).stdout
     )
     assert [row["state"] for row in one] == ["OFFERING"]
     wrong = cli("show", "unassigned", "--state", "DELIVERED", db=city)
@@ -142,5 +187,7 @@ def test_a_ladder_that_nobody_sweeps_is_found_silent(cli, city):
     assert "sweep escalation fell silent" in checked.stderr
     cli("sweep", "escalation", *late, db=city)
     after = cli("--json", "db", "check", *late, db=city)
-    [told] = [sweep for sweep in json.loads(after.stdout)["sweeps"] if sweep["sweep"] == "escalation"]
+    [told] = [
+        sweep for sweep in json.loads(after.stdout)["sweeps"] if sweep["sweep"] == "escalation"
+    ]
     assert told["oldest_due"] is None

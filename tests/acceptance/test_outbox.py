@@ -60,7 +60,9 @@ def test_events_leave_signed_once_and_the_listing_tells_it(cli, filled, tmp_path
     assert [row["sender"] for row in json.loads(listed.stdout)] == ["push"] * 3
 
 
-def test_what_was_given_up_on_is_named_by_the_check_and_goes_out_after_a_retry(cli, filled, tmp_path):
+def test_what_was_given_up_on_is_named_by_the_check_and_goes_out_after_a_retry(
+    cli, filled, tmp_path
+):
     late = ("--now", rfc3339(databases.NOW + timedelta(hours=2)))
     with gateway(always=500) as there:
         given = config(tmp_path, PUSH.format(url=there.url))
@@ -69,7 +71,10 @@ def test_what_was_given_up_on_is_named_by_the_check_and_goes_out_after_a_retry(c
         there.answers = [500]
         cli(*given, "sweep", "outbox", *late, db=filled, env=SECRET)
         checked = cli("db", "check", *late, db=filled)
-        assert (checked.exit, "sender push: 1 events were given up on" in checked.stderr) == (3, True)
+        assert (checked.exit, "sender push: 1 events were given up on" in checked.stderr) == (
+            3,
+            True,
+        )
         words = ("--json", *given, "outbox", "retry", "push", *late)
         assert json.loads(cli(*words, "--dry-run", db=filled).stdout)["due"] == 1
         assert cli(*words, "--max-changes", 0, db=filled).exit == 3
@@ -82,8 +87,20 @@ def test_what_was_given_up_on_is_named_by_the_check_and_goes_out_after_a_retry(c
 def test_a_terminated_run_marks_what_has_left_and_begins_nothing_more(cli, filled, tmp_path):
     with gateway(always="slow") as there:
         given = config(tmp_path, PUSH.format(url=there.url))
-        words = [sys.executable, "-m", "dispatchkit", "--db", databases.url(filled), *given, "sweep", "outbox", *AT]
-        running = subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), **SECRET})
+        words = [
+            sys.executable,
+            "-m",
+            "dispatchkit",
+            "--db",
+            databases.url(filled),
+            *given,
+            "sweep",
+            "outbox",
+            *AT,
+        ]
+        running = subprocess.Popen(
+            words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), **SECRET}
+        )
         while len(there.posts) < 3:
             assert running.poll() is None
             time.sleep(0.01)
@@ -92,7 +109,9 @@ def test_a_terminated_run_marks_what_has_left_and_begins_nothing_more(cli, fille
         left = len(there.posts)
         assert left < 10
         there.always = None
-        done = json.loads(cli("--json", *given, "sweep", "outbox", *AT, db=filled, env=SECRET).stdout)["done"]
+        done = json.loads(
+            cli("--json", *given, "sweep", "outbox", *AT, db=filled, env=SECRET).stdout
+        )["done"]
     assert done["push delivered"] == done["closed"] - left
     assert len(there.keys) == len(set(there.keys))
 

@@ -30,7 +30,9 @@ def report(data: Path, *words: str) -> int:
 def test_the_nightly_report_leaves_the_same_bytes_twice(data, tmp_path, capsys):
     for folder in ("a", "b"):
         assert report(data, "nightly", "--day", DAY, "--to", str(tmp_path / folder)) == 0
-    made = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    made = sorted(
+        path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
+    )
     assert {Path(f"nightly-{DAY}.{ending}") for ending in ("html", "md", "json")} < set(made)
     assert Path(f"nightly-{DAY}-tables/drivers.parquet") in made
     for path in made:
@@ -50,7 +52,9 @@ def test_every_report_is_one_json_document_whose_figures_add_up(data, name, caps
 
 
 def test_the_evening_that_still_runs_counts_its_open_orders(data, capsys):
-    assert run(["-q", "--json", "--data", str(data), "report", "funnel", "--day", "2026-03-07"]) == 0
+    assert (
+        run(["-q", "--json", "--data", str(data), "report", "funnel", "--day", "2026-03-07"]) == 0
+    )
     funnel = json.loads(capsys.readouterr().out)["sections"]["funnel"]
     never = funnel["metrics"]["unassigned_never_served"]
     created = funnel["tables"]["stages"][0]["orders"]
@@ -75,7 +79,9 @@ def test_a_folder_whose_parent_is_missing_is_not_made(data, tmp_path, capsys):
     assert report(data, "etas", "--day", DAY, "--to", str(tmp_path / "no" / "such")) == 73
 
 
-def test_a_report_is_not_written_outside_the_working_folder_nor_through_a_link(data, tmp_path, monkeypatch, capsys):
+def test_a_report_is_not_written_outside_the_working_folder_nor_through_a_link(
+    data, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "here").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")

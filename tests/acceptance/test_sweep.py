@@ -17,8 +17,13 @@ SWEEPS = ("reassignment", "offers", "escalation", "routes")
 def versions(made) -> dict[str, tuple[int, int | None]]:
     """Return each table's number of rows and highest version; of the ledger, the rows of runs that did something."""
     versioned = set(ENTITIES.values())
-    wanted = {t: f"SELECT count(*), {'max(version)' if t in versioned else 'NULL'} FROM dk.{t}" for t in TABLES}
-    wanted |= {t: f"SELECT count(*), NULL FROM {t}" for t in ("dk.decisions", "dk.outbox", "dk.refusals")}
+    wanted = {
+        t: f"SELECT count(*), {'max(version)' if t in versioned else 'NULL'} FROM dk.{t}"
+        for t in TABLES
+    }
+    wanted |= {
+        t: f"SELECT count(*), NULL FROM {t}" for t in ("dk.decisions", "dk.outbox", "dk.refusals")
+    }
     wanted["audit"] = "SELECT count(*), NULL FROM dk_aud.delivery_audit_logs"
     wanted["runs"] = "SELECT count(*), NULL FROM dk.sweep_runs WHERE applied > 0"
     with made.connect() as on:
@@ -26,7 +31,9 @@ def versions(made) -> dict[str, tuple[int, int | None]]:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_dry_run_prints_what_the_real_run_then_does_and_a_second_run_does_nothing(cli, city, sweep):
+def test_a_dry_run_prints_what_the_real_run_then_does_and_a_second_run_does_nothing(
+    cli, city, sweep
+):
     words = ("--json", "sweep", sweep, *OPTIONS)
     before = versions(city)
     dry = cli(*words, "--dry-run", db=city)

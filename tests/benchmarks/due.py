@@ -18,10 +18,14 @@ def fill(made: Engine, count: int) -> None:
     born, due = databases.NOW - timedelta(minutes=5), databases.NOW - timedelta(minutes=1)
     with made.begin() as on:
         on.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        on.exec_driver_sql("SET LOCAL ROLE dk_import")  # it may load what is under way; the trail sees it born
+        on.exec_driver_sql(
+            "SET LOCAL ROLE dk_import"
+        )  # it may load what is under way; the trail sees it born
         for statement in FILL.values():
             wanted = {"born": born, "due": due, "count": count}
-            on.execute(text(statement), {name: v for name, v in wanted.items() if f":{name}" in statement})
+            on.execute(
+                text(statement), {name: v for name, v in wanted.items() if f":{name}" in statement}
+            )
     with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
         on.exec_driver_sql("SET statement_timeout = 0")
         on.exec_driver_sql("VACUUM ANALYZE")

@@ -53,7 +53,10 @@ def filled() -> Iterator[Engine]:
 def durable() -> Iterator[None]:
     """Let the tests' server wait for its disk, which it else does not."""
     with psycopg.connect(databases.server(), autocommit=True) as on:
-        before = {name: on.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in databases.DURABLE}
+        before = {
+            name: on.execute("SELECT current_setting(%s)", (name,)).fetchone()
+            for name in databases.DURABLE
+        }
         for name in databases.DURABLE:
             on.execute(f"ALTER SYSTEM SET {name} = on")
         on.execute("SELECT pg_reload_conf()")
@@ -88,7 +91,9 @@ def ours(made: Engine, changes: Sequence[Change], workers: int) -> float:
     return took
 
 
-def bare(made: Engine, changes: Sequence[Change], *, guards: bool = False, records: bool = False) -> float:
+def bare(
+    made: Engine, changes: Sequence[Change], *, guards: bool = False, records: bool = False
+) -> float:
     """Return the seconds that UPDATEs of the same rows take, ids in hand; no trail, and the guards only if asked.
 
     records: with a row for the trail, the decision and the outbox each, made by the server from what it has just
@@ -106,7 +111,10 @@ def bare(made: Engine, changes: Sequence[Change], *, guards: bool = False, recor
         f"{bump} WHERE %s IS NOT NULL AND id = ANY(%s)",
     }
     if records:
-        statements = {entity: RECORDED.format(update=update, entity=entity) for entity, update in statements.items()}
+        statements = {
+            entity: RECORDED.format(update=update, entity=entity)
+            for entity, update in statements.items()
+        }
     step = BATCH // 3  # rows of each table: a batch is as many changes as ours
     with psycopg.connect(databases.url(made)) as on:
         for table in GUARDED:
@@ -143,7 +151,9 @@ def test_sweep_beside_the_bare_update(filled: Engine) -> None:
         with copy(filled) as made:
             took[way].append(ways[way](made))
     rate = {way: len(changes) / statistics.mean(seconds) for way, seconds in took.items()}
-    one, two, bare_, guarded, recorded = (rate[way] for way in ("one", "two", "bare", "guarded", "recorded"))
+    one, two, bare_, guarded, recorded = (
+        rate[way] for way in ("one", "two", "bare", "guarded", "recorded")
+    )
     lines = (
         f"sweep of {DUE:,} due offers: read and decided in {decided:.1f} s; {len(changes):,} rows written, audited, "
         f"{BATCH} a batch: {one:,.0f} rows/s by 1 worker, {two:,.0f} by 2 ({two / one:.2f}x)",

@@ -143,7 +143,9 @@ def test_audited_write_beside_unaudited(filled: Engine) -> None:
 
 def _touches(store: PostgresStore, audited: bool, round_: int) -> list[Change]:
     """Return one harmless change of each finished offer: each is its own group, as in an expiry sweep."""
-    found = store.read({"o": "SELECT id, delivery_id, version FROM driver_offers ORDER BY delivery_id, id"}, {})["o"]
+    found = store.read(
+        {"o": "SELECT id, delivery_id, version FROM driver_offers ORDER BY delivery_id, id"}, {}
+    )["o"]
     now = store.clock()
     return [
         Change(

@@ -44,7 +44,10 @@ def written(run: Run, changes: Sequence[Change]) -> Outcome:
 def events(store: Either) -> list[tuple[Any, ...]]:
     """Return the outbox as (event, root, root id, payload, came from a sweep), in order."""
     if isinstance(store, MemoryStore):
-        return [(e["event"], *e["root"], plain(e["payload"]), e["decision_id"] is not None) for e in store.events]
+        return [
+            (e["event"], *e["root"], plain(e["payload"]), e["decision_id"] is not None)
+            for e in store.events
+        ]
     with store.engine.connect() as on:
         found = on.exec_driver_sql(
             "SELECT event, root, root_id, payload, decision_id IS NOT NULL FROM dk.outbox ORDER BY id"
@@ -57,7 +60,9 @@ def refusals(store: Either) -> list[tuple[Any, ...]]:
     if isinstance(store, MemoryStore):
         return [(r["actor"], r["event"], *r["root"], r["code"]) for r in store.refusals]
     with store.engine.connect() as on:
-        found = on.exec_driver_sql("SELECT actor, event, root, root_id, code FROM dk.refusals ORDER BY id")
+        found = on.exec_driver_sql(
+            "SELECT actor, event, root, root_id, code FROM dk.refusals ORDER BY id"
+        )
         return [tuple(line) for line in found]
 
 

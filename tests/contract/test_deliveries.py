@@ -25,7 +25,11 @@ BUSY = CITY["deliveries"].filter(state.is_in(sorted(ACTIVE)))
 ON_WAY = CITY["deliveries"].filter(state == "ASSIGNED").sort("id").row(0, named=True)
 CARRIED = CITY["deliveries"].filter(state == "EN_ROUTE_DROPOFF").sort("id").row(0, named=True)
 TAKEN = [*BUSY["driver_id"], *CITY["driver_offers"].filter(state == "PENDING")["driver_id"]]
-IDLE = int(CITY["drivers"].filter((pl.col("duty") == "ON_DUTY") & ~pl.col("id").is_in(TAKEN)).sort("id")["id"][0])
+IDLE = int(
+    CITY["drivers"]
+    .filter((pl.col("duty") == "ON_DUTY") & ~pl.col("id").is_in(TAKEN))
+    .sort("id")["id"][0]
+)
 
 
 @pytest.fixture
@@ -40,29 +44,45 @@ def told(store: Either, settings: Settings, name: str, delivery: int | None, **s
     driver, offer = said.pop("driver", None), said.pop("offer", None)
     actor = f"driver:{driver}" if driver else "ops"
     args = {"reason": "TRIED", "by": "customer"} | said
-    event = Event(name=name, actor=actor, delivery_id=delivery, driver_id=driver, offer_id=offer, args=args)
+    event = Event(
+        name=name, actor=actor, delivery_id=delivery, driver_id=driver, offer_id=offer, args=args
+    )
     return act(store, settings, event).answer.code
 
 
 def an_offer(store: Either, settings: Settings) -> dict[str, Any]:
     """Return a pending offer of the offers sweep."""
     sweep(store, settings, "offers", Options())
-    return table(store, "driver_offers").filter(state == "PENDING").sort("sent_at", "id").row(-1, named=True)
+    return (
+        table(store, "driver_offers")
+        .filter(state == "PENDING")
+        .sort("sent_at", "id")
+        .row(-1, named=True)
+    )
 
 
 def test_a_cancellation_before_the_accept_wins_and_the_driver_is_told(store, settings):
     offer = an_offer(store, settings)
     assert told(store, settings, "cancel", offer["delivery_id"]) == "OK"
     accept = told(store, settings, "accept", None, offer=offer["id"], driver=offer["driver_id"])
-    assert (accept, row(store, "deliveries", offer["delivery_id"])["state"]) == ("DELIVERY_CANCELLED", "CANCELLED")
+    assert (accept, row(store, "deliveries", offer["delivery_id"])["state"]) == (
+        "DELIVERY_CANCELLED",
+        "CANCELLED",
+    )
 
 
 def test_a_cancellation_after_the_accept_lets_the_driver_go_and_pays_him(store, settings):
     offer = an_offer(store, settings)
-    assert told(store, settings, "accept", None, offer=offer["id"], driver=offer["driver_id"]) == "OK"
+    assert (
+        told(store, settings, "accept", None, offer=offer["id"], driver=offer["driver_id"]) == "OK"
+    )
     assert told(store, settings, "cancel", offer["delivery_id"]) == "OK"
     delivery = row(store, "deliveries", offer["delivery_id"])
-    assert (delivery["state"], delivery["driver_id"], delivery["ended_while"]) == ("CANCELLED", None, "ASSIGNED")
+    assert (delivery["state"], delivery["driver_id"], delivery["ended_while"]) == (
+        "CANCELLED",
+        None,
+        "ASSIGNED",
+    )
     assert "cancellation_pay_due" in [event[0] for event in events(store)]
     assert told(store, settings, "cancel", offer["delivery_id"]) == "OK_REPLAY"
 
@@ -73,11 +93,15 @@ def test_a_pickup_by_a_released_driver_wins_while_nobody_else_has_the_delivery(s
     assert told(store, settings, "pickup", delivery, driver=driver) == "CUSTODY_RESTORED"
     assert row(store, "deliveries", delivery)["driver_id"] == driver
     sweep(store, settings, "reassignment", Options())
-    case = table(store, "reassignment_cases").filter(delivery_id=delivery, trigger="DRIVER_UNASSIGN")
+    case = table(store, "reassignment_cases").filter(
+        delivery_id=delivery, trigger="DRIVER_UNASSIGN"
+    )
     assert case.select("state", "driver_id").rows() == [("ABORTED", driver)]
 
 
-def test_a_pickup_by_a_released_driver_changes_nothing_once_another_is_assigned_but_calls_a_person(store, settings):
+def test_a_pickup_by_a_released_driver_changes_nothing_once_another_is_assigned_but_calls_a_person(
+    store, settings
+):
     delivery, driver = ON_WAY["id"], ON_WAY["driver_id"]
     assert told(store, settings, "reassign", delivery, driver=IDLE, to=IDLE) == "OK"
     before = row(store, "deliveries", delivery)
@@ -86,7 +110,9 @@ def test_a_pickup_by_a_released_driver_changes_nothing_once_another_is_assigned_
     assert row(store, "deliveries", delivery) == before
     tickets = table(store, "support_tickets").filter(pl.col("cause") == "CUSTODY_CONFLICT")
     assert tickets.select("delivery_id", "level", "state").rows() == [(delivery, 2, "OPEN")]
-    assert [r[1:] for r in refusals(store)][:2] == [("pickup", "delivery", delivery, "CUSTODY_CONFLICT")] * 2
+    assert [r[1:] for r in refusals(store)][:2] == [
+        ("pickup", "delivery", delivery, "CUSTODY_CONFLICT")
+    ] * 2
 
 
 def case_of(store: Either, driver: int) -> tuple[str, str]:
@@ -95,7 +121,9 @@ def case_of(store: Either, driver: int) -> tuple[str, str]:
     return cases.sort("episode").select("state", "trigger").row(-1)
 
 
-def test_custody_restored_to_the_first_of_two_drivers_who_lost_a_delivery_ends_both_their_cases(store, settings):
+def test_custody_restored_to_the_first_of_two_drivers_who_lost_a_delivery_ends_both_their_cases(
+    store, settings
+):
     delivery, first = ON_WAY["id"], ON_WAY["driver_id"]
     assert told(store, settings, "unassign", delivery, driver=first) == "OK"
     assert told(store, settings, "reassign", delivery, driver=IDLE, to=IDLE) == "OK"
@@ -107,7 +135,9 @@ def test_custody_restored_to_the_first_of_two_drivers_who_lost_a_delivery_ends_b
     assert case_of(store, IDLE) == ("ABORTED", "DRIVER_UNASSIGN")
 
 
-def test_a_rescue_after_a_reassignment_leaves_its_case_open_until_the_goods_are_delivered(store, settings):
+def test_a_rescue_after_a_reassignment_leaves_its_case_open_until_the_goods_are_delivered(
+    store, settings
+):
     delivery, first = ON_WAY["id"], ON_WAY["driver_id"]
     assert told(store, settings, "unassign", delivery, driver=first) == "OK"
     assert told(store, settings, "reassign", delivery, driver=IDLE, to=IDLE) == "OK"
@@ -121,21 +151,34 @@ def test_a_rescue_after_a_reassignment_leaves_its_case_open_until_the_goods_are_
     assert case_of(store, first)[0] == "SUCCEEDED"
 
 
-def test_goods_for_which_their_holder_has_no_slot_let_go_who_is_asked_and_call_a_person(store, settings):
+def test_goods_for_which_their_holder_has_no_slot_let_go_who_is_asked_and_call_a_person(
+    store, settings
+):
     delivery, driver = ON_WAY["id"], ON_WAY["driver_id"]
     assert told(store, settings, "unassign", delivery, driver=driver) == "OK"
     sweep(store, settings, "offers", Options())
     assert row(store, "deliveries", delivery)["state"] == "OFFERING"
-    others = table(store, "deliveries").filter(state.is_in([*OPEN, *TO_PICKUP]), pl.col("id") != delivery).sort("id")
-    given = {told(store, settings, "reassign", other, driver=driver, to=driver) for other in others["id"][:4]}
+    others = (
+        table(store, "deliveries")
+        .filter(state.is_in([*OPEN, *TO_PICKUP]), pl.col("id") != delivery)
+        .sort("id")
+    )
+    given = {
+        told(store, settings, "reassign", other, driver=driver, to=driver)
+        for other in others["id"][:4]
+    }
     assert "DRIVER_UNAVAILABLE" in given, "his hands are full"
     assert told(store, settings, "pickup", delivery, driver=driver) == "CUSTODY_CONFLICT"
     assert row(store, "deliveries", delivery)["state"] == "UNASSIGNED"
     asked = table(store, "driver_offers").filter(delivery_id=delivery).filter(state == "REVOKED")
     assert "TAKEN_BY_OTHER" in asked["cause"].to_list()
-    assert table(store, "support_tickets").filter(delivery_id=delivery)["cause"].to_list() == ["CUSTODY_CONFLICT"]
+    assert table(store, "support_tickets").filter(delivery_id=delivery)["cause"].to_list() == [
+        "CUSTODY_CONFLICT"
+    ]
     sweep(store, settings, "offers", Options())
-    assert row(store, "deliveries", delivery)["state"] == "UNASSIGNED", "nobody is asked for what is gone"
+    assert row(store, "deliveries", delivery)["state"] == "UNASSIGNED", (
+        "nobody is asked for what is gone"
+    )
 
 
 @pytest.mark.parametrize("name", ["reassignment", "offers"])
@@ -144,7 +187,9 @@ def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(stor
     params, travel = catalog.params(feature, settings), catalog.travel(settings)
     with store.sweeping(Ticket(sweep=name)) as run:
         assert run is not None and feature.decide is not None
-        changes = feature.decide(gather(run, feature, settings.flag(name), NOW).frames, params, NOW, travel)
+        changes = feature.decide(
+            gather(run, feature, settings.flag(name), NOW).frames, params, NOW, travel
+        )
         if name == "offers":  # the driver about to be asked is given something else
             asked = next(c for c in changes if c.entity == "offer" and c.version == 0)
             root, driver = asked.root, int(str(asked.after["driver_id"]))
@@ -152,7 +197,9 @@ def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(stor
             assert given == "CUSTODY_CONFLICT"
             given = told(store, settings, "reassign", ON_WAY["id"], driver=driver, to=driver)
         else:  # a delivery about to be taken away is given to somebody
-            taken = next(c for c in changes if c.event in ("delivery_released", "reassignment_suspected"))
+            taken = next(
+                c for c in changes if c.event in ("delivery_released", "reassignment_suspected")
+            )
             root = taken.root
             given = told(store, settings, "reassign", root[1], driver=IDLE, to=IDLE)
         assert given == "OK"
@@ -160,18 +207,28 @@ def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(stor
     assert outcome.applied == 0 and outcome.stale, outcome
 
 
-def test_a_drivers_steps_are_ordered_by_when_they_were_and_none_comes_from_the_future(store, settings):
+def test_a_drivers_steps_are_ordered_by_when_they_were_and_none_comes_from_the_future(
+    store, settings
+):
     delivery, driver = CARRIED["id"], CARRIED["driver_id"]
     ahead = NOW + timedelta(seconds=121)
-    assert told(store, settings, "arrive-dropoff", delivery, driver=driver, at=ahead) == "CLOCK_SKEW"
+    assert (
+        told(store, settings, "arrive-dropoff", delivery, driver=driver, at=ahead) == "CLOCK_SKEW"
+    )
     assert told(store, settings, "deliver", delivery, driver=driver) == "OK"
     at_door = CARRIED["picked_up_at"] + timedelta(seconds=1)
     assert told(store, settings, "arrive-dropoff", delivery, driver=driver, at=at_door) == "OK"
     after = row(store, "deliveries", delivery)
-    assert (after["state"], after["arrived_dropoff_at"], after["ended_at"]) == ("DELIVERED", at_door, NOW)
+    assert (after["state"], after["arrived_dropoff_at"], after["ended_at"]) == (
+        "DELIVERED",
+        at_door,
+        NOW,
+    )
     assert told(store, settings, "deliver", delivery, driver=driver) == "OK_REPLAY"
     assert row(store, "deliveries", delivery) == after, "a replay writes nothing"
-    assert [r[1:] for r in refusals(store)] == [("arrive-dropoff", "delivery", delivery, "CLOCK_SKEW")]
+    assert [r[1:] for r in refusals(store)] == [
+        ("arrive-dropoff", "delivery", delivery, "CLOCK_SKEW")
+    ]
 
 
 def test_a_time_opens_no_way_over_the_pickup_and_a_slow_phone_is_believed(store, settings):
@@ -179,7 +236,10 @@ def test_a_time_opens_no_way_over_the_pickup_and_a_slow_phone_is_believed(store,
     for step, column in (("deliver", "ended_at"), ("arrive-dropoff", "arrived_dropoff_at")):
         assert told(store, settings, step, delivery, driver=driver, at=NOW) == "ILLEGAL_TRANSITION"
         assert row(store, "deliveries", delivery)[column] is None
-    assert told(store, settings, "start", delivery, driver=driver, at=since - timedelta(seconds=30)) == "OK"
+    assert (
+        told(store, settings, "start", delivery, driver=driver, at=since - timedelta(seconds=30))
+        == "OK"
+    )
     assert row(store, "deliveries", delivery)["started_at"] == since
     assert told(store, settings, "pickup", delivery, driver=driver) == "OK"
     assert told(store, settings, "deliver", delivery, driver=driver, at=NOW) == "OK"

@@ -77,10 +77,16 @@ def test_a_driver_who_says_yes_while_the_ladder_decides_has_the_delivery_and_nob
     assert its and len(outcome.stale) == len(its)
     assert (outcome.applied, outcome.poison) == (len(changes) - len(its), 0)
     assert row(store, "deliveries", delivery)["state"] == "ASSIGNED"
-    assert not [event for event in events(store) if event[0] == ESCALATED and event[3]["deliveryId"] == delivery]
+    assert not [
+        event
+        for event in events(store)
+        if event[0] == ESCALATED and event[3]["deliveryId"] == delivery
+    ]
 
 
-def test_a_driver_who_is_being_asked_while_other_searches_are_given_up_can_still_say_yes(store, settings, offer):
+def test_a_driver_who_is_being_asked_while_other_searches_are_given_up_can_still_say_yes(
+    store, settings, offer
+):
     outcome = giving_up(store)
     assert (outcome.stale, outcome.poison) == ([], 0)
     assert table(store, "deliveries").filter(pl.col("state") == "UNASSIGNED").is_empty()
@@ -93,12 +99,16 @@ def test_a_repeated_sweep_tells_nothing_again(store, settings, offer):
     told = events(store)
     assert giving_up(store) == Outcome()
     assert events(store) == told
-    levels = Counter((event[3]["deliveryId"], event[3]["level"]) for event in told if event[0] == ESCALATED)
+    levels = Counter(
+        (event[3]["deliveryId"], event[3]["level"]) for event in told if event[0] == ESCALATED
+    )
     assert set(levels.values()) == {1}
 
 
 def test_a_level_raised_by_hand_while_the_ladder_decides_is_told_once(store, settings):
-    searching = table(store, "unassigned_orders").filter((pl.col("state") == "OPEN") & (pl.col("level") == 0))
+    searching = table(store, "unassigned_orders").filter(
+        (pl.col("state") == "OPEN") & (pl.col("level") == 0)
+    )
     delivery = int(searching.sort("id")["delivery_id"][0])
     soon = Params(age_1=SECOND, age_2=SECOND, age_3=SECOND)
     with store.sweeping(Ticket(sweep="escalation")) as run:
@@ -108,8 +118,12 @@ def test_a_level_raised_by_hand_while_the_ladder_decides_is_told_once(store, set
         outcome = written(run, changes)
     assert {(stale.entity) for stale in outcome.stale} >= {"episode", "ticket"}
     told = [
-        event[3]["level"] for event in events(store) if event[0] == ESCALATED and event[3]["deliveryId"] == delivery
+        event[3]["level"]
+        for event in events(store)
+        if event[0] == ESCALATED and event[3]["deliveryId"] == delivery
     ]
     assert told == [1, 2, 3]
-    tickets = table(store, "support_tickets").filter((pl.col("delivery_id") == delivery) & (pl.col("state") == "OPEN"))
+    tickets = table(store, "support_tickets").filter(
+        (pl.col("delivery_id") == delivery) & (pl.col("state") == "OPEN")
+    )
     assert tickets.height == 1

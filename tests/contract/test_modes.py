@@ -57,13 +57,29 @@ def test_word_of_a_push_goes_alike_in_both_stores(pair):
     for store in pair:
         codes = []
         for offer in pending.head(6).iter_rows(named=True):
-            for name in ("viewed", "delivered", "undeliverable", "decline", "undeliverable", "delivered"):
+            for name in (
+                "viewed",
+                "delivered",
+                "undeliverable",
+                "decline",
+                "undeliverable",
+                "delivered",
+            ):
                 event = Event(
-                    name=name, actor="system:push", driver_id=offer["driver_id"], offer_id=offer["id"], args={}
+                    name=name,
+                    actor="system:push",
+                    driver_id=offer["driver_id"],
+                    offer_id=offer["id"],
+                    args={},
                 )
                 codes.append(act(store, Settings(), event).answer.code)
         for offer in pending.tail(6).iter_rows(named=True):
-            event = Event(name="undeliverable", actor="system:push", driver_id=offer["driver_id"], offer_id=offer["id"])
+            event = Event(
+                name="undeliverable",
+                actor="system:push",
+                driver_id=offer["driver_id"],
+                offer_id=offer["id"],
+            )
             codes += [act(store, Settings(), event).answer.code for _ in range(2)]
         store_codes.append(codes)
     assert store_codes[0] == store_codes[1]

@@ -51,21 +51,31 @@ def change(entity: str, seen: Row, after: Mapping[str, Any]) -> Change:
 
 
 state, ids = pl.col("state"), pl.col("id")
-LATE = first("driver_offers", state == "PENDING")  # its deadline is over when that of PENDING is near
-PENDING = first("driver_offers", state == "PENDING", pl.col("hard_deadline") > LATE["hard_deadline"])
+LATE = first(
+    "driver_offers", state == "PENDING"
+)  # its deadline is over when that of PENDING is near
+PENDING = first(
+    "driver_offers", state == "PENDING", pl.col("hard_deadline") > LATE["hard_deadline"]
+)
 THEN = PENDING["hard_deadline"] - SECOND
 OTHER = first("driver_offers", state == "PENDING", pl.col("delivery_id") != PENDING["delivery_id"])
 ACCEPTED = first("driver_offers", state == "ACCEPTED")
 OPEN = first("unassigned_orders", state == "OPEN")
-OVER = first("unassigned_orders", state != "OPEN", ~pl.col("delivery_id").is_in([OPEN["delivery_id"]]))
+OVER = first(
+    "unassigned_orders", state != "OPEN", ~pl.col("delivery_id").is_in([OPEN["delivery_id"]])
+)
 CASE = first("reassignment_cases", state.is_in(["SUSPECTED", "GRACE"]))
 SMALL = CITY["drivers"].filter(pl.col("max_stack") < 3)["id"]
 ACTIVE = first("deliveries", state == "ASSIGNED", pl.col("driver_id").is_in(SMALL.implode()))
-CARRIED = first("deliveries", ids.is_in([ACCEPTED["delivery_id"]]), pl.col("episode") == ACCEPTED["episode"])
+CARRIED = first(
+    "deliveries", ids.is_in([ACCEPTED["delivery_id"]]), pl.col("episode") == ACCEPTED["episode"]
+)
 RIVAL = first("deliveries", state == "ASSIGNED", pl.col("driver_id") != ACTIVE["driver_id"])
 SEEKING = first("deliveries", state == "UNASSIGNED")
 DONE = first("deliveries", state == "DELIVERED")
-IDLE = first("drivers", ~ids.is_in(CITY["driver_offers"].filter(state == "PENDING")["driver_id"].implode()))
+IDLE = first(
+    "drivers", ~ids.is_in(CITY["driver_offers"].filter(state == "PENDING")["driver_id"].implode())
+)
 AT_HOME = first("drivers", pl.col("duty") == "OFF_DUTY")
 ASSIGNED = {"state": "ASSIGNED", "slot": 1, "assigned_at": NOW}
 DUTY = first("driver_availability_history", pl.col("until").is_null())
@@ -76,7 +86,12 @@ OFFER = {
     for name, value in PENDING.items()
     if name not in ("id", "version", "delivered_at", "viewed_at", "responded_at", "cause", "late")
 } | {"driver_id": IDLE["id"], "ask": PENDING["ask"] + 1}
-EPISODE = {"delivery_id": OPEN["delivery_id"], "episode": OPEN["episode"] + 1, "state": "OPEN", "opened_at": NOW}
+EPISODE = {
+    "delivery_id": OPEN["delivery_id"],
+    "episode": OPEN["episode"] + 1,
+    "state": "OPEN",
+    "opened_at": NOW,
+}
 SUSPICION = {
     "delivery_id": CASE["delivery_id"],
     "driver_id": CASE["driver_id"],
@@ -112,7 +127,10 @@ ROUTE = {
 
 def again(*steps: Change, id: int) -> list[Change]:
     """Return a second suspicion of a case's delivery, and the same steps for it."""
-    return [born("case", SUSPICION, id), *(replace(s, id=id, version=i + 1) for i, s in enumerate(steps))]
+    return [
+        born("case", SUSPICION, id),
+        *(replace(s, id=id, version=i + 1) for i, s in enumerate(steps)),
+    ]
 
 
 def accepted(offer: Row, at: Any) -> Change:
@@ -167,7 +185,11 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "is OFF_DUTY and may not be given",
     ),
     "goods for a driver who stays at home": (
-        [change("delivery", SEEKING, ASSIGNED | {"driver_id": AT_HOME["id"], "state": "PICKED_UP"})],
+        [
+            change(
+                "delivery", SEEKING, ASSIGNED | {"driver_id": AT_HOME["id"], "state": "PICKED_UP"}
+            )
+        ],
         "DK013",
         "is OFF_DUTY and may not be given",
     ),
@@ -186,13 +208,25 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "DK014",
         "which the clock denies",
     ),
-    "an offer to an unknown driver": ([born("offer", OFFER | {"driver_id": GONE})], "23503", "there is no driver_id"),
+    "an offer to an unknown driver": (
+        [born("offer", OFFER | {"driver_id": GONE})],
+        "23503",
+        "there is no driver_id",
+    ),
     "a case of an unknown delivery": (
-        [replace(born("case", SUSPICION | {"delivery_id": GONE}), root=("delivery", SEEKING["id"]))],
+        [
+            replace(
+                born("case", SUSPICION | {"delivery_id": GONE}), root=("delivery", SEEKING["id"])
+            )
+        ],
         "23503",
         "there is no delivery_id",
     ),
-    "a driver in an unknown zone": ([change("driver", IDLE, {"zone_id": GONE})], "23503", "there is no zone_id"),
+    "a driver in an unknown zone": (
+        [change("driver", IDLE, {"zone_id": GONE})],
+        "23503",
+        "there is no zone_id",
+    ),
     "an offer without a mode": (
         [born("offer", {name: value for name, value in OFFER.items() if name != "mode"})],
         "23502",
@@ -208,7 +242,11 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "23514",
         "ticket_closed_iff_over",
     ),
-    "one ticket twice": ([born("ticket", TICKET), born("ticket", TICKET, GONE + 1)], "23505", "ticket_once"),
+    "one ticket twice": (
+        [born("ticket", TICKET), born("ticket", TICKET, GONE + 1)],
+        "23505",
+        "ticket_once",
+    ),
     "a level that falls": (
         [
             change("episode", OPEN, {"level": 2}),
@@ -222,9 +260,21 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "DK009",
         "holds a delivery",
     ),
-    "negative pay": ([born("offer", OFFER | {"pay_cents": -1})], "23514", "pay_cents may not be -1"),
-    "a slot that nobody has": ([change("delivery", ACTIVE, {"slot": 4})], "23514", "slot may not be 4"),
-    "a level above the last": ([change("episode", OPEN, {"level": 5})], "23514", "level may not be 5"),
+    "negative pay": (
+        [born("offer", OFFER | {"pay_cents": -1})],
+        "23514",
+        "pay_cents may not be -1",
+    ),
+    "a slot that nobody has": (
+        [change("delivery", ACTIVE, {"slot": 4})],
+        "23514",
+        "slot may not be 4",
+    ),
+    "a level above the last": (
+        [change("episode", OPEN, {"level": 5})],
+        "23514",
+        "level may not be 5",
+    ),
     "a number too large for its column": (
         [change("driver", IDLE, {"timeouts": 2**63})],
         "22003",
@@ -245,13 +295,21 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "23514",
         "offer_answered_iff_ended",
     ),
-    "an acceptance at the deadline": ([accepted(PENDING, PENDING["hard_deadline"])], "23514", "offer_accepted_in_time"),
+    "an acceptance at the deadline": (
+        [accepted(PENDING, PENDING["hard_deadline"])],
+        "23514",
+        "offer_accepted_in_time",
+    ),
     "an offer expired before its deadline": (
         [change("offer", PENDING, {"state": "EXPIRED", "responded_at": THEN})],
         "23514",
         "offer_expired_after_deadline",
     ),
-    "an active delivery without a slot": ([change("delivery", ACTIVE, {"slot": None})], "23514", "active_has_slot"),
+    "an active delivery without a slot": (
+        [change("delivery", ACTIVE, {"slot": None})],
+        "23514",
+        "active_has_slot",
+    ),
     "an active delivery without a driver": (
         [change("delivery", ACTIVE, {"driver_id": None})],
         "23514",
@@ -302,11 +360,20 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "offer_one_accepted",
     ),
     "a second row of an episode": (
-        [born("episode", EPISODE | {"delivery_id": OVER["delivery_id"], "episode": OVER["episode"]})],
+        [
+            born(
+                "episode",
+                EPISODE | {"delivery_id": OVER["delivery_id"], "episode": OVER["episode"]},
+            )
+        ],
         "23505",
         "episode_once",
     ),
-    "a second open episode of a delivery": ([born("episode", EPISODE)], "23505", "episode_one_open"),
+    "a second open episode of a delivery": (
+        [born("episode", EPISODE)],
+        "23505",
+        "episode_one_open",
+    ),
     "a second suspicion of a delivery": ([born("case", SUSPICION)], "23505", "case_one_suspicion"),
     "a second release of a delivery": (
         [*RELEASED, *again(*RELEASED, id=GONE)],
@@ -314,7 +381,16 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "case_one_release",
     ),
     "a duty interval within another": (
-        [born("duty", {"driver_id": DUTY["driver_id"], "duty": "ON_DUTY", "since": DUTY["since"] + SECOND})],
+        [
+            born(
+                "duty",
+                {
+                    "driver_id": DUTY["driver_id"],
+                    "duty": "ON_DUTY",
+                    "since": DUTY["since"] + SECOND,
+                },
+            )
+        ],
         "23P01",
         "duty_intervals_apart",
     ),
@@ -336,10 +412,14 @@ def test_both_stores_refuse(stores, what):
     for store, why in ((postgres, sqlstate), (memory, rule)):
         before = [table(store, name) for name in touched]
         outcome = apply(store, *changes)
-        assert [p.id for p in outcome.poisoned] == [c.id for c in changes], f"{type(store).__name__}: {outcome}"
+        assert [p.id for p in outcome.poisoned] == [c.id for c in changes], (
+            f"{type(store).__name__}: {outcome}"
+        )
         assert all(why in p.why for p in outcome.poisoned), outcome.poisoned[0].why
         assert (outcome.applied, outcome.stale, events(store)) == (0, [], [])
-        assert all(table(store, name).equals(was) for name, was in zip(touched, before, strict=True))
+        assert all(
+            table(store, name).equals(was) for name, was in zip(touched, before, strict=True)
+        )
 
 
 def test_every_rule_has_a_case():
@@ -372,9 +452,13 @@ def test_a_column_that_no_change_may_write_is_refused_by_name(store, name):
     assert events(store) == []
 
 
-@pytest.mark.parametrize("root", [("driver", IDLE["id"]), ("delivery", SEEKING["id"])], ids=["one root", "two roots"])
+@pytest.mark.parametrize(
+    "root", [("driver", IDLE["id"]), ("delivery", SEEKING["id"])], ids=["one root", "two roots"]
+)
 def test_two_equal_decisions_of_one_run_are_refused_by_name_and_nothing_is_written(store, root):
     one = change("driver", IDLE, {"timeouts": 7})
-    with pytest.raises(BadData, match=f"driver {IDLE['id']} at version {IDLE['version']} is decided twice alike"):
+    with pytest.raises(
+        BadData, match=f"driver {IDLE['id']} at version {IDLE['version']} is decided twice alike"
+    ):
         apply(store, one, change("duty", DUTY, {"reason": "test"}), replace(one, root=root))
     assert events(store) == []

@@ -25,7 +25,10 @@ def lines(store: Either) -> list[tuple[Any, ...]]:
         rows = [r | {"root": r["root"][0], "root_id": r["root"][1]} for r in store.refusals]
         return [tuple(r[name] for name in COLUMNS) for r in rows]
     with store.engine.connect() as on:
-        return [tuple(r) for r in on.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM dk.refusals ORDER BY id")]
+        return [
+            tuple(r)
+            for r in on.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM dk.refusals ORDER BY id")
+        ]
 
 
 def first(table: str, **columns: Any) -> dict[str, Any]:
@@ -42,7 +45,10 @@ def at(store: Either, now: datetime) -> Either:
 
 def told(case: str) -> tuple[Event, tuple[Any, ...]]:
     """Return an event that is refused, and the line it leaves."""
-    done, taken = first("deliveries", state="DELIVERED")["id"], first("driver_offers", state="ACCEPTED")
+    done, taken = (
+        first("deliveries", state="DELIVERED")["id"],
+        first("driver_offers", state="ACCEPTED"),
+    )
     off, nobody = first("drivers", duty="OFF_DUTY")["id"], 999_999_999
     offer, driver, delivery = taken["id"], taken["driver_id"], taken["delivery_id"]
     asked = first("driver_offers", state="PENDING")["driver_id"]
@@ -95,11 +101,16 @@ def test_a_refusal_says_who_asked_what_of_which_state_and_which_rule_said_no(sto
     assert lines(store) == [line]
 
 
-@pytest.mark.parametrize("name", ["accept", "decline", "viewed", "undeliverable", "cancel", "break"])
+@pytest.mark.parametrize(
+    "name", ["accept", "decline", "viewed", "undeliverable", "cancel", "break"]
+)
 def test_nothing_is_answered_at_an_instant_before_it_was_asked(store, now, name):
     sweep(store, catalog.settings(), "offers", Options())
     asked = table(store, "driver_offers").filter(sent_at=now).row(0, named=True)
-    roots = {"cancel": {"delivery_id": asked["delivery_id"]}, "break": {"driver_id": asked["driver_id"]}}
+    roots = {
+        "cancel": {"delivery_id": asked["delivery_id"]},
+        "break": {"driver_id": asked["driver_id"]},
+    }
     of = roots.get(name, {"offer_id": asked["id"], "driver_id": asked["driver_id"]})
     event = Event(name=name, actor="ops", args={"by": "customer"}, **of)
     early = act(at(store, now - timedelta(microseconds=1)), catalog.settings(), event).answer

@@ -44,14 +44,22 @@ def test_every_read_of_a_feature_is_the_same_frame(pair, feature, now):
         assert_frame_equal(ours[name], theirs[name])
     assert any(frame.height for frame in ours.values())
     flag = Flag(name=name)
-    assert gather(memory, found, flag, now).inputs_sha256 == gather(postgres, found, flag, now).inputs_sha256
+    assert (
+        gather(memory, found, flag, now).inputs_sha256
+        == gather(postgres, found, flag, now).inputs_sha256
+    )
 
 
 def test_every_read_of_an_act_is_the_same_frame(pair):
     memory, postgres = pair
     named = queries(act.SQL)
     asked = {name: (where, named[name]) for name, where in act.NEIGHBOURS.items()}
-    offers = databases.city_frames()["driver_offers"].sort("state", "id").unique("state", keep="first").sort("id")
+    offers = (
+        databases.city_frames()["driver_offers"]
+        .sort("state", "id")
+        .unique("state", keep="first")
+        .sort("id")
+    )
     rows = 0
     for offer in offers.iter_rows(named=True):
         args = {
@@ -100,7 +108,9 @@ def test_acts_answer_and_leave_the_same(pair, settings):
     for store in pair:
         sweep(store, settings, "offers", Options())
     pending = table(memory, "driver_offers").filter(pl.col("state") == "PENDING").sort("id")
-    assigned = databases.city_frames()["deliveries"].filter(pl.col("state") == "ASSIGNED").sort("id")
+    assigned = (
+        databases.city_frames()["deliveries"].filter(pl.col("state") == "ASSIGNED").sort("id")
+    )
     offer, other, third = (pending.row(n, named=True) for n in range(3))
     asked = [
         Event(name="accept", actor="driver:1", offer_id=offer["id"], driver_id=offer["driver_id"]),
@@ -114,7 +124,12 @@ def test_acts_answer_and_leave_the_same(pair, settings):
             driver_id=other["driver_id"],
             args={"reason": "TOO_FAR"},
         ),
-        Event(name="reassign", actor="ops", delivery_id=assigned["id"][0], args={"to": None, "reason": "test"}),
+        Event(
+            name="reassign",
+            actor="ops",
+            delivery_id=assigned["id"][0],
+            args={"to": None, "reason": "test"},
+        ),
         Event(name="reassign", actor="ops", delivery_id=GONE, args={"to": None, "reason": "test"}),
         *(
             Event(name=name, actor="driver:3", driver_id=third["driver_id"])

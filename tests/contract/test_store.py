@@ -86,7 +86,9 @@ def test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing(sto
         ("driver", DRIVERS[0], 1, f"driver {DRIVERS[0]} is at version 2")
     ]
     assert (outcome.decided, outcome.applied) == (2, 1), "what is not stale goes through"
-    assert row(store, "drivers", DRIVERS[0]) == before.row(by_predicate=pl.col("id") == DRIVERS[0], named=True)
+    assert row(store, "drivers", DRIVERS[0]) == before.row(
+        by_predicate=pl.col("id") == DRIVERS[0], named=True
+    )
 
 
 def test_a_row_that_was_only_read_makes_a_decision_stale_too(store):
@@ -125,7 +127,10 @@ def test_the_same_decision_again_is_already_applied_and_not_decided_anew(store, 
 def test_a_row_changed_twice_in_a_group_passes_through_both_steps(store):
     steps = asks(DRIVERS[0]), asks(DRIVERS[0], version=2, after={"timeouts": 8})
     assert apply(store, *steps).applied == 2
-    assert (row(store, "drivers", DRIVERS[0])["timeouts"], row(store, "drivers", DRIVERS[0])["version"]) == (8, 3)
+    assert (
+        row(store, "drivers", DRIVERS[0])["timeouts"],
+        row(store, "drivers", DRIVERS[0])["version"],
+    ) == (8, 3)
 
 
 def test_a_group_with_one_stale_change_is_stale_whole(store):
@@ -165,7 +170,9 @@ def test_two_decisions_of_one_run_about_one_row_are_judged_in_turn(store, second
 
 
 def test_a_decision_may_build_on_one_of_another_root_in_the_same_run(store):
-    outcome = apply(store, asks(DRIVERS[0], root=ROOTS[0]), asks(DRIVERS[0], root=ROOTS[1], version=2))
+    outcome = apply(
+        store, asks(DRIVERS[0], root=ROOTS[0]), asks(DRIVERS[0], root=ROOTS[1], version=2)
+    )
     assert (outcome.applied, outcome.stale) == (2, [])
     assert row(store, "drivers", DRIVERS[0])["version"] == 3
 
@@ -199,7 +206,9 @@ def test_a_sweep_under_way_keeps_out_a_second_of_its_name_and_no_other(store):
             pass
         with store.sweeping(Ticket(sweep="routes")) as other:
             assert other is not None
-        assert written(run, [asks(DRIVERS[0])]).applied == 1, "the refused second run left the first its lock"
+        assert written(run, [asks(DRIVERS[0])]).applied == 1, (
+            "the refused second run left the first its lock"
+        )
     assert apply(store, asks(DRIVERS[1])).applied == 1, "and the lock is free afterwards"
 
 

@@ -56,7 +56,9 @@ class Forge:
         asked["server"] = str(server)
         return self._ask(databases.url(made), asked, [words], end_at, through)[0]
 
-    def together(self, made: Engine, commands: Sequence[Words], mutant: str | None = None) -> list[Ended]:
+    def together(
+        self, made: Engine, commands: Sequence[Words], mutant: str | None = None
+    ) -> list[Ended]:
         """Run command lines at the same time."""
         asked: dict[str, object] = {"how": "kill", "patience": None, "mutant": mutant}
         return self._ask(databases.url(made), asked, commands)
@@ -69,13 +71,23 @@ class Forge:
         end_at: int | None = None,
         through: str | None = None,
     ) -> list[Ended]:
-        runs = [{"argv": ["--db", through or url, *map(str, words)], "end_at": end_at} for words in commands]
+        runs = [
+            {"argv": ["--db", through or url, *map(str, words)], "end_at": end_at}
+            for words in commands
+        ]
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps({"cwd": str(self._folder), "url": url, "runs": runs} | asked), file=self._process.stdin)
+        print(
+            json.dumps({"cwd": str(self._folder), "url": url, "runs": runs} | asked),
+            file=self._process.stdin,
+        )
         self._process.stdin.flush()
         told = json.loads(self._process.stdout.readline())
         return [
-            Ended(run["status"], run["points"], *((self._folder / f"{name}{n}").read_text() for name in ("out", "err")))
+            Ended(
+                run["status"],
+                run["points"],
+                *((self._folder / f"{name}{n}").read_text() for name in ("out", "err")),
+            )
             for n, run in enumerate(told)
         ]
 
@@ -86,7 +98,12 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.crash.forge"],
         cwd=ROOT,
-        env={**os.environ, "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""},
+        env={
+            **os.environ,
+            "POLARS_MAX_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

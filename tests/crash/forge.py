@@ -26,7 +26,17 @@ import pydantic.type_adapter
 import sqlalchemy.dialects.postgresql.psycopg
 import typer
 
-LOADED = (adbc_driver_postgresql, alembic, dataframely, duckdb, ortools, pyarrow, pydantic, sqlalchemy, typer)
+LOADED = (
+    adbc_driver_postgresql,
+    alembic,
+    dataframely,
+    duckdb,
+    ortools,
+    pyarrow,
+    pydantic,
+    sqlalchemy,
+    typer,
+)
 
 
 def serve() -> None:
@@ -61,7 +71,9 @@ def _run(asked: dict[str, Any], number: int, tell: int) -> None:
 
     if asked["patience"]:
         span = str(asked["patience"])
-        connect.PATIENCE.update(keepalives_idle=span, keepalives_interval=span, tcp_user_timeout=f"{span}000")
+        connect.PATIENCE.update(
+            keepalives_idle=span, keepalives_interval=span, tcp_user_timeout=f"{span}000"
+        )
     if asked["mutant"]:
         from tests.mutants import planted  # it imports much, and few children need it
 
@@ -91,7 +103,9 @@ def _run(asked: dict[str, Any], number: int, tell: int) -> None:
 def _end(asked: dict[str, Any]) -> None:
     if asked["how"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if asked["how"] == "crash":  # the server at once, without a word to anybody; it is the test's own
+    if (
+        asked["how"] == "crash"
+    ):  # the server at once, without a word to anybody; it is the test's own
         with open(f"{asked['server']}/postmaster.pid") as file:
             server = int(file.readline())
         os.kill(server, signal.SIGQUIT)

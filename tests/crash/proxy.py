@@ -88,7 +88,9 @@ class _Stream:
 class Proxy:
     """Stands between clients and the server of one database; `passed` lists the messages in order."""
 
-    def __init__(self, url: str, cut: Cut | None = None, *, slices: int = 0, latency: float = 0.0) -> None:
+    def __init__(
+        self, url: str, cut: Cut | None = None, *, slices: int = 0, latency: float = 0.0
+    ) -> None:
         parts = urlsplit(url)
         folder = unquote(parse_qs(parts.query)["host"][0])
         self._server = f"{folder}/.s.PGSQL.5432"
@@ -119,7 +121,9 @@ class Proxy:
             except OSError:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            serve = threading.Thread(target=self._serve, args=(client, len(self._threads)), daemon=True)
+            serve = threading.Thread(
+                target=self._serve, args=(client, len(self._threads)), daemon=True
+            )
             self._threads.append(serve)
             serve.start()
 
@@ -135,7 +139,10 @@ class Proxy:
                     if not data:
                         return
                     target = server if source is client else client
-                    if not all(self._pass(message, raw, target) for message, raw in streams[source].feed(data)):
+                    if not all(
+                        self._pass(message, raw, target)
+                        for message, raw in streams[source].feed(data)
+                    ):
                         return self._strike(client, server, streams[server])
 
     def _pass(self, message: Message, raw: bytes, target: socket.socket) -> bool:
@@ -164,7 +171,9 @@ class Proxy:
         if self._cut.silent:
             self._dark.set()
             return self._blind(client)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close resets
+        client.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # close resets
 
     def _await_answer(self, server: socket.socket, answers: _Stream) -> None:
         """Read, and lose, what the server says until it is ready for the next query."""
@@ -175,13 +184,19 @@ class Proxy:
 
     def _blind(self, client: socket.socket) -> None:
         """Drop what arrives for this socket before TCP sees it, so that nothing is acknowledged, until `close`."""
-        everything = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0 bytes
-        client.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(everything)))
+        everything = ctypes.create_string_buffer(
+            struct.pack("HBBI", 0x06, 0, 0, 0)
+        )  # BPF: return 0 bytes
+        client.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(everything))
+        )
         self._over.wait()
 
 
 @contextmanager
-def between(url: str, cut: Cut | None = None, *, slices: int = 0, latency: float = 0.0) -> Iterator[Proxy]:
+def between(
+    url: str, cut: Cut | None = None, *, slices: int = 0, latency: float = 0.0
+) -> Iterator[Proxy]:
     """Yield a proxy before the server of a database; it ends with the block."""
     proxy = Proxy(url, cut, slices=slices, latency=latency)
     try:

@@ -48,7 +48,9 @@ def empty_server(folder: Path) -> Iterator[Engine]:
 
 def restart(folder: Path) -> str:
     """Return the URL of the server, started by a process that leaves it running."""
-    done = subprocess.run([sys.executable, "-c", START, str(folder)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", START, str(folder)], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 

@@ -15,7 +15,10 @@ from tests.property.attacks import ATTACKS
 
 
 def test_whoever_goes_past_the_program_is_refused_by_name(city):
-    for name, later in (("offers", timedelta()), ("escalation", timedelta(minutes=7))):  # offers, and levels above none
+    for name, later in (
+        ("offers", timedelta()),
+        ("escalation", timedelta(minutes=7)),
+    ):  # offers, and levels above none
         sweep(PostgresStore(city, now=databases.NOW + later), catalog.settings(), name, Options())
     with psycopg.connect(databases.url(city)) as on:
         for what, (statement, state) in ATTACKS.items():

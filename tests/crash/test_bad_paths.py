@@ -41,7 +41,9 @@ def refused(made: Engine, victim: Victim) -> Iterator[int]:
     """Let the database refuse the victim's next version; yields 0, nobody is beside the sweep."""
     rule = f"CHECK (id <> {victim.id} OR version <= {victim.version})"
     with made.begin() as on:
-        on.exec_driver_sql(f"ALTER TABLE dk.{ENTITIES[victim.entity]} ADD CONSTRAINT planted {rule}")
+        on.exec_driver_sql(
+            f"ALTER TABLE dk.{ENTITIES[victim.entity]} ADD CONSTRAINT planted {rule}"
+        )
     yield 0
 
 
@@ -49,7 +51,9 @@ def refused(made: Engine, victim: Victim) -> Iterator[int]:
 def held(made: Engine, victim: Victim) -> Iterator[int]:
     """Let another session hold the victim's root for the whole block; yields its process on the server."""
     with psycopg.connect(databases.url(made)) as other:
-        other.execute(f"SELECT FROM dk.{ENTITIES[victim.root]} WHERE id = {victim.root_id} FOR UPDATE".encode())
+        other.execute(
+            f"SELECT FROM dk.{ENTITIES[victim.root]} WHERE id = {victim.root_id} FOR UPDATE".encode()
+        )
         yield other.info.backend_pid
 
 
@@ -84,9 +88,12 @@ def result(made: Engine) -> Held:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "sweep", [pytest.param(sweep, marks=[] if sweep == SHORT else pytest.mark.nightly) for sweep in BATCH]
+    "sweep",
+    [pytest.param(sweep, marks=[] if sweep == SHORT else pytest.mark.nightly) for sweep in BATCH],
 )
-def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(forge, victim, sweep, path):
+def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(
+    forge, victim, sweep, path
+):
     """The trouble lasts: the re-run meets it again, and does all the rest.
 
     A kill that left every table as it was leaves the database to the next; of kills that left the same, ledger and
@@ -101,7 +108,9 @@ def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(f
     assert whole.exit == exit_, whole
     points = iter(whole.points)
     assert all(point in points for point in passed), whole.points  # in this order
-    assert different(wanted, before | {"quarantined": []}).keys() >= {"audit", "decisions"}, "the others are written"
+    assert different(wanted, before | {"quarantined": []}).keys() >= {"audit", "decisions"}, (
+        "the others are written"
+    )
     ends, finished = list(enumerate(whole.points))[::-1], list[Held]()
     while ends:
         with databases.fresh("city", sound=False) as made, trouble(made, its) as beside:

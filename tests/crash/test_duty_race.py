@@ -60,7 +60,9 @@ def test_who_accepts_leaves_and_is_swept_at_once_ends_in_one_sound_state(databas
                     return "POISON" if outcome.poison else "SWEPT"
                 offer = driver if what == "accept" else None
                 return act(
-                    store, settings, Event(name=what, actor="test", driver_id=driver, offer_id=offer)
+                    store,
+                    settings,
+                    Event(name=what, actor="test", driver_id=driver, offer_id=offer),
                 ).answer.code
             except TryLater:
                 continue

@@ -18,7 +18,12 @@ from tests.crash.servers import own_server, restart
 from tests.crash.wreck import broken, contents, different, settle, sweeping
 
 FULL = Path("/dev/full")
-TALKS = (("db", "check"), ("--json", "db", "check"), ("show", "deliveries"), (*sweeping("offers"), "--dry-run"))
+TALKS = (
+    ("db", "check"),
+    ("--json", "db", "check"),
+    ("show", "deliveries"),
+    (*sweeping("offers"), "--dry-run"),
+)
 
 
 @contextmanager
@@ -56,9 +61,10 @@ def talk(made: Engine, words: tuple[str, ...], folder: Path) -> subprocess.Compl
 def test_output_to_a_full_device_is_74_in_one_line(city, tmp_path, words):
     before = contents(city)
     ended = talk(city, words, tmp_path)
-    assert (ended.returncode, ended.stderr.strip().splitlines()[-1][:22]) == (74, "dispatchkit: DK-IO: No"), (
-        ended.stderr
-    )
+    assert (ended.returncode, ended.stderr.strip().splitlines()[-1][:22]) == (
+        74,
+        "dispatchkit: DK-IO: No",
+    ), ended.stderr
     assert different(contents(city), before) == {}
 
 
@@ -71,7 +77,9 @@ def test_a_sweep_that_cannot_say_what_it_did_has_done_it_once(city, tmp_path, fo
 
 
 @pytest.mark.parametrize("kilobytes", [8, 64, 200])
-def test_an_export_to_a_full_disk_leaves_no_file_and_the_database_as_it_was(city, tmp_path, forge, kilobytes):
+def test_an_export_to_a_full_disk_leaves_no_file_and_the_database_as_it_was(
+    city, tmp_path, forge, kilobytes
+):
     before = contents(city)
     with small_disk(tmp_path / "disk", kilobytes / 1024) as disk:
         ended = forge.run(city, "data", "extract", "--to", disk / "extract")

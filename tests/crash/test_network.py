@@ -95,7 +95,9 @@ def endure(forge, sweep: str, clean: Clean, cuts: Iterable[Cut]) -> None:
 
 def _cut(forge, made, sweep: str, cut: Cut) -> None:
     with between(databases.url(made), cut) as proxy:
-        ended = forge.run(made, *sweeping(sweep), through=proxy.url, patience=1 if cut.silent else None)
+        ended = forge.run(
+            made, *sweeping(sweep), through=proxy.url, patience=1 if cut.silent else None
+        )
     settle(made)
     where = f"{sweep}: {cut} at {proxy.struck}"
     assert proxy.struck, f"{where}: the run never came so far"
@@ -105,7 +107,9 @@ def _cut(forge, made, sweep: str, cut: Cut) -> None:
         left = forge.run(made, "--json", *sweeping(sweep), "--dry-run")
         assert json.loads(left.stdout)["decided"] == 0, f"{where}: 0 says that the work is done"
     if cut.when == "done" and cut in _lost(proxy.passed):
-        assert ended.exit == 69 and _applied(made), f"{where}: the answer to COMMIT was to be lost, not COMMIT: {ended}"
+        assert ended.exit == 69 and _applied(made), (
+            f"{where}: the answer to COMMIT was to be lost, not COMMIT: {ended}"
+        )
         tally.count("cuts between COMMIT and its answer")
     tally.count("black holes" if cut.silent else "network cuts")
 
@@ -116,11 +120,17 @@ def _lost(passed: list[Message]) -> list[Cut]:
 
 def _applied(made) -> int:
     with made.connect() as on:
-        return int(on.exec_driver_sql("SELECT count(*) FROM dk.decisions WHERE outcome = 'APPLIED'").scalar_one())
+        return int(
+            on.exec_driver_sql(
+                "SELECT count(*) FROM dk.decisions WHERE outcome = 'APPLIED'"
+            ).scalar_one()
+        )
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_whose_network_fails_anywhere_is_finished_by_one_more_run(forge, undisturbed, sweep):
+def test_a_sweep_whose_network_fails_anywhere_is_finished_by_one_more_run(
+    forge, undisturbed, sweep
+):
     """A sample by a seed, and always the cuts between COMMIT and its answer."""
     clean = undisturbed(sweep)
     tally.note("network cuts drawn with", f"{SEED}={seed()} from {len(clean.cuts())} of {sweep}")
@@ -144,18 +154,29 @@ def test_a_sweep_cut_at_every_message_is_finished_by_one_more_run(forge, undistu
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_in_a_black_hole_gives_up_and_is_finished_by_one_more_run(forge, undisturbed, sweep):
+def test_a_sweep_in_a_black_hole_gives_up_and_is_finished_by_one_more_run(
+    forge, undisturbed, sweep
+):
     clean = undisturbed(sweep)
-    endure(forge, sweep, clean, [replace(cut, silent=True) for cut in clean.cuts()[:: len(clean.cuts()) // 40]])
+    endure(
+        forge,
+        sweep,
+        clean,
+        [replace(cut, silent=True) for cut in clean.cuts()[:: len(clean.cuts()) // 40]],
+    )
 
 
 @pytest.mark.parametrize(
-    "latency", [pytest.param(0.01, id="10 ms"), pytest.param(0.2, id="200 ms", marks=pytest.mark.nightly)]
+    "latency",
+    [pytest.param(0.01, id="10 ms"), pytest.param(0.2, id="200 ms", marks=pytest.mark.nightly)],
 )
 @pytest.mark.parametrize(
-    "sweep", [*SWEEPS[:SLOW], *(pytest.param(sweep, marks=pytest.mark.nightly) for sweep in SWEEPS[SLOW:])]
+    "sweep",
+    [*SWEEPS[:SLOW], *(pytest.param(sweep, marks=pytest.mark.nightly) for sweep in SWEEPS[SLOW:])],
 )
-def test_a_slow_network_and_one_that_cuts_everything_to_bytes_change_nothing(forge, undisturbed, sweep, latency):
+def test_a_slow_network_and_one_that_cuts_everything_to_bytes_change_nothing(
+    forge, undisturbed, sweep, latency
+):
     for poor in ({"latency": latency}, {"slices": 1}):
         with databases.fresh("city") as made, between(databases.url(made), **poor) as proxy:
             ended = forge.run(made, *sweeping(sweep), through=proxy.url)
@@ -164,7 +185,9 @@ def test_a_slow_network_and_one_that_cuts_everything_to_bytes_change_nothing(for
 
 
 @pytest.mark.nightly
-def test_a_silent_network_is_given_up_in_seconds_and_the_lock_is_free_once_the_server_knows(forge, undisturbed):
+def test_a_silent_network_is_given_up_in_seconds_and_the_lock_is_free_once_the_server_knows(
+    forge, undisturbed
+):
     """With the waits that are shipped: nothing acknowledged for ten seconds ends the run."""
     clean = undisturbed("offers")
     cut = replace(clean.lost_answers()[0], when="before", silent=True)
@@ -173,7 +196,9 @@ def test_a_silent_network_is_given_up_in_seconds_and_the_lock_is_free_once_the_s
             began = monotonic()
             assert forge.run(made, *sweeping("offers"), through=proxy.url).exit == 69
             assert monotonic() - began < 25
-            assert forge.run(made, *sweeping("offers")).exit == 75  # the server still believes in its client
+            assert (
+                forge.run(made, *sweeping("offers")).exit == 75
+            )  # the server still believes in its client
         settle(made)
         assert forge.run(made, *sweeping("offers")).exit == 0
         assert different(contents(made), clean.held) == {}

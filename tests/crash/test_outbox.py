@@ -39,7 +39,9 @@ def reset(made) -> None:
 
 def unsent(made) -> int:
     with made.connect() as on:
-        return int(on.exec_driver_sql("SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL").scalar_one())
+        return int(
+            on.exec_driver_sql("SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL").scalar_one()
+        )
 
 
 def test_a_file_has_one_line_a_key_wherever_the_run_was_killed(forge, filled, tmp_path):
@@ -64,7 +66,9 @@ def test_a_file_has_one_line_a_key_wherever_the_run_was_killed(forge, filled, tm
         assert unsent(filled) == 0
 
 
-def test_a_gateway_gets_every_key_and_only_the_one_in_flight_again_with_the_same_body(forge, filled, tmp_path):
+def test_a_gateway_gets_every_key_and_only_the_one_in_flight_again_with_the_same_body(
+    forge, filled, tmp_path
+):
     """A POST whose answer the crash swallowed is sent again: nobody can do better, so the key must be the same."""
     with gateway() as there:
         command = words(tmp_path, f'kind = "webhook"\nurl = "{there.url}"\nevents = ["offer_*"]')

@@ -49,7 +49,9 @@ def runs_alone(forge):
 
 def applied(made: Engine, sweep: str) -> int:
     """Return how many decisions the runs of a sweep say that they applied."""
-    return int(told(made, f"SELECT coalesce(sum(applied), 0) FROM dk.sweep_runs WHERE sweep = '{sweep}'"))
+    return int(
+        told(made, f"SELECT coalesce(sum(applied), 0) FROM dk.sweep_runs WHERE sweep = '{sweep}'")
+    )
 
 
 def told(made: Engine, query: str) -> int:
@@ -63,10 +65,14 @@ def deadlocks(made: Engine) -> int:
 
 def assert_few_deadlocks(suffered: int, rows: int) -> None:
     tally.count("deadlocks while sweeps overlapped", suffered)
-    assert suffered * ROWS_A_DEADLOCK <= rows, f"{suffered} deadlocks while {rows} rows were written"
+    assert suffered * ROWS_A_DEADLOCK <= rows, (
+        f"{suffered} deadlocks while {rows} rows were written"
+    )
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(1, id="short"), pytest.param(50, id="full", marks=FULL)])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(1, id="short"), pytest.param(50, id="full", marks=FULL)]
+)
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, alone, sweep, rounds):
     wanted, total = alone(sweep)
@@ -92,7 +98,9 @@ def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, al
     ("rounds", "clients", "minutes"),
     [pytest.param(1, 8, 1, id="short"), pytest.param(20, 16, 3, id="full", marks=FULL)],
 )
-def test_all_sweeps_at_once_beside_clients_who_answer_leave_nothing_twice(forge, rounds, clients, minutes):
+def test_all_sweeps_at_once_beside_clients_who_answer_leave_nothing_twice(
+    forge, rounds, clients, minutes
+):
     """Stale decisions (exit 3) are to be expected here: clients change rows between a sweep's reading and writing."""
     suffered = rows = 0
     for _ in range(rounds):
@@ -104,17 +112,27 @@ def test_all_sweeps_at_once_beside_clients_who_answer_leave_nothing_twice(forge,
                     for _minute in range(minutes):
                         day.now += timedelta(minutes=1)
                         words = ("--now", rfc3339(day.now), "--batch", "12")
-                        ended = forge.together(made, [("--json", "sweep", sweep, *words) for sweep in SWEEPS])
-                        assert {run.exit for run in ended} <= {0, 3, 75}, [run.stderr for run in ended]
-                        stale = [len(json.loads(run.stdout)["stale"]) for run in ended if run.stdout]
+                        ended = forge.together(
+                            made, [("--json", "sweep", sweep, *words) for sweep in SWEEPS]
+                        )
+                        assert {run.exit for run in ended} <= {0, 3, 75}, [
+                            run.stderr for run in ended
+                        ]
+                        stale = [
+                            len(json.loads(run.stdout)["stale"]) for run in ended if run.stdout
+                        ]
                         tally.count("stale decisions beside clients", sum(stale))
                 finally:
                     day.over.set()
             codes = sum((answer.result() for answer in answers), Counter[str]())
             settle(made)
             assert broken(made) == []
-            yes = told(made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'ACCEPTED' AND {NEW}")
-            no = told(made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'DECLINED' AND {NEW}")
+            yes = told(
+                made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'ACCEPTED' AND {NEW}"
+            )
+            no = told(
+                made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'DECLINED' AND {NEW}"
+            )
             assert (codes["accept OK"], codes["decline OK"]) == (yes, no), codes
             assert told(made, REFUSED) == sum(
                 n for code, n in codes.items() if " OK" not in code and "later" not in code

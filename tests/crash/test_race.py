@@ -25,7 +25,9 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally
 from tests.builders import NOW, Row, a_delivery, a_driver, an_offer, city
 
-NAMED = set("OK OK_REPLAY NOT_FOUND DELIVERY_CANCELLED ILLEGAL_TRANSITION CUSTODY_RESTORED CUSTODY_CONFLICT".split())
+NAMED = set(
+    "OK OK_REPLAY NOT_FOUND DELIVERY_CANCELLED ILLEGAL_TRANSITION CUSTODY_RESTORED CUSTODY_CONFLICT".split()
+)
 THEN = NOW + timedelta(seconds=5)
 Accept = Callable[[int, int, int], str]  # (delivery, offer, driver) -> how it ended
 
@@ -82,7 +84,9 @@ def fought(contest: Contest, client: Callable[[], Accept]) -> list[Counter[str]]
         return found
 
     with ThreadPoolExecutor(contest.rivals) as pool:
-        return [Counter(codes) for codes in zip(*pool.map(answers, range(contest.rivals)), strict=True)]
+        return [
+            Counter(codes) for codes in zip(*pool.map(answers, range(contest.rivals)), strict=True)
+        ]
 
 
 def broken(made: Engine, *names: str) -> list[str]:
@@ -102,7 +106,9 @@ def in_force(made: Engine) -> int:
 
 CONTESTS = [
     pytest.param(Contest(40, 4), id="short"),
-    pytest.param(Contest(400, 16), id="full", marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]),
+    pytest.param(
+        Contest(400, 16), id="full", marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]
+    ),
 ]
 
 
@@ -115,7 +121,9 @@ def test_of_rivals_who_accept_at_the_same_time_exactly_one_wins(contest):
             store = PostgresStore(made, now=THEN)
 
             def accept(_delivery: int, offer: int, driver: int) -> str:
-                event = Event(name="accept", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+                event = Event(
+                    name="accept", actor=f"driver:{driver}", offer_id=offer, driver_id=driver
+                )
                 while True:
                     try:
                         return act(store, settings, event).answer.code
@@ -147,10 +155,14 @@ WAYS = {  # what a client that goes past the program might send, and what its lo
 @pytest.mark.parametrize("contest", CONTESTS)
 def test_rivals_who_go_past_the_program_are_refused_by_the_database(contest, way):
     statements, codes = WAYS[way]
-    with held(contest, sound=False) as made:  # raw SQL leaves the rivals' offers open, which is not what is tried here
+    with held(
+        contest, sound=False
+    ) as made:  # raw SQL leaves the rivals' offers open, which is not what is tried here
 
         def client() -> Accept:
-            on = psycopg.connect(databases.url(made), options=f"-c deadlock_timeout=50ms -c dk.now={rfc3339(THEN)}")
+            on = psycopg.connect(
+                databases.url(made), options=f"-c deadlock_timeout=50ms -c dk.now={rfc3339(THEN)}"
+            )
             on.execute("SET ROLE dk_app")
             on.commit()
 
@@ -194,7 +206,9 @@ def test_acts_on_one_delivery_at_once_are_each_answered_by_name():
         def ask(asked: Event) -> list[str]:
             codes = []
             for id in ids:
-                event = replace(asked, delivery_id=id, driver_id=id if asked.name == "pickup" else None)
+                event = replace(
+                    asked, delivery_id=id, driver_id=id if asked.name == "pickup" else None
+                )
                 together.wait(60)
                 with releasing(together):
                     codes.append(act(PostgresStore(made, now=THEN), settings, event).answer.code)
@@ -212,7 +226,10 @@ def test_an_acceptance_that_waited_past_the_deadline_is_refused(database):
     expires, deadline = sent + timedelta(seconds=4), sent + timedelta(seconds=5)
     offer = an_offer(1, sent_at=sent, expires_at=expires, hard_deadline=deadline)
     intake.insert(database, city(a_driver(1), a_delivery(1, state="OFFERING"), offer))
-    with psycopg.connect(databases.url(database), autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+    with (
+        psycopg.connect(databases.url(database), autocommit=True) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         until = "SELECT pg_sleep_until(%s)"
         with other.transaction():
             other.execute("SELECT FROM dk.deliveries WHERE id = 1 FOR UPDATE")

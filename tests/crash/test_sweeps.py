@@ -94,7 +94,9 @@ def test_a_sweep_killed_at_any_point_is_finished_by_one_more_run(forge, undistur
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_a_sweep_cut_off_at_any_point_is_finished_by_one_more_run(forge, undisturbed, sweep, share):
-    recovered(forge, undisturbed, sweep, range(len(undisturbed(sweep)[0]))[share::SHARES], how="cut")
+    recovered(
+        forge, undisturbed, sweep, range(len(undisturbed(sweep)[0]))[share::SHARES], how="cut"
+    )
 
 
 @pytest.mark.nightly

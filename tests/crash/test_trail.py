@@ -53,7 +53,9 @@ def test_a_prune_killed_at_any_point_loses_no_body(forge, worked, tmp_path):
     events = one(worked, "SELECT count(*) FROM dk_aud.trail")
     words = ("audit", "prune", "--before", LATE, "--to", tmp_path)
     passed: list[str] = []
-    while point := killed(forge, worked, words, 0 if not passed else 1 if "events retired" not in passed else 2):
+    while point := killed(
+        forge, worked, words, 0 if not passed else 1 if "events retired" not in passed else 2
+    ):
         passed.append(point)
         whole = sorted(tmp_path.glob("audit-*.parquet"))
         assert one(worked, "SELECT count(*) FROM dk_aud.trail") == events
@@ -63,7 +65,9 @@ def test_a_prune_killed_at_any_point_loses_no_body(forge, worked, tmp_path):
             assert verified(worked, *whole) == []
     assert passed == ["archive written", "events retired"]
     assert one(worked, RETIRED) > 0
-    assert len(list(tmp_path.glob("*"))) == 1, "the file that was there before the kill is the file that counts"
+    assert len(list(tmp_path.glob("*"))) == 1, (
+        "the file that was there before the kill is the file that counts"
+    )
     assert verified(worked, tmp_path) == []
 
 
@@ -86,9 +90,12 @@ def test_a_seal_killed_at_any_point_is_in_the_file_once_in_the_end(forge, worked
 def test_an_erasure_killed_at_any_point_is_whole_or_absent_and_noted_once(forge, worked, tmp_path):
     driver = one(worked, "SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'")
     with worked.begin() as on:
-        on.exec_driver_sql("INSERT INTO dk_pii.subject (kind, id, name) VALUES ('driver', %s, 'x')", (driver,))
         on.exec_driver_sql(
-            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), 1, 1 FROM dk.driver_locations", (driver,)
+            "INSERT INTO dk_pii.subject (kind, id, name) VALUES ('driver', %s, 'x')", (driver,)
+        )
+        on.exec_driver_sql(
+            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), 1, 1 FROM dk.driver_locations",
+            (driver,),
         )
     there = (
         f"SELECT (SELECT count(*) FROM dk.driver_locations WHERE driver_id = {driver}) "
@@ -97,10 +104,18 @@ def test_an_erasure_killed_at_any_point_is_whole_or_absent_and_noted_once(forge,
     before = one(worked, there)
     file = tmp_path / "erased.txt"
     words = ("data", "erase", f"driver:{driver}", "--journal", file)
-    clean = ["erasure committed", "journal written", "journal synced", "subject erased", "pings erased"]
+    clean = [
+        "erasure committed",
+        "journal written",
+        "journal synced",
+        "subject erased",
+        "pings erased",
+    ]
     for n, wanted in enumerate([*clean, "erasure committed"]):
         noted = n > clean.index("journal written")
-        assert killed(forge, worked, words, n - noted) == wanted, "who stands there already is not written again"
+        assert killed(forge, worked, words, n - noted) == wanted, (
+            "who stands there already is not written again"
+        )
         done = n == len(clean)
         assert one(worked, there) == (0 if done else before), wanted
         assert one(worked, "SELECT count(*) FROM dk_aud.erasures") == int(done), wanted
@@ -125,7 +140,9 @@ def test_a_run_killed_while_it_keeps_its_bundle_leaves_no_half_of_one(forge, wor
     for path in tmp_path.iterdir():
         path.rename(tmp_path.with_name(f"kept-{path.name}"))
     assert killed(forge, worked, words, at) == "bundle written"
-    assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"], "only a folder that says it is not finished"
+    assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"], (
+        "only a folder that says it is not finished"
+    )
     assert broken(worked) == []
     assert forge.run(worked, *words).exit == 0
     whole = [path for path in tmp_path.iterdir() if path.suffix != ".tmp"]

@@ -27,19 +27,29 @@ def test_what_three_workers_write_is_what_one_writes(forge, undisturbed):
 
 
 @pytest.mark.parametrize(
-    "share", [pytest.param(n, marks=[] if n == seed() % SHARES else pytest.mark.nightly) for n in range(SHARES)]
+    "share",
+    [
+        pytest.param(n, marks=[] if n == seed() % SHARES else pytest.mark.nightly)
+        for n in range(SHARES)
+    ],
 )
-def test_a_run_of_three_workers_killed_at_any_point_is_finished_by_one_more_run(forge, undisturbed, share):
+def test_a_run_of_three_workers_killed_at_any_point_is_finished_by_one_more_run(
+    forge, undisturbed, share
+):
     """One worker leaves the last deliveries undone, so a re-run ends as if nothing had been; three leave gaps.
 
     A pull request takes the share that is drawn: one worker is killed at every point each time.
     """
     points, _ = undisturbed
-    tally.note("points of three workers drawn with", f"{SEED}={seed()}: every {SHARES}th from {share}")
+    tally.note(
+        "points of three workers drawn with", f"{SEED}={seed()}: every {SHARES}th from {share}"
+    )
     for end_at in range(len(points))[share::SHARES]:
         with databases.fresh("city") as made:
             ended = forge.run(made, *WORDS, end_at=end_at)
-            assert ended.exit in (-9, 0), f"{end_at}: {ended}"  # 0: two workers passed the last points at once
+            assert ended.exit in (-9, 0), (
+                f"{end_at}: {ended}"
+            )  # 0: two workers passed the last points at once
             settle(made)
             assert broken(made) == [], end_at
             again = forge.run(made, *WORDS)

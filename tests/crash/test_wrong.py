@@ -30,7 +30,11 @@ VERSION = "UPDATE public.alembic_version SET version_num = %s"
 
 def commands() -> list[str]:
     """Return the examples of all commands that write to a database that is in use."""
-    found = [(path, command) for path, command in walk(typer.main.get_command(app)) if {path[:1], path[:2]} & WRITING]
+    found = [
+        (path, command)
+        for path, command in walk(typer.main.get_command(app))
+        if {path[:1], path[:2]} & WRITING
+    ]
     leaves = [command.help or "" for _, command in found if not hasattr(command, "commands")]
     return [line.replace(" --dry-run", "") for text in leaves for line in examples(text)]
 
@@ -40,7 +44,8 @@ def test_no_client_asks_its_own_clock_what_time_it_is(floor):
     """So a wrong one changes nothing: instants come from the database or from --now, spans from a monotonic clock."""
     for path in sorted((ROOT / "dispatchkit" / floor).rglob("*.py")):
         asked = re.findall(
-            r"\b(?:datetime\.(?:now|utcnow|today)|date\.today|time\.(?:time|time_ns|localtime))\(", path.read_text()
+            r"\b(?:datetime\.(?:now|utcnow|today)|date\.today|time\.(?:time|time_ns|localtime))\(",
+            path.read_text(),
         )
         assert not asked, f"{path}: {asked}"
 
@@ -66,13 +71,17 @@ def test_under_a_strict_clock_the_database_tells_the_time(forge, city):
         for n, age in enumerate(("older", "newer"))
     ],
 )
-def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(forge, revision, tmp_path):
+def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(
+    forge, revision, tmp_path
+):
     with databases.fresh("city") as made:
         known = [step for step, _ in migrate.history()]
         with made.begin() as on:
             on.exec_driver_sql(VERSION, (known[-2] if revision == "older" else "20991231235959",))
         before = contents(made)
-        city.sample(databases.PLAN, tmp_path / "export")  # the example of an import names files that are not there
+        city.sample(
+            databases.PLAN, tmp_path / "export"
+        )  # the example of an import names files that are not there
         tried = [*commands(), f"dispatchkit data import {tmp_path / 'export'}"]
         assert len(tried) > 20
         for line in tried:

@@ -51,7 +51,9 @@ def contents(made: Engine) -> dict[str, list[str]]:
 def different(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return by table the rows that only one of two databases holds."""
     pairs = {name: sorted(set(one[name]) ^ set(other[name])) for name in one}
-    return {name: rows for name, rows in pairs.items() if rows or len(one[name]) != len(other[name])}
+    return {
+        name: rows for name, rows in pairs.items() if rows or len(one[name]) != len(other[name])
+    }
 
 
 def settle(made: Engine, beside: int = 0) -> None:

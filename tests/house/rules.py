@@ -44,9 +44,12 @@ IMPURE_MODULES = set(
 )
 IMPURE_CALLS = {"open", "print", "input", "eval", "exec"}
 CLOCKS = {"now", "utcnow", "today"}
-FILES = re.compile(r"(read|scan|write|sink)_(csv|parquet|ipc|json|ndjson|text|bytes|excel|database)")
+FILES = re.compile(
+    r"(read|scan|write|sink)_(csv|parquet|ipc|json|ndjson|text|bytes|excel|database)"
+)
 SUBJECTS = {
-    f"{PACKAGE}.measure.{name}" for name in ("funnel", "service", "offers", "economics", "drivers", "zones", "etas")
+    f"{PACKAGE}.measure.{name}"
+    for name in ("funnel", "service", "offers", "economics", "drivers", "zones", "etas")
 }
 KNOWS_ALL = f"{PACKAGE}.measure.nightly"
 FOREIGN = re.compile(
@@ -87,7 +90,10 @@ def floor_faults(tree: Iterable[Module]) -> Iterator[str]:
             room = target.split(".")[1]
             there = floor(room)
             if room == module.room:
-                if module.name != KNOWS_ALL and _feature(target, known) not in ("", _feature(module.name, known)):
+                if module.name != KNOWS_ALL and _feature(target, known) not in (
+                    "",
+                    _feature(module.name, known),
+                ):
                     yield f"{module.name} imports another feature: {target}"
             elif there is None or there >= here:
                 yield f"{module.name} imports {target}, which is not on a lower floor"
@@ -117,7 +123,9 @@ def library_faults(tree: Iterable[Module]) -> Iterator[str]:
         for home, libraries in AT_HOME.items():
             if not re.fullmatch(home, place):
                 yield from (
-                    f"{module.name} imports {lib}, which lives elsewhere" for lib in libraries.split() if lib in used
+                    f"{module.name} imports {lib}, which lives elsewhere"
+                    for lib in libraries.split()
+                    if lib in used
                 )
 
 
@@ -134,7 +142,11 @@ def purity_faults(tree: Iterable[Module]) -> Iterator[str]:
 
 
 def _impure(node: ast.AST) -> str:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in IMPURE_CALLS
+    ):
         return node.func.id
     if isinstance(node, ast.Attribute):
         owner = ast.unparse(node.value).split(".")[-1]
@@ -145,7 +157,9 @@ def _impure(node: ast.AST) -> str:
 
 def docstring_faults(tree: Iterable[Module]) -> Iterator[str]:
     """Yield every module that does not say what it is for."""
-    yield from (f"{module.name} has no docstring" for module in tree if not ast.get_docstring(module.tree))
+    yield from (
+        f"{module.name} has no docstring" for module in tree if not ast.get_docstring(module.tree)
+    )
 
 
 def loose_sql_faults(tree: Iterable[Module]) -> Iterator[str]:
@@ -159,12 +173,24 @@ def loose_sql_faults(tree: Iterable[Module]) -> Iterator[str]:
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield (line, text) of every string but docstrings; what an f-string fills in reads as {}."""
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield node.lineno, "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts | alone:
+            yield (
+                node.lineno,
+                "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values),
+            )
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in parts | alone
+        ):
             yield node.lineno, node.value
 
 

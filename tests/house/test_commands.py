@@ -33,7 +33,9 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 def leaves() -> list[Any]:
     found = walk(typer.main.get_command(app))
     return [
-        pytest.param(path, command, id=" ".join(path)) for path, command in found if not hasattr(command, "commands")
+        pytest.param(path, command, id=" ".join(path))
+        for path, command in found
+        if not hasattr(command, "commands")
     ]
 
 
@@ -42,7 +44,8 @@ def told(text: str, path: tuple[str, ...]) -> bool:
     spans = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^(?:\$ )?(dispatchkit .+)$", text)
     calls = [span.replace("\\|", "|").removeprefix("dispatchkit ").split() for span in spans]
     return any(
-        len(call) >= len(path) and all(word in given.split("|") for word, given in zip(path, call, strict=False))
+        len(call) >= len(path)
+        and all(word in given.split("|") for word, given in zip(path, call, strict=False))
         for call in calls
     )
 
@@ -54,7 +57,9 @@ def examples(text: str) -> list[str]:
 
 def help_faults(command: Any) -> list[str]:
     """Return what a command leaves unexplained: itself, or one of its arguments and options."""
-    silent = [f"{param.name} has no help" for param in command.params if not getattr(param, "help", None)]
+    silent = [
+        f"{param.name} has no help" for param in command.params if not getattr(param, "help", None)
+    ]
     return silent + ([] if len((command.help or "").split()) > 3 else ["no help text"])
 
 
@@ -64,7 +69,9 @@ def example_faults(path: tuple[str, ...], command: Any) -> list[str]:
     faults = [] if given else ["no example line `dispatchkit ...` in the help"]
     for line in given:
         words = shlex.split(line, comments=True)[1:]
-        start = next((i for i in range(len(words)) if tuple(words[i : i + len(path)]) == path), None)
+        start = next(
+            (i for i in range(len(words)) if tuple(words[i : i + len(path)]) == path), None
+        )
         if start is None:
             faults.append(f"{line}: another command")
             continue
@@ -112,7 +119,8 @@ def test_the_program_has_the_commands_of_the_main_job():
 )
 def test_a_missing_or_broken_example_is_found(text, faults):
     def pay(
-        driver: Annotated[int, typer.Argument(help="Who.")], cents: Annotated[int, typer.Option(help="How much.")] = 0
+        driver: Annotated[int, typer.Argument(help="Who.")],
+        cents: Annotated[int, typer.Option(help="How much.")] = 0,
     ) -> None: ...
 
     made_up = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -127,7 +135,11 @@ def test_an_option_without_help_is_found():
     @made_up.command(help="Pay a driver what is due.")
     def pay(driver: int, cents: Annotated[int, typer.Option(help="How much.")] = 0) -> None: ...
 
-    found = {path[0]: help_faults(command) for path, command in walk(typer.main.get_command(made_up)) if path}
+    found = {
+        path[0]: help_faults(command)
+        for path, command in walk(typer.main.get_command(made_up))
+        if path
+    }
     assert found["pay"] == ["driver has no help"]
     assert "no help text" in [fault for faults in found.values() for fault in faults]
 
@@ -140,7 +152,10 @@ def test_a_command_has_its_line_in_the_readme(path, command):
 def test_the_readme_names_no_command_that_is_not_there():
     known = {path[0] for path, _ in walk(typer.main.get_command(app)) if path}
     named = set(
-        re.findall(r"dispatchkit ([a-z]+)\b", " ".join(re.findall(r"`[^`\n]+`", (ROOT / "README.md").read_text())))
+        re.findall(
+            r"dispatchkit ([a-z]+)\b",
+            " ".join(re.findall(r"`[^`\n]+`", (ROOT / "README.md").read_text())),
+        )
     )
     assert named - known == set()
 
@@ -167,7 +182,9 @@ def loaded(script: str, heavy: list[str]) -> dict[str, list[str]]:
         f"    seen[name] = [m for m in {heavy!r} if m in sys.modules and m not in sum(seen.values(), [])]\n"
         f"{script}\nprint('LOADED', {{k: v for k, v in seen.items() if v}}, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     found: dict[str, list[str]] = ast.literal_eval(done.stderr.rpartition("LOADED ")[2])
     return found
 

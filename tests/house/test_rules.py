@@ -24,11 +24,26 @@ def tree(root, **files):
     [
         ({"kernel__a": "from dispatchkit.flows import b", "flows__b": ""}, "not on a lower floor"),
         ({"kernel__a": "import dispatchkit.config", "config": ""}, "not on a lower floor"),
-        ({"store__a": "import dispatchkit.warehouse.b", "warehouse__b": ""}, "not on a lower floor"),
-        ({"store__a": "def f():\n    from ..measure import b", "measure__b": ""}, "not on a lower floor"),
+        (
+            {"store__a": "import dispatchkit.warehouse.b", "warehouse__b": ""},
+            "not on a lower floor",
+        ),
+        (
+            {"store__a": "def f():\n    from ..measure import b", "measure__b": ""},
+            "not on a lower floor",
+        ),
         ({"flows__a": "import_module('dispatchkit.cli.b')", "cli__b": ""}, "not on a lower floor"),
-        ({"decide__zones__a": "from dispatchkit.decide.prices import b", "decide__prices__b": ""}, "another feature"),
-        ({"measure__funnel": "from dispatchkit.measure.etas import x", "measure__etas": ""}, "another feature"),
+        (
+            {
+                "decide__zones__a": "from dispatchkit.decide.prices import b",
+                "decide__prices__b": "",
+            },
+            "another feature",
+        ),
+        (
+            {"measure__funnel": "from dispatchkit.measure.etas import x", "measure__etas": ""},
+            "another feature",
+        ),
         ({"attic__a": ""}, "stands on no floor"),
     ],
 )
@@ -71,7 +86,9 @@ def test_imports_downwards_and_within_a_room_are_fine(tmp_path):
     ],
 )
 def test_a_heavy_library_stays_in_its_room(tmp_path, place, library, fine):
-    found = list(rules.library_faults(tree(tmp_path, **{place: f"def f():\n    import {library}.sub"})))
+    found = list(
+        rules.library_faults(tree(tmp_path, **{place: f"def f():\n    import {library}.sub"}))
+    )
     assert bool(found) is not fine
 
 
@@ -98,9 +115,8 @@ def test_a_policy_that_does_more_than_compute_is_found(tmp_path, body):
 
 
 def test_a_policy_may_take_now_and_name_its_sql_file(tmp_path):
-    body = (
-        "from pathlib import Path\nSQL = Path(__file__)\ndef decide(rows, now):\n    open = rows.now\n    return open"
-    )
+    body = "from pathlib import Path\nSQL = Path(__file__)\n"
+    body += "def decide(rows, now):\n    open = rows.now\n    return open"
     assert list(rules.purity_faults(tree(tmp_path, decide__offers__policy=body))) == []
 
 
@@ -133,7 +149,8 @@ def test_every_module_where_sql_is_at_home_still_holds_some(monkeypatch):
     homes = set(rules.SQL_AT_HOME)
     monkeypatch.setattr(rules, "SQL_AT_HOME", set())
     assert {
-        fault.partition(":")[0].removeprefix("dispatchkit.") for fault in rules.loose_sql_faults(modules())
+        fault.partition(":")[0].removeprefix("dispatchkit.")
+        for fault in rules.loose_sql_faults(modules())
     } == homes
 
 
@@ -143,7 +160,11 @@ def test_every_module_where_sql_is_at_home_still_holds_some(monkeypatch):
         ("reads.sql", "-- name: a\n-- Deliveries.\nSELECT 1", 1),  # one word describes nothing
         ("reads.sql", "-- name: a\n-- Deliveries that seek a driver.\nSELECT 1", 0),
         ("reads.sql", "-- name: a\nSELECT 1", 1),
-        ("reads.sql", "-- name: a\n-- One row a driver.\nSELECT 1\n-- name: a\n-- One row a driver.\nSELECT 2", 2),
+        (
+            "reads.sql",
+            "-- name: a\n-- One row a driver.\nSELECT 1\n-- name: a\n-- One row a driver.\nSELECT 2",
+            2,
+        ),
         ("reads.sql", "-- Everything there is, unnamed.\nSELECT 1", 1),
         ("marts/offers.sql", "-- One row an offer.\nSELECT 1", 0),
         ("marts/offers.sql", "SELECT 1 -- one row an offer", 1),
@@ -155,13 +176,17 @@ def test_a_query_without_name_or_description_is_found(name, text, faults):
 
 def test_a_notebook_stored_with_output_is_found():
     def notebook(**cell):
-        return json.dumps({"cells": [{"cell_type": "markdown"}, {"outputs": [], "execution_count": None, **cell}]})
+        return json.dumps(
+            {"cells": [{"cell_type": "markdown"}, {"outputs": [], "execution_count": None, **cell}]}
+        )
 
     assert list(rules.notebook_faults("n", notebook())) == []
     assert list(rules.notebook_faults("n", notebook(outputs=[{"text": "7"}]))) == [
         "n: cell 1 is stored with its output"
     ]
-    assert list(rules.notebook_faults("n", notebook(execution_count=3))) == ["n: cell 1 is stored with its output"]
+    assert list(rules.notebook_faults("n", notebook(execution_count=3))) == [
+        "n: cell 1 is stored with its output"
+    ]
 
 
 @pytest.mark.parametrize(

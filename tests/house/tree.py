@@ -13,7 +13,21 @@ PACKAGE = "dispatchkit"
 TOP = (
     ".ci .gitignore Makefile README.md configs data dispatchkit notebooks pyproject.toml requirements.lock tests"
 ).split()
-TEXT = {".py", ".md", ".toml", ".sql", ".ipynb", ".json", ".geojson", ".lock", ".mako", ".html", ".css", ".csv", ".txt"}
+TEXT = {
+    ".py",
+    ".md",
+    ".toml",
+    ".sql",
+    ".ipynb",
+    ".json",
+    ".geojson",
+    ".lock",
+    ".mako",
+    ".html",
+    ".css",
+    ".csv",
+    ".txt",
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,9 @@ class Module:
                 base = self._base(node)
                 yield from (f"{base}.{alias.name}" for alias in node.names)
             elif isinstance(node, ast.Call) and _is_import_call(node.func):
-                yield from (str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant))
+                yield from (
+                    str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)
+                )
 
     def _base(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -53,7 +69,13 @@ class Module:
 
 
 def _is_import_call(func: ast.expr) -> bool:
-    name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    name = (
+        func.attr
+        if isinstance(func, ast.Attribute)
+        else func.id
+        if isinstance(func, ast.Name)
+        else ""
+    )
     return name in ("import_module", "__import__")
 
 

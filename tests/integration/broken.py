@@ -9,7 +9,9 @@ from collections.abc import Mapping
 TRIGGERS_OFF = """DO $$ DECLARE t regclass; BEGIN
   FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace IN ('dk'::regnamespace, 'dk_aud'::regnamespace) LOOP
     EXECUTE format('ALTER TABLE %s DISABLE TRIGGER ALL', t); END LOOP; END $$;"""
-ONE_DECISION = "(SELECT decision_id FROM dk.decisions WHERE outcome = 'APPLIED' ORDER BY decision_id LIMIT 1)"
+ONE_DECISION = (
+    "(SELECT decision_id FROM dk.decisions WHERE outcome = 'APPLIED' ORDER BY decision_id LIMIT 1)"
+)
 ONE_ACTIVE = "(SELECT min(id) FROM dk.deliveries WHERE active)"
 ONE_OFFERING = "(SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING')"
 LONG_CHAIN = "(SELECT min(chain) FROM dk_aud.head WHERE seq >= 3)"
@@ -85,7 +87,8 @@ BREAKS: Mapping[str, Mapping[str, str]] = {
     },
     "I13": {
         "a miscounted run": "UPDATE dk.sweep_runs SET applied = applied + 1, decided = decided + 1",
-        "a slot done twice": "DROP INDEX dk.sweep_run_slot;" + RUN.format(status="OK", finished="now()") * 2,
+        "a slot done twice": "DROP INDEX dk.sweep_run_slot;"
+        + RUN.format(status="OK", finished="now()") * 2,
     },
     "I14": {
         "an edited seal": "SELECT dk_aud.make_seal(); UPDATE dk_aud.seal SET events = events + 1",

@@ -13,12 +13,16 @@ from tests.conftest import Cli, Ran
 
 
 @pytest.fixture
-def inside(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+def inside(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Cli:
     """Return a function that runs a command line as `cli` does, in this process."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: object, db: Engine | str | None = None) -> Ran:
-        options = ["--db", databases.url(db) if isinstance(db, Engine) else db] if db is not None else []
+        options = (
+            ["--db", databases.url(db) if isinstance(db, Engine) else db] if db is not None else []
+        )
         capsys.readouterr()
         code = main.run([*options, *map(str, words)])
         captured = capsys.readouterr()

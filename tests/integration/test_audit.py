@@ -45,7 +45,8 @@ def test_many_rows_of_one_chain_in_one_statement_are_chained_one_after_another(c
         ).rowcount
     with city.connect() as on:
         told = on.exec_driver_sql(
-            f"SELECT seq, row_id FROM {LOGS} WHERE chain = %s AND op = 'U' ORDER BY seq", (delivery,)
+            f"SELECT seq, row_id FROM {LOGS} WHERE chain = %s AND op = 'U' ORDER BY seq",
+            (delivery,),
         ).all()
     assert count == len(told) >= 3
     assert [row[1] for row in told] == sorted(row[1] for row in told)
@@ -59,19 +60,30 @@ def test_writers_who_meet_in_one_chain_follow_each_other(city):
             "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 2 ORDER BY 1 LIMIT 1"
         ).scalar_one()
         offers = (
-            on.exec_driver_sql("SELECT id FROM dk.driver_offers WHERE delivery_id = %s", (delivery,)).scalars().all()
+            on.exec_driver_sql(
+                "SELECT id FROM dk.driver_offers WHERE delivery_id = %s", (delivery,)
+            )
+            .scalars()
+            .all()
         )
-        before = on.exec_driver_sql("SELECT seq FROM dk_aud.head WHERE chain = %s", (delivery,)).scalar_one()
+        before = on.exec_driver_sql(
+            "SELECT seq FROM dk_aud.head WHERE chain = %s", (delivery,)
+        ).scalar_one()
 
     def write(offer: int) -> None:
         with psycopg.connect(databases.url(city), autocommit=True) as mine:
             for _ in range(25):
-                mine.execute("UPDATE dk.driver_offers SET viewed_at = clock_timestamp() WHERE id = %s", (offer,))
+                mine.execute(
+                    "UPDATE dk.driver_offers SET viewed_at = clock_timestamp() WHERE id = %s",
+                    (offer,),
+                )
 
     with ThreadPoolExecutor(len(offers)) as pool:
         list(pool.map(write, offers))
     with city.connect() as on:
-        after = on.exec_driver_sql("SELECT seq FROM dk_aud.head WHERE chain = %s", (delivery,)).scalar_one()
+        after = on.exec_driver_sql(
+            "SELECT seq FROM dk_aud.head WHERE chain = %s", (delivery,)
+        ).scalar_one()
     assert after - before == 25 * len(offers)
 
 
@@ -80,7 +92,9 @@ def test_a_replication_role_does_not_slip_past_guard_and_trail(city):
         on.execute("SET session_replication_role = replica")
         on.execute("UPDATE dk.drivers SET timeouts = timeouts + 1")
         on.commit()
-        told = on.execute(f"SELECT count(*) FROM {LOGS} WHERE tbl = 'drivers' AND op = 'U'").fetchone()
+        told = on.execute(
+            f"SELECT count(*) FROM {LOGS} WHERE tbl = 'drivers' AND op = 'U'"
+        ).fetchone()
         there = on.execute("SELECT count(*), min(version), max(version) FROM dk.drivers").fetchone()
     assert there is not None
     assert told == there[:1]
@@ -98,9 +112,13 @@ def test_a_rolled_back_change_leaves_no_trace(city):
 def test_an_event_names_the_login_beside_whoever_the_client_claims_to_be(city):
     with psycopg.connect(databases.url(city)) as on:
         on.execute("SET ROLE dk_app")
-        on.execute("SELECT set_config('dk.actor', 'driver:7', true), set_config('dk.reason', 'because', true)")
+        on.execute(
+            "SELECT set_config('dk.actor', 'driver:7', true), set_config('dk.reason', 'because', true)"
+        )
         on.execute("UPDATE dk.drivers SET timeouts = 5 WHERE id = (SELECT min(id) FROM dk.drivers)")
         on.commit()
         on.execute("RESET ROLE")
-        told = on.execute(f"SELECT login = session_user, actor, reason, run_id FROM {LOGS} WHERE op = 'U'").fetchall()
+        told = on.execute(
+            f"SELECT login = session_user, actor, reason, run_id FROM {LOGS} WHERE op = 'U'"
+        ).fetchall()
     assert told == [(True, "driver:7", "because", None)]

@@ -30,7 +30,9 @@ ALL = Settings({})
 
 
 def swept(made, name: str = "offers", **options):
-    return sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options(**options))
+    return sweep(
+        PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options(**options)
+    )
 
 
 def one(made, sql: str, *args):
@@ -41,7 +43,10 @@ def one(made, sql: str, *args):
 def a_changed_delivery(made) -> int:
     """Return a delivery that the sweep changed."""
     return int(
-        one(made, "SELECT min(chain) FROM dk_aud.delivery_audit_logs WHERE run_id IS NOT NULL AND tbl = 'deliveries'")
+        one(
+            made,
+            "SELECT min(chain) FROM dk_aud.delivery_audit_logs WHERE run_id IS NOT NULL AND tbl = 'deliveries'",
+        )
     )
 
 
@@ -68,8 +73,17 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(insid
 def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, city):
     ran = inside("--json", "audit", "show", "--driver", 1, db=city)
     assert ran.exit == 0, ran.stderr
-    assert {step["tbl"] for step in json.loads(ran.stdout)["steps"]} >= {"drivers", "driver_availability_history"}
-    assert one(city, "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 AND login <> ''") == 1
+    assert {step["tbl"] for step in json.loads(ran.stdout)["steps"]} >= {
+        "drivers",
+        "driver_availability_history",
+    }
+    assert (
+        one(
+            city,
+            "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 AND login <> ''",
+        )
+        == 1
+    )
     assert inside("audit", "show", 987654321, db=city).exit == 3
     assert inside("audit", "show", db=city).exit == 2
 
@@ -78,7 +92,8 @@ def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
     delivery = one(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING'")
     with city.connect() as on:
         then, before = on.exec_driver_sql(
-            "SELECT clock_timestamp(), row_to_json(d) FROM dk.deliveries d WHERE id = %s", (delivery,)
+            "SELECT clock_timestamp(), row_to_json(d) FROM dk.deliveries d WHERE id = %s",
+            (delivery,),
         ).one()
     swept(city)
     shown = audit.show(PostgresStore(city), ALL, delivery, then)
@@ -86,13 +101,17 @@ def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
     assert shown.state["deliveries"] == [before]
     now = audit.show(PostgresStore(city), ALL, delivery, SOON).state
     assert now is not None
-    assert now["deliveries"][0]["version"] == one(city, "SELECT version FROM dk.deliveries WHERE id = %s", delivery)
+    assert now["deliveries"][0]["version"] == one(
+        city, "SELECT version FROM dk.deliveries WHERE id = %s", delivery
+    )
     assert audit.show(PostgresStore(city), ALL, delivery, then - timedelta(days=400)).state == {}
 
 
 def test_before_its_trail_a_delivery_tells_when_that_begins(inside, city):
     delivery = one(city, "SELECT min(id) FROM dk.deliveries")
-    begins = rfc3339(one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery))
+    begins = rfc3339(
+        one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery)
+    )
     ran = inside("audit", "show", delivery, "--at", "2020-01-01T00:00:00Z", db=city)
     assert (ran.exit, ran.stdout) == (0, "")
     assert ran.stderr == f"nothing before; the trail of delivery {delivery} begins {begins}\n"
@@ -105,7 +124,9 @@ def test_a_prune_makes_its_folder_and_errors_name_the_path_as_it_was_typed(insid
     assert (tmp_path / "new").is_dir()
     missing = tmp_path / "no" / "such"
     ran = inside("audit", "prune", "--to", missing, db=city)
-    assert (ran.exit, f"{missing.parent}: no such directory" in ran.stderr) == (73, True), ran.stderr
+    assert (ran.exit, f"{missing.parent}: no such directory" in ran.stderr) == (73, True), (
+        ran.stderr
+    )
     ran = inside("audit", "verify", "--seals", missing, db=city)
     assert (ran.exit, f"{missing}: no such file" in ran.stderr) == (66, True), ran.stderr
 
@@ -116,7 +137,10 @@ def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, city, tmp_
         ran = inside("--config", "off.toml", *words, db=city)
         assert (ran.exit, "the trail itself goes on" in ran.stderr) == (77, True), ran.stderr
     before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
-    assert swept(city).outcome.applied == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
+    assert (
+        swept(city).outcome.applied
+        == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
+    )
     assert inside("--config", "off.toml", "audit", "verify", db=city).exit == 0
     with pytest.raises(NotPermitted):
         audit.show(PostgresStore(city), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
@@ -152,7 +176,9 @@ def test_a_line_that_a_crash_cut_short_is_completed(city, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1 1 5 " + "0" * 64 + "\n", "1 7 5 " + "0" * 64, "hello\n"])
-def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(inside, city, tmp_path, text):
+def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(
+    inside, city, tmp_path, text
+):
     file = tmp_path / "seals.txt"
     file.write_text(text)
     for more in ((), ("--dry-run",)):
@@ -176,13 +202,20 @@ def test_the_job_seals_when_the_last_seal_is_old_enough(inside, city):
     assert waiting["sealed"] == 0
     assert waiting["waiting"] > 0
     later = PostgresStore(city, now=datetime.now(UTC) + timedelta(minutes=2))
-    assert sweep(later, settings, "audit", Options(dry_run=True)).done["sealed"] == waiting["waiting"]
-    assert sweep(later, settings, "audit", Options()).done == {"sealed": waiting["waiting"], "waiting": 0}
+    assert (
+        sweep(later, settings, "audit", Options(dry_run=True)).done["sealed"] == waiting["waiting"]
+    )
+    assert sweep(later, settings, "audit", Options()).done == {
+        "sealed": waiting["waiting"],
+        "waiting": 0,
+    }
     assert sweep(later, settings, "audit", Options()).done == {"sealed": 0, "waiting": 0}
 
 
 def counts(made) -> tuple[int, int]:
-    return tuple(one(made, f"SELECT count(*) FROM dk_aud.{t}") for t in ("delivery_audit_logs", "retired"))
+    return tuple(
+        one(made, f"SELECT count(*) FROM dk_aud.{t}") for t in ("delivery_audit_logs", "retired")
+    )
 
 
 def worked(made) -> None:
@@ -228,7 +261,12 @@ def test_unsealed_events_and_young_ones_stay(city, tmp_path):
     swept(city)
     assert retention.prune(PostgresStore(city), SOON, tmp_path).events == 0, "nothing is sealed yet"
     trail.seal(city)
-    assert retention.prune(PostgresStore(city), datetime.now(UTC) - timedelta(days=90), tmp_path).events == 0
+    assert (
+        retention.prune(
+            PostgresStore(city), datetime.now(UTC) - timedelta(days=90), tmp_path
+        ).events
+        == 0
+    )
     assert retention.prune(PostgresStore(city), SOON, tmp_path).events > 0
 
 
@@ -238,7 +276,9 @@ def test_an_archive_that_was_altered_or_swapped_is_found(inside, city, tmp_path)
     frame = pl.read_parquet(tmp_path / name)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
     ran = inside("audit", "verify", "--archive", tmp_path / name, db=city)
-    assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), ran.stderr
+    assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), (
+        ran.stderr
+    )
     frame.head(1).write_parquet(tmp_path / "audit-other.parquet")
     assert (
         "of no archive of this database"
@@ -256,9 +296,12 @@ def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
     with city.begin() as on:
         on.exec_driver_sql("ALTER TABLE dk_aud.archive DISABLE TRIGGER USER")
         on.exec_driver_sql(
-            "UPDATE dk_aud.archive SET sha256 = %s", (sha256((tmp_path / name).read_bytes()).hexdigest(),)
+            "UPDATE dk_aud.archive SET sha256 = %s",
+            (sha256((tmp_path / name).read_bytes()).hexdigest(),),
         )
-        on.exec_driver_sql("ALTER TABLE dk_aud.archive ENABLE ALWAYS TRIGGER ro, ENABLE ALWAYS TRIGGER ro_t")
+        on.exec_driver_sql(
+            "ALTER TABLE dk_aud.archive ENABLE ALWAYS TRIGGER ro, ENABLE ALWAYS TRIGGER ro_t"
+        )
     wrong = audit.verify(PostgresStore(city), files=[tmp_path]).findings
     assert len(wrong) == 1
     assert f"{name}: {json.loads(first['head'])[2]}" in wrong[0]
@@ -268,7 +311,9 @@ def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
 def test_an_export_holds_ids_and_states_and_no_text_of_a_person(inside, city, tmp_path, suffix):
     swept(city)
     with city.begin() as on:
-        on.exec_driver_sql("SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)")
+        on.exec_driver_sql(
+            "SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)"
+        )
         on.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
     file = tmp_path / f"trail.{suffix}"
     ran = inside("--json", "audit", "export", "--to", file, db=city)
@@ -290,7 +335,10 @@ def test_an_export_holds_ids_and_states_and_no_text_of_a_person(inside, city, tm
 def test_an_export_keeps_to_its_period(city, tmp_path):
     then = one(city, "SELECT clock_timestamp()")
     changes = swept(city).outcome.applied
-    assert audit.export(PostgresStore(city), ALL, tmp_path / "new.csv", since=then, until=None) == changes
+    assert (
+        audit.export(PostgresStore(city), ALL, tmp_path / "new.csv", since=then, until=None)
+        == changes
+    )
     assert (
         audit.export(PostgresStore(city), ALL, tmp_path / "old.csv", since=None, until=then)
         == counts(city)[0] - changes
@@ -302,7 +350,9 @@ def test_a_run_is_decided_once_more_to_the_same_bytes(city, tmp_path, name):
     done = swept(city, name, keep=tmp_path)
     told = bundle.replay(tmp_path / f"{name}-{done.run_id}")
     assert (told["decisions"], told["same"]) == (len(done.changes), True)
-    assert told["inputs_sha256"] == one(city, "SELECT inputs_sha256 FROM dk.sweep_runs WHERE run_id = %s", done.run_id)
+    assert told["inputs_sha256"] == one(
+        city, "SELECT inputs_sha256 FROM dk.sweep_runs WHERE run_id = %s", done.run_id
+    )
     kept = (tmp_path / f"{name}-{done.run_id}/changes.jsonl").read_text().splitlines()
     ids = {json.loads(line)["decision_id"] for line in kept}
     with city.connect() as on:
@@ -357,19 +407,25 @@ def test_what_was_refused_is_shown_beside_what_happened(inside, city):
         ).one()
     assert inside("act", "offer", "accept", offer, "--driver", 987654, db=city).exit == 3
     told = json.loads(inside("--json", "audit", "show", delivery, db=city).stdout)
-    assert [(refusal["event"], refusal["code"]) for refusal in told["refusals"]] == [("accept", "NOT_FOUND")]
+    assert [(refusal["event"], refusal["code"]) for refusal in told["refusals"]] == [
+        ("accept", "NOT_FOUND")
+    ]
     assert "NOT_FOUND" in inside("audit", "show", delivery, db=city).stdout
 
 
 def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, city, tmp_path):
     with city.begin() as on:
-        for login, roles in (("dk_test_keeper", "dk_verify, dk_privacy"), ("dk_test_clerk", "dk_app")):
+        for login, roles in (
+            ("dk_test_keeper", "dk_verify, dk_privacy"),
+            ("dk_test_clerk", "dk_app"),
+        ):
             on.exec_driver_sql(
                 f"DO $$ BEGIN CREATE ROLE {login} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;"
                 f"GRANT {roles} TO {login}"
             )
     keeper, clerk = (
-        databases.url(city).replace("//postgres@", f"//{login}@") for login in ("dk_test_keeper", "dk_test_clerk")
+        databases.url(city).replace("//postgres@", f"//{login}@")
+        for login in ("dk_test_keeper", "dk_test_clerk")
     )
     if keeper == databases.url(city):
         pytest.skip("the given server's login is not `postgres`")
@@ -390,7 +446,9 @@ def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, city, tmp_p
 def test_a_trail_that_nobody_seals_is_a_finding(city):
     """The job is part of `sweep all`; where it does not run, `db check` says since when events wait for a seal."""
     later = datetime.now(UTC) + timedelta(hours=1)
-    waiting = {silence.sweep: silence.oldest_due for silence in check.silences(city, ["audit"], later)[1]}
+    waiting = {
+        silence.sweep: silence.oldest_due for silence in check.silences(city, ["audit"], later)[1]
+    }
     assert waiting["audit"] == one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs")
     trail.seal(city)
     assert check.silences(city, ["audit"], later)[1][0].oldest_due is None
@@ -401,10 +459,14 @@ def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp
     store, file, stop = PostgresStore(city), tmp_path / "seals.txt", Event()
     swept(city)
 
-    def write(half: int) -> None:  # each its own half: two that wrote all rows in any order would deadlock
+    def write(
+        half: int,
+    ) -> None:  # each its own half: two that wrote all rows in any order would deadlock
         while not stop.is_set():
             with city.begin() as on:
-                on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id %% 2 = %s", (half,))
+                on.exec_driver_sql(
+                    "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id %% 2 = %s", (half,)
+                )
 
     def keep_house() -> None:
         while not stop.is_set():
@@ -416,7 +478,10 @@ def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp
         try:
             while not file.exists():
                 sleep(0.01)
-            found = [audit.verify(store, file, sorted(tmp_path.glob("*.parquet"))).findings for _ in range(6)]
+            found = [
+                audit.verify(store, file, sorted(tmp_path.glob("*.parquet"))).findings
+                for _ in range(6)
+            ]
         finally:
             stop.set()
         for work in at_work:

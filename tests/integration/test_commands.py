@@ -78,7 +78,11 @@ def test_a_database_that_does_not_exist_is_unreachable(run, database):
 
 def test_a_database_without_schema_asks_for_it(run, database):
     migrate.down(database, "base")
-    for words in (("sweep", "offers"), ("act", "offer", "accept", 1, "--driver", 1), ("db", "check")):
+    for words in (
+        ("sweep", "offers"),
+        ("act", "offer", "accept", 1, "--driver", 1),
+        ("db", "check"),
+    ):
         code, _, err = run("--db", databases.url(database), *words)
         assert (code, "db up" in one_line(err)) == (76, True)
 
@@ -88,7 +92,10 @@ def test_a_database_of_another_revision_is_refused_before_anything_is_written(ru
     newest = migrate.newest()
     with city.begin() as on:
         on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (revision,))
-    for words in (("sweep", "offers", *OPTIONS), ("act", "offer", "accept", 1, "--driver", 1, *OPTIONS)):
+    for words in (
+        ("sweep", "offers", *OPTIONS),
+        ("act", "offer", "accept", 1, "--driver", 1, *OPTIONS),
+    ):
         code, out, err = run("--db", databases.url(city), *words)
         assert (code, out) == (76, "")
         assert revision in one_line(err) and newest in err
@@ -114,10 +121,15 @@ def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, city, n
         assert (code, out, "another run" in one_line(err)) == (75, "", True)
         assert run("--db", databases.url(city), "sweep", "offers", *OPTIONS, "--dry-run")[0] == 0
     with city.connect() as on:
-        assert on.exec_driver_sql("SELECT count(*), min(status) FROM dk.sweep_runs").one() == (1, "OK")
+        assert on.exec_driver_sql("SELECT count(*), min(status) FROM dk.sweep_runs").one() == (
+            1,
+            "OK",
+        )
 
 
-def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_takes_them_up(run, city):
+def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_takes_them_up(
+    run, city
+):
     words = ("--db", databases.url(city), "--json", "sweep", "offers", *OPTIONS)
     planned = json.loads(run(*words, "--dry-run")[1])["changes"]
     with city.begin() as on:
@@ -131,9 +143,13 @@ def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_take
 
 def test_an_act_on_a_row_that_somebody_holds_tries_later(run, city):
     with city.begin() as on:
-        offer, driver = on.exec_driver_sql("SELECT id, driver_id FROM dk.driver_offers WHERE state = 'PENDING'").first()
+        offer, driver = on.exec_driver_sql(
+            "SELECT id, driver_id FROM dk.driver_offers WHERE state = 'PENDING'"
+        ).first()
         on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
-        code, out, err = run("--db", databases.url(city), "act", "offer", "accept", offer, "--driver", driver)
+        code, out, err = run(
+            "--db", databases.url(city), "act", "offer", "accept", offer, "--driver", driver
+        )
     assert (code, out) == (75, ""), err
 
 
@@ -155,14 +171,25 @@ def test_a_login_that_may_not_become_the_app_is_told_what_to_grant(run, database
 
 def test_a_plain_login_with_the_roles_of_the_readme_does_all_that_cron_does(run, city, tmp_path):
     with city.begin() as on:
-        on.exec_driver_sql("DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+        on.exec_driver_sql(
+            "DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
         on.exec_driver_sql("GRANT dk_app, dk_import, dk_export, dk_verify TO dk_test_cron")
     cron = databases.url(city).replace("//postgres@", "//dk_test_cron@")
     if cron == databases.url(city):
         pytest.skip("the given server's login is not `postgres`")
-    for words in (("sweep", "all"), ("db", "check"), ("db", "status"), ("data", "extract", "--to", tmp_path / "x")):
+    for words in (
+        ("sweep", "all"),
+        ("db", "check"),
+        ("db", "status"),
+        ("data", "extract", "--to", tmp_path / "x"),
+    ):
         code, _, err = run(
-            "--db", cron, "-q", *words, *(OPTIONS if words[0] != "data" and words[1] != "status" else ())
+            "--db",
+            cron,
+            "-q",
+            *words,
+            *(OPTIONS if words[0] != "data" and words[1] != "status" else ()),
         )
         assert code == 0, (words, err)
 
@@ -190,7 +217,9 @@ def test_one_stuck_sweep_stops_no_other(run, city, now):
     assert (code, "another run of sweep reassignment" in err) == (75, True)
     assert "offer_created" in out
     with city.connect() as on:
-        done = on.exec_driver_sql("SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1")
+        done = on.exec_driver_sql(
+            "SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1"
+        )
         assert done.scalars().all() == ["escalation", "offers", "routes"]
 
 
@@ -201,11 +230,19 @@ def test_one_stuck_sweep_stops_no_other(run, city, now):
         ({"availability": BadData("a row too many"), "offers": ZeroDivisionError("geheim42")}, 1),
         ({"availability": IllegalTransition("no such step"), "offers": TryLater("too busy")}, 75),
         ({"availability": IllegalTransition("no such step")}, 3),
-        ({"availability": OSError(28, "No space left on device"), "routes": TryLater("too busy")}, 74),
+        (
+            {
+                "availability": OSError(28, "No space left on device"),
+                "routes": TryLater("too busy"),
+            },
+            74,
+        ),
     ],
     ids=lambda given: " and ".join(given) if isinstance(given, dict) else None,
 )
-def test_a_sweep_that_fails_stops_no_other_and_the_gravest_failure_is_the_exit(run, city, monkeypatch, faults, code):
+def test_a_sweep_that_fails_stops_no_other_and_the_gravest_failure_is_the_exit(
+    run, city, monkeypatch, faults, code
+):
     for name, fault in faults.items():
         fail(monkeypatch, name, fault)
     found, out, err = run("--db", databases.url(city), "--json", "sweep", "all", *OPTIONS)

@@ -31,7 +31,9 @@ def test_a_delivery_that_several_ask_for_at_once_is_born_once(city, tmp_path, mo
 
     with ThreadPoolExecutor(CLERKS) as pool:
         answers = list(zip(*pool.map(ask, range(CLERKS)), strict=True))
-    assert [Counter(codes) for codes in answers] == [Counter({"OK": 1, "OK_REPLAY": CLERKS - 1})] * ORDERS
+    assert [Counter(codes) for codes in answers] == [
+        Counter({"OK": 1, "OK_REPLAY": CLERKS - 1})
+    ] * ORDERS
     with city.connect() as on:
         query = "SELECT replaces FROM dk.deliveries WHERE replaces IS NOT NULL ORDER BY replaces"
         assert on.exec_driver_sql(query).scalars().all() == over["id"].to_list()

@@ -40,7 +40,9 @@ def counted(driver: int, timeouts: int = 1, version: int = 1) -> Change:
 
 def mixed() -> list[Change]:
     """Changes of which one in ten is refused by the table and one in eight is stale."""
-    return [counted(d, -1 if i % 10 == 3 else 1, 7 if i % 8 == 5 else 1) for i, d in enumerate(DRIVERS)]
+    return [
+        counted(d, -1 if i % 10 == 3 else 1, 7 if i % 8 == 5 else 1) for i, d in enumerate(DRIVERS)
+    ]
 
 
 @contextmanager
@@ -72,9 +74,13 @@ def test_the_outcome_is_the_same_and_in_the_same_order_by_any_number_of_workers(
     found: list[tuple[tuple[object, ...], tuple[object, ...], dict[str, list[str]]]] = []
     for workers in (1, 2, 5):
         with databases.fresh("city") as made:
-            outcome = apply(PostgresStore(made, Database(batch=4, workers=workers), now=now), *mixed())
+            outcome = apply(
+                PostgresStore(made, Database(batch=4, workers=workers), now=now), *mixed()
+            )
             with made.connect() as on:
-                counted_ = on.exec_driver_sql("SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs")
+                counted_ = on.exec_driver_sql(
+                    "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs"
+                )
                 found.append((told(outcome), tuple(counted_.one()), contents(made)))
     assert found[0][0][0] == 32
     for others in found[1:]:
@@ -147,12 +153,15 @@ def test_one_worker_that_fails_stops_all_and_what_was_written_is_whole(city, now
 def touched(made: Engine) -> int:
     """Return how many drivers have been written."""
     with made.connect() as on:
-        return int(on.exec_driver_sql("SELECT count(*) FROM dk.drivers WHERE version > 1").scalar_one())
+        return int(
+            on.exec_driver_sql("SELECT count(*) FROM dk.drivers WHERE version > 1").scalar_one()
+        )
 
 
 def test_a_run_that_reasons_ahead_of_the_database_clock_is_refused_by_the_database(city):
     ahead = (
-        "INSERT INTO dk.sweep_runs (run_id, sweep, as_of) SELECT gen_random_uuid(), 'offers', now() + interval '1 min'"
+        "INSERT INTO dk.sweep_runs (run_id, sweep, as_of) "
+        "SELECT gen_random_uuid(), 'offers', now() + interval '1 min'"
     )
     with psycopg.connect(databases.url(city)) as on:
         on.execute("SET ROLE dk_app")

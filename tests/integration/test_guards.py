@@ -48,7 +48,9 @@ SMALL = (
 )
 
 
-def answered(offer: object, state: str = "ACCEPTED", at: str = IN_TIME, clock: str | None = None) -> str:
+def answered(
+    offer: object, state: str = "ACCEPTED", at: str = IN_TIME, clock: str | None = None
+) -> str:
     """Return the SQL of an answer at an instant of the offer's own, when the database clock says the same or `clock`."""
     return ANSWERED.format(id=offer, state=state, at=at, clock=clock or at)
 
@@ -177,6 +179,8 @@ def test_a_closed_run_stays_as_it_was_closed(filled):
 
 def test_the_version_of_a_birth_is_one_whatever_the_client_says(filled):
     with session(filled, "dk_app") as on:
-        on.execute("INSERT INTO dk.drivers (id, vehicle, duty, version) VALUES (999999, 'car', 'OFF_DUTY', 77)")
+        on.execute(
+            "INSERT INTO dk.drivers (id, vehicle, duty, version) VALUES (999999, 'car', 'OFF_DUTY', 77)"
+        )
         assert on.execute("SELECT version FROM dk.drivers WHERE id = 999999").fetchone() == (1,)
         on.rollback()

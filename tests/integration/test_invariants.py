@@ -17,7 +17,9 @@ def worked():
     """Yield a city on which offers and routes were swept, so that runs, decisions, events and plans exist."""
     with databases.fresh("city") as made:
         for name in ("offers", "routes"):
-            swept = sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options())
+            swept = sweep(
+                PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options()
+            )
             assert swept.outcome.applied > 0
         yield made
 
@@ -30,7 +32,9 @@ def test_every_invariant_has_a_way_to_break_it():
     assert sorted(BREAKS) == sorted(found.name for found in checks())
 
 
-@pytest.mark.parametrize(("name", "how"), [(name, how) for name, ways in BREAKS.items() for how in ways])
+@pytest.mark.parametrize(
+    ("name", "how"), [(name, how) for name, ways in BREAKS.items() for how in ways]
+)
 def test_breaking_it_by_hand_is_seen(worked, name, how):
     found = next(found for found in checks() if found.name == name)
     with worked.connect() as on:

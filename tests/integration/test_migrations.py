@@ -78,7 +78,9 @@ def test_all_the_way_down_and_up_keeps_schema_rows_and_trail(worked, now):
     assert fingerprint(worked) == was
     assert checksums(worked) == rows
     swept = sweep(PostgresStore(worked, now=now), catalog.settings(), "offers", Options())
-    assert (swept.outcome.applied, swept.outcome.stale) == (0, []), "the finished work is still known to be finished"
+    assert (swept.outcome.applied, swept.outcome.stale) == (0, []), (
+        "the finished work is still known to be finished"
+    )
 
 
 def test_every_step_down_meets_the_schema_that_a_fresh_database_had_there(worked):
@@ -114,8 +116,16 @@ def test_the_schema_is_that_of_the_contracts(database):
             "SELECT table_name, column_name, data_type, is_nullable = 'YES' FROM information_schema.columns "
             "WHERE table_schema = 'dk' AND is_generated = 'NEVER'"
         ).all()
-    there = {(table, column): (kind, nullable) for table, column, kind, nullable in found if table in TABLES}
-    promised = {(table, name): column for table, schema in TABLES.items() for name, column in schema.columns().items()}
+    there = {
+        (table, column): (kind, nullable)
+        for table, column, kind, nullable in found
+        if table in TABLES
+    }
+    promised = {
+        (table, name): column
+        for table, schema in TABLES.items()
+        for name, column in schema.columns().items()
+    }
     assert sorted(there) == sorted(promised)
     for key, column in promised.items():
         kind, nullable = there[key]
@@ -125,7 +135,9 @@ def test_the_schema_is_that_of_the_contracts(database):
 
 def test_the_database_knows_the_transitions_of_the_kernel_and_no_other(database):
     with database.connect() as on:
-        found = {tuple(row) for row in on.exec_driver_sql("SELECT tbl, src, dst FROM dk.transitions")}
+        found = {
+            tuple(row) for row in on.exec_driver_sql("SELECT tbl, src, dst FROM dk.transitions")
+        }
     births = {("driver_availability_history", "", duty) for duty in DUTY.states}
     assert found == {row for machine in MACHINES for row in machine.rows()} | births
 
@@ -133,8 +145,13 @@ def test_the_database_knows_the_transitions_of_the_kernel_and_no_other(database)
 def test_the_guards_freeze_the_columns_that_the_kernel_says_and_no_other(database):
     guard = "SELECT pg_get_functiondef(to_regproc('dk.guard_' || %s))"
     with database.connect() as on:
-        found = {table: on.exec_driver_sql(guard, (table,)).scalar_one() for table in ENTITIES.values()}
-    compared = {table: re.search(r"IF \((.*)\) IS DISTINCT FROM \((.*)\) THEN", body) for table, body in found.items()}
+        found = {
+            table: on.exec_driver_sql(guard, (table,)).scalar_one() for table in ENTITIES.values()
+        }
+    compared = {
+        table: re.search(r"IF \((.*)\) IS DISTINCT FROM \((.*)\) THEN", body)
+        for table, body in found.items()
+    }
     for side, group in (("OLD.", 1), ("NEW.", 2)):
         assert {t: [side + name for name in FROZEN[t]] for t in ENTITIES.values()} == {
             t: match.group(group).split(", ") for t, match in compared.items() if match
@@ -156,9 +173,13 @@ def test_the_database_has_the_rules_of_the_memory_store_and_no_other(database):
             "WHERE contype = 'f' AND connamespace = 'dk'::regnamespace"
         ).all()
     audited = set(ENTITIES.values())
-    assert {(t, n) for t, n in named if t in audited} == {(rule.table, rule.name) for rule in (*CHECKS, *EXCLUSIONS)}
+    assert {(t, n) for t, n in named if t in audited} == {
+        (rule.table, rule.name) for rule in (*CHECKS, *EXCLUSIONS)
+    }
     assert {tuple(key) for key in keys if key[0] in audited} == {
-        (table, column, parent) for table in audited for column, parent in refs(TABLES[table]).items()
+        (table, column, parent)
+        for table in audited
+        for column, parent in refs(TABLES[table]).items()
     }
 
 

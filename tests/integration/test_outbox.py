@@ -57,24 +57,41 @@ def tell(made: Engine, *events: tuple[str, int]) -> list[int]:
         return [on.exec_driver_sql(TELL, event).scalar_one() for event in events]
 
 
-def send(made: Engine, given: Settings, now: datetime | None = NOW, **options: Any) -> Mapping[str, int]:
+def send(
+    made: Engine, given: Settings, now: datetime | None = NOW, **options: Any
+) -> Mapping[str, int]:
     return sweep(PostgresStore(made, now=now), given, "outbox", Options(**options)).done
 
 
-def sendings(made: Engine, columns: str = "outbox_id, sender, state, attempts") -> list[tuple[Any, ...]]:
+def sendings(
+    made: Engine, columns: str = "outbox_id, sender, state, attempts"
+) -> list[tuple[Any, ...]]:
     with made.connect() as on:
         return [
-            tuple(row) for row in on.exec_driver_sql(f"SELECT {columns} FROM dk.sendings ORDER BY outbox_id, sender")
+            tuple(row)
+            for row in on.exec_driver_sql(
+                f"SELECT {columns} FROM dk.sendings ORDER BY outbox_id, sender"
+            )
         ]
 
 
 def still_open(made: Engine) -> list[int]:
     with made.connect() as on:
-        return list(on.exec_driver_sql("SELECT id FROM dk.outbox WHERE sent_at IS NULL ORDER BY id").scalars())
+        return list(
+            on.exec_driver_sql(
+                "SELECT id FROM dk.outbox WHERE sent_at IS NULL ORDER BY id"
+            ).scalars()
+        )
 
 
 def test_every_sender_gets_what_it_wants_in_order_and_once(database, tmp_path):
-    ids = tell(database, ("offer_created", 1), ("delivery_assigned", 1), ("offer_created", 2), ("offerXcreated", 3))
+    ids = tell(
+        database,
+        ("offer_created", 1),
+        ("delivery_assigned", 1),
+        ("offer_created", 2),
+        ("offerXcreated", 3),
+    )
     with gateway() as there:
         given = settings(push=hook(there.url, events=["offer_*"]), record=a_file(tmp_path))
         assert send(database, given) == {"push delivered": 2, "record delivered": 4, "closed": 4}
@@ -89,7 +106,9 @@ def test_an_event_of_a_sweep_has_the_key_of_its_decision(city, tmp_path):
     sweep(PostgresStore(city, now=NOW), catalog.settings(), "offers", Options())
     send(city, settings(record=a_file(tmp_path)))
     with city.connect() as on:
-        decided = set(on.exec_driver_sql("SELECT encode(decision_id, 'hex') FROM dk.decisions").scalars())
+        decided = set(
+            on.exec_driver_sql("SELECT encode(decision_id, 'hex') FROM dk.decisions").scalars()
+        )
     assert {line["key"] for line in written(tmp_path)} == decided
     assert len(decided) > 20
 
@@ -115,9 +134,13 @@ def test_an_event_that_nobody_wants_is_closed_but_not_while_no_sender_is_known(d
     assert send(database, settings()) == {"unsent, no sender": 2}
     assert still_open(database) == ids
     with gateway() as there:
-        assert send(database, settings(push=hook(there.url, events=["offer_rejected"]))) == {"closed": 2}
+        assert send(database, settings(push=hook(there.url, events=["offer_rejected"]))) == {
+            "closed": 2
+        }
     assert (still_open(database), there.posts) == ([], [])
-    assert set(shows.listing(PostgresStore(database), catalog.settings(), "outbox")["state"]) == {"UNWANTED"}
+    assert set(shows.listing(PostgresStore(database), catalog.settings(), "outbox")["state"]) == {
+        "UNWANTED"
+    }
 
 
 def test_an_event_that_fails_holds_back_its_root_at_its_sender_only(database, tmp_path):
@@ -128,7 +151,10 @@ def test_an_event_that_fails_holds_back_its_root_at_its_sender_only(database, tm
         assert first == {"push delivered": 3, "push waiting": 1, "record delivered": 5, "closed": 3}
         assert there.events == ["a", "b", "b", "a"]
         assert still_open(database) == [ids[0], ids[2]]
-        assert send(database, given, NOW + timedelta(minutes=1)) == {"push delivered": 2, "closed": 2}
+        assert send(database, given, NOW + timedelta(minutes=1)) == {
+            "push delivered": 2,
+            "closed": 2,
+        }
     assert there.keys[4:] == [f"outbox-{ids[0]}", f"outbox-{ids[2]}"]
     assert there.keys.count(f"outbox-{ids[0]}") == 2, "a retry has the key of the first try"
 
@@ -137,7 +163,9 @@ def test_an_event_that_fails_holds_back_its_root_at_its_sender_only(database, tm
 def test_a_dead_gateway_is_left_alone_and_stops_nobody_else(database, tmp_path, told):
     ids = tell(database, *(("a", n) for n in range(1, 9)))
     with gateway(always=told) as there:
-        given = settings({"down_after": 3}, push=hook(there.url, timeout="1s"), record=a_file(tmp_path))
+        given = settings(
+            {"down_after": 3}, push=hook(there.url, timeout="1s"), record=a_file(tmp_path)
+        )
         began = time.monotonic()
         assert send(database, given) == {"push waiting": 3, "record delivered": 8, "closed": 0}
         assert time.monotonic() - began < 6
@@ -166,7 +194,10 @@ def test_a_receiver_that_asks_for_time_gets_it_but_not_for_ever(database):
         waits = [wait.total_seconds() for (wait,) in sendings(database, "next_at - tried_at")]
         assert waits == [120, 600]
         assert send(database, given, NOW + timedelta(seconds=119)) == {"closed": 0}
-        assert send(database, given, NOW + timedelta(seconds=120)) == {"push delivered": 1, "closed": 1}
+        assert send(database, given, NOW + timedelta(seconds=120)) == {
+            "push delivered": 1,
+            "closed": 1,
+        }
 
 
 def test_what_is_refused_for_good_is_not_tried_again_and_is_told(database):
@@ -177,7 +208,9 @@ def test_what_is_refused_for_good_is_not_tried_again_and_is_told(database):
         assert send(database, given, NOW + timedelta(days=1)) == {"closed": 0}
     assert len(there.posts) == 2
     found = database_findings(database, NOW)
-    assert found == ["sender push: 1 events were refused for good within a day; see `show outbox --state REFUSED`"]
+    assert found == [
+        "sender push: 1 events were refused for good within a day; see `show outbox --state REFUSED`"
+    ]
     assert database_findings(database, NOW + timedelta(days=2)) == []
 
 
@@ -209,8 +242,12 @@ def test_what_was_given_up_on_stays_open_and_visible_until_it_is_tried_again(dat
         assert database_findings(database, late + timedelta(days=9)) == [
             "sender push: 1 events were given up on; see `show outbox --state FAILED`"
         ]
-        listed = shows.listing(PostgresStore(database), catalog.settings(), "outbox", state="FAILED")
-        assert listed.select("id", "sender", "attempts", "said").rows() == [(ids[0], "push", 2, "HTTP 500")]
+        listed = shows.listing(
+            PostgresStore(database), catalog.settings(), "outbox", state="FAILED"
+        )
+        assert listed.select("id", "sender", "attempts", "said").rows() == [
+            (ids[0], "push", 2, "HTTP 500")
+        ]
 
 
 def test_a_run_waits_for_a_try_that_is_due_soon(database):
@@ -240,7 +277,9 @@ def test_a_second_run_meanwhile_leaves_with_try_later(database, tmp_path):
     with store.sweeping(Ticket(sweep="outbox")), pytest.raises(TryLater):
         send(database, settings(record=a_file(tmp_path)))
     assert written(tmp_path) == []
-    with database.connect() as other:  # a run whose ledger connection was lost, while its sender is still at work
+    with (
+        database.connect() as other
+    ):  # a run whose ledger connection was lost, while its sender is still at work
         other.exec_driver_sql("SELECT pg_advisory_lock(1684733953, hashtext('outbox record'))")
         with pytest.raises(TryLater, match="record"):
             send(database, settings(record=a_file(tmp_path)))
@@ -252,7 +291,12 @@ def test_a_dry_run_counts_and_touches_nothing(database, tmp_path):
     with gateway() as there:
         given = settings(push=hook(there.url, events=["b"]), record=a_file(tmp_path))
         assert send(database, given, dry_run=True) == {"push due": 1, "record due": 2}
-    assert (there.posts, written(tmp_path), sendings(database), len(still_open(database))) == ([], [], [], 2)
+    assert (there.posts, written(tmp_path), sendings(database), len(still_open(database))) == (
+        [],
+        [],
+        [],
+        2,
+    )
 
 
 def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, tmp_path):
@@ -260,11 +304,21 @@ def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, t
     with gateway(always="slow") as there:
         given = settings(push=hook(there.url), record=a_file(tmp_path))
         began = time.monotonic()
-        swept = sweep(PostgresStore(database, now=NOW), given, "outbox", Options(deadline=timedelta(seconds=1)))
+        swept = sweep(
+            PostgresStore(database, now=NOW),
+            given,
+            "outbox",
+            Options(deadline=timedelta(seconds=1)),
+        )
         assert time.monotonic() - began < 4
         sent = len(there.posts)
         assert 0 < sent < len(ids)
-        assert swept.done == {"push delivered": sent, "record delivered": 30, "closed": sent, "left": 30 - sent}
+        assert swept.done == {
+            "push delivered": sent,
+            "record delivered": 30,
+            "closed": sent,
+            "left": 30 - sent,
+        }
         assert (swept.outcome.busy, ended(database)) == (30 - sent, [("PARTIAL", 30 - sent, None)])
         there.always = None
         assert send(database, given) == {"push delivered": 30 - sent, "closed": 30 - sent}
@@ -275,29 +329,45 @@ def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, t
 def test_a_run_waits_for_no_try_that_its_deadline_forbids(database):
     tell(database, ("a", 1))
     with gateway(503) as there:
-        given = settings({"patience": "20s", "first_wait": "8s", "max_wait": "8s"}, push=hook(there.url))
+        given = settings(
+            {"patience": "20s", "first_wait": "8s", "max_wait": "8s"}, push=hook(there.url)
+        )
         began = time.monotonic()
-        assert send(database, given, None, deadline=timedelta(seconds=2)) == {"push waiting": 1, "closed": 0}
+        assert send(database, given, None, deadline=timedelta(seconds=2)) == {
+            "push waiting": 1,
+            "closed": 0,
+        }
         assert time.monotonic() - began < 3
-    assert [status for status, *_ in ended(database)] == ["OK"], "what is not due yet is not left over"
+    assert [status for status, *_ in ended(database)] == ["OK"], (
+        "what is not due yet is not left over"
+    )
 
 
 def ended(made: Engine) -> list[tuple[Any, ...]]:
     """Return the runs of the ledger as (status, busy, inputs), oldest first."""
     with made.connect() as on:
-        found = on.exec_driver_sql("SELECT status, busy, inputs_sha256 FROM dk.sweep_runs ORDER BY started_at")
+        found = on.exec_driver_sql(
+            "SELECT status, busy, inputs_sha256 FROM dk.sweep_runs ORDER BY started_at"
+        )
         return [tuple(row) for row in found]
 
 
 def take_over(made: Engine) -> None:
     """Do to the runs under way what a later run does that finds their lock free."""
     with made.begin() as on:
-        on.exec_driver_sql("UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp()")
+        on.exec_driver_sql(
+            "UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp()"
+        )
 
 
 def test_a_run_that_another_took_over_does_not_end_well(database):
     sweeping = PostgresStore(database).sweeping(Ticket(sweep="offers"))
-    with pytest.raises(DatabaseUnavailable, match="sweep offers lost its lock and a later run took over"), sweeping:
+    with (
+        pytest.raises(
+            DatabaseUnavailable, match="sweep offers lost its lock and a later run took over"
+        ),
+        sweeping,
+    ):
         take_over(database)
     assert [status for status, *_ in ended(database)] == ["ABANDONED"]
 
@@ -316,14 +386,20 @@ def test_in_memory_there_is_nothing_to_send_from():
 @pytest.mark.parametrize(
     ("what", "query", "state"),
     [
-        ("a delivered event made to wait", "UPDATE dk.sendings SET state = 'WAITING', next_at = now()", "DK011"),
+        (
+            "a delivered event made to wait",
+            "UPDATE dk.sendings SET state = 'WAITING', next_at = now()",
+            "DK011",
+        ),
         ("a second row for a key", SECOND, "23505"),
         ("a row taken away", "DELETE FROM dk.sendings", "42501"),
         ("another key", "UPDATE dk.sendings SET key = 'x'", "42501"),
         ("a state that is none", "UPDATE dk.sendings SET state = 'LOST'", "DK011"),
     ],
 )
-def test_the_database_lets_nobody_forget_that_a_key_has_left(database, tmp_path, what, query, state):
+def test_the_database_lets_nobody_forget_that_a_key_has_left(
+    database, tmp_path, what, query, state
+):
     tell(database, ("a", 1))
     send(database, settings(record=a_file(tmp_path)))
     tell(database, ("b", 1))

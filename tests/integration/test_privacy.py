@@ -17,7 +17,12 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 
 LAT = 47.1234567  # a place that no other row of the made-up city has
-NAMES = {"name": "Canary Bird", "phone": "+1 555 0100", "email": "canary@example.org", "address": "1 Cage Street"}
+NAMES = {
+    "name": "Canary Bird",
+    "phone": "+1 555 0100",
+    "email": "canary@example.org",
+    "address": "1 Cage Street",
+}
 LATER = datetime(2099, 1, 1, tzinfo=UTC)
 
 
@@ -36,7 +41,9 @@ def wherever(made, text: str) -> list[str]:
         return [
             name
             for name in sorted(tables.scalars())
-            if on.exec_driver_sql(f"SELECT count(*) FROM {name} t WHERE t::text LIKE %s", (f"%{text}%",)).scalar_one()
+            if on.exec_driver_sql(
+                f"SELECT count(*) FROM {name} t WHERE t::text LIKE %s", (f"%{text}%",)
+            ).scalar_one()
         ]
 
 
@@ -50,9 +57,13 @@ def plant(made, kind: str) -> int:
                 "WHERE p.customer_id = o.customer_id AND d.state NOT IN "
                 "('DELIVERED', 'RETURNED', 'FAILED', 'CANCELLED', 'UNFULFILLED'))"
             ).scalar_one()
-            on.exec_driver_sql("UPDATE dk.orders SET dropoff_lat = %s WHERE customer_id = %s", (LAT, id_))
+            on.exec_driver_sql(
+                "UPDATE dk.orders SET dropoff_lat = %s WHERE customer_id = %s", (LAT, id_)
+            )
         else:
-            id_ = on.exec_driver_sql("SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'").scalar_one()
+            id_ = on.exec_driver_sql(
+                "SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'"
+            ).scalar_one()
             on.exec_driver_sql(
                 "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
                 (id_, LAT),
@@ -84,14 +95,22 @@ def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(inside, 
         assert wherever(city, value) == [], value
     assert one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
     assert inside("audit", "verify", db=city).exit == 0
-    assert one(city, "SELECT count(*) FROM dk_aud.erasures WHERE (kind, subject) = (%s, %s)", kind, id_) == 1
+    assert (
+        one(
+            city, "SELECT count(*) FROM dk_aud.erasures WHERE (kind, subject) = (%s, %s)", kind, id_
+        )
+        == 1
+    )
 
 
 def test_a_commitment_proves_a_value_until_its_salt_is_gone(city):
     id_ = plant(city, "customer")
     committed = one(city, "SELECT dk_pii.commitment(salt, phone) FROM dk_pii.subject")
     proof = "SELECT count(*) FROM dk_pii.subject WHERE dk_pii.commitment(salt, %s) = %s"
-    assert (one(city, proof, NAMES["phone"], committed), one(city, proof, "+1 555 0199", committed)) == (1, 0)
+    assert (
+        one(city, proof, NAMES["phone"], committed),
+        one(city, proof, "+1 555 0199", committed),
+    ) == (1, 0)
     privacy.erase(PostgresStore(city), [f"customer:{id_}"])
     assert one(city, proof, NAMES["phone"], committed) == 0
 
@@ -107,7 +126,9 @@ def test_what_a_restore_brought_back_goes_with_the_journal(city):
     assert privacy.erase(store, ()).held == {f"driver:{id_}": {"subject": 0, "pings": 1}}
     assert wherever(city, str(LAT)) == []
     assert privacy.erase(store, ()).held == {f"driver:{id_}": {"subject": 0, "pings": 0}}
-    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 2, "an erasure of nothing is no further entry"
+    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 2, (
+        "an erasure of nothing is no further entry"
+    )
 
 
 def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, city, tmp_path):
@@ -124,14 +145,22 @@ def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, city,
         plant(backup, "driver")
         assert privacy.erase(PostgresStore(backup), ()).held == {}
         again = inside("--json", "data", "erase", "--again", "--journal", file, db=backup)
-        assert set(json.loads(again.stdout)["erased"]) == {f"driver:{driver}", f"customer:{customer}"}
+        assert set(json.loads(again.stdout)["erased"]) == {
+            f"driver:{driver}",
+            f"customer:{customer}",
+        }
         assert wherever(backup, str(LAT)) == []
     with pytest.raises(InputMissing):
         privacy.erase(store, (), outside=tmp_path / "none.txt")
 
 
-def test_who_is_at_work_in_a_backup_keeps_nobody_else_from_being_erased_again(inside, city, tmp_path):
-    gone, busy = plant(city, "driver"), one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
+def test_who_is_at_work_in_a_backup_keeps_nobody_else_from_being_erased_again(
+    inside, city, tmp_path
+):
+    gone, busy = (
+        plant(city, "driver"),
+        one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active"),
+    )
     pings = one(city, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy)
     file = tmp_path / "erased.txt"
     file.write_text(f"driver:{busy}\ndriver:{gone}\n")
@@ -141,7 +170,11 @@ def test_who_is_at_work_in_a_backup_keeps_nobody_else_from_being_erased_again(in
         assert wherever(city, str(LAT)) == ["dk.driver_locations"]
         ran = inside("--json", *words, *more, db=city)
         told = json.loads(ran.stdout)
-        assert (ran.exit, list(told["erased"]), told["refused"]) == (3, [f"driver:{gone}"], {f"driver:{busy}": why})
+        assert (ran.exit, list(told["erased"]), told["refused"]) == (
+            3,
+            [f"driver:{gone}"],
+            {f"driver:{busy}": why},
+        )
         assert f"1 people not erased, the first: {why}" in ran.stderr
     assert wherever(city, str(LAT)) == []
     assert one(city, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy) == pings
@@ -176,14 +209,20 @@ def test_more_rows_than_allowed_are_not_erased(city):
     with pytest.raises(Refused, match=f"{rows} rows would be erased"):
         privacy.erase(store, [f"driver:{id_}"], max_changes=rows - 1)
     assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 0
-    assert sum(privacy.erase(store, [f"driver:{id_}"], max_changes=rows).held[f"driver:{id_}"].values()) == rows
+    assert (
+        sum(
+            privacy.erase(store, [f"driver:{id_}"], max_changes=rows).held[f"driver:{id_}"].values()
+        )
+        == rows
+    )
 
 
 def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
     store, gone = PostgresStore(city), plant(city, "driver")
     working = one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
     waiting = one(
-        city, "SELECT min(o.customer_id) FROM dk.orders o JOIN dk.deliveries d ON d.order_id = o.id WHERE d.active"
+        city,
+        "SELECT min(o.customer_id) FROM dk.orders o JOIN dk.deliveries d ON d.order_id = o.id WHERE d.active",
     )
     idle = one(
         city,
@@ -198,7 +237,9 @@ def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
     ]:
         with pytest.raises(Refused, match=why):
             privacy.erase(store, [f"driver:{gone}", person])
-    with pytest.raises(Refused, match=f"driver {idle} is at work.*; there is no driver 987654; nobody erased"):
+    with pytest.raises(
+        Refused, match=f"driver {idle} is at work.*; there is no driver 987654; nobody erased"
+    ):
         privacy.erase(store, [f"driver:{idle}", f"driver:{gone}", "driver:987654"])
     assert wherever(city, str(LAT)) == ["dk.driver_locations"]
     assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 0
@@ -212,12 +253,19 @@ def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(inside, cit
     kept = one(city, "SELECT count(*) FROM dk.outbox")
     at = databases.NOW + timedelta(days=29)
     limit = rfc3339(at)
-    young = one(city, "SELECT count(*) FROM dk.driver_locations WHERE at >= %s", at - timedelta(days=30))
+    young = one(
+        city, "SELECT count(*) FROM dk.driver_locations WHERE at >= %s", at - timedelta(days=30)
+    )
     old = one(city, "SELECT count(*) FROM dk.driver_locations") - young
     dry = json.loads(inside("--json", "data", "purge", "--now", limit, "--dry-run", db=city).stdout)
     assert dry == {"dry_run": True, "pings": old, "payloads": 0, "extracts": 0}
     done = inside("--json", "data", "purge", "--now", rfc3339(LATER), db=city)
-    assert json.loads(done.stdout) == {"dry_run": False, "pings": old + young, "payloads": sent, "extracts": 0}
+    assert json.loads(done.stdout) == {
+        "dry_run": False,
+        "pings": old + young,
+        "payloads": sent,
+        "extracts": 0,
+    }
     assert one(city, "SELECT count(*) FROM dk.outbox") == kept
     assert one(city, "SELECT count(*) FROM dk.outbox WHERE payload = '{}'") == sent
     assert inside("data", "purge", "--now", rfc3339(LATER), db=city).stdout.split() == [
@@ -253,7 +301,9 @@ def test_the_ledgers_have_the_columns_that_are_classed(database):
             "AND table_name = ANY(%s)",
             (list(LEDGERS),),
         ).all()
-    assert {tuple(row) for row in found} == {(t, column) for t, columns in LEDGERS.items() for column in columns}
+    assert {tuple(row) for row in found} == {
+        (t, column) for t, columns in LEDGERS.items() for column in columns
+    }
 
 
 def test_a_strict_clock_refuses_to_purge_at_a_time_of_ones_own(database, tmp_path):

@@ -38,7 +38,13 @@ def offers(city) -> list[tuple[int, int, int]]:
 
 def push(made: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int]:
     """Run the outbox with one push sender; `down_after` is of the outbox, anything else of the sender."""
-    way = {"kind": "webhook", "url": url, "timeout": "1s", "push": True, "events": ["offer_created"]}
+    way = {
+        "kind": "webhook",
+        "url": url,
+        "timeout": "1s",
+        "push": True,
+        "events": ["offer_created"],
+    }
     outbox = {"down_after": more.pop("down_after", 3)}
     given = Settings(tables={"senders": {"push": way | more}, "outbox": outbox})
     return sweep(PostgresStore(made, now=now), given, "outbox", Options()).done
@@ -50,7 +56,9 @@ def rows(made: Engine, table: str, ids: list[int], *columns: str) -> list[tuple[
         return [tuple(row) for row in on.exec_driver_sql(query, (ids,))]
 
 
-def states(made: Engine, offers: list[tuple[int, int, int]], *columns: str) -> list[tuple[Any, ...]]:
+def states(
+    made: Engine, offers: list[tuple[int, int, int]], *columns: str
+) -> list[tuple[Any, ...]]:
     return [rows(made, "driver_offers", [offer], "state", *columns)[0] for offer, _, _ in offers]
 
 
@@ -75,7 +83,9 @@ def impatient(city) -> Engine:
 HOLD = "SELECT FROM dk.deliveries WHERE id = %s FOR UPDATE"
 
 
-def test_a_push_whose_offer_is_locked_for_a_moment_is_told_in_the_same_pass(city, offers, impatient):
+def test_a_push_whose_offer_is_locked_for_a_moment_is_told_in_the_same_pass(
+    city, offers, impatient
+):
     with gateway() as there, city.connect() as other:
         other.exec_driver_sql(HOLD, offers[0][2:])
         release = Timer(0.8, other.rollback)
@@ -109,7 +119,9 @@ def test_an_offer_whose_push_was_refused_ends_undeliverable_and_its_delivery_see
     assert states(city, offers[:1], "cause") == [("UNDELIVERABLE", "PUSH_REFUSED")]
     assert {state for (state,) in states(city, others)} == {"PENDING"}
     assert rows(city, "deliveries", [delivery], "state") == [("UNASSIGNED",)]
-    assert rows(city, "drivers", [driver], "timeouts")[0][0] == 0, "a lost push is not the driver's silence"
+    assert rows(city, "drivers", [driver], "timeouts")[0][0] == 0, (
+        "a lost push is not the driver's silence"
+    )
 
 
 def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(city, offers):
@@ -121,13 +133,19 @@ def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(city, offe
         assert len(there.posts) <= posts + 3, "the gateway is known to be down"
     assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
     with city.connect() as on:
-        assert on.exec_driver_sql("SELECT DISTINCT state FROM dk.sendings").scalars().all() == ["REFUSED"]
+        assert on.exec_driver_sql("SELECT DISTINCT state FROM dk.sendings").scalars().all() == [
+            "REFUSED"
+        ]
 
 
-def test_an_offer_that_waits_behind_another_event_of_its_delivery_does_not_wait_in_silence(city, offers):
+def test_an_offer_that_waits_behind_another_event_of_its_delivery_does_not_wait_in_silence(
+    city, offers
+):
     with gateway(always=503) as there:
         push(city, there.url, NOW + timedelta(seconds=10), events=["*"], down_after=1000)
-    assert "offer_created" not in there.events, "each waits behind the event that its delivery is offering"
+    assert "offer_created" not in there.events, (
+        "each waits behind the event that its delivery is offering"
+    )
     assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
 
 
@@ -140,7 +158,13 @@ def test_a_run_that_comes_late_still_tries_once(city, offers):
 
 def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(city, offers):
     offer, driver, _ = offers[0]
-    said = Event(name="decline", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args={"reason": "TOO_FAR"})
+    said = Event(
+        name="decline",
+        actor=f"driver:{driver}",
+        offer_id=offer,
+        driver_id=driver,
+        args={"reason": "TOO_FAR"},
+    )
     act(PostgresStore(city, now=SOON), catalog.settings(), said)
     with gateway(410) as there:
         push(city, there.url, NOW + timedelta(seconds=3))

@@ -27,7 +27,9 @@ def test_every_table_comes_out_of_a_snapshot_as_it_went_in(city):
             if databases.city_frames().get(name, pl.DataFrame()).height:
                 kept = pl.concat([pl.DataFrame(batch) for batch in batches])
                 assert_frame_equal(
-                    kept, databases.city_frames()[name].select(kept.columns).sort("id"), check_dtypes=False
+                    kept,
+                    databases.city_frames()[name].select(kept.columns).sort("id"),
+                    check_dtypes=False,
                 )
                 rows += kept.height
     assert rows > 5000
@@ -70,10 +72,16 @@ def test_live_work_never_walks_through_every_delivery_or_offer(city, now, name):
     ids = dict.fromkeys(("delivery", "driver", "offer", "order", "ticket"), 1)
     query = bind(LIVE[name], {"now": now, "recent": now, "since": now, **ids})
     with city.connect() as on:
-        for way in ("seqscan", "indexscan", "indexonlyscan"):  # what remains is to look rows up in a fitting index
+        for way in (
+            "seqscan",
+            "indexscan",
+            "indexonlyscan",
+        ):  # what remains is to look rows up in a fitting index
             on.exec_driver_sql(f"SET enable_{way} = off")
         plan = "\n".join(on.exec_driver_sql(f"EXPLAIN {query}").scalars())
-    assert not re.findall(r"Seq Scan on (?:deliveries|driver_offers|driver_locations|orders)\b", plan), plan
+    assert not re.findall(
+        r"Seq Scan on (?:deliveries|driver_offers|driver_locations|orders)\b", plan
+    ), plan
 
 
 def test_a_listing_asks_for_no_more_rows_than_it_shows(city, now):
@@ -81,7 +89,9 @@ def test_a_listing_asks_for_no_more_rows_than_it_shows(city, now):
     for what in shows.LISTINGS:
         assert shows.listing(store, catalog.settings(), what, limit=2).height <= 2
     newest = shows.listing(store, catalog.settings(), "deliveries", limit=3)
-    assert_frame_equal(newest, shows.listing(store, catalog.settings(), "deliveries", limit=1000).head(3))
-    assert set(shows.listing(store, catalog.settings(), "deliveries", state="DELIVERED", limit=5)["state"]) == {
-        "DELIVERED"
-    }
+    assert_frame_equal(
+        newest, shows.listing(store, catalog.settings(), "deliveries", limit=1000).head(3)
+    )
+    assert set(
+        shows.listing(store, catalog.settings(), "deliveries", state="DELIVERED", limit=5)["state"]
+    ) == {"DELIVERED"}

@@ -22,7 +22,10 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.unit.senders.gateway import gateway
 
-DUE, TRAIL = (parse(Path(check.__file__).with_name(name).read_text("utf-8")) for name in ("due.sql", "audit.sql"))
+DUE, TRAIL = (
+    parse(Path(check.__file__).with_name(name).read_text("utf-8"))
+    for name in ("due.sql", "audit.sql")
+)
 TELL = "INSERT INTO dk.outbox (event, root, root_id, row_id, payload, at) VALUES ('a', 'delivery', %s, 1, '{}', %s)"
 NOBODY = Settings(tables={"senders": {}})
 
@@ -45,12 +48,17 @@ def one(made: Engine, query: str) -> Any:
 
 def test_an_assignment_without_a_start_is_due_until_a_case_is_open(city, now):
     def oldest(minutes: int) -> datetime | None:
-        return check.silences(city, ["reassignment"], now + timedelta(minutes=minutes))[1][0].oldest_due
+        return check.silences(city, ["reassignment"], now + timedelta(minutes=minutes))[1][
+            0
+        ].oldest_due
 
     cases = "SELECT {} FROM dk.reassignment_cases WHERE state = 'GRACE'"
     lost = f"dk.deliveries WHERE state = 'ASSIGNED' AND id NOT IN ({cases.format('delivery_id')})"
     assert oldest(20) == one(city, f"SELECT min(assigned_at) + interval '5 min' FROM {lost}")
-    assert any("sweep reassignment fell silent" in found for found in findings(city, now + timedelta(minutes=25)))
+    assert any(
+        "sweep reassignment fell silent" in found
+        for found in findings(city, now + timedelta(minutes=25))
+    )
     with city.begin() as on:
         on.exec_driver_sql(
             "INSERT INTO dk.reassignment_cases "
@@ -70,20 +78,31 @@ def test_a_run_in_the_future_hides_no_silence(city, now):
 
 
 @pytest.mark.parametrize("sent_before", [False, True])
-def test_events_that_no_sender_takes_are_a_finding_where_events_were_sent_before(database, now, tmp_path, sent_before):
-    record = Settings(tables={"senders": {"record": {"kind": "file", "path": str(tmp_path / "events.jsonl")}}})
+def test_events_that_no_sender_takes_are_a_finding_where_events_were_sent_before(
+    database, now, tmp_path, sent_before
+):
+    record = Settings(
+        tables={"senders": {"record": {"kind": "file", "path": str(tmp_path / "events.jsonl")}}}
+    )
 
     def told_and_swept(settings: Settings, minutes: int) -> list[str]:
         with database.begin() as on:
             on.exec_driver_sql(TELL, (minutes, now))
-        sweep(PostgresStore(database, now=now + timedelta(minutes=minutes)), settings, "outbox", Options())
+        sweep(
+            PostgresStore(database, now=now + timedelta(minutes=minutes)),
+            settings,
+            "outbox",
+            Options(),
+        )
         return findings(database, now + timedelta(minutes=minutes))
 
     if sent_before:
         assert told_and_swept(record, 1) == []
     assert told_and_swept(NOBODY, 15) == []
     lost = told_and_swept(NOBODY, 16)
-    assert [text.split(":")[0] for text in lost] == ["no sender takes events any more"] * sent_before
+    assert [text.split(":")[0] for text in lost] == [
+        "no sender takes events any more"
+    ] * sent_before
     assert told_and_swept(record, 17) == []
 
 
@@ -93,9 +112,16 @@ def test_events_behind_a_gateway_that_fails_have_a_sender(database, now):
             on.exec_driver_sql(TELL, (delivery, now))
     with gateway(always=500) as there:
         push = {"kind": "webhook", "url": there.url, "timeout": "1s"}
-        given = Settings(tables={"senders": {"push": push}, "outbox": {"patience": "0s", "down_after": 3}})
+        given = Settings(
+            tables={"senders": {"push": push}, "outbox": {"patience": "0s", "down_after": 3}}
+        )
         for minutes in (0, 16):
-            sweep(PostgresStore(database, now=now + timedelta(minutes=minutes)), given, "outbox", Options())
+            sweep(
+                PostgresStore(database, now=now + timedelta(minutes=minutes)),
+                given,
+                "outbox",
+                Options(),
+            )
     found = findings(database, now + timedelta(minutes=16))
     assert [text.split(":")[0] for text in found] == ["sender push"]
 
@@ -111,7 +137,9 @@ def test_a_second_check_tries_later_and_the_first_holds_nobody_up_afterwards(dat
 @pytest.mark.parametrize("name", catalog.SWEEPS)
 def test_asking_what_is_due_walks_through_no_live_table(city, now, name):
     plan = explained(city, DUE[name])
-    assert not re.findall(r"Seq Scan on (?:deliveries|driver_offers|reassignment_cases|outbox|sendings)\b", plan), plan
+    assert not re.findall(
+        r"Seq Scan on (?:deliveries|driver_offers|reassignment_cases|outbox|sendings)\b", plan
+    ), plan
 
 
 @pytest.mark.parametrize("name", ["retirable", "retirable_count"])

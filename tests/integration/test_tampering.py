@@ -111,8 +111,12 @@ def world(tmp_path_factory) -> Iterator[World]:
         work(made, "offers", "routes")
         audit.seal(store, folder / "seals.txt")
         with made.begin() as on:
-            on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'")
-            on.exec_driver_sql("INSERT INTO dk_aud.erasures (kind, subject, removed) VALUES ('driver', 1, 0)")
+            on.exec_driver_sql(
+                "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'"
+            )
+            on.exec_driver_sql(
+                "INSERT INTO dk_aud.erasures (kind, subject, removed) VALUES ('driver', 1, 0)"
+            )
         yield World(made, folder / "seals.txt", folder)
 
 
@@ -132,7 +136,9 @@ def refused(made: Engine, role: str, sql: str) -> str:
             if f"{{{name}}}" in sql:
                 row = on.execute(query.encode()).fetchone()
                 assert row is not None, name
-                sql = sql.replace(f"{{{name}}}", f"(VALUES ({row[0]}::bigint, {row[1]}::bigint)) AS k(chain, seq)")
+                sql = sql.replace(
+                    f"{{{name}}}", f"(VALUES ({row[0]}::bigint, {row[1]}::bigint)) AS k(chain, seq)"
+                )
     sql = sql.replace("{nobody}", NOBODY)
     try:
         with session(made, role) as on:
@@ -151,7 +157,9 @@ def test_no_role_of_a_program_can_touch_the_trail(world, role):
     tally.count("ways of tampering refused by name", len(outcome))
 
 
-@pytest.mark.parametrize(("how", "role", "sql", "state"), ONE_ROLE, ids=[row[0] for row in ONE_ROLE])
+@pytest.mark.parametrize(
+    ("how", "role", "sql", "state"), ONE_ROLE, ids=[row[0] for row in ONE_ROLE]
+)
 def test_what_a_role_may_do_it_may_not_overdo(world, how, role, sql, state):
     assert refused(world.made, role, sql) == state, how
     tally.count("ways of tampering refused by name")
@@ -303,4 +311,7 @@ def test_the_command_says_so_in_one_line_and_exits_65(inside, world):
         assert ran.stderr.count("\n") == 1
         assert f"hash: 1, first delivery {delivery}, " in ran.stderr
         shown = inside("audit", "show", delivery, db=made)
-        assert (shown.exit, f"the chain of delivery {delivery} is broken: hash" in shown.stderr) == (65, True)
+        assert (
+            shown.exit,
+            f"the chain of delivery {delivery} is broken: hash" in shown.stderr,
+        ) == (65, True)

@@ -56,7 +56,9 @@ def _explained(city: Engine, decision: str) -> dict[str, Any]:
 
 
 def do(city: Engine, name: str, actor: str, **event: Any) -> Acted:
-    return act(PostgresStore(city, now=SOON), catalog.settings(), Event(name=name, actor=actor, **event))
+    return act(
+        PostgresStore(city, now=SOON), catalog.settings(), Event(name=name, actor=actor, **event)
+    )
 
 
 def asked(city: Engine, delivery: int, settings: Settings | None = None) -> dict[str, Any]:
@@ -75,7 +77,11 @@ def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_i
         None,
     )
     behind = given["decision"]
-    assert (behind["decision_id"], behind["run_id"], behind["rule"]) == (decision, run, "SOONEST_AT_PICKUP")
+    assert (behind["decision_id"], behind["run_id"], behind["rule"]) == (
+        decision,
+        run,
+        "SOONEST_AT_PICKUP",
+    )
     assert behind["why"] == _explained(city, decision)
     assert behind["why"]["chosen"] == driver
     assert len(behind["inputs_sha256"]) == 64
@@ -94,13 +100,22 @@ def test_who_was_second_is_told_by_how_much(city, offer):
     said = why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, told["runner_up"])
     assert (said["rule"], said["chosen"]) == ("OTHERS_SOONER", driver)
     assert said["relax"] == f"an expected pickup more than {told['margin_s']} s sooner"
-    assert why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"] is None
+    assert (
+        why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"] is None
+    )
 
 
 def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(city, offer):
     _, driver, delivery, _ = offer
     to = one(city, IDLE)
-    done = do(city, "reassign", "ops", delivery_id=delivery, driver_id=to, args={"to": to, "reason": "FLAT_TYRE"})
+    done = do(
+        city,
+        "reassign",
+        "ops",
+        delivery_id=delivery,
+        driver_id=to,
+        args={"to": to, "reason": "FLAT_TYRE"},
+    )
     assert done.answer.code == "OK", done
     said = asked(city, delivery)
     given = said["assigned"]
@@ -108,38 +123,66 @@ def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(city
     assert (given["step"]["actor"], given["step"]["reason"]) == ("ops", "FLAT_TYRE")
     assert given["lock_until"] is not None
     assert "It was given by ops: FLAT_TYRE." in said["because"]
-    assert why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"] == "WITH_ANOTHER"
+    assert (
+        why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"]
+        == "WITH_ANOTHER"
+    )
 
 
 def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(city, offer):
     offer_id, driver, delivery, decision = offer
     said = asked(city, delivery)
     (asking,) = said["seeking"]["asking"]
-    assert (asking["driver"], asking["offer"], asking["decision"]["decision_id"]) == (driver, offer_id, decision)
+    assert (asking["driver"], asking["offer"], asking["decision"]["decision_id"]) == (
+        driver,
+        offer_id,
+        decision,
+    )
     assert said["seeking"]["next"] == {"rule": "ROUND_UNDER_WAY"}
 
 
 def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(city, offer):
     """The driver says no, and nobody else is within reach any more."""
     offer_id, driver, delivery, _ = offer
-    do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver, args={"reason": "TOO_FAR"})
+    do(
+        city,
+        "decline",
+        f"driver:{driver}",
+        offer_id=offer_id,
+        driver_id=driver,
+        args={"reason": "TOO_FAR"},
+    )
     near = Settings(tables={"offers": {"radius_start_m": 1, "radius_step_m": 0}})
     said = asked(city, delivery, near)
     coming = said["seeking"]["next"]
     assert (coming["rule"], coming["radius_m"]) == ("OUTSIDE_RADIUS", 1)
     assert coming["relax"].startswith("radius ")
-    assert any(f"(OUTSIDE_RADIUS). What would change it: {coming['relax']}." in line for line in said["because"])
+    assert any(
+        f"(OUTSIDE_RADIUS). What would change it: {coming['relax']}." in line
+        for line in said["because"]
+    )
     assert said["seeking"]["search"]["level"] == 0
     metres, other = (int(word) for word in coming["relax"].split() if word.isdigit())
     wider = Settings(tables={"offers": {"radius_start_m": metres, "radius_step_m": 0}})
-    assert asked(city, delivery, wider)["seeking"]["next"]["driver"] == other, "the relaxation is enough"
+    assert asked(city, delivery, wider)["seeking"]["next"]["driver"] == other, (
+        "the relaxation is enough"
+    )
     barely = Settings(tables={"offers": {"radius_start_m": metres - 1, "radius_step_m": 0}})
-    assert asked(city, delivery, barely)["seeking"]["next"]["rule"] == "OUTSIDE_RADIUS", "and no smaller one is"
+    assert asked(city, delivery, barely)["seeking"]["next"]["rule"] == "OUTSIDE_RADIUS", (
+        "and no smaller one is"
+    )
 
 
 def test_a_driver_who_said_no_is_told_from_one_who_was_never_asked(city, offer):
     offer_id, driver, delivery, _ = offer
-    do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver, args={"reason": "TOO_FAR"})
+    do(
+        city,
+        "decline",
+        f"driver:{driver}",
+        offer_id=offer_id,
+        driver_id=driver,
+        args={"reason": "TOO_FAR"},
+    )
     said = why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)
     assert said["rule"] == "ASKED_BEFORE"
     assert [(o["state"], o["cause"]) for o in said["asked"]] == [("DECLINED", "TOO_FAR")]
@@ -177,11 +220,19 @@ def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(city
 
 
 def test_a_delivery_that_has_ended_tells_how_and_by_whom(city):
-    delivery = one(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'CANCELLED' AND ended_by = 'customer'")
+    delivery = one(
+        city,
+        "SELECT min(id) FROM dk.deliveries WHERE state = 'CANCELLED' AND ended_by = 'customer'",
+    )
     said = asked(city, delivery)
-    assert re.match(rf"Delivery {delivery} ended CANCELLED at .*, by customer, while ", said["because"][0])
+    assert re.match(
+        rf"Delivery {delivery} ended CANCELLED at .*, by customer, while ", said["because"][0]
+    )
     assert "seeking" not in said
-    assert why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, 1)["rule"] == "IS_CANCELLED"
+    assert (
+        why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, 1)["rule"]
+        == "IS_CANCELLED"
+    )
 
 
 def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_rule(city, offer):
@@ -190,7 +241,8 @@ def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_r
     do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
     do(city, "accept", f"driver:{driver + 1}", offer_id=offer_id, driver_id=driver + 1)
     told = [
-        tuple(r[k] for k in ("actor", "event", "offer_id", "was", "code")) for r in asked(city, delivery)["refused"]
+        tuple(r[k] for k in ("actor", "event", "offer_id", "was", "code"))
+        for r in asked(city, delivery)["refused"]
     ]
     assert told == [
         (f"driver:{driver}", "decline", offer_id, "ACCEPTED", "ILLEGAL_TRANSITION"),

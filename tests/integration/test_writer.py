@@ -78,17 +78,25 @@ def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(city, no
     changes = [counted(driver, -1 if i in (7, 31) else 1) for i, driver in enumerate(drivers)]
     outcome = apply(PostgresStore(city, Database(batch=40), now=now), *changes)
     assert (outcome.decided, outcome.applied, outcome.poison) == (40, 38, 2)
-    assert sorted((p.id, p.why) for p in outcome.poisoned) == [(drivers[i], "SQLSTATE 23514") for i in (7, 31)]
+    assert sorted((p.id, p.why) for p in outcome.poisoned) == [
+        (drivers[i], "SQLSTATE 23514") for i in (7, 31)
+    ]
     assert ledger(city) == [("OK", 40, 38, 0, 2, 0)]
 
 
 def test_every_applied_decision_leaves_one_event_of_its_name(city, now):
     for name in catalog.FEATURES:
-        swept = sweep(PostgresStore(city, Database(batch=3), now=now), catalog.settings(), name, Options())
+        swept = sweep(
+            PostgresStore(city, Database(batch=3), now=now), catalog.settings(), name, Options()
+        )
         assert swept.outcome.applied == len(swept.changes)
     with city.connect() as on:
-        decided = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1").all()
-        told = on.exec_driver_sql("SELECT decision_id, event, row_id FROM dk.outbox ORDER BY 1").all()
+        decided = on.exec_driver_sql(
+            "SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1"
+        ).all()
+        told = on.exec_driver_sql(
+            "SELECT decision_id, event, row_id FROM dk.outbox ORDER BY 1"
+        ).all()
     assert told == decided != []
 
 
@@ -98,22 +106,33 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
 
     def work(seed: int) -> Outcome:
         order = random.Random(seed).sample(deliveries, len(deliveries))
-        pairs = [(raised(root), counted(drivers[root % len(drivers)], root, root=("delivery", root))) for root in order]
+        pairs = [
+            (raised(root), counted(drivers[root % len(drivers)], root, root=("delivery", root)))
+            for root in order
+        ]
         ticket = Ticket(sweep=f"worker {seed}")
-        return apply(PostgresStore(city, Database(batch=30), now=now), *itertools.chain(*pairs), ticket=ticket)
+        return apply(
+            PostgresStore(city, Database(batch=30), now=now),
+            *itertools.chain(*pairs),
+            ticket=ticket,
+        )
 
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(work, range(4)))
     outcomes.append(work(5))  # takes up what all four found locked by one another
     with city.connect() as on:
-        deadlocks = on.exec_driver_sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        deadlocks = on.exec_driver_sql(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
         assert deadlocks.scalar_one() == 0
         newest = on.exec_driver_sql(
             "SELECT (SELECT max(version) FROM dk.deliveries), (SELECT max(version) FROM dk.drivers)"
         )
         assert tuple(newest.one()) == (2, 2)
     assert [o.poison for o in outcomes] == [0] * 5
-    assert sum(o.applied for o in outcomes) == 2 * len(drivers), "a driver's row goes with one delivery, once"
+    assert sum(o.applied for o in outcomes) == 2 * len(drivers), (
+        "a driver's row goes with one delivery, once"
+    )
 
 
 def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(city, now):
@@ -136,7 +155,10 @@ def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(city, now)
     """Behind a transaction pooler each transaction may run on another backend: there the lock is not ours."""
     driver = databases.city_frames()["drivers"]["id"].to_list()[0]
     store = PostgresStore(city, now=now)
-    with pytest.raises(BadConfig, match="transaction pooler"), store.sweeping(Ticket(sweep="offers")) as run:
+    with (
+        pytest.raises(BadConfig, match="transaction pooler"),
+        store.sweeping(Ticket(sweep="offers")) as run,
+    ):
         assert isinstance(run, PostgresRun)
         run._ticket = Ticket(sweep="routes")  # whose lock this connection does not hold
         run.apply([counted(driver, 1)], inputs_sha256="")

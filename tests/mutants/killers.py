@@ -51,7 +51,9 @@ def lost_answers(forge: Bent) -> None:
 
 def overlap(forge: Bent) -> None:
     alone = test_overlap.runs_alone(forge.sound)
-    test_overlap.test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, alone, "offers", 2)
+    test_overlap.test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(
+        forge, alone, "offers", 2
+    )
 
 
 def _on(kind: str, test: Callable[..., None], *more: Any) -> Killer:
@@ -70,18 +72,30 @@ def _on_store(test: Callable[[PostgresStore], None]) -> Killer:
 
 KILLERS: Mapping[str, Killer] = {
     "model": lambda _: walk(),
-    "rivals": lambda _: test_race.test_of_rivals_who_accept_at_the_same_time_exactly_one_wins(test_race.Contest(8, 4)),
-    "raw rivals": lambda _: test_race.test_rivals_who_go_past_the_program_are_refused_by_the_database(
-        test_race.Contest(8, 4), "the offer first"
+    "rivals": lambda _: test_race.test_of_rivals_who_accept_at_the_same_time_exactly_one_wins(
+        test_race.Contest(8, 4)
     ),
-    "acts at once": lambda _: test_race.test_acts_on_one_delivery_at_once_are_each_answered_by_name(),
-    "late lock": _on("empty", test_race.test_an_acceptance_that_waited_past_the_deadline_is_refused),
+    "raw rivals": lambda _: (
+        test_race.test_rivals_who_go_past_the_program_are_refused_by_the_database(
+            test_race.Contest(8, 4), "the offer first"
+        )
+    ),
+    "acts at once": lambda _: (
+        test_race.test_acts_on_one_delivery_at_once_are_each_answered_by_name()
+    ),
+    "late lock": _on(
+        "empty", test_race.test_an_acceptance_that_waited_past_the_deadline_is_refused
+    ),
     "crash points": crash_points,
     "lost answers": lost_answers,
     "overlap": overlap,
     "attacks": _on("city", test_attacks.test_whoever_goes_past_the_program_is_refused_by_name),
-    "held rows": _on("city", test_writer.test_rows_that_somebody_holds_are_left_for_the_next_run, databases.NOW),
-    "stale": _on_store(test_store.test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing),
+    "held rows": _on(
+        "city", test_writer.test_rows_that_somebody_holds_are_left_for_the_next_run, databases.NOW
+    ),
+    "stale": _on_store(
+        test_store.test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing
+    ),
     "slot": _on_store(test_store.test_a_slot_is_done_once_and_another_slot_is_another_run),
     "births": _on("city", test_guards.test_the_version_of_a_birth_is_one_whatever_the_client_says),
     "trail": _on("city", test_audit.test_a_replication_role_does_not_slip_past_guard_and_trail),

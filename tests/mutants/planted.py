@@ -29,7 +29,9 @@ WRITER, STORE = "dispatchkit.store.write:Writer", "dispatchkit.store.postgres:Po
 ANSWER = "dispatchkit.decide.offers.answer"
 APART = 'self._on.exec_driver_sql("COMMIT"); self._on.exec_driver_sql("BEGIN"); '  # two transactions instead of one
 FLAGS = __future__.annotations.compiler_flag
-Edit = tuple[str, str, str]  # where (module:function, or a function of the database), phrase, what stands there instead
+Edit = tuple[
+    str, str, str
+]  # where (module:function, or a function of the database), phrase, what stands there instead
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,9 @@ def planted(name: str | None) -> Iterator[None]:
             _sabotage(made, mutant)
             yield made
 
-    if mutant.database or mutant.sql:  # here nobody takes the error of a fault that no longer fits for its discovery
+    if (
+        mutant.database or mutant.sql
+    ):  # here nobody takes the error of a fault that no longer fits for its discovery
         with plain("empty", sound=False) as made:
             _sabotage(made, mutant)
     with pytest.MonkeyPatch.context() as patch, ExitStack() as undo:
@@ -184,7 +188,9 @@ def _edit(where: str, edits: Iterable[Edit]) -> Callable[[], None]:
 def _sabotage(made: Engine, mutant: Mutant) -> None:
     with psycopg.connect(databases.url(made), autocommit=True) as on:
         for edit in mutant.database:
-            row = on.execute("SELECT pg_get_functiondef(CAST(%s AS regproc))", (edit[0],)).fetchone()
+            row = on.execute(
+                "SELECT pg_get_functiondef(CAST(%s AS regproc))", (edit[0],)
+            ).fetchone()
             assert row is not None
             on.execute(_replaced(row[0], [edit]).encode())
         for statement in mutant.sql:
@@ -193,6 +199,8 @@ def _sabotage(made: Engine, mutant: Mutant) -> None:
 
 def _replaced(source: str, edits: Iterable[Edit]) -> str:
     for where, phrase, instead in edits:
-        assert source.count(phrase) == 1, f"{where} does not say {phrase!r} once: the fault no longer fits"
+        assert source.count(phrase) == 1, (
+            f"{where} does not say {phrase!r} once: the fault no longer fits"
+        )
         source = source.replace(phrase, instead)
     return source

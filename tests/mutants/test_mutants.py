@@ -26,11 +26,14 @@ def test_every_planted_fault_fits_the_code() -> None:
             if mutant.database or mutant.sql:
                 with databases.fresh("empty", sound=False):
                     pass
-    tally.note("faults planted by day drawn with", f"{SEED}={seed()}: {len(DRAWN)} of {len(MUTANTS)}")
+    tally.note(
+        "faults planted by day drawn with", f"{SEED}={seed()}: {len(DRAWN)} of {len(MUTANTS)}"
+    )
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in DRAWN else pytest.mark.nightly) for name in MUTANTS]
+    "name",
+    [pytest.param(name, marks=[] if name in DRAWN else pytest.mark.nightly) for name in MUTANTS],
 )
 def test_the_suite_notices_a_planted_fault(forge: Forge, name: str) -> None:
     mutant = MUTANTS[name]

@@ -19,7 +19,10 @@ ONE_WON = f"id = (SELECT min(d.id) FROM dk.deliveries d WHERE d.state = 'ASSIGNE
 ONE_SEEKING = "id = (SELECT min(id) FROM dk.deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))"
 OTHER = "(SELECT max(r.id) FROM dk.drivers r WHERE r.id <> d.driver_id)"
 AT = "set_config('dk.now', CAST({instant} AS text), true) <> ''"  # in a WHERE: at an instant of the victim's own
-ON_TIME, TOO_LATE = AT.format(instant="sent_at"), AT.format(instant="hard_deadline + interval '1 min'")
+ON_TIME, TOO_LATE = (
+    AT.format(instant="sent_at"),
+    AT.format(instant="hard_deadline + interval '1 min'"),
+)
 
 ATTACKS: Mapping[str, tuple[str, str]] = {  # what -> (SQL on one victim, SQLSTATE)
     "accepts for a driver who has not got the delivery": (f"UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = sent_at WHERE {ONE_PENDING} AND {ON_TIME}", "DK006"),

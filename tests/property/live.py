@@ -14,7 +14,12 @@ from tests.property.attacks import ATTACKS
 from tests.property.model import AWAY, SEEKING, TO_PICKUP, Model, Row
 from tests.property.town import DRIVERS, MOST, ORDERS, Town
 
-AGES = (minutes(3), minutes(6), minutes(10), minutes(20))  # of a search, at which it is at level 1, 2, ...
+AGES = (
+    minutes(3),
+    minutes(6),
+    minutes(10),
+    minutes(20),
+)  # of a search, at which it is at level 1, 2, ...
 SPANS = (0, 1, 29, 30, 31, 60, 300, 900)
 some = st.integers(0, 11)  # picks one of what there is
 
@@ -26,7 +31,9 @@ class Live(RuleBasedStateMachine):
         super().__init__()
         self.town = Town()
         self.model = Model(NOW)
-        self.model.drivers = {id: {"duty": "ON_DUTY", "most": MOST[id], "rests_until": NOW} for id in DRIVERS}
+        self.model.drivers = {
+            id: {"duty": "ON_DUTY", "most": MOST[id], "rests_until": NOW} for id in DRIVERS
+        }
         self.born: dict[int, int] = {}  # order -> delivery
         self.levels: dict[int, int] = {}
 
@@ -81,10 +88,13 @@ class Live(RuleBasedStateMachine):
     @rule(which=some, reason=st.sampled_from(["TOO_FAR", "ENDING_SHIFT"]))
     def decline(self, which: int, reason: str) -> None:
         offer, driver = self._offer(which, wrong=False)
-        assert self._answer("decline", offer, driver, reason=reason) == self.model.decline(offer, driver, reason)
+        assert self._answer("decline", offer, driver, reason=reason) == self.model.decline(
+            offer, driver, reason
+        )
 
     @rule(
-        driver=st.sampled_from(sorted(DRIVERS)), wish=st.sampled_from(["break", "end-shift", "resume", "start-shift"])
+        driver=st.sampled_from(sorted(DRIVERS)),
+        wish=st.sampled_from(["break", "end-shift", "resume", "start-shift"]),
     )
     def wish(self, driver: int, wish: str) -> None:
         silent = self.town.rows("drivers")[driver]["timeouts"] > 0
@@ -95,7 +105,9 @@ class Live(RuleBasedStateMachine):
     @rule(which=some)
     def cancel(self, which: int) -> None:
         id = _pick(sorted(self.model.deliveries), which)
-        assert self.town.act("cancel", actor="ops", delivery_id=id, args={"by": "ops"})[0] == self.model.cancel(id)
+        assert self.town.act("cancel", actor="ops", delivery_id=id, args={"by": "ops"})[
+            0
+        ] == self.model.cancel(id)
 
     @precondition(lambda self: self._with_driver())
     @rule(which=some, act=st.sampled_from(["pickup", "deliver"]))
@@ -109,14 +121,18 @@ class Live(RuleBasedStateMachine):
     @rule(which=some)
     def take_away(self, which: int) -> None:
         id = _pick(self._in(*TO_PICKUP), which)
-        said = self.town.act("reassign", actor="ops", delivery_id=id, args={"to": None, "reason": "FLAT_TYRE"})
+        said = self.town.act(
+            "reassign", actor="ops", delivery_id=id, args={"to": None, "reason": "FLAT_TYRE"}
+        )
         assert said[0] == self.model.take_away(id)
 
     @precondition(lambda self: self._in(*TO_PICKUP, *SEEKING))
     @rule(which=some, to=st.sampled_from(sorted(DRIVERS)))
     def hand_over(self, which: int, to: int) -> None:
         id = _pick(self._in(*TO_PICKUP, *SEEKING), which)
-        said = self.town.act("reassign", actor="ops", delivery_id=id, driver_id=to, args={"to": to, "reason": "VIP"})
+        said = self.town.act(
+            "reassign", actor="ops", delivery_id=id, driver_id=to, args={"to": to, "reason": "VIP"}
+        )
         assert said[0] == self.model.hand_over(id, to)
 
     @rule()
@@ -126,11 +142,19 @@ class Live(RuleBasedStateMachine):
         model.run_out(timedelta(seconds=60))
         for id, row in self.town.rows("deliveries").items():
             if model.deliveries[id]["state"] in ("CREATED", "SCHEDULED"):
-                model.deliveries[id]["state"] = "UNASSIGNED" if row["dispatch_at"] <= now else "SCHEDULED"
-        new = {id: row for id, row in self.town.rows("driver_offers").items() if id not in model.offers}
-        assert len({row["driver_id"] for row in new.values()}) == len(new), "a driver is asked twice in a run"
+                model.deliveries[id]["state"] = (
+                    "UNASSIGNED" if row["dispatch_at"] <= now else "SCHEDULED"
+                )
+        new = {
+            id: row for id, row in self.town.rows("driver_offers").items() if id not in model.offers
+        }
+        assert len({row["driver_id"] for row in new.values()}) == len(new), (
+            "a driver is asked twice in a run"
+        )
         if self.town.mode == "cascade":
-            assert len({row["delivery_id"] for row in new.values()}) == len(new), "a cascade asks one at a time"
+            assert len({row["delivery_id"] for row in new.values()}) == len(new), (
+                "a cascade asks one at a time"
+            )
         for row in new.values():
             assert model.deliveries[row["delivery_id"]]["state"] == "UNASSIGNED"
             assert model.may_be_asked(row["driver_id"], row["delivery_id"]), row
@@ -145,7 +169,9 @@ class Live(RuleBasedStateMachine):
         known = {(offer["driver"], offer["delivery"]) for offer in self.model.offers.values()}
         for id, delivery in self.model.deliveries.items():
             free = [d for d in DRIVERS if (d, id) not in known and self.model.may_be_asked(d, id)]
-            assert delivery["state"] != "UNASSIGNED" or not free, f"delivery {id} waits, driver {free} is free"
+            assert delivery["state"] != "UNASSIGNED" or not free, (
+                f"delivery {id} waits, driver {free} is free"
+            )
 
     @rule()
     def sweep_reassignment(self) -> None:
@@ -174,13 +200,17 @@ class Live(RuleBasedStateMachine):
         for id, row in self.town.rows("unassigned_orders").items():
             if row["state"] == "OPEN":
                 age = self.model.now - row["opened_at"]
-                assert row["level"] >= max(self.levels.get(id, 0), sum(age >= limit for limit in AGES))
+                assert row["level"] >= max(
+                    self.levels.get(id, 0), sum(age >= limit for limit in AGES)
+                )
                 self.levels[id] = row["level"]
         for id, row in self.town.rows("deliveries").items():
             if row["state"] == "UNFULFILLED" != self.model.deliveries[id]["state"]:
                 assert self.model.deliveries[id]["state"] in SEEKING
                 self.model.deliveries[id]["state"] = "UNFULFILLED"
-                assert not self.model.pending(delivery=id), "nobody is being asked when a search is given up"
+                assert not self.model.pending(delivery=id), (
+                    "nobody is being asked when a search is given up"
+                )
 
     @rule()
     def attack(self) -> None:
@@ -192,9 +222,16 @@ class Live(RuleBasedStateMachine):
     def all_three_agree(self) -> None:
         tally.count("stateful steps")
         self.town.agree()
-        said = {id: (r["state"], r["episode"], r["driver_id"]) for id, r in self.town.rows("deliveries").items()}
-        assert said == {id: (d["state"], d["episode"], d["driver"]) for id, d in self.model.deliveries.items()}
-        assert {id: self._seen(row) for id, row in self.town.rows("driver_offers").items()} == self.model.offers
+        said = {
+            id: (r["state"], r["episode"], r["driver_id"])
+            for id, r in self.town.rows("deliveries").items()
+        }
+        assert said == {
+            id: (d["state"], d["episode"], d["driver"]) for id, d in self.model.deliveries.items()
+        }
+        assert {
+            id: self._seen(row) for id, row in self.town.rows("driver_offers").items()
+        } == self.model.offers
         duties = {id: row["duty"] for id, row in self.town.rows("drivers").items()}
         assert duties == {id: driver["duty"] for id, driver in self.model.drivers.items()}
 
@@ -207,7 +244,9 @@ class Live(RuleBasedStateMachine):
         self.town.go_to(instant)
 
     def _answer(self, name: str, offer: int, driver: int, **args: str) -> str:
-        return self.town.act(name, actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=args)[0]
+        return self.town.act(
+            name, actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=args
+        )[0]
 
     def _offer(self, which: int, wrong: bool) -> tuple[int, int]:
         id = _pick(sorted(self.model.offers), which)
@@ -219,7 +258,9 @@ class Live(RuleBasedStateMachine):
         return id, self.model.offers[id]["driver"]
 
     def _in(self, *states: str) -> list[int]:
-        return sorted(id for id, delivery in self.model.deliveries.items() if delivery["state"] in states)
+        return sorted(
+            id for id, delivery in self.model.deliveries.items() if delivery["state"] in states
+        )
 
     def _with_driver(self) -> list[int]:
         return sorted(id for id, delivery in self.model.deliveries.items() if delivery["driver"])
@@ -227,7 +268,12 @@ class Live(RuleBasedStateMachine):
     @staticmethod
     def _seen(row: Row) -> Row:
         """Return an offer's row as the model keeps it."""
-        names = {"delivery": "delivery_id", "driver": "driver_id", "expires": "expires_at", "deadline": "hard_deadline"}
+        names = {
+            "delivery": "delivery_id",
+            "driver": "driver_id",
+            "expires": "expires_at",
+            "deadline": "hard_deadline",
+        }
         same = {name: row[name] for name in ("state", "cause", "episode")}
         return same | {ours: row[theirs] for ours, theirs in names.items()}
 

@@ -25,18 +25,28 @@ class Model:
 
     now: datetime
     deliveries: dict[int, Row] = field(default_factory=dict)  # state, episode, driver
-    offers: dict[int, Row] = field(default_factory=dict)  # state, cause, delivery, driver, episode, expires, deadline
+    offers: dict[int, Row] = field(
+        default_factory=dict
+    )  # state, cause, delivery, driver, episode, expires, deadline
     drivers: dict[int, Row] = field(default_factory=dict)  # duty, most, rests_until
     released: set[tuple[int, int]] = field(default_factory=set)  # (delivery, driver)
 
     def held(self, driver: int) -> list[int]:
         """Return the deliveries that a driver has in hand or is on his way to."""
-        return [k for k, d in self.deliveries.items() if d["driver"] == driver and d["state"] in TO_PICKUP + IN_HAND]
+        return [
+            k
+            for k, d in self.deliveries.items()
+            if d["driver"] == driver and d["state"] in TO_PICKUP + IN_HAND
+        ]
 
     def pending(self, **where: Any) -> list[int]:
         """Return the pending offers whose columns say what `where` says."""
         said = {"state": "PENDING", **where}
-        return [k for k, offer in self.offers.items() if all(offer[name] == value for name, value in said.items())]
+        return [
+            k
+            for k, offer in self.offers.items()
+            if all(offer[name] == value for name, value in said.items())
+        ]
 
     def accept(self, id: int, driver: int) -> str:
         """Return how an acceptance is answered."""
@@ -94,7 +104,9 @@ class Model:
     def step(self, id: int, act: str) -> str:
         """Return how the holder's `pickup` or `deliver` is answered."""
         delivery, to = self.deliveries[id], {"pickup": "PICKED_UP", "deliver": "DELIVERED"}[act]
-        if delivery["state"] == to or (act == "pickup" and delivery["state"] in ("DELIVERED", "RETURNING")):
+        if delivery["state"] == to or (
+            act == "pickup" and delivery["state"] in ("DELIVERED", "RETURNING")
+        ):
             return "OK_REPLAY"
         if delivery["state"] not in (TO_PICKUP if act == "pickup" else ("PICKED_UP",)):
             return "ILLEGAL_TRANSITION"
@@ -124,7 +136,10 @@ class Model:
     def wish(self, driver: int, act: str, *, silent: bool = False) -> str:
         """Return how a break, a shift's end or a return to work is answered; `silent`: he let offers run out lately."""
         who, busy = self.drivers[driver], bool(self.held(driver))
-        granted = {"break": ("ON_BREAK", "BREAK_PENDING"), "end-shift": ("OFF_DUTY", "ENDING_SHIFT")}
+        granted = {
+            "break": ("ON_BREAK", "BREAK_PENDING"),
+            "end-shift": ("OFF_DUTY", "ENDING_SHIFT"),
+        }
         at_last = who["duty"] in ("BREAK_PENDING", "ENDING_SHIFT") and not busy
         if who["duty"] in granted.get(act, ("ON_DUTY",)) and not at_last:
             return "OK" if silent and who["duty"] == "ON_DUTY" else "OK_REPLAY"
@@ -162,11 +177,23 @@ class Model:
             (o["driver"], o["delivery"], o["episode"]) == (driver, delivery, sought["episode"])
             for o in self.offers.values()
         )
-        free = who["duty"] == "ON_DUTY" and len(self.held(driver)) < who["most"] and self.now >= who["rests_until"]
-        return free and not again and not self.pending(driver=driver) and (delivery, driver) not in self.released
+        free = (
+            who["duty"] == "ON_DUTY"
+            and len(self.held(driver)) < who["most"]
+            and self.now >= who["rests_until"]
+        )
+        return (
+            free
+            and not again
+            and not self.pending(driver=driver)
+            and (delivery, driver) not in self.released
+        )
 
     def _ended(self, offer: Row) -> str:
-        if offer["state"] == "ACCEPTED" and self.deliveries[offer["delivery"]]["state"] == "CANCELLED":
+        if (
+            offer["state"] == "ACCEPTED"
+            and self.deliveries[offer["delivery"]]["state"] == "CANCELLED"
+        ):
             return "DELIVERY_CANCELLED"
         return CAUSES.get(offer["cause"] or "") or ENDED.get(offer["state"], "ILLEGAL_TRANSITION")
 

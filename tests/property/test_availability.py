@@ -22,7 +22,9 @@ from tests.builders import a_delivery, a_driver, a_duty, an_offer, city
 from tests.unit.decide.availability.town import LOSSES, lose
 
 pytestmark = pytest.mark.timeout(1800)  # by night there are ten times as many examples
-NIGHTS = [datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 20), (10, 24, 20), (3, 2, 20))]  # clocks change in two
+NIGHTS = [
+    datetime(2026, *day, tzinfo=UTC) for day in ((3, 28, 20), (10, 24, 20), (3, 2, 20))
+]  # clocks change in two
 BEGAN = timedelta(hours=3)  # before the night's first event
 ENDS = ("done", *LOSSES)  # how a driver's work ends
 SAID = ("availability_changed", "break_expired")
@@ -33,7 +35,20 @@ walks = settings(
 )
 happenings = st.lists(
     st.tuples(
-        st.sampled_from([*WISHES, "break", "resume", "start", "work", "work", *ENDS, "silence", "sweep", "sweep"]),
+        st.sampled_from(
+            [
+                *WISHES,
+                "break",
+                "resume",
+                "start",
+                "work",
+                "work",
+                *ENDS,
+                "silence",
+                "sweep",
+                "sweep",
+            ]
+        ),
         st.sampled_from([0, 0, 1, 7, 31, 100, 400]),
     ),
     min_size=3,
@@ -69,7 +84,11 @@ class Night:
         if what == "sweep":
             self.sweep()
         elif what in WISHES or what == "start":
-            until = {"until": self.store.now + timedelta(hours=1 + minutes / 60)} if what == "start" else {}
+            until = (
+                {"until": self.store.now + timedelta(hours=1 + minutes / 60)}
+                if what == "start"
+                else {}
+            )
             name = "start-shift" if what == "start" else what
             act(self.store, self.settings, Event(name=name, actor="test", driver_id=1, args=until))
         elif what == "work" and driver["duty"] == "ON_DUTY" and self.given < 8:
@@ -99,7 +118,9 @@ class Night:
             assert again.changes == [], "a second run finds nothing"
 
     def history(self) -> list[dict[str, Any]]:
-        return sorted(self.store.rows["driver_availability_history"].values(), key=lambda row: row["since"])
+        return sorted(
+            self.store.rows["driver_availability_history"].values(), key=lambda row: row["since"]
+        )
 
     def said(self) -> list[str]:
         return [event["event"] for event in self.store.events if event["event"] in SAID]

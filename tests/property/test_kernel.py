@@ -19,15 +19,22 @@ from dispatchkit.kernel.geo import EARTH_M, contains, haversine_expr, haversine_
 from dispatchkit.kernel.machine import BIRTH
 from dispatchkit.kernel.money import split, to_cents
 
-ZONES = st.sampled_from("UTC Europe/Berlin America/New_York Australia/Lord_Howe Asia/Kolkata America/St_Johns".split())
+ZONES = st.sampled_from(
+    "UTC Europe/Berlin America/New_York Australia/Lord_Howe Asia/Kolkata America/St_Johns".split()
+)
 INSTANTS = st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 DAYS = st.dates(date(2000, 1, 2), date(2099, 12, 29))
-STARTS = st.sampled_from([time(0), time(2, 30), time(4), time(12)])  # 02:30 is skipped or doubled when clocks change
+STARTS = st.sampled_from(
+    [time(0), time(2, 30), time(4), time(12)]
+)  # 02:30 is skipped or doubled when clocks change
 POINTS = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
 WORDS = st.one_of(st.integers(), st.text(max_size=20))
 
 
-@given(st.integers(0, 10**12), st.dictionaries(st.integers(1, 10**9), st.integers(0, 10**9), min_size=1, max_size=30))
+@given(
+    st.integers(0, 10**12),
+    st.dictionaries(st.integers(1, 10**9), st.integers(0, 10**9), min_size=1, max_size=30),
+)
 def test_a_split_sums_exactly_and_is_never_a_cent_away_from_fair(total, weights):
     shares = split(total, weights)
     assert sum(shares.values()) == total
@@ -55,7 +62,9 @@ def test_every_instant_lies_in_exactly_the_service_day_it_belongs_to(instant, tz
 
 @given(DAYS, ZONES, STARTS)
 def test_service_days_follow_each_other_without_gap(day, tz, starts_at):
-    today, tomorrow = (service_day(day + timedelta(days=n), tz, starts_at=starts_at) for n in (0, 1))
+    today, tomorrow = (
+        service_day(day + timedelta(days=n), tz, starts_at=starts_at) for n in (0, 1)
+    )
     assert today.until == tomorrow.since
     assert timedelta(hours=23) <= today.length <= timedelta(hours=25)
 
@@ -102,14 +111,18 @@ def test_distance_is_a_distance(a, b, c):
     assert haversine_m(*a, *a) == 0
     assert haversine_m(*a, *b) == haversine_m(*b, *a)
     assert 0 <= haversine_m(*a, *b) <= math.pi * EARTH_M
-    assert haversine_m(*a, *c) <= haversine_m(*a, *b) + haversine_m(*b, *c) + 0.5  # near antipodes sin² loses digits
+    assert (
+        haversine_m(*a, *c) <= haversine_m(*a, *b) + haversine_m(*b, *c) + 0.5
+    )  # near antipodes sin² loses digits
 
 
 @given(st.lists(st.tuples(POINTS, POINTS), min_size=1, max_size=20))
 def test_the_expression_and_the_function_measure_alike(pairs):
     frame = pl.DataFrame([(*a, *b) for a, b in pairs], schema=["a", "b", "c", "d"], orient="row")
     found = frame.select(haversine_expr("a", "b", "c", "d")).to_series().to_list()
-    assert all(abs(metres - haversine_m(*a, *b)) < 0.5 for metres, (a, b) in zip(found, pairs, strict=True))
+    assert all(
+        abs(metres - haversine_m(*a, *b)) < 0.5 for metres, (a, b) in zip(found, pairs, strict=True)
+    )
 
 
 @given(st.integers(3, 12), st.floats(0, 0.99), st.floats(0, 2 * math.pi), st.floats(1.01, 5))
@@ -123,7 +136,11 @@ def test_a_round_ring_holds_what_is_within_and_not_what_is_beyond(corners, withi
     assert not contains(ring, 8 * beyond * math.sin(angle), 8 * beyond * math.cos(angle))
 
 
-@given(st.dictionaries(st.text(), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), INSTANTS)))
+@given(
+    st.dictionaries(
+        st.text(), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), INSTANTS)
+    )
+)
 def test_canonical_json_forgets_the_order_and_nothing_else(value):
     assert canonical(value) == canonical(dict(sorted(value.items(), reverse=True)))
     assert canonical(plain(value)) == canonical(value)

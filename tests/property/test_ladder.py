@@ -25,7 +25,9 @@ PARAMS, TRAVEL = Params(), StraightLine()
 END = minutes(50)
 MOST_ROUNDS = 9
 schedules = st.lists(st.timedeltas(timedelta(), END), max_size=8).map(sorted)
-rounds = st.lists(st.timedeltas(minutes(1), minutes(44)), max_size=MOST_ROUNDS, unique=True).map(sorted)
+rounds = st.lists(st.timedeltas(minutes(1), minutes(44)), max_size=MOST_ROUNDS, unique=True).map(
+    sorted
+)
 promises = st.none() | st.timedeltas(-minutes(5), minutes(90))
 Spans = list[timedelta]
 Sweeps = list[list[Change]]
@@ -34,8 +36,14 @@ Sweeps = list[list[Change]]
 @cache
 def reads() -> Frames:
     """Return what a sweep reads of a search that begins NOW, beside a driver, with all the rounds there may be."""
-    rounds = [an_offer(n, driver=100 + n, attempt=n, state="DECLINED") for n in range(1, MOST_ROUNDS + 1)]
-    return gather(FEATURE, city(a_delivery(1, due=timedelta(), ready_in=None), a_driver(7, at=(700, 0)), *rounds), NOW)
+    rounds = [
+        an_offer(n, driver=100 + n, attempt=n, state="DECLINED") for n in range(1, MOST_ROUNDS + 1)
+    ]
+    return gather(
+        FEATURE,
+        city(a_delivery(1, due=timedelta(), ready_in=None), a_driver(7, at=(700, 0)), *rounds),
+        NOW,
+    )
 
 
 def as_of(now: datetime, frames: Frames, promise: timedelta | None, ended: Spans) -> Frames:
@@ -45,10 +53,13 @@ def as_of(now: datetime, frames: Frames, promise: timedelta | None, ended: Spans
     offers = (
         frames["offers"]
         .head(len(past))
-        .with_columns(sent_at=pl.Series(past, dtype=instant), responded_at=pl.Series(past, dtype=instant))
+        .with_columns(
+            sent_at=pl.Series(past, dtype=instant), responded_at=pl.Series(past, dtype=instant)
+        )
     )
     deliveries = frames["deliveries"].with_columns(
-        attempt=pl.lit(len(past), pl.Int64), promised_at=pl.lit(None if promise is None else NOW + promise, instant)
+        attempt=pl.lit(len(past), pl.Int64),
+        promised_at=pl.lit(None if promise is None else NOW + promise, instant),
     )
     pings = frames["pings"].with_columns(at=pl.lit(now, instant))
     return {**frames, "offers": offers, "deliveries": deliveries, "pings": pings}
@@ -75,23 +86,35 @@ def climbed(sweeps: Sweeps) -> list[Change]:
 
 
 @given(schedule=schedules, promise=promises, ended=rounds)
-def test_any_schedule_of_sweeps_tells_the_same_levels_with_the_same_due_times(schedule, promise, ended):
+def test_any_schedule_of_sweeps_tells_the_same_levels_with_the_same_due_times(
+    schedule, promise, ended
+):
     many, one = climbed(told(schedule, promise, ended)), climbed(told([], promise, ended))
-    assert [change.after["level"] for change in many] == [1, 2, 3, 4], "each once, none left out, none falls"
+    assert [change.after["level"] for change in many] == [1, 2, 3, 4], (
+        "each once, none left out, none falls"
+    )
     assert dues(many) == dues(one) == sorted(dues(one))
 
 
 @given(schedule=schedules, promise=promises, ended=rounds)
-def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(schedule, promise, ended):
+def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(
+    schedule, promise, ended
+):
     for changes in told(schedule, promise, ended):
         asks = [change for change in changes if change.payload.get("notify")]
-        news = climbed([changes]) or [change for change in changes if change.event == "delivery_unfulfilled"]
+        news = climbed([changes]) or [
+            change for change in changes if change.event == "delivery_unfulfilled"
+        ]
         assert len(asks) == min(1, len(news))
-        assert all(due <= change.at for due, change in zip(dues(changes), climbed([changes]), strict=True))
+        assert all(
+            due <= change.at for due, change in zip(dues(changes), climbed([changes]), strict=True)
+        )
 
 
 @given(schedule=schedules)
-def test_no_search_ends_before_its_time_nor_before_level_four_has_stood_for_as_long_as_it_does_on_time(schedule):
+def test_no_search_ends_before_its_time_nor_before_level_four_has_stood_for_as_long_as_it_does_on_time(
+    schedule,
+):
     changes = [change for changes in told(schedule, None, []) for change in changes]
     [top] = [change.at for change in climbed([changes]) if change.after["level"] == 4]
     for ended in (change.at for change in changes if change.event == "delivery_unfulfilled"):
@@ -102,9 +125,16 @@ def test_no_search_ends_before_its_time_nor_before_level_four_has_stood_for_as_l
 def test_reminders_are_ten_minutes_apart_and_counted(schedule, promise, ended):
     sweeps = told(schedule, promise, ended)
     notices = [change for changes in sweeps for change in changes if change.payload.get("notify")]
-    reminders = [change for changes in sweeps for change in changes if change.event == "unassigned_order_reminder"]
+    reminders = [
+        change
+        for changes in sweeps
+        for change in changes
+        if change.event == "unassigned_order_reminder"
+    ]
     assert [change.payload["count"] for change in reminders] == list(range(1, len(reminders) + 1))
     assert all(two.at - one.at >= PARAMS.reminder for one, two in pairwise(reminders))
     assert all(
-        not notice.at < reminder.at < notice.at + PARAMS.reminder for notice in notices for reminder in reminders
+        not notice.at < reminder.at < notice.at + PARAMS.reminder
+        for notice in notices
+        for reminder in reminders
     )

@@ -29,8 +29,19 @@ from tests.property.attacks import ATTACKS
 
 DRIVERS = {1: (0, 0), 2: (200, 0), 3: (400, 0), 4: (600, 0)}  # id -> metres from the square
 MOST = {1: 2, 2: 1, 3: 2, 4: 2}  # deliveries that a driver may hold
-ORDERS = {n: None if n % 2 else minutes(11) for n in range(1, 7)}  # id -> goods ready so long from the beginning
-CHEAP = ("I1", "I2", "I3", "I11", "I12", "I18", "I19", "I20")  # of the invariants, those asked after each step
+ORDERS = {
+    n: None if n % 2 else minutes(11) for n in range(1, 7)
+}  # id -> goods ready so long from the beginning
+CHEAP = (
+    "I1",
+    "I2",
+    "I3",
+    "I11",
+    "I12",
+    "I18",
+    "I19",
+    "I20",
+)  # of the invariants, those asked after each step
 Row = dict[str, Any]
 
 
@@ -50,14 +61,19 @@ class Town:
         self.now, self.mode = NOW, "cascade"
         self._open = ExitStack()
         orders = [
-            row for n in ORDERS for row in a_delivery(n, ready_in=ORDERS[n]) if row.table in ("orders", "merchants")
+            row
+            for n in ORDERS
+            for row in a_delivery(n, ready_in=ORDERS[n])
+            if row.table in ("orders", "merchants")
         ]
         people = (a_driver(id, at=place, max_stack=MOST[id]) for id, place in DRIVERS.items())
         tables = city(*people, orders)
         self._made = self._open.enter_context(databases.fresh("empty"))
         intake.insert(self._made, tables)
         url = databases.url(self._made)
-        self._on = self._open.enter_context(psycopg.connect(url, autocommit=True, row_factory=dict_row))
+        self._on = self._open.enter_context(
+            psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        )
         self._raw = self._open.enter_context(psycopg.connect(url))
         self._memory = MemoryStore(tables, NOW)
 
@@ -76,7 +92,8 @@ class Town:
             ping = {"id": id, "driver_id": driver, "at": instant, "lat": lat, "lon": lon}
             self._memory._put("driver_locations", id, ping)
             self._on.execute(
-                "INSERT INTO dk.driver_locations VALUES (%(id)s, %(driver_id)s, %(at)s, %(lat)s, %(lon)s)", ping
+                "INSERT INTO dk.driver_locations VALUES (%(id)s, %(driver_id)s, %(at)s, %(lat)s, %(lon)s)",
+                ping,
             )
 
     def act(self, name: str, **said: Any) -> tuple[str, Sequence[Any]]:
@@ -84,14 +101,22 @@ class Town:
         event = Event(name=name, **said)
         theirs = act(PostgresStore(self._made, now=self.now), settings(self.mode), event).answer
         ours = act(self._memory, settings(self.mode), event).answer
-        assert (ours.code, ours.refused, len(ours.changes)) == (theirs.code, theirs.refused, len(theirs.changes))
+        assert (ours.code, ours.refused, len(ours.changes)) == (
+            theirs.code,
+            theirs.refused,
+            len(theirs.changes),
+        )
         return theirs.code, theirs.changes
 
     def sweep(self, name: str) -> None:
         """Run a sweep on both stores: all that is decided applies."""
         for store in (PostgresStore(self._made, now=self.now), self._memory):
             done = sweep(store, settings(self.mode), name, Options())
-            assert (done.outcome.applied, done.outcome.stale, done.outcome.poisoned) == (len(done.changes), [], [])
+            assert (done.outcome.applied, done.outcome.stale, done.outcome.poisoned) == (
+                len(done.changes),
+                [],
+                [],
+            )
 
     def attack(self, what: str) -> None:
         """Go past the program as the application's role; assert that it is refused by name, or has no victim."""
@@ -119,6 +144,8 @@ class Town:
         counts = "SELECT (SELECT count(*) FROM dk.outbox) e, (SELECT count(*) FROM dk.refusals) r"
         left = self._on.execute(counts.encode()).fetchone()
         assert left == {"e": len(self._memory.events), "r": len(self._memory.refusals)}
-        asked = ", ".join(f'({check.sql}) AS "{check.name}"' for check in checks() if check.name in CHEAP)
+        asked = ", ".join(
+            f'({check.sql}) AS "{check.name}"' for check in checks() if check.name in CHEAP
+        )
         found = self._on.execute(f"SELECT {asked}".encode()).fetchone()
         assert found is not None and not any(found.values()), found

@@ -53,7 +53,10 @@ def test_flags_toml_names_every_flag():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[offers]\ntimeoutt = '30s'", "unknown key `timeoutt` in [offers], did you mean `timeout`"),
+        (
+            "[offers]\ntimeoutt = '30s'",
+            "unknown key `timeoutt` in [offers], did you mean `timeout`",
+        ),
         ("[ofers]\ntimeout = '30s'", "unknown table `ofers`"),
         ("[dispatch]\nmax_stak = 2", "did you mean `max_stack`"),
         ("[flags.offerz]\nenabled = true", "did you mean `offers`"),
@@ -94,7 +97,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_later_files_win_key_by_key_and_dispatch_is_shared(tmp_path):
     one = tmp_path / "one.toml"
-    one.write_text("[dispatch]\nmax_stack = 3\n[offers]\ntimeout = '40s'\nmax_attempts = 5\n", "utf-8")
+    one.write_text(
+        "[dispatch]\nmax_stack = 3\n[offers]\ntimeout = '40s'\nmax_attempts = 5\n", "utf-8"
+    )
     two = tmp_path / "two.toml"
     two.write_text("[offers]\ntimeout = '50s'\n", "utf-8")
     params = catalog.params(catalog.feature("offers"), catalog.settings([one, two]))
@@ -123,7 +128,10 @@ WRONG = {  # of each table one value that is a value, and makes no sense
 
 @pytest.mark.parametrize("table", WRONG)
 def test_a_value_that_makes_no_sense_is_named_with_its_table(table):
-    classes = {name: catalog.feature(name).params for name in catalog.FEATURES} | {"audit": Audit, "outbox": Outbox}
+    classes = {name: catalog.feature(name).params for name in catalog.FEATURES} | {
+        "audit": Audit,
+        "outbox": Outbox,
+    }
     with pytest.raises(BadConfig) as caught:
         config.build(classes[table], WRONG[table], table)
     assert str(caught.value).startswith((f"[{table}] ", f"{table}."))

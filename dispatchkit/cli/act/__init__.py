@@ -17,7 +17,9 @@ GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS sta
 
 def register(app: typer.Typer) -> None:
     """Add `act` with its groups, and the phone's own word, `ping`."""
-    act = typer.Typer(help="One event by a person or a system.", no_args_is_help=True, rich_markup_mode=None)
+    act = typer.Typer(
+        help="One event by a person or a system.", no_args_is_help=True, rich_markup_mode=None
+    )
     for word, (told, parts) in GROUPS.items():
         group = typer.Typer(help=told, no_args_is_help=True, rich_markup_mode=None)
         for part in parts:

@@ -14,10 +14,18 @@ from dispatchkit.kernel.clock import parse_instant
 
 Driver = Annotated[
     int | None,
-    typer.Option(min=1, max=show.MAX_ID, help="The driver who tells it; without one, operations tell it for him."),
+    typer.Option(
+        min=1,
+        max=show.MAX_ID,
+        help="The driver who tells it; without one, operations tell it for him.",
+    ),
 ]
-At = Annotated[str | None, typer.Option(help="When it happened, if it is told late or out of order.")]
-Reason = Annotated[str, typer.Option(help="Why, in one word such as NOBODY_HOME; kept in the audit trail.")]
+At = Annotated[
+    str | None, typer.Option(help="When it happened, if it is told late or out of order.")
+]
+Reason = Annotated[
+    str, typer.Option(help="Why, in one word such as NOBODY_HOME; kept in the audit trail.")
+]
 
 
 class Party(StrEnum):
@@ -38,14 +46,19 @@ class Liable(StrEnum):
     system = "system"
 
 
-Answers = Annotated[Liable | None, typer.Option(help="Who answers for it; without this, who ended it.")]
+Answers = Annotated[
+    Liable | None, typer.Option(help="Who answers for it; without this, who ended it.")
+]
 
 
 def create(
     ctx: typer.Context,
     order: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Order id.")],
     replaces: Annotated[
-        int | None, typer.Option(min=1, max=show.MAX_ID, help="The delivery that came to nothing, for a second try.")
+        int | None,
+        typer.Option(
+            min=1, max=show.MAX_ID, help="The delivery that came to nothing, for a second try."
+        ),
     ] = None,
     now: Now = None,
     dry_run: Dry = False,
@@ -135,7 +148,9 @@ def return_(
     _told(ctx, "return", delivery, driver, None, now, dry_run, reason=reason, liable=liable)
 
 
-def rescue(ctx: typer.Context, delivery: Delivery, reason: Reason, now: Now = None, dry_run: Dry = False) -> None:
+def rescue(
+    ctx: typer.Context, delivery: Delivery, reason: Reason, now: Now = None, dry_run: Dry = False
+) -> None:
     """Approve that goods under way change hands; the driver holds them until somebody takes over.
 
     Example: dispatchkit act delivery rescue 12 --reason FLAT_TYRE
@@ -147,7 +162,9 @@ def rescue(ctx: typer.Context, delivery: Delivery, reason: Reason, now: Now = No
 def handover(
     ctx: typer.Context,
     delivery: Delivery,
-    to: Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who now has the goods.")],
+    to: Annotated[
+        int, typer.Option(min=1, max=show.MAX_ID, help="The driver who now has the goods.")
+    ],
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -155,7 +172,16 @@ def handover(
 
     Example: dispatchkit act delivery handover 12 --to 9
     """
-    send(ctx, now, dry_run, name="handover", actor="ops", delivery_id=delivery, driver_id=to, args={"to": to})
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="handover",
+        actor="ops",
+        delivery_id=delivery,
+        driver_id=to,
+        args={"to": to},
+    )
 
 
 def _told(
@@ -175,7 +201,9 @@ def _told(
     if reason:
         args |= {"reason": word(reason, "--reason"), "liable": liable.value if liable else None}
     actor = f"driver:{driver}" if driver else "ops"
-    send(ctx, now, dry_run, name=name, actor=actor, delivery_id=delivery, driver_id=driver, args=args)
+    send(
+        ctx, now, dry_run, name=name, actor=actor, delivery_id=delivery, driver_id=driver, args=args
+    )
 
 
 COMMANDS = (create, cancel, *map(step, STEPS), fail, return_, rescue, handover)

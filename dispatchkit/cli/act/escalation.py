@@ -14,7 +14,9 @@ A_DAY = 24 * 60  # minutes
 def escalate(
     ctx: typer.Context,
     delivery: Delivery,
-    level: Annotated[int | None, typer.Option(min=1, max=4, help="Up to this level; otherwise one up.")] = None,
+    level: Annotated[
+        int | None, typer.Option(min=1, max=4, help="Up to this level; otherwise one up.")
+    ] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -22,7 +24,9 @@ def escalate(
 
     Example: dispatchkit act delivery escalate 12 --level 3
     """
-    send(ctx, now, dry_run, name="escalate", actor="ops", delivery_id=delivery, args={"level": level})
+    send(
+        ctx, now, dry_run, name="escalate", actor="ops", delivery_id=delivery, args={"level": level}
+    )
 
 
 def ack(ctx: typer.Context, delivery: Delivery, now: Now = None, dry_run: Dry = False) -> None:
@@ -44,7 +48,15 @@ def snooze(
 
     Example: dispatchkit act delivery snooze 12 --minutes 15
     """
-    send(ctx, now, dry_run, name="snooze", actor="ops", delivery_id=delivery, args={"minutes": minutes})
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="snooze",
+        actor="ops",
+        delivery_id=delivery,
+        args={"minutes": minutes},
+    )
 
 
 COMMANDS = (escalate, ack, snooze)

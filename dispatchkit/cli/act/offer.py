@@ -17,7 +17,9 @@ def accept(
     ctx: typer.Context,
     offer: Offer,
     driver: Driver,
-    payload: Annotated[str | None, typer.Option(help="SHA-256 of the payload the driver saw.")] = None,
+    payload: Annotated[
+        str | None, typer.Option(help="SHA-256 of the payload the driver saw.")
+    ] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -26,14 +28,25 @@ def accept(
     Example: dispatchkit act offer accept 81 --driver 7
     """
     args = {"payload_sha256": payload} if payload else {}
-    send(ctx, now, dry_run, name="accept", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=args)
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="accept",
+        actor=f"driver:{driver}",
+        offer_id=offer,
+        driver_id=driver,
+        args=args,
+    )
 
 
 def decline(
     ctx: typer.Context,
     offer: Offer,
     driver: Driver,
-    reason: Annotated[str, typer.Option(help="TOO_FAR, LOW_PAY, MERCHANT_WAIT, UNSAFE_AREA, ... or OTHER.")] = "OTHER",
+    reason: Annotated[
+        str, typer.Option(help="TOO_FAR, LOW_PAY, MERCHANT_WAIT, UNSAFE_AREA, ... or OTHER.")
+    ] = "OTHER",
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -42,30 +55,55 @@ def decline(
     Example: dispatchkit act offer decline 81 --driver 7 --reason TOO_FAR
     """
     told = {"reason": reason}
-    send(ctx, now, dry_run, name="decline", actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=told)
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="decline",
+        actor=f"driver:{driver}",
+        offer_id=offer,
+        driver_id=driver,
+        args=told,
+    )
 
 
-def delivered(ctx: typer.Context, offer: Offer, driver: Driver, now: Now = None, dry_run: Dry = False) -> None:
+def delivered(
+    ctx: typer.Context, offer: Offer, driver: Driver, now: Now = None, dry_run: Dry = False
+) -> None:
     """Note that an offer has reached the driver's phone: from then on silence is a time-out.
 
     Example: dispatchkit act offer delivered 81 --driver 7
     """
-    send(ctx, now, dry_run, name="delivered", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="delivered",
+        actor=f"driver:{driver}",
+        offer_id=offer,
+        driver_id=driver,
+    )
 
 
-def viewed(ctx: typer.Context, offer: Offer, driver: Driver, now: Now = None, dry_run: Dry = False) -> None:
+def viewed(
+    ctx: typer.Context, offer: Offer, driver: Driver, now: Now = None, dry_run: Dry = False
+) -> None:
     """Note that the driver has looked at an offer.
 
     Example: dispatchkit act offer viewed 81 --driver 7
     """
-    send(ctx, now, dry_run, name="viewed", actor=f"driver:{driver}", offer_id=offer, driver_id=driver)
+    send(
+        ctx, now, dry_run, name="viewed", actor=f"driver:{driver}", offer_id=offer, driver_id=driver
+    )
 
 
 def undeliverable(
     ctx: typer.Context,
     offer: Offer,
     driver: Driver,
-    reason: Annotated[str, typer.Option(help="One word: PUSH_REFUSED, NO_ACKNOWLEDGEMENT, ...")] = "PUSH_REFUSED",
+    reason: Annotated[
+        str, typer.Option(help="One word: PUSH_REFUSED, NO_ACKNOWLEDGEMENT, ...")
+    ] = "PUSH_REFUSED",
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -74,7 +112,16 @@ def undeliverable(
     Example: dispatchkit act offer undeliverable 81 --driver 7 --reason NO_ACKNOWLEDGEMENT
     """
     told = {"reason": word(reason, "--reason")}
-    send(ctx, now, dry_run, name="undeliverable", actor="system:push", offer_id=offer, driver_id=driver, args=told)
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="undeliverable",
+        actor="system:push",
+        offer_id=offer,
+        driver_id=driver,
+        args=told,
+    )
 
 
 COMMANDS = (accept, decline, delivered, viewed, undeliverable)

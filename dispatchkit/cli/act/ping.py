@@ -17,7 +17,9 @@ def ping(
     driver: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Driver id.")],
     lat: Annotated[float, typer.Option(min=-90, max=90, help="Latitude in degrees.")],
     lon: Annotated[float, typer.Option(min=-180, max=180, help="Longitude in degrees.")],
-    at: Annotated[str | None, typer.Option(help="When the phone was there (an instant); now if not given.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="When the phone was there (an instant); now if not given.")
+    ] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -28,7 +30,9 @@ def ping(
     from dispatchkit.flows.pings import ping as run
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    made = run(store, settings, driver, lat, lon, at=parse_instant(at) if at else None, dry_run=dry_run)
+    made = run(
+        store, settings, driver, lat, lon, at=parse_instant(at) if at else None, dry_run=dry_run
+    )
     if call(ctx).json:
         show.document(made.document())
     else:

@@ -13,9 +13,14 @@ from dispatchkit.cli.act.words import Delivery, Dry, Now, send, word
 def reassign(
     ctx: typer.Context,
     delivery: Delivery,
-    reason: Annotated[str, typer.Option(help="Why, in one word such as FLAT_TYRE; kept in the audit trail.")],
+    reason: Annotated[
+        str, typer.Option(help="Why, in one word such as FLAT_TYRE; kept in the audit trail.")
+    ],
     to: Annotated[
-        int | None, typer.Option(min=1, max=show.MAX_ID, help="Hand it to this driver; otherwise it is offered anew.")
+        int | None,
+        typer.Option(
+            min=1, max=show.MAX_ID, help="Hand it to this driver; otherwise it is offered anew."
+        ),
     ] = None,
     now: Now = None,
     dry_run: Dry = False,
@@ -28,7 +33,16 @@ def reassign(
     Example: dispatchkit act delivery reassign 12 --to 7 --reason FLAT_TYRE
     """
     args = {"to": to, "reason": word(reason, "--reason")}
-    told = send(ctx, now, dry_run, name="reassign", actor="ops", delivery_id=delivery, driver_id=to, args=args)
+    told = send(
+        ctx,
+        now,
+        dry_run,
+        name="reassign",
+        actor="ops",
+        delivery_id=delivery,
+        driver_id=to,
+        args=args,
+    )
     if (sooner := told.get("sooner_s")) is not None and sooner < 0:
         show.warn(f"the pickup would be {-sooner} s later than by the driver who has it now")
 
@@ -36,8 +50,12 @@ def reassign(
 def unassign(
     ctx: typer.Context,
     delivery: Delivery,
-    driver: Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver who gives it back.")],
-    reason: Annotated[str, typer.Option(help="Why, in one word such as TOO_HEAVY; kept in the audit trail.")],
+    driver: Annotated[
+        int, typer.Option(min=1, max=show.MAX_ID, help="The driver who gives it back.")
+    ],
+    reason: Annotated[
+        str, typer.Option(help="Why, in one word such as TOO_HEAVY; kept in the audit trail.")
+    ],
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
@@ -46,14 +64,24 @@ def unassign(
     Example: dispatchkit act delivery unassign 12 --driver 7 --reason TOO_HEAVY
     """
     args, actor = {"reason": word(reason, "--reason")}, f"driver:{driver}"
-    send(ctx, now, dry_run, name="unassign", actor=actor, delivery_id=delivery, driver_id=driver, args=args)
+    send(
+        ctx,
+        now,
+        dry_run,
+        name="unassign",
+        actor=actor,
+        delivery_id=delivery,
+        driver_id=driver,
+        args=args,
+    )
 
 
 def breakdown(
     ctx: typer.Context,
     delivery: Delivery,
     driver: Annotated[
-        int | None, typer.Option(min=1, max=show.MAX_ID, help="The driver who tells it; else operations do.")
+        int | None,
+        typer.Option(min=1, max=show.MAX_ID, help="The driver who tells it; else operations do."),
     ] = None,
     now: Now = None,
     dry_run: Dry = False,

@@ -15,7 +15,9 @@ from dispatchkit.cli.show import call
 from dispatchkit.kernel.errors import Usage
 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")]
-Now = Annotated[str | None, typer.Option(help="Reason at this instant instead of the database clock.")]
+Now = Annotated[
+    str | None, typer.Option(help="Reason at this instant instead of the database clock.")
+]
 Limit = Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")]
 Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
 
@@ -24,7 +26,9 @@ def word(given: str, option: str) -> str:
     """Return a reason that is one word. Raises Usage for free text, which may name people: the trail keeps none."""
     if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", given):
         told = "one word in capitals such as FLAT_TYRE (or two, joined by _)"
-        raise Usage(f"{option} is {told}: free text may name people, and the audit trail keeps none")
+        raise Usage(
+            f"{option} is {told}: free text may name people, and the audit trail keeps none"
+        )
     return given
 
 
@@ -36,9 +40,15 @@ def limited(command: Callable[..., None]) -> Callable[..., None]:
         ctx.meta[limited.__name__] = max_changes
         command(ctx, **given)
 
-    signature = inspect.signature(command, eval_str=True)  # here, or typer sees words, not annotations
-    limit = inspect.Parameter("max_changes", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Limit)
-    parts = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in signature.parameters.values()]
+    signature = inspect.signature(
+        command, eval_str=True
+    )  # here, or typer sees words, not annotations
+    limit = inspect.Parameter(
+        "max_changes", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Limit
+    )
+    parts = [
+        part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in signature.parameters.values()
+    ]
     run.__signature__ = signature.replace(parameters=[*parts, limit])  # type: ignore[attr-defined]
     run.__annotations__ = {**command.__annotations__, "max_changes": Limit}
     return run
@@ -51,14 +61,18 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> Ma
     from dispatchkit.kernel.feature import Event
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    result = act(store, settings, Event(**event), dry_run=dry_run, limit=ctx.meta.get(limited.__name__))
+    result = act(
+        store, settings, Event(**event), dry_run=dry_run, limit=ctx.meta.get(limited.__name__)
+    )
     if call(ctx).json:
         show.document(result.document())
     else:
         show.line(result.answer.code)
         for name, value in plain(result.answer.told).items():
             if value is not None:
-                show.line(f"{name} {_parts(value) if isinstance(value, dict) else show.said(value)}")
+                show.line(
+                    f"{name} {_parts(value) if isinstance(value, dict) else show.said(value)}"
+                )
         rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
         if rows:
             show.table(("event", "row", "version", "reason"), rows)
@@ -72,4 +86,8 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> Ma
 
 def _parts(told: Mapping[str, Any]) -> str:
     """Return what is known of something, each part under its name."""
-    return " ".join(f"{key}={show.said(part).replace(' ', '')}" for key, part in told.items() if part not in (None, []))
+    return " ".join(
+        f"{key}={show.said(part).replace(' ', '')}"
+        for key, part in told.items()
+        if part not in (None, [])
+    )

@@ -64,7 +64,9 @@ def state_at(events: Sequence[Event], at: datetime) -> dict[str, list[Image]]:
     found: dict[str, list[Image]] = {}
     for (tbl, row_id), event in sorted(newest.items(), key=lambda item: item[0]):
         if event.archived:
-            found.setdefault(tbl, []).append({"id": row_id, "version": event.row_version, "image": UNTOLD})
+            found.setdefault(tbl, []).append(
+                {"id": row_id, "version": event.row_version, "image": UNTOLD}
+            )
         elif event.image is not None:
             found.setdefault(tbl, []).append(event.image)
     return found
@@ -76,6 +78,12 @@ def _changed(before: Event | None, event: Event) -> dict[str, tuple[Any, Any]]:
     if before is None or (before.image is None and not before.archived):
         return {name: (None, value) for name, value in event.image.items() if value is not None}
     if before.image is None:
-        return {name: (UNTOLD, value) for name, value in event.image.items() if value is not None and name != "id"}
+        return {
+            name: (UNTOLD, value)
+            for name, value in event.image.items()
+            if value is not None and name != "id"
+        }
     was = before.image
-    return {n: (was.get(n), v) for n, v in event.image.items() if n != "version" and was.get(n) != v}
+    return {
+        n: (was.get(n), v) for n, v in event.image.items() if n != "version" and was.get(n) != v
+    }

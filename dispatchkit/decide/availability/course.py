@@ -63,7 +63,12 @@ class Course:
         return current(stretches, rest, now)
 
     def turn(
-        self, duty: str, reason: str, at: datetime, shift_end: datetime | None, rest: timedelta | None = None
+        self,
+        duty: str,
+        reason: str,
+        at: datetime,
+        shift_end: datetime | None,
+        rest: timedelta | None = None,
     ) -> None:
         """Add a change of duty; off duty there is no planned end."""
         ends = None if duty == "OFF_DUTY" else shift_end
@@ -79,7 +84,14 @@ class Course:
         said: Said = {"payload": {"driverId": self.driver.id, "breakDuration": lasted, "at": at}}
         if self.last is None:
             self.last = begin(
-                self.group, self.driver.id, "ON_BREAK", EXPIRED, since, self.shift_end, "break_expired", **said
+                self.group,
+                self.driver.id,
+                "ON_BREAK",
+                EXPIRED,
+                since,
+                self.shift_end,
+                "break_expired",
+                **said,
             )
             return
         self.group.change("duty", self.last, "break_expired", EXPIRED, {"reason": EXPIRED}, **said)
@@ -146,7 +158,11 @@ def _ending_shift(course: Course, hands: Hands, params: Params, now: datetime) -
     at = _freed(course, hands, now)
     why = course.last.reason if course.last else None
     over = course.shift_end is not None and course.shift_end <= at
-    yield Step(at, "FORCED_OFF", str(why)) if why in FORCED and not over else Step(at, "OFF_DUTY", "WORK_DONE")
+    yield (
+        Step(at, "FORCED_OFF", str(why))
+        if why in FORCED and not over
+        else Step(at, "OFF_DUTY", "WORK_DONE")
+    )
 
 
 def _forced_off(course: Course, hands: Hands, params: Params, now: datetime) -> Iterator[Step]:
@@ -170,7 +186,9 @@ STEPS = {
 def _shift_over(course: Course, hands: Hands) -> Iterator[Step]:
     """Yield the planned end of the shift, if one is known."""
     if course.shift_end:
-        yield _leave(hands, max(course.shift_end, course.since or course.shift_end), "OFF_DUTY", "SHIFT_OVER")
+        yield _leave(
+            hands, max(course.shift_end, course.since or course.shift_end), "OFF_DUTY", "SHIFT_OVER"
+        )
 
 
 def _leave(hands: Hands, at: datetime, duty: str, reason: str) -> Step:

@@ -12,7 +12,10 @@ from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.hours import LOOK_BACK, MOST, REST
 from dispatchkit.kernel.tables import Deliveries, Drivers, Duties, Offers
 
-FORCED = ("TIMEOUTS", "HOURS_CAP")  # reasons for which a driver is taken off duty without having asked
+FORCED = (
+    "TIMEOUTS",
+    "HOURS_CAP",
+)  # reasons for which a driver is taken off duty without having asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,9 @@ class Params(Dispatch):
     """How long a break lasts, and how long a driver may work."""
 
     break_max: timedelta = timedelta(minutes=30)
-    break_grace: timedelta = timedelta(minutes=5)  # from the end of a break until a driver who sleeps is off duty
+    break_grace: timedelta = timedelta(
+        minutes=5
+    )  # from the end of a break until a driver who sleeps is off duty
     break_on_expiry: str = "off_duty"  # or "resume": back on duty at once, without grace
     drive_max: timedelta = MOST
     drive_reset: timedelta = REST  # a rest this long begins the hours anew
@@ -28,7 +33,9 @@ class Params(Dispatch):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.break_on_expiry not in ("off_duty", "resume"):
-            raise BadConfig(f"break_on_expiry is {self.break_on_expiry!r}; expected off_duty or resume")
+            raise BadConfig(
+                f"break_on_expiry is {self.break_on_expiry!r}; expected off_duty or resume"
+            )
         for name in ("break_max", "drive_max", "drive_reset"):
             if getattr(self, name) <= timedelta():
                 raise BadConfig(f"{name} must be longer than zero")

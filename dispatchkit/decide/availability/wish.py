@@ -23,7 +23,9 @@ TARGETS: Mapping[str, Mapping[str, str]] = {  # wish -> duty now -> duty wished 
     "start-shift": dict.fromkeys(("OFF_DUTY", "ENDING_SHIFT", "FORCED_OFF"), "ON_DUTY"),
     "resume": dict.fromkeys(("ON_BREAK", "BREAK_PENDING", "ENDING_SHIFT", "FORCED_OFF"), "ON_DUTY"),
     "break": dict.fromkeys(("ON_DUTY", "BREAK_PENDING"), "ON_BREAK"),
-    "end-shift": dict.fromkeys(("ON_DUTY", "BREAK_PENDING", "ON_BREAK", "ENDING_SHIFT", "FORCED_OFF"), "OFF_DUTY"),
+    "end-shift": dict.fromkeys(
+        ("ON_DUTY", "BREAK_PENDING", "ON_BREAK", "ENDING_SHIFT", "FORCED_OFF"), "OFF_DUTY"
+    ),
     "suspend": dict.fromkeys(sorted(DUTY.states - {"SUSPENDED"}), "SUSPENDED"),
     "reinstate": {"SUSPENDED": "OFF_DUTY"},
 }
@@ -36,7 +38,10 @@ GRANTED = {  # wish -> duties in which it has been granted before
     "suspend": ("SUSPENDED",),
     "reinstate": ("OFF_DUTY",),
 }
-WHILE_BUSY = {"ON_BREAK": "BREAK_PENDING", "OFF_DUTY": "ENDING_SHIFT"}  # first the deliveries in hand
+WHILE_BUSY = {
+    "ON_BREAK": "BREAK_PENDING",
+    "OFF_DUTY": "ENDING_SHIFT",
+}  # first the deliveries in hand
 UNAVAILABLE = "DRIVER_UNAVAILABLE"
 REASONS = {
     "start-shift": "SHIFT_STARTED",
@@ -71,11 +76,21 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     if duty == "ON_DUTY":
         run = course.hours(params.drive_reset, now)
         if worked(run) >= params.drive_max:
-            return Answer("HOURS_CAP", refused=True, told={"rested_at": run[-1][1] + params.drive_reset})
-        ahead = driver.shift_end if driver.shift_end and driver.shift_end > now else None  # else he works on without
+            return Answer(
+                "HOURS_CAP", refused=True, told={"rested_at": run[-1][1] + params.drive_reset}
+            )
+        ahead = (
+            driver.shift_end if driver.shift_end and driver.shift_end > now else None
+        )  # else he works on without
         course.turn(duty, REASONS[event.name], now, until or ahead)
     else:
-        course.turn(duty, REASONS[event.name], now, driver.shift_end, rest if event.name == "break" else None)
+        course.turn(
+            duty,
+            REASONS[event.name],
+            now,
+            driver.shift_end,
+            rest if event.name == "break" else None,
+        )
     revoked = [] if duty == "ON_DUTY" else _revoked(frames, driver, now)
     code = "OK_PENDING" if duty in WHILE_BUSY.values() else "OK"
     return Answer(code, (*revoked, *course.group.changes))
@@ -109,7 +124,11 @@ def _revoked(frames: Frames, driver: Driver, now: datetime) -> list[Change]:
     for delivery in rows(frames["delivery"], Asking):
         group = Group(("delivery", delivery.id), now)
         withdraw(group, [offer for offer in mine if offer.delivery_id == delivery.id], UNAVAILABLE)
-        others = [o for o in rows(frames["offers"], Offer) if o.state == "PENDING" and o.driver_id != driver.id]
+        others = [
+            o
+            for o in rows(frames["offers"], Offer)
+            if o.state == "PENDING" and o.driver_id != driver.id
+        ]
         if group.changes and not others and delivery.state == "OFFERING":
             end_round(group, delivery)
         changes += group.changes

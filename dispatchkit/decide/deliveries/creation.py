@@ -29,7 +29,9 @@ def create(frames: Frames, event: Event, params: Params, now: datetime) -> Answe
     if replaces and replaces not in {one.id for one in tries}:
         return refused("NOT_FOUND")
     latest = {one.id for one in tries} - {one.replaces for one in tries}
-    if {one.id for one in tries if one.state not in CAME_TO_NOTHING} or (tries and replaces not in latest):
+    if {one.id for one in tries if one.state not in CAME_TO_NOTHING} or (
+        tries and replaces not in latest
+    ):
         return refused("ILLEGAL_TRANSITION")
     group = Group(("delivery", event.delivery_id), now)
     due = dispatch_at(order["ready_at"], now, params.lead)

@@ -36,9 +36,16 @@ def _restore(scene: Scene, driver: Driver, slot: int) -> Answer:
     """Give the delivery back to the driver who holds the goods; its search and every offer for it are over."""
     delivery, group = scene.delivery, scene.group()
     withdraw(group, rows(scene.frames["offers"], Offer), "TAKEN_BY_OTHER")
-    after: Values = {"state": "PICKED_UP", "driver_id": driver.id, "slot": slot, "picked_up_at": scene.at}
+    after: Values = {
+        "state": "PICKED_UP",
+        "driver_id": driver.id,
+        "slot": slot,
+        "picked_up_at": scene.at,
+    }
     told = {"deliveryId": delivery.id, "driverId": driver.id, "at": scene.at}
-    group.change("delivery", delivery, "delivery_picked_up", "CUSTODY_RESTORED", after, payload=told)
+    group.change(
+        "delivery", delivery, "delivery_picked_up", "CUSTODY_RESTORED", after, payload=told
+    )
     _back_on_duty(group, scene, driver)
     close_search(group, rows(scene.frames["episode"], Episode), "CUSTODY", "CUSTODY_RESTORED")
     return Answer("CUSTODY_RESTORED", tuple(group.changes))
@@ -48,9 +55,18 @@ def _back_on_duty(group: Group, scene: Scene, driver: Driver) -> None:
     """Write the row of a driver who was given goods; one who had left or rests is back until he has delivered them."""
     if driver.duty not in BACK:
         group.change("driver", driver, "driver_given", "CUSTODY_RESTORED", {"timeouts": 0})
-    last = next((d for d in rows(scene.frames["duties"], Duty) if d.driver_id == driver.id and d.until is None), None)
+    last = next(
+        (
+            d
+            for d in rows(scene.frames["duties"], Duty)
+            if d.driver_id == driver.id and d.until is None
+        ),
+        None,
+    )
     for duty in BACK.get(driver.duty, ()):
-        last = turn(group, driver, last, duty, "CUSTODY_RESTORED", scene.now, shift_end=driver.shift_end)
+        last = turn(
+            group, driver, last, duty, "CUSTODY_RESTORED", scene.now, shift_end=driver.shift_end
+        )
 
 
 def _conflict(scene: Scene) -> Answer:
@@ -75,7 +91,9 @@ def rescue(scene: Scene) -> Answer:
     reason = str(scene.event.args["reason"])
     told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "reason": reason}
     group = scene.group()
-    group.change("delivery", delivery, "delivery_rescue_approved", reason, {"state": "RESCUE"}, payload=told)
+    group.change(
+        "delivery", delivery, "delivery_rescue_approved", reason, {"state": "RESCUE"}, payload=told
+    )
     return Answer("OK", tuple(group.changes))
 
 

@@ -27,7 +27,12 @@ def cancel(scene: Scene) -> Answer:
     after: Values = {"state": "CANCELLED", "ended_at": scene.at, **_ending(scene, by)}
     if delivery.driver_id:  # who accepted is let go, and with him the episode in which he did
         after |= {"driver_id": None, "slot": None, "episode": delivery.episode + 1}
-    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "stage": delivery.state, "by": by}
+    told = {
+        "deliveryId": delivery.id,
+        "driverId": delivery.driver_id,
+        "stage": delivery.state,
+        "by": by,
+    }
     group.change("delivery", delivery, "delivery_cancelled", by.upper(), after, payload=told)
     close_search(group, rows(scene.frames["episode"], Episode), "CANCELLED", "DELIVERY_CANCELLED")
     _pay_for_nothing(group, scene)
@@ -41,7 +46,12 @@ def _pay_for_nothing(group: Group, scene: Scene) -> None:
         return
     told = {"deliveryId": delivery.id, "driverId": driver.id, "stage": delivery.state}
     group.change(
-        "driver", driver, "cancellation_pay_due", "DELIVERY_CANCELLED", {"timeouts": driver.timeouts}, payload=told
+        "driver",
+        driver,
+        "cancellation_pay_due",
+        "DELIVERY_CANCELLED",
+        {"timeouts": driver.timeouts},
+        payload=told,
     )
 
 
@@ -49,7 +59,11 @@ def fail(scene: Scene) -> Answer:
     """Return what comes of goods that will reach nobody: lost, spoilt, or not to be brought back."""
     if scene.delivery.state == "FAILED":
         return Answer("OK_REPLAY")
-    return _end(scene, "FAILED", "delivery_failed") if scene.delivery.state in HOLDS_GOODS else closed(scene.delivery)
+    return (
+        _end(scene, "FAILED", "delivery_failed")
+        if scene.delivery.state in HOLDS_GOODS
+        else closed(scene.delivery)
+    )
 
 
 def bring_back(scene: Scene) -> Answer:
@@ -57,7 +71,11 @@ def bring_back(scene: Scene) -> Answer:
     if scene.delivery.state in ("RETURNING", "RETURNED"):
         return Answer("OK_REPLAY")
     reason = str(scene.event.args["reason"])
-    return _bring_back(scene, scene.by, reason) if scene.delivery.state in HOLDS_GOODS else closed(scene.delivery)
+    return (
+        _bring_back(scene, scene.by, reason)
+        if scene.delivery.state in HOLDS_GOODS
+        else closed(scene.delivery)
+    )
 
 
 def returned(scene: Scene) -> Answer:
@@ -71,7 +89,12 @@ def returned(scene: Scene) -> Answer:
 
 def _bring_back(scene: Scene, by: str, reason: str) -> Answer:
     delivery, group = scene.delivery, scene.group()
-    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "stage": delivery.state, "by": by}
+    told = {
+        "deliveryId": delivery.id,
+        "driverId": delivery.driver_id,
+        "stage": delivery.state,
+        "by": by,
+    }
     after: Values = {"state": "RETURNING", **_ending(scene, by)}
     group.change("delivery", delivery, "delivery_returning", reason, after, payload=told)
     return Answer("OK", tuple(group.changes))
@@ -86,7 +109,12 @@ def _end(scene: Scene, state: str, event: str) -> Answer:
     after: Values = {"state": state, "slot": None, "ended_at": at}
     if delivery.ended_while is None:
         after |= _ending(scene, scene.by)
-    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "stage": delivery.state, "by": scene.by}
+    told = {
+        "deliveryId": delivery.id,
+        "driverId": delivery.driver_id,
+        "stage": delivery.state,
+        "by": scene.by,
+    }
     reason = str(scene.event.args.get("reason") or state)
     group.change("delivery", delivery, event, reason, after, payload=told)
     return Answer("OK", tuple(group.changes))

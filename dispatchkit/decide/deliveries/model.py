@@ -93,9 +93,16 @@ class Scene:
 
     def had_it(self, driver: Driver) -> bool:
         """Return whether a driver once had this delivery: it was taken from him, or he had accepted it."""
-        released = ((row["driver_id"], row["released_at"]) for row in self.frames["cases"].iter_rows(named=True))
-        accepted = (o.driver_id for o in rows(self.frames["offers"], Offer) if o.state == "ACCEPTED")
-        return driver.id in accepted or any(who == driver.id and at is not None for who, at in released)
+        released = (
+            (row["driver_id"], row["released_at"])
+            for row in self.frames["cases"].iter_rows(named=True)
+        )
+        accepted = (
+            o.driver_id for o in rows(self.frames["offers"], Offer) if o.state == "ACCEPTED"
+        )
+        return driver.id in accepted or any(
+            who == driver.id and at is not None for who, at in released
+        )
 
     def not_his(self) -> Answer:
         """Return the refusal for a driver who has not got the delivery; who once had it learns that it is cancelled."""

@@ -35,7 +35,9 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     if event.name == "create":
         return create(frames, event, params, now)
     delivery = next(iter(rows(frames["delivery"], Delivery)), None)
-    if delivery is None or (event.name in BY_HOLDER and event.driver_id not in (None, delivery.driver_id)):
+    if delivery is None or (
+        event.name in BY_HOLDER and event.driver_id not in (None, delivery.driver_id)
+    ):
         return refused("NOT_FOUND")
     at = event.args.get("at") or now
     if at > now + params.max_skew:

@@ -39,7 +39,9 @@ def step(scene: Scene) -> Answer:
         return picked_up_by_another(scene) if to == "PICKED_UP" else scene.not_his()
     if delivery.driver_id is None:
         return closed(delivery)
-    if delivery.state == to or (column not in (None, "ended_at") and getattr(delivery, str(column)) is not None):
+    if delivery.state == to or (
+        column not in (None, "ended_at") and getattr(delivery, str(column)) is not None
+    ):
         return Answer("OK_REPLAY")
     if delivery.state not in CHAIN:
         return closed(delivery)
@@ -56,7 +58,10 @@ def step(scene: Scene) -> Answer:
 def _in_order(scene: Scene, column: str | None) -> Scene | None:
     """Return the scene at a time that rises with those known, None if there is none; `depart` keeps none itself."""
     place = STAMPS.index(column) if column else len(STAMPS)
-    earlier, later = ([getattr(scene.delivery, name) for name in of] for of in (STAMPS[:place], STAMPS[place + 1 :]))
+    earlier, later = (
+        [getattr(scene.delivery, name) for name in of]
+        for of in (STAMPS[:place], STAMPS[place + 1 :])
+    )
     at = scene.no_earlier_than(*earlier)
     if at is None or any(known is not None and known < at for known in later):
         return None
@@ -70,7 +75,12 @@ def _ahead(scene: Scene) -> Answer:
     if to == "DELIVERED":
         after |= {"ended_by": scene.by, "slot": None}
     implied = CHAIN[CHAIN.index(delivery.state) + 1 : CHAIN.index(to)]
-    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "at": scene.at, "implied": implied}
+    told = {
+        "deliveryId": delivery.id,
+        "driverId": delivery.driver_id,
+        "at": scene.at,
+        "implied": implied,
+    }
     group = scene.group()
     group.change("delivery", delivery, event, _reason(scene), after, payload=told)
     return Answer("OK", tuple(group.changes))
@@ -80,7 +90,9 @@ def _between(scene: Scene, column: str) -> Answer:
     """Add the time of a step that the delivery is past: it was told out of order."""
     delivery, group = scene.delivery, scene.group()
     told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "at": scene.at}
-    group.change("delivery", delivery, "delivery_corrected", "OUT_OF_ORDER", {column: scene.at}, payload=told)
+    group.change(
+        "delivery", delivery, "delivery_corrected", "OUT_OF_ORDER", {column: scene.at}, payload=told
+    )
     return Answer("OK", tuple(group.changes))
 
 

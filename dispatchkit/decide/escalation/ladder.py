@@ -62,11 +62,15 @@ def steps(search: Search, params: Params, now: datetime) -> list[Step]:
     found: list[Step] = []
     earliest = search.episode.level_due_at or search.episode.opened_at
     for level in range(search.episode.level + 1, TOP + 1):
-        due = [step for step in clocks(search, level, params) if _ran_out(step, search, params, now)]
+        due = [
+            step for step in clocks(search, level, params) if _ran_out(step, search, params, now)
+        ]
         if not due:
             break
         first = min(due, key=lambda step: (step.due_at, step.clock))
-        earliest = max(earliest, first.due_at)  # a driver who leaves can move a level's due time before the last one's
+        earliest = max(
+            earliest, first.due_at
+        )  # a driver who leaves can move a level's due time before the last one's
         found.append(Step(level, earliest, first.clock))
     return found
 
@@ -82,7 +86,9 @@ def ends_at(search: Search, params: Params) -> datetime | None:
     if episode.level < (1 if search.delivery.outside else TOP):
         return None
     stands = params.unfulfilled - params.ages[episode.level - 1]
-    return max(episode.opened_at + params.unfulfilled, (episode.level_at or episode.opened_at) + stands)
+    return max(
+        episode.opened_at + params.unfulfilled, (episode.level_at or episode.opened_at) + stands
+    )
 
 
 def clocks(search: Search, level: int, params: Params) -> list[Step]:

@@ -29,15 +29,21 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     group = Group(("delivery", delivery.id), now)
     if event.name == "close_ticket":
         return _close(group, frames, event)
-    episode = next((e for e in rows(frames["episode"], Episode) if e.episode == delivery.episode), None)
+    episode = next(
+        (e for e in rows(frames["episode"], Episode) if e.episode == delivery.episode), None
+    )
     if episode is None:
-        return refused("DELIVERY_CANCELLED" if delivery.state == "CANCELLED" else "ILLEGAL_TRANSITION")
+        return refused(
+            "DELIVERY_CANCELLED" if delivery.state == "CANCELLED" else "ILLEGAL_TRANSITION"
+        )
     if event.name == "escalate":
         return _escalate(group, frames, event, delivery, episode)
     return _ack(group, episode) if event.name == "ack" else _snooze(group, episode, event)
 
 
-def _escalate(group: Group, frames: Frames, event: Event, delivery: Job, episode: Episode) -> Answer:
+def _escalate(
+    group: Group, frames: Frames, event: Event, delivery: Job, episode: Episode
+) -> Answer:
     """Raise the search level by level, each due at this instant; the clocks go on from there."""
     given = event.args.get("level")
     level = episode.level + 1 if given is None else int(given)
@@ -55,7 +61,10 @@ def _escalate(group: Group, frames: Frames, event: Event, delivery: Job, episode
 def _cause(frames: Frames, delivery: Job, episode: Episode) -> str:
     """Return the cause as a sweep last saw it, else as far as the locked rows tell: they do not hold the merchant."""
     released = frames["cases"].filter(pl.col("released_at").is_not_null())
-    return episode.cause or causes_of(frames["delivery"], frames["offers"], released, {delivery.id})[delivery.id]
+    return (
+        episode.cause
+        or causes_of(frames["delivery"], frames["offers"], released, {delivery.id})[delivery.id]
+    )
 
 
 def _ack(group: Group, episode: Episode) -> Answer:
@@ -64,7 +73,14 @@ def _ack(group: Group, episode: Episode) -> Answer:
     if episode.acked_at is not None and episode.acked_at >= (episode.level_at or episode.opened_at):
         return Answer("OK_REPLAY")
     told = {"deliveryId": episode.delivery_id, "episode": episode.episode, "level": episode.level}
-    group.change("episode", episode, "unassigned_order_acknowledged", "OPS", {"acked_at": group.at}, payload=told)
+    group.change(
+        "episode",
+        episode,
+        "unassigned_order_acknowledged",
+        "OPS",
+        {"acked_at": group.at},
+        payload=told,
+    )
     return Answer("OK", tuple(group.changes))
 
 
@@ -83,7 +99,9 @@ def _snooze(group: Group, episode: Episode, event: Event) -> Answer:
 
 def _close(group: Group, frames: Frames, event: Event) -> Answer:
     """Close a ticket of the delivery."""
-    ticket = next((t for t in rows(frames["raised"], Ticket) if t.id == event.args.get("ticket")), None)
+    ticket = next(
+        (t for t in rows(frames["raised"], Ticket) if t.id == event.args.get("ticket")), None
+    )
     if ticket is None:
         return refused("NOT_FOUND")
     if ticket.state != "OPEN":

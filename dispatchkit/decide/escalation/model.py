@@ -9,7 +9,16 @@ import dataframely as dy
 
 from dispatchkit.kernel.dispatch import DriverRead, HeldRead, PingRead
 from dispatchkit.kernel.geo import Point, point
-from dispatchkit.kernel.tables import Cases, Deliveries, Drivers, Episodes, Merchants, Offers, Orders, Tickets
+from dispatchkit.kernel.tables import (
+    Cases,
+    Deliveries,
+    Drivers,
+    Episodes,
+    Merchants,
+    Offers,
+    Orders,
+    Tickets,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

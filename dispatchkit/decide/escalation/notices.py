@@ -15,18 +15,32 @@ from dispatchkit.kernel.group import Group, Values
 from dispatchkit.kernel.search import close_search
 from dispatchkit.kernel.tickets import open_ticket
 
-RESOLVED = ("ASSIGNED", "CUSTODY", "CANCELLED")  # how a search ends that leaves nothing to do; UNFULFILLED: a refund
+RESOLVED = (
+    "ASSIGNED",
+    "CUSTODY",
+    "CANCELLED",
+)  # how a search ends that leaves nothing to do; UNFULFILLED: a refund
 
 
 def climb(
-    group: Group, episode: Episode, delivery: Job, taken: Sequence[Step], cause: str, why: Mapping[str, Any]
+    group: Group,
+    episode: Episode,
+    delivery: Job,
+    taken: Sequence[Step],
+    cause: str,
+    why: Mapping[str, Any],
 ) -> None:
     """Add these levels, each an event of its own; of several at once only the last asks for somebody's attention.
 
     Level 3 also opens a ticket and tells the customer.
     """
     for step in taken:
-        level: Values = {"level": step.level, "level_due_at": step.due_at, "level_at": group.at, "cause": cause}
+        level: Values = {
+            "level": step.level,
+            "level_due_at": step.due_at,
+            "level_at": group.at,
+            "cause": cause,
+        }
         told = {
             "deliveryId": delivery.id,
             "episode": episode.episode,
@@ -36,7 +50,15 @@ def climb(
             **_lag(step.due_at, group.at),
             "notify": step is taken[-1],
         }
-        group.change("episode", episode, "unassigned_order_escalated", step.clock, level, payload=told, why=why)
+        group.change(
+            "episode",
+            episode,
+            "unassigned_order_escalated",
+            step.clock,
+            level,
+            payload=told,
+            why=why,
+        )
         if step.level == TICKET:
             open_ticket(group, delivery.id, episode.episode, TICKET, cause, step.due_at)
             told = {"deliveryId": delivery.id, "episode": episode.episode, "level": TICKET}
@@ -86,7 +108,12 @@ def give_up(group: Group, search: Search, due_at: datetime) -> None:
         **_lag(due_at, group.at),
         "notify": True,
     }
-    ended: Values = {"state": "UNFULFILLED", "ended_at": group.at, "ended_by": "system", "ended_while": delivery.state}
+    ended: Values = {
+        "state": "UNFULFILLED",
+        "ended_at": group.at,
+        "ended_by": "system",
+        "ended_while": delivery.state,
+    }
     group.change("delivery", delivery, "delivery_unfulfilled", search.cause, ended, payload=told)
     close_search(group, [search.episode], "UNFULFILLED", "LADDER_EXHAUSTED")
 
@@ -106,7 +133,11 @@ def settled(ticket: Kept, called: frozenset[tuple[int, str]]) -> str | None:
     """
     if ticket.cause in CAUSES and ticket.search in RESOLVED:
         return ticket.search
-    return "RESOLVED" if ticket.cause in CALLS and (ticket.delivery_id, ticket.cause) not in called else None
+    return (
+        "RESOLVED"
+        if ticket.cause in CALLS and (ticket.delivery_id, ticket.cause) not in called
+        else None
+    )
 
 
 def _lag(due_at: datetime, now: datetime) -> dict[str, Any]:

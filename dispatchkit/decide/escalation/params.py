@@ -34,7 +34,9 @@ class Params(Dispatch):
     attempts_2: int = 5
     attempts_3: int = 8
     reminder: timedelta = timedelta(minutes=10)  # from level 2 on, after the last notice
-    stuck_after: timedelta = timedelta(minutes=5)  # past a driver's grace, while nobody takes the delivery over
+    stuck_after: timedelta = timedelta(
+        minutes=5
+    )  # past a driver's grace, while nobody takes the delivery over
     reach_m: int = 6000  # drivers farther by air from the pickup are not counted on
     pickup_service: timedelta = timedelta(minutes=2)
     dropoff_service: timedelta = timedelta(minutes=2)
@@ -59,7 +61,9 @@ class Params(Dispatch):
 
     def _ordered(self, low: str, high: str) -> None:
         if getattr(self, low) > getattr(self, high):
-            raise BadConfig(f"{low} is {getattr(self, low)} and {high} is {getattr(self, high)}: {low} may not be more")
+            raise BadConfig(
+                f"{low} is {getattr(self, low)} and {high} is {getattr(self, high)}: {low} may not be more"
+            )
 
     @property
     def ages(self) -> Sequence[timedelta]:

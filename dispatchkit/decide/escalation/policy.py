@@ -30,11 +30,17 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
     return [change for root in sorted(groups) for change in groups[root].changes]
 
 
-def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Mapping[str, Any]]:
+def explain(
+    frames: Frames, params: Params, now: datetime, travel: Travel
+) -> list[Mapping[str, Any]]:
     """Return every open search inside the rollout as operations read it, the least slack first, then the oldest."""
-    inside = [search for search in searches(frames, params, now, travel) if not search.delivery.outside]
+    inside = [
+        search for search in searches(frames, params, now, travel) if not search.delivery.outside
+    ]
     seen = [outlook(search, params, now) for search in inside]
-    urgent = sorted(seen, key=lambda s: (s["slack_s"] is None, s["slack_s"] or 0, -s["age_s"], s["delivery_id"]))
+    urgent = sorted(
+        seen, key=lambda s: (s["slack_s"] is None, s["slack_s"] or 0, -s["age_s"], s["delivery_id"])
+    )
     return [plain(row) for row in urgent]
 
 

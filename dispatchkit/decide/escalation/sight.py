@@ -46,7 +46,8 @@ def searches(frames: Frames, params: Params, now: datetime, travel: Travel) -> l
                 delivery=delivery,
                 rounds=_rounds(delivery, offers[delivery.id], now),
                 slack=slack,
-                asked=delivery.state != "UNASSIGNED" or any(o.state == "PENDING" for o in offers[delivery.id]),
+                asked=delivery.state != "UNASSIGNED"
+                or any(o.state == "PENDING" for o in offers[delivery.id]),
                 cause=causes[delivery.id],
                 soonest=soonest,
             )
@@ -59,7 +60,11 @@ def causes_of(
 ) -> dict[int, str]:
     """Return why each delivery's present search goes on. pickup_known: the deliveries whose pickup has a place."""
     this = deliveries.select("id", "episode")
-    untaken = offers.filter(pl.col("state").is_in(UNTAKEN)).group_by("delivery_id", "episode").agg(untaken=pl.len())
+    untaken = (
+        offers.filter(pl.col("state").is_in(UNTAKEN))
+        .group_by("delivery_id", "episode")
+        .agg(untaken=pl.len())
+    )
     taken = releases.sort("id").select("delivery_id", pl.col("episode") + 1, released_for="trigger")
     last = taken.unique(["delivery_id", "episode"], keep="last", maintain_order=True)
     here, there = ["id", "episode"], ["delivery_id", "episode"]
@@ -75,7 +80,11 @@ def outlook(search: Search, params: Params, now: datetime) -> dict[str, Any]:
     """Return one search as operations read it: how long it has waited, what is left, and when it climbs next."""
     episode, slack = search.episode, search.slack
     over_at = ends_at(search, params)
-    ahead = [Step(TOP + 1, over_at, "UNFULFILLED")] if over_at else clocks(search, episode.level + 1, params)
+    ahead = (
+        [Step(TOP + 1, over_at, "UNFULFILLED")]
+        if over_at
+        else clocks(search, episode.level + 1, params)
+    )
     following = min(ahead, key=lambda step: (step.due_at, step.clock))
     return {
         "delivery_id": search.delivery.id,
@@ -112,7 +121,12 @@ def _rounds(delivery: Sought, offers: Sequence[Offer], now: datetime) -> tuple[d
 
 
 def _slacks(
-    frames: Frames, sought: Mapping[int, Sought], barred: Barred, params: Params, now: datetime, travel: Travel
+    frames: Frames,
+    sought: Mapping[int, Sought],
+    barred: Barred,
+    params: Params,
+    now: datetime,
+    travel: Travel,
 ) -> dict[int, tuple[Slack, int | None]]:
     """Return slack and soonest driver of each delivery that has a promise and two places and a way between them.
 
@@ -148,7 +162,11 @@ def _free(frames: Frames, params: Params, now: datetime) -> list[Free]:
     return free_drivers(rows(frames["drivers"], Driver), pings, held, pending, params, now)[0]
 
 
-def _soonest(delivery: Sought, ways: Sequence[Approach], barred: set[int], now: datetime) -> Approach | None:
+def _soonest(
+    delivery: Sought, ways: Sequence[Approach], barred: set[int], now: datetime
+) -> Approach | None:
     """Return the soonest driver who could take it: not asked in this search, and not gone before the pickup."""
-    fit = (way for way in ways if way.driver.id not in barred and way.in_shift(delivery.ready_at, now))
+    fit = (
+        way for way in ways if way.driver.id not in barred and way.in_shift(delivery.ready_at, now)
+    )
     return next(fit, None)

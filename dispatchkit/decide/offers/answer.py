@@ -25,7 +25,9 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     missing one. Raises Usage for a decline reason that is not in the vocabulary.
     """
     if event.name == "decline" and _reason(event) not in DECLINE_REASONS:
-        raise Usage(f"{shown(_reason(event))!r} is no reason to decline; known: {', '.join(DECLINE_REASONS)}")
+        raise Usage(
+            f"{shown(_reason(event))!r} is no reason to decline; known: {', '.join(DECLINE_REASONS)}"
+        )
     asked = _asked(frames, event)
     if asked is None:
         return refused("NOT_FOUND")
@@ -47,8 +49,12 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 def _asked(frames: Frames, event: Event) -> Asked | None:
     """Return the offer that a driver answers with what hangs on it, None unless it was made to him."""
     offers = sorted(rows(frames["offers"], Offer), key=lambda o: o.id)
-    offer = next((o for o in offers if o.id == event.offer_id and o.driver_id == event.driver_id), None)
-    delivery = next((d for d in rows(frames["delivery"], Job) if offer and d.id == offer.delivery_id), None)
+    offer = next(
+        (o for o in offers if o.id == event.offer_id and o.driver_id == event.driver_id), None
+    )
+    delivery = next(
+        (d for d in rows(frames["delivery"], Job) if offer and d.id == offer.delivery_id), None
+    )
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
     if offer is None or delivery is None or driver is None:
         return None
@@ -91,11 +97,22 @@ def _accept(group: Group, frames: Frames, asked: Asked, event: Event, params: Pa
         return refused("ILLEGAL_TRANSITION")
     now, late = group.at, group.at >= offer.expires_at
     took_s = round((now - offer.sent_at).total_seconds(), 3)
-    told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "responseTime": took_s, "late": late}
+    told = {
+        "offerId": offer.id,
+        "deliveryId": delivery.id,
+        "driverId": driver.id,
+        "responseTime": took_s,
+        "late": late,
+    }
     yes: Values = {"state": "ACCEPTED", "responded_at": now, "late": late}
     group.change("offer", offer, "offer_accepted", "DRIVER_ACCEPTED", yes, payload=told)
     withdraw(group, asked.rivals, "TAKEN_BY_OTHER")
-    with_driver: Values = {"state": "ASSIGNED", "driver_id": driver.id, "slot": slot, "assigned_at": now}
+    with_driver: Values = {
+        "state": "ASSIGNED",
+        "driver_id": driver.id,
+        "slot": slot,
+        "assigned_at": now,
+    }
     group.change("delivery", delivery, "delivery_assigned", "OFFER_ACCEPTED", with_driver)
     close_search(group, rows(frames["episode"], Episode), "ASSIGNED", "OFFER_ACCEPTED")
     # Always, also without a timeout to forget: whoever saw him free a moment ago must find his version moved.
@@ -107,7 +124,14 @@ def _decline(group: Group, asked: Asked, reason: str, params: Params) -> Answer:
     offer, delivery, driver = asked.offer, asked.delivery, asked.driver
     no: Values = {"state": "DECLINED", "cause": reason, "responded_at": group.at}
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "reason": reason}
-    group.change("offer", offer, "offer_rejected", reason, no, payload={**told, "countable": DECLINE_REASONS[reason]})
+    group.change(
+        "offer",
+        offer,
+        "offer_rejected",
+        reason,
+        no,
+        payload={**told, "countable": DECLINE_REASONS[reason]},
+    )
     if delivery.state == "OFFERING" and not asked.rivals:
         end_round(group, delivery)
     answered: Values = {"timeouts": 0} if driver.timeouts else {}

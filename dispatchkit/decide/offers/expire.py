@@ -20,9 +20,13 @@ def begin_search(group: Group, delivery: Sought, now: datetime) -> Episode | Non
         return None
     if now < delivery.dispatch_at:
         if delivery.state == "CREATED":
-            group.change("delivery", delivery, "delivery_scheduled", "DISPATCH_AHEAD", {"state": "SCHEDULED"})
+            group.change(
+                "delivery", delivery, "delivery_scheduled", "DISPATCH_AHEAD", {"state": "SCHEDULED"}
+            )
         return None
-    group.change("delivery", delivery, "delivery_dispatchable", "DISPATCH_DUE", {"state": "UNASSIGNED"})
+    group.change(
+        "delivery", delivery, "delivery_dispatchable", "DISPATCH_DUE", {"state": "UNASSIGNED"}
+    )
     since = search_began(delivery)
     open_search(group, delivery.id, delivery.episode, "DISPATCH_DUE", since)
     return Episode(
@@ -61,7 +65,12 @@ def expire(
     for offer in overdue:
         after: Values = {"state": "EXPIRED", "responded_at": now}
         seen = offer.delivered_at is not None
-        told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": offer.driver_id, "countable": seen}
+        told = {
+            "offerId": offer.id,
+            "deliveryId": delivery.id,
+            "driverId": offer.driver_id,
+            "countable": seen,
+        }
         group.change("offer", offer, "offer_expired", "HARD_DEADLINE_REACHED", after, payload=told)
         if driver := drivers.get(offer.driver_id):
             until = rest_until(driver, now + params.cooldown_expire)

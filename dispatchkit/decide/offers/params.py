@@ -44,9 +44,13 @@ class Params(Dispatch, Acceptance):
         if self.mode not in MODES:
             raise BadConfig(f"mode is {self.mode!r}; expected one of {', '.join(MODES)}")
         if self.accept_grace > self.timeout:
-            raise BadConfig(f"accept_grace {self.accept_grace} is longer than timeout {self.timeout}")
+            raise BadConfig(
+                f"accept_grace {self.accept_grace} is longer than timeout {self.timeout}"
+            )
         if not 0 < self.radius_start_m <= self.radius_max_m:
-            raise BadConfig(f"radius_start_m {self.radius_start_m} must lie in 1..radius_max_m {self.radius_max_m}")
+            raise BadConfig(
+                f"radius_start_m {self.radius_start_m} must lie in 1..radius_max_m {self.radius_max_m}"
+            )
         if self.boost_step_cents > self.boost_max_cents:
             raise BadConfig(
                 f"boost_step_cents {self.boost_step_cents} is more than boost_max_cents {self.boost_max_cents}"
@@ -61,7 +65,9 @@ class Params(Dispatch, Acceptance):
         for name in ("wave_size", "broadcast_limit", "boost_after"):
             if getattr(self, name) < 1:
                 raise BadConfig(f"{name} is {getattr(self, name)}; expected 1 or more")
-        for name in "max_attempts radius_step_m pay_base_cents pay_per_km_cents boost_step_cents".split():
+        for (
+            name
+        ) in "max_attempts radius_step_m pay_base_cents pay_per_km_cents boost_step_cents".split():
             if getattr(self, name) < 0:
                 raise BadConfig(f"{name} is below zero")
 
@@ -85,4 +91,6 @@ class Params(Dispatch, Acceptance):
 
     def pay_cents(self, distance_m: int) -> int:
         """Return what carrying a delivery over this distance pays, without boost."""
-        return self.pay_base_cents + (self.pay_per_km_cents * distance_m + 500) // 1000  # nothing below zero: half up
+        return (
+            self.pay_base_cents + (self.pay_per_km_cents * distance_m + 500) // 1000
+        )  # nothing below zero: half up

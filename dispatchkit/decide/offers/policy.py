@@ -45,9 +45,17 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
 def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Explanation]:
     """Return for each delivery that gets no offer at `now` the binding rule and what would relax it."""
     made = plan(frames, params, now, travel)
-    left = [choice.seeker for choice in made.choices if not choice.picked and not choice.seeker.waiting]
-    reach = {seeker.delivery.id: params.radius_max_m for seeker in left if seeker.rounds < params.max_attempts}
-    widely = survey(sorted(left, key=lambda s: s.delivery.id), made.free, reach, params, now, travel)
+    left = [
+        choice.seeker for choice in made.choices if not choice.picked and not choice.seeker.waiting
+    ]
+    reach = {
+        seeker.delivery.id: params.radius_max_m
+        for seeker in left
+        if seeker.rounds < params.max_attempts
+    }
+    widely = survey(
+        sorted(left, key=lambda s: s.delivery.id), made.free, reach, params, now, travel
+    )
     return [unserved(choice, made.kept_out, params) for choice in widely]
 
 
@@ -67,7 +75,9 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
         group, asked = groups[delivery.id], by_delivery[delivery.id]
         opened = begin_search(group, delivery, now)
         overdue = expire(group, delivery, asked, drivers, params, now)
-        if delivery.disputed or delivery.outside:  # due all the same: the ladder sees it, a person may assign it
+        if (
+            delivery.disputed or delivery.outside
+        ):  # due all the same: the ladder sees it, a person may assign it
             continue
         if seeker := seek(group, delivery, opened, asked, overdue, memory, params, now):
             seekers.append(seeker)
@@ -81,7 +91,12 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
     choices = propose(seekers, free, _given(frames, params, now), params, now, travel)
     for choice in choices:
         send(choice, slots, params, now)
-    return Plan([change for delivery in sought for change in groups[delivery.id].changes], choices, free, kept_out)
+    return Plan(
+        [change for delivery in sought for change in groups[delivery.id].changes],
+        choices,
+        free,
+        kept_out,
+    )
 
 
 def _slots(frames: Frames) -> Slots:

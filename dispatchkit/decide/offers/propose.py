@@ -53,7 +53,12 @@ class Ground:
 
 
 def propose(
-    seekers: Sequence[Seeker], free: Sequence[Free], given: Iterable[int], params: Params, now: datetime, travel: Travel
+    seekers: Sequence[Seeker],
+    free: Sequence[Free],
+    given: Iterable[int],
+    params: Params,
+    now: datetime,
+    travel: Travel,
 ) -> list[Choice]:
     """Return a choice for each seeker, in the order in which they chose. A driver is asked once a run, one `given`
     something already not at all.
@@ -61,7 +66,9 @@ def propose(
     The highest priority chooses first, then the longest due, then the lowest id; who asks several takes one a turn, so
     that nobody's third choice is another's only one. Who has been taken is no longer weighed.
     """
-    ordered = sorted(seekers, key=lambda s: (-s.delivery.priority, s.delivery.dispatch_at, s.delivery.id))
+    ordered = sorted(
+        seekers, key=lambda s: (-s.delivery.priority, s.delivery.dispatch_at, s.delivery.id)
+    )
     reach = {s.delivery.id: s.radius_m(params) for s in ordered if s.rounds < params.max_attempts}
     ground = _ground(ordered, free, reach, params, travel)
     taken = set(given)
@@ -92,20 +99,30 @@ def survey(
 
 
 def _ground(
-    seekers: Sequence[Seeker], free: Sequence[Free], reach_m: Mapping[int, int], params: Params, travel: Travel
+    seekers: Sequence[Seeker],
+    free: Sequence[Free],
+    reach_m: Mapping[int, int],
+    params: Params,
+    travel: Travel,
 ) -> Ground:
-    pickups = {s.delivery.id: at for s in seekers if s.delivery.id in reach_m and (at := s.delivery.pickup)}
+    pickups = {
+        s.delivery.id: at for s in seekers if s.delivery.id in reach_m and (at := s.delivery.pickup)
+    }
     ways = approaches(free, pickups, reach_m, params, travel)
     return Ground(ways, {one.driver.id: one.held for one in free}, _lengths(seekers, ways, travel))
 
 
-def _weigh(seeker: Seeker, ground: Ground, taken: Container[int], params: Params, now: datetime) -> Choice:
+def _weigh(
+    seeker: Seeker, ground: Ground, taken: Container[int], params: Params, now: datetime
+) -> Choice:
     """Return how those drivers are judged who are in reach and not taken."""
     id = seeker.delivery.id
     terms = Terms.of(seeker, ground.lengths.get(id), params)
     ways = [way for way in ground.ways.get(id, ()) if way.driver.id not in taken]
     judged = [_judge(seeker, terms, way, ground.held[way.driver.id], params, now) for way in ways]
-    possible = sorted((c for c, rule in judged if rule is None), key=lambda c: (c.expected_s, c.way.driver.id))
+    possible = sorted(
+        (c for c, rule in judged if rule is None), key=lambda c: (c.expected_s, c.way.driver.id)
+    )
     return Choice(seeker, terms, judged, possible)
 
 
@@ -121,7 +138,9 @@ def _judge(
     seeker: Seeker, terms: Terms, way: Approach, held: int, params: Params, now: datetime
 ) -> tuple[Candidate, str | None]:
     """Return a driver as a candidate, and the rule that keeps him from this delivery or None."""
-    per_km = 10 * terms.boost_cents / terms.distance_m if terms.distance_m else 0.0  # 1.00 a km = 100 cents in 1000 m
+    per_km = (
+        10 * terms.boost_cents / terms.distance_m if terms.distance_m else 0.0
+    )  # 1.00 a km = 100 cents in 1000 m
     p = params.p_accept(float(seeker.refused), way.seconds / 60, float(held), per_km)
     p = max(round(p, 4), LEAST_P)
     wasted = params.timeout.total_seconds() * (1 / p - 1)
@@ -139,7 +158,9 @@ def improved(refusal: Refusal, terms: Terms, way: Approach, params: Params, now:
     return isinstance(was, int) and way.seconds + params.reoffer_nearer.total_seconds() <= was
 
 
-def _hindrance(seeker: Seeker, terms: Terms, way: Approach, params: Params, now: datetime) -> str | None:
+def _hindrance(
+    seeker: Seeker, terms: Terms, way: Approach, params: Params, now: datetime
+) -> str | None:
     driver = way.driver
     if driver.id in seeker.barred:
         return "ASKED_BEFORE"

@@ -55,7 +55,9 @@ def _failed(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
     offer, delivery, driver = asked.offer, asked.delivery, asked.driver
     reason = str(event.args.get("reason") or "PUSH_REFUSED")
     if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", reason):
-        raise Usage(f"{shown(reason)!r} is no reason: one word such as PUSH_REFUSED or NO_ACKNOWLEDGEMENT")
+        raise Usage(
+            f"{shown(reason)!r} is no reason: one word such as PUSH_REFUSED or NO_ACKNOWLEDGEMENT"
+        )
     if offer.delivered_at is not None:
         return refused("ILLEGAL_TRANSITION")
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "reason": reason}

@@ -57,14 +57,19 @@ class Memory:
 
 def remember(frames: Frames) -> Memory:
     """Return the open episodes, who lost which delivery, and each driver's last refusal of an earlier episode."""
-    episodes = {(episode.delivery_id, episode.episode): episode for episode in rows(frames["episodes"], Episode)}
+    episodes = {
+        (episode.delivery_id, episode.episode): episode
+        for episode in rows(frames["episodes"], Episode)
+    }
     released: dict[int, set[int]] = defaultdict(set)
     for row in frames["released"].iter_rows(named=True):
         released[row["delivery_id"]].add(row["driver_id"])
     refusals: dict[int, dict[int, Refusal]] = defaultdict(dict)
     for refusal in sorted(rows(frames["refusals"], Refusal), key=lambda r: (r.responded_at, r.id)):
         refusals[refusal.delivery_id][refusal.driver_id] = refusal
-    return Memory(episodes, {delivery: frozenset(drivers) for delivery, drivers in released.items()}, refusals)
+    return Memory(
+        episodes, {delivery: frozenset(drivers) for delivery, drivers in released.items()}, refusals
+    )
 
 
 def seek(
@@ -81,7 +86,10 @@ def seek(
 
     opened: its episode, if that begins in this run. overdue: those of its offers that end in this run.
     """
-    state, attempt = group.value("delivery", delivery, "state"), group.value("delivery", delivery, "attempt")
+    state, attempt = (
+        group.value("delivery", delivery, "state"),
+        group.value("delivery", delivery, "attempt"),
+    )
     assert isinstance(attempt, int)
     ran_out = {offer.id for offer in overdue}
     waiting = state == "OFFERING"
@@ -99,7 +107,8 @@ def seek(
         rounds=attempt + waiting,
         waited=now - (episode.opened_at if episode else search_began(delivery)),
         asked=Counter(offer.driver_id for offer in offers),
-        barred=frozenset(o.driver_id for o in this_time) | memory.released.get(delivery.id, frozenset()),
+        barred=frozenset(o.driver_id for o in this_time)
+        | memory.released.get(delivery.id, frozenset()),
         refusals=memory.refusals.get(delivery.id, {}),
         refused=len(refused),
         unwanted=len({offer.attempt for offer in refused if offer.episode == delivery.episode}),

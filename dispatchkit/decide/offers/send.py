@@ -35,9 +35,17 @@ def send(choice: Choice, slots: Slots, params: Params, now: datetime) -> None:
         return
     seeker = choice.seeker
     if seeker.waiting:  # overtaken by this wave, the last one counts as an attempt
-        seeker.group.change("delivery", seeker.delivery, "delivery_offering", "NEXT_WAVE", {"attempt": seeker.rounds})
+        seeker.group.change(
+            "delivery",
+            seeker.delivery,
+            "delivery_offering",
+            "NEXT_WAVE",
+            {"attempt": seeker.rounds},
+        )
     else:
-        seeker.group.change("delivery", seeker.delivery, "delivery_offering", "DRIVER_FOUND", {"state": "OFFERING"})
+        seeker.group.change(
+            "delivery", seeker.delivery, "delivery_offering", "DRIVER_FOUND", {"state": "OFFERING"}
+        )
     for candidate in choice.picked:
         _offer(choice, candidate, params, now)
 
@@ -92,16 +100,28 @@ def _pending(params: Params, now: datetime) -> Values:
     }
 
 
-def _give(choice: Choice, candidate: Candidate, slots: Slots, params: Params, now: datetime) -> None:
+def _give(
+    choice: Choice, candidate: Candidate, slots: Slots, params: Params, now: datetime
+) -> None:
     """Assign without asking. The offer is there all the same, so that every mode is accounted for alike."""
     seeker, driver = choice.seeker, candidate.way.driver
     group, delivery = seeker.group, seeker.delivery
     offer_id = _offer(choice, candidate, params, now)
-    told = {"offerId": offer_id, "deliveryId": delivery.id, "driverId": driver.id, "mode": params.mode}
+    told = {
+        "offerId": offer_id,
+        "deliveryId": delivery.id,
+        "driverId": driver.id,
+        "mode": params.mode,
+    }
     yes: Values = {"state": "ACCEPTED", "responded_at": now}
     group.change("offer", _Born(offer_id), "offer_accepted", "FORCED", yes, payload=told)
     slot = min({1, 2, 3} - slots.get(driver.id, frozenset()))
-    with_driver: Values = {"state": "ASSIGNED", "driver_id": driver.id, "slot": slot, "assigned_at": now}
+    with_driver: Values = {
+        "state": "ASSIGNED",
+        "driver_id": driver.id,
+        "slot": slot,
+        "assigned_at": now,
+    }
     group.change("delivery", delivery, "delivery_assigned", "FORCED", with_driver)
     close_search(group, [seeker.episode] if seeker.episode else [], "ASSIGNED", "FORCED")
     given(group, driver, "FORCED")
@@ -109,7 +129,9 @@ def _give(choice: Choice, candidate: Candidate, slots: Slots, params: Params, no
 
 def _why(choice: Choice, candidate: Candidate, params: Params) -> Explanation:
     seeker, possible = choice.seeker, choice.possible
-    second = next((other for other in possible if other is not candidate and other not in choice.picked), None)
+    second = next(
+        (other for other in possible if other is not candidate and other not in choice.picked), None
+    )
     return {
         "chosen": candidate.way.driver.id,
         "cost_s": candidate.way.cost_s,

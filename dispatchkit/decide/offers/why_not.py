@@ -33,7 +33,10 @@ def why_not(
     said |= {"delivery_id": delivery_id, "driver_id": driver_id}
     delivery = next((d for d in rows(frames["deliveries"], Sought) if d.id == delivery_id), None)
     if delivery is None:
-        return said | {"rule": "NOT_SEEKING", "relax": "it has a driver, it is over, or its search is not due"}
+        return said | {
+            "rule": "NOT_SEEKING",
+            "relax": "it has a driver, it is over, or its search is not due",
+        }
     made = plan(frames, params, now, travel)
     choice = next((c for c in made.choices if c.seeker.delivery.id == delivery_id), None)
     if choice is None:
@@ -66,12 +69,24 @@ def _not_now(frames: Frames, delivery: Sought, now: datetime) -> Reason:
     if delivery.state != "OFFERING":
         return "NOT_DUE", f"from {rfc3339(delivery.dispatch_at)} on"
     offers = rows(frames["offers"].filter(delivery_id=delivery.id), Offer)
-    ends = min(offer.hard_deadline for offer in offers if offer.state == "PENDING" and offer.hard_deadline > now)
-    return "ROUND_UNDER_WAY", f"once the offers that are out have ended, {rfc3339(ends)} at the earliest"
+    ends = min(
+        offer.hard_deadline
+        for offer in offers
+        if offer.state == "PENDING" and offer.hard_deadline > now
+    )
+    return (
+        "ROUND_UNDER_WAY",
+        f"once the offers that are out have ended, {rfc3339(ends)} at the earliest",
+    )
 
 
 def _unfit(
-    frames: Frames, driver: Driver | None, ping: Ping | None, held: int, params: Params, now: datetime
+    frames: Frames,
+    driver: Driver | None,
+    ping: Ping | None,
+    held: int,
+    params: Params,
+    now: datetime,
 ) -> Reason | None:
     """Return the rule that keeps a driver from being asked about anything."""
     if driver is None:
@@ -85,7 +100,9 @@ def _unfit(
         "OFFER_PENDING": lambda: f"once he has answered about delivery {pending['delivery_id'][0]}",
         "STACK_FULL": lambda: f"max_stack above {held}",
         "NO_RECENT_PING": lambda: f"a ping not older than {params.aging.total_seconds():.0f} s",
-        "TIMED_OUT": lambda: f"an answer: {driver.timeouts} silences in a row, {params.timeouts_to_offline} allowed",
+        "TIMED_OUT": lambda: (
+            f"an answer: {driver.timeouts} silences in a row, {params.timeouts_to_offline} allowed"
+        ),
         "COOLDOWN": lambda: f"from {rfc3339(driver.cooldown_until or now)} on",
     }
     return rule, relax[rule]()
@@ -97,7 +114,9 @@ def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, no
     if rule == "OUTSIDE_RADIUS":
         return f"radius {way.air_m} m instead of {seeker.radius_m(params)} m"
     if rule == SHIFT_ENDS:
-        return f"a shift that ends at {rfc3339(way.pickup_at(seeker.delivery.ready_at, now))} or later"
+        return (
+            f"a shift that ends at {rfc3339(way.pickup_at(seeker.delivery.ready_at, now))} or later"
+        )
     if rule == "NOT_IMPROVED":
         refusal = seeker.refusals[way.driver.id]
         after = rfc3339(refusal.responded_at + params.reoffer_same_driver)

@@ -10,7 +10,11 @@ from dispatchkit.decide.reassignment.model import Case, Followed
 from dispatchkit.kernel.group import Group, Values
 from dispatchkit.kernel.states import OPEN, TO_PICKUP
 
-TAKEN = ("RELEASED", "REOFFERING", "REASSIGNED")  # the delivery has been taken from the driver of the case
+TAKEN = (
+    "RELEASED",
+    "REOFFERING",
+    "REASSIGNED",
+)  # the delivery has been taken from the driver of the case
 EVENTS = {
     "GRACE": "reassignment_suspected",
     "CONFIRMED": "reassignment_confirmed",
@@ -29,13 +33,26 @@ CLOSING = ("CLEARED", "SUCCEEDED", "RELAPSED", "EXHAUSTED", "ABORTED")
 def follow(group: Group, case: Case, delivery: Followed) -> None:
     """Add the steps of an open case that the state of its delivery calls for, none if it is where it should be."""
     for state, reason in _due(case, delivery):
-        step(group, case, state, reason, {"new_driver_id": delivery.driver_id} if state == "REASSIGNED" else {})
+        step(
+            group,
+            case,
+            state,
+            reason,
+            {"new_driver_id": delivery.driver_id} if state == "REASSIGNED" else {},
+        )
 
 
 def born(group: Group, case: Case, also: Values, seen: Mapping[str, Any]) -> None:
     """Add a new case to the group, with the columns that only its row has."""
-    columns: Values = {name: value for name, value in asdict(case).items() if name not in ("id", "version")}
-    told = {"caseId": case.id, "deliveryId": case.delivery_id, "driverId": case.driver_id, "reason": case.trigger}
+    columns: Values = {
+        name: value for name, value in asdict(case).items() if name not in ("id", "version")
+    }
+    told = {
+        "caseId": case.id,
+        "deliveryId": case.delivery_id,
+        "driverId": case.driver_id,
+        "reason": case.trigger,
+    }
     event = EVENTS[case.state] if case.state != "CONFIRMED" else EVENTS["GRACE"]
     group.born("case", case.id, event, case.trigger, columns | also, payload=told, why=seen)
 
@@ -47,7 +64,12 @@ def step(group: Group, case: Case, state: str, reason: str, also: Values | None 
     after: Values = {"state": state, **(also or {})}
     if state in CLOSING:
         after["closed_at"] = group.at
-    told = {"caseId": case.id, "deliveryId": case.delivery_id, "driverId": case.driver_id, "reason": reason}
+    told = {
+        "caseId": case.id,
+        "deliveryId": case.delivery_id,
+        "driverId": case.driver_id,
+        "reason": reason,
+    }
     group.change("case", case, EVENTS[state], reason, after, payload=told)
 
 
@@ -62,7 +84,9 @@ def _while_suspect(case: Case, delivery: Followed) -> list[tuple[str, str]]:
     if delivery.episode != case.episode or delivery.driver_id != case.driver_id:
         return [("ABORTED", "NO_LONGER_ASSIGNED")]
     if delivery.state not in TO_PICKUP:
-        return [("CLEARED", "PICKED_UP")] if case.state != "CONFIRMED" else [("ABORTED", "PICKED_UP")]
+        return (
+            [("CLEARED", "PICKED_UP")] if case.state != "CONFIRMED" else [("ABORTED", "PICKED_UP")]
+        )
     return []
 
 

@@ -38,7 +38,9 @@ class Place:
         return point(self.dropoff_lat, self.dropoff_lon)
 
 
-def foresee(frames: Frames, event: Event, params: Params, now: datetime, travel: Travel) -> Mapping[str, Any]:
+def foresee(
+    frames: Frames, event: Event, params: Params, now: datetime, travel: Travel
+) -> Mapping[str, Any]:
     """Return `now` and `then`: the driver, when he is at pickup and door, slack to the promise (s), what else he holds.
 
     `then` is the driver named, or the soonest who could be asked (`likely`). None where nobody has it, or nobody is
@@ -59,9 +61,15 @@ def foresee(frames: Frames, event: Event, params: Params, now: datetime, travel:
     return {"now": before, "then": after and {**after, "likely": not named}, "sooner_s": sooner}
 
 
-def _likely(frames: Frames, place: Place, params: Params, now: datetime, travel: Travel) -> int | None:
+def _likely(
+    frames: Frames, place: Place, params: Params, now: datetime, travel: Travel
+) -> int | None:
     """Return the soonest driver who may be asked and has not lost this delivery before."""
-    lost = {r["driver_id"] for r in frames["history"].iter_rows(named=True) if r["delivery_id"] == place.id}
+    lost = {
+        r["driver_id"]
+        for r in frames["history"].iter_rows(named=True)
+        if r["delivery_id"] == place.id
+    }
     drivers = [d for d in rows(frames["drivers"], Driver) if d.id not in lost | {place.driver_id}]
     held, pending = Counter(frames["held"]["driver_id"]), frozenset(frames["pending"]["driver_id"])
     free, _ = free_drivers(drivers, _pings(frames), held, pending, params, now)
@@ -70,7 +78,12 @@ def _likely(frames: Frames, place: Place, params: Params, now: datetime, travel:
 
 
 def _carried(
-    frames: Frames, place: Place, driver_id: int | None, params: Params, now: datetime, travel: Travel
+    frames: Frames,
+    place: Place,
+    driver_id: int | None,
+    params: Params,
+    now: datetime,
+    travel: Travel,
 ) -> dict[str, Any] | None:
     """Return how the delivery would go with one driver; times are None where he is not seen or there is no way."""
     known = {d.id: d for name in ("carriers", "drivers") for d in rows(frames[name], Driver)}
@@ -91,8 +104,16 @@ def _carried(
         pickup_at = max(there, place.ready_at or there)
     if pickup_at is not None and 1 in ways:
         door_at = pickup_at + timedelta(seconds=ways[1])
-        slack_s = round((place.promised_at - door_at).total_seconds()) if place.promised_at else None
-    return {"driver": driver.id, "pickup_at": pickup_at, "door_at": door_at, "slack_s": slack_s, "holds": holds}
+        slack_s = (
+            round((place.promised_at - door_at).total_seconds()) if place.promised_at else None
+        )
+    return {
+        "driver": driver.id,
+        "pickup_at": pickup_at,
+        "door_at": door_at,
+        "slack_s": slack_s,
+        "holds": holds,
+    }
 
 
 def _pings(frames: Frames) -> dict[int, Ping]:

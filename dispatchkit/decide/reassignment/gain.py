@@ -32,4 +32,6 @@ def gain(sight: Sight, coming_in: timedelta | None, other: Approach | None, now:
     if coming_in is None:
         return Gain(other.driver, None)
     ready_at = sight.delivery.ready_at
-    return Gain(other.driver, max(now + coming_in, ready_at or now) - other.pickup_at(ready_at, now))
+    return Gain(
+        other.driver, max(now + coming_in, ready_at or now) - other.pickup_at(ready_at, now)
+    )

@@ -27,9 +27,13 @@ class Bench:
 
     params: Params
     now: datetime
-    ways: Mapping[int, Sequence[Approach]]  # other drivers' ways to each suspect pickup, soonest first
+    ways: Mapping[
+        int, Sequence[Approach]
+    ]  # other drivers' ways to each suspect pickup, soonest first
     ready: Mapping[int, datetime | None]  # when each one's goods are
-    lost_it: Mapping[int, Sequence[int | None]]  # of each delivery: who held it in each past case, None if not released
+    lost_it: Mapping[
+        int, Sequence[int | None]
+    ]  # of each delivery: who held it in each past case, None if not released
     refused: Mapping[int, set[int]]  # of each delivery: who said no to it, or nothing
     claimed: set[int] = field(default_factory=set)
     cooled: set[int] = field(default_factory=set)
@@ -47,7 +51,9 @@ class Bench:
         barred = self.claimed | lost | self.refused.get(delivery_id, set())
         ready_at = self.ready.get(delivery_id)
         ways = self.ways.get(delivery_id, ())
-        return next((w for w in ways if w.driver.id not in barred and w.in_shift(ready_at, self.now)), None)
+        return next(
+            (w for w in ways if w.driver.id not in barred and w.in_shift(ready_at, self.now)), None
+        )
 
     def claim(self, delivery_id: int) -> None:
         """Note the soonest driver who could carry a delivery as meant for it."""
@@ -55,7 +61,9 @@ class Bench:
             self.claimed.add(way.driver.id)
 
 
-def judge(bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cases: Sequence[Case]) -> Verdict | None:
+def judge(
+    bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cases: Sequence[Case]
+) -> Verdict | None:
     """Add what one assignment calls for to its group; return what to say about it, None if it is beyond suspicion."""
     case = next((c for c in cases if group.value("case", c, "state") in CASE_SUSPECT), None)
     if found is None:
@@ -63,13 +71,19 @@ def judge(bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cas
             step(group, case, "CLEARED" if case.state != "CONFIRMED" else "ABORTED", "PROGRESS")
         return None
     at_once, lock = found.trigger == AT_ONCE, sight.delivery.lock_until
-    suspended = at_once and sight.driver.duty == "SUSPENDED"  # by a person too, and later than the assignment
+    suspended = (
+        at_once and sight.driver.duty == "SUSPENDED"
+    )  # by a person too, and later than the assignment
     if lock is not None and bench.now < lock and not suspended:
         if case:
             step(group, case, "ABORTED", "MANUAL_LOCK")
         return _said(sight, found, "MANUAL_LOCK")
     used_up = not at_once and bench.released(sight.delivery.id) >= bench.params.max_per_delivery
-    if case is None and used_up and not any(group.value("case", c, "state") == "REASSIGNED" for c in cases):
+    if (
+        case is None
+        and used_up
+        and not any(group.value("case", c, "state") == "REASSIGNED" for c in cases)
+    ):
         return _said(sight, found, "ATTEMPTS_USED_UP")
     case = case or _suspect(bench, group, sight, found)
     if not at_once and _in_grace(bench, group, case):
@@ -107,13 +121,17 @@ def _in_grace(bench: Bench, group: Group, case: Case) -> bool:
     return case.state == "GRACE" and case.grace_until is not None and bench.now < case.grace_until
 
 
-def _compare(bench: Bench, group: Group, sight: Sight, found: Suspicion, case: Case, cases: Sequence[Case]) -> Verdict:
+def _compare(
+    bench: Bench, group: Group, sight: Sight, found: Suspicion, case: Case, cases: Sequence[Case]
+) -> Verdict:
     """Take the delivery away if somebody else would be sooner by enough, or if its driver has left for good."""
     delivery, driver = sight.delivery, sight.driver
     won = gain(sight, found.coming_in, bench.soonest(delivery.id), bench.now)
     why = _said(sight, found, "RELEASED", won)
     if found.trigger != AT_ONCE and not won.enough(bench.params):
-        return _said(sight, found, "NO_OTHER_DRIVER" if won.other is None else "GAIN_TOO_SMALL", won)
+        return _said(
+            sight, found, "NO_OTHER_DRIVER" if won.other is None else "GAIN_TOO_SMALL", won
+        )
     said: Said = {"why": why}
     if won.other:
         bench.claimed.add(won.other.id)
@@ -122,7 +140,9 @@ def _compare(bench: Bench, group: Group, sight: Sight, found: Suspicion, case: C
     close_others(group, [c for c in cases if c.id != case.id], "RELEASED_AGAIN")
     release(group, delivery, found.trigger, said)
     step(group, case, "RELEASED", found.trigger, {"released_at": bench.now})
-    if driver.id not in bench.cooled:  # a row has one writer a run: the first of a driver's deliveries cools him down
+    if (
+        driver.id not in bench.cooled
+    ):  # a row has one writer a run: the first of a driver's deliveries cools him down
         bench.cooled.add(driver.id)
         until = bench.now + bench.params.driver_cooldown
         rest: Values = {"cooldown_until": rest_until(driver, until)}

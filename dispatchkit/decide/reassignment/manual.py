@@ -33,7 +33,9 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     if driver and delivery.driver_id == driver.id:
         return Answer("OK_REPLAY")
     slot = None
-    if driver and driver.duty == "ON_DUTY":  # a person may fill the stack that the driver himself allows
+    if (
+        driver and driver.duty == "ON_DUTY"
+    ):  # a person may fill the stack that the driver himself allows
         slot = free_slot(frames["held"], driver.id, driver.max_stack)
     if driver and slot is None:
         return refused("DRIVER_UNAVAILABLE")
@@ -41,7 +43,9 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     if delivery.state in TO_PICKUP:
         take_away(group, frames, delivery, event, "OPS")
     elif driver is None:
-        released_before = any(case.state in ("RELEASED", "REOFFERING") for case in rows(frames["case"], Case))
+        released_before = any(
+            case.state in ("RELEASED", "REOFFERING") for case in rows(frames["case"], Case)
+        )
         return Answer("OK_REPLAY") if released_before else refused("ILLEGAL_TRANSITION")
     else:
         withdraw(group, rows(frames["offers"], Offer), "OPS")
@@ -50,7 +54,9 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     return Answer("OK", tuple(group.changes))
 
 
-def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params) -> None:
+def _give(
+    group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params
+) -> None:
     """Assign the delivery to a driver without asking, locked, and close the episode in which it sought one."""
     group.change(
         "delivery",
@@ -68,5 +74,12 @@ def _give(group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int
     given(group, driver, "OPS")
     episodes = rows(frames["episode"], Episode)
     if delivery.state in TO_PICKUP:
-        episodes = [Episode(id=episode_id(delivery.id, delivery.episode + 1), state="OPEN", closed_at=None, version=1)]
+        episodes = [
+            Episode(
+                id=episode_id(delivery.id, delivery.episode + 1),
+                state="OPEN",
+                closed_at=None,
+                version=1,
+            )
+        ]
     close_search(group, episodes, "ASSIGNED", "OPS")

@@ -22,7 +22,9 @@ class Params(Dispatch):
     wrong_way_m: int = 500
     wrong_way_pings: int = 3
     max_overrun: timedelta = timedelta(minutes=15)  # of the finish, past the end of a shift
-    merchant_wait: timedelta = timedelta(minutes=15)  # at the counter, past ready: leaving costs the driver nothing
+    merchant_wait: timedelta = timedelta(
+        minutes=15
+    )  # at the counter, past ready: leaving costs the driver nothing
     grace: timedelta = timedelta(minutes=5)
     max_per_delivery: int = 3
     min_gain: timedelta = timedelta(minutes=4)
@@ -32,17 +34,37 @@ class Params(Dispatch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("no_start", "not_moving", "lost_ping", "grace", "driver_cooldown", "lock_expiry"):
+        for name in (
+            "no_start",
+            "not_moving",
+            "lost_ping",
+            "grace",
+            "driver_cooldown",
+            "lock_expiry",
+        ):
             if getattr(self, name) <= timedelta():
                 raise BadConfig(f"{name} must be longer than zero")
         for name in ("no_start", "not_moving", "lost_ping"):
             if getattr(self, name) >= RECENT:
-                raise BadConfig(f"{name} {getattr(self, name)} must be shorter than {RECENT}: older pings are not read")
+                raise BadConfig(
+                    f"{name} {getattr(self, name)} must be shorter than {RECENT}: older pings are not read"
+                )
         for name in ("eta_breach", "max_overrun", "merchant_wait", "min_gain"):
             if getattr(self, name) < timedelta():
                 raise BadConfig(f"{name} is below zero")
-        if min(self.moved_m, self.wrong_way_m, self.wrong_way_pings, self.max_per_delivery, self.reach_m) < 1:
-            raise BadConfig("moved_m, wrong_way_m, wrong_way_pings, max_per_delivery and reach_m must be at least 1")
+        if (
+            min(
+                self.moved_m,
+                self.wrong_way_m,
+                self.wrong_way_pings,
+                self.max_per_delivery,
+                self.reach_m,
+            )
+            < 1
+        ):
+            raise BadConfig(
+                "moved_m, wrong_way_m, wrong_way_pings, max_per_delivery and reach_m must be at least 1"
+            )
         if self.lost_ping < self.aging:
             raise BadConfig(
                 f"lost_ping {self.lost_ping} is shorter than aging {self.aging}, within which a driver is asked"
@@ -134,8 +156,12 @@ class Sight:
     delivery: Assigned
     driver: Driver
     trail: tuple[Ping, ...]
-    alone_since: datetime | None  # since when the driver has held nothing else: where he goes is about this delivery
+    alone_since: (
+        datetime | None
+    )  # since when the driver has held nothing else: where he goes is about this delivery
     way_s: int | None  # from the last ping to the pickup; None without a ping or a way
-    leg_s: int | None  # from the pickup to the door; None without a door or a way, or where no shift end asks for it
+    leg_s: (
+        int | None
+    )  # from the pickup to the door; None without a door or a way, or where no shift end asks for it
     planned: datetime | None  # the pickup the driver agreed to
     broken_since: datetime | None  # since when his vehicle is said to be broken

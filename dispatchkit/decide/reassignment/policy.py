@@ -42,7 +42,9 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 ACTS = {"reassign": reassign, "unassign": unassign, "breakdown": breakdown}
 
 
-def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tuple[list[Change], list[Verdict]]:
+def _plan(
+    frames: Frames, params: Params, now: datetime, travel: Travel
+) -> tuple[list[Change], list[Verdict]]:
     cases: dict[int, list[Case]] = defaultdict(list)
     for case in sorted(rows(frames["cases"], Case), key=lambda c: c.id):
         cases[case.delivery_id].append(case)
@@ -56,25 +58,53 @@ def _plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> tupl
 
     # Whoever operations suspend loses what he has not picked up, outside the rollout too. Nobody else is watched there.
     suspended = frozenset(frames["carriers"].filter(duty="SUSPENDED")["id"])
-    watched = [delivery for delivery in assigned if not delivery.outside or delivery.driver_id in suspended]
-    for root in sorted({delivery.id for delivery in assigned} - {delivery.id for delivery in watched}):
+    watched = [
+        delivery for delivery in assigned if not delivery.outside or delivery.driver_id in suspended
+    ]
+    for root in sorted(
+        {delivery.id for delivery in assigned} - {delivery.id for delivery in watched}
+    ):
         drop(groups[root], cases[root])
 
     seen = sights(frames, watched, travel)
-    suspects = {sight.delivery.id: found for sight in seen if (found := suspicion(sight, params, now))}
-    waiting = [d for root, d in sorted(followed.items()) if d.state == "UNASSIGNED" and _taken(cases[root])]
-    bench = _bench(frames, [sight for sight in seen if sight.delivery.id in suspects], waiting, params, now, travel)
-    for delivery in waiting:  # taken away before and not yet offered: somebody was meant to carry it
+    suspects = {
+        sight.delivery.id: found for sight in seen if (found := suspicion(sight, params, now))
+    }
+    waiting = [
+        d for root, d in sorted(followed.items()) if d.state == "UNASSIGNED" and _taken(cases[root])
+    ]
+    bench = _bench(
+        frames,
+        [sight for sight in seen if sight.delivery.id in suspects],
+        waiting,
+        params,
+        now,
+        travel,
+    )
+    for (
+        delivery
+    ) in waiting:  # taken away before and not yet offered: somebody was meant to carry it
         bench.claim(delivery.id)
     verdicts = [
-        judge(bench, groups[sight.delivery.id], sight, suspects.get(sight.delivery.id), cases[sight.delivery.id])
+        judge(
+            bench,
+            groups[sight.delivery.id],
+            sight,
+            suspects.get(sight.delivery.id),
+            cases[sight.delivery.id],
+        )
         for sight in seen
     ]
     return [change for root in roots for change in groups[root].changes], [v for v in verdicts if v]
 
 
 def _bench(
-    frames: Frames, suspect: list[Sight], waiting: list[Followed], params: Params, now: datetime, travel: Travel
+    frames: Frames,
+    suspect: list[Sight],
+    waiting: list[Followed],
+    params: Params,
+    now: datetime,
+    travel: Travel,
 ) -> Bench:
     """Return who could take over the suspect assignments, and the deliveries that wait for somebody meant for them."""
     sought: list[Assigned | Followed] = [*(sight.delivery for sight in suspect), *waiting]

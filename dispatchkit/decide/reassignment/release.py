@@ -65,14 +65,29 @@ def take_away(group: Group, frames: Frames, delivery: Job, event: Event, trigger
     """Release a delivery at somebody's word, under a case of its own; earlier cases of it are closed."""
     assert delivery.driver_id is not None
     close_others(group, rows(frames["case"], Case), trigger)
-    case = a_case(delivery, delivery.driver_id, trigger, key("case", delivery.id, delivery.episode, trigger), group.at)
+    case = a_case(
+        delivery,
+        delivery.driver_id,
+        trigger,
+        key("case", delivery.id, delivery.episode, trigger),
+        group.at,
+    )
     said = {"reason": str(event.args["reason"])}
     born(group, case, {"pickup_distance_m": None, "actor": event.actor}, said)
-    release(group, delivery, trigger, {"why": said, "payload": {"driverId": delivery.driver_id, **said}})
+    release(
+        group, delivery, trigger, {"why": said, "payload": {"driverId": delivery.driver_id, **said}}
+    )
     step(group, case, "RELEASED", trigger, {"released_at": group.at})
 
 
-def a_case(delivery: Job, driver_id: int, trigger: str, id: int, now: datetime, grace: timedelta | None = None) -> Case:
+def a_case(
+    delivery: Job,
+    driver_id: int,
+    trigger: str,
+    id: int,
+    now: datetime,
+    grace: timedelta | None = None,
+) -> Case:
     """Return a case that begins now: in grace, or confirmed at once where there is none."""
     return Case(
         id=id,

@@ -26,9 +26,17 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
         trails[ping.driver_id].append(ping)
     held = Counter(frames["held"]["driver_id"])
     planned, busy_until = _planned(frames), _busy_until(frames)
-    pairs = [(delivery, carriers[driver]) for delivery in assigned if (driver := delivery.driver_id) in carriers]
+    pairs = [
+        (delivery, carriers[driver])
+        for delivery in assigned
+        if (driver := delivery.driver_id) in carriers
+    ]
     asked = {
-        delivery.id: ((trails[driver.id][-1].lat, trails[driver.id][-1].lon), pickup, driver.vehicle)
+        delivery.id: (
+            (trails[driver.id][-1].lat, trails[driver.id][-1].lon),
+            pickup,
+            driver.vehicle,
+        )
         for delivery, driver in pairs
         if trails[driver.id] and (pickup := delivery.pickup)
     }
@@ -36,7 +44,9 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
     to_door = {
         delivery.id: (pickup, door, driver.vehicle)
         for delivery, driver in pairs
-        if driver.shift_end is not None and (pickup := delivery.pickup) and (door := delivery.dropoff)
+        if driver.shift_end is not None
+        and (pickup := delivery.pickup)
+        and (door := delivery.dropoff)
     }
     doors, broken = legs(to_door, travel), _broken_since(frames)
     return [
@@ -44,7 +54,9 @@ def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list
             delivery=delivery,
             driver=driver,
             trail=tuple(trails[driver.id]),
-            alone_since=_latest(delivery.assigned_at, busy_until.get(driver.id)) if held[driver.id] == 1 else None,
+            alone_since=_latest(delivery.assigned_at, busy_until.get(driver.id))
+            if held[driver.id] == 1
+            else None,
             way_s=_seconds(ways, delivery.id),
             leg_s=_seconds(doors, delivery.id),
             planned=planned.get((delivery.id, delivery.episode, driver.id)),
@@ -60,7 +72,9 @@ def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
     for row in frames["agreed"].iter_rows(named=True):
         try:
             told = json.loads(row["payload"])
-            found[row["delivery_id"], row["episode"], row["driver_id"]] = parse_instant(told["pickup_eta"])
+            found[row["delivery_id"], row["episode"], row["driver_id"]] = parse_instant(
+                told["pickup_eta"]
+            )
         except (ValueError, KeyError, TypeError, Usage):
             continue
     return found
@@ -68,7 +82,9 @@ def _planned(frames: Frames) -> dict[tuple[int, int, int], datetime]:
 
 def _broken_since(frames: Frames) -> dict[tuple[int, int, int], datetime]:
     """Return since when the vehicle behind each assignment is said to be broken."""
-    told = frames["cases"].filter((pl.col("trigger") == "VEHICLE") & pl.col("state").is_in(CASE_SUSPECT))
+    told = frames["cases"].filter(
+        (pl.col("trigger") == "VEHICLE") & pl.col("state").is_in(CASE_SUSPECT)
+    )
     found = told.select("delivery_id", "episode", "driver_id", "suspected_at").iter_rows()
     return {(delivery, episode, driver): at for delivery, episode, driver, at in found}
 
@@ -81,7 +97,11 @@ def _seconds(ways: Mapping[int, tuple[int, int]], delivery_id: int) -> int | Non
 
 def _busy_until(frames: Frames) -> dict[int, datetime]:
     """Return when each driver last ended another delivery, or had one taken away."""
-    taken = frames["cases"].filter(pl.col("released_at").is_not_null()).select("driver_id", at="released_at")
+    taken = (
+        frames["cases"]
+        .filter(pl.col("released_at").is_not_null())
+        .select("driver_id", at="released_at")
+    )
     ended = pl.concat([frames["finished"].select("driver_id", at="ended_at"), taken])
     return dict(ended.group_by("driver_id").agg(pl.col("at").max()).iter_rows())
 

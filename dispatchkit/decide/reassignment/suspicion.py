@@ -64,7 +64,11 @@ def vehicle(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
         return None
     after = [ping for ping in sight.trail if ping.at >= since and sight.delivery.pickup]
     closer = _to_pickup_m(sight, after[0]) - _to_pickup_m(sight, after[-1]) if after else 0.0
-    return Suspicion("VEHICLE", None, {"broken_s": _s(now - since)}) if closer < params.moved_m else None
+    return (
+        Suspicion("VEHICLE", None, {"broken_s": _s(now - since)})
+        if closer < params.moved_m
+        else None
+    )
 
 
 def shift_end(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
@@ -72,9 +76,15 @@ def shift_end(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     ends = sight.driver.shift_end
     if ends is None:
         return None
-    finish = max(now + _way(sight), sight.delivery.ready_at or now) + timedelta(seconds=sight.leg_s or 0)
+    finish = max(now + _way(sight), sight.delivery.ready_at or now) + timedelta(
+        seconds=sight.leg_s or 0
+    )
     overrun = finish - ends
-    return Suspicion("SHIFT_END", None, {"overrun_s": _s(overrun)}) if overrun > params.max_overrun else None
+    return (
+        Suspicion("SHIFT_END", None, {"overrun_s": _s(overrun)})
+        if overrun > params.max_overrun
+        else None
+    )
 
 
 def merchant_wait(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
@@ -103,7 +113,9 @@ def no_start(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     closer = _to_pickup_m(sight, earlier[-1]) - left
     if closer >= params.moved_m:
         return None
-    return Suspicion("NO_START", _coming(sight, stalled), {"stalled_s": _s(stalled), "closer_m": round(closer)})
+    return Suspicion(
+        "NO_START", _coming(sight, stalled), {"stalled_s": _s(stalled), "closer_m": round(closer)}
+    )
 
 
 def not_moving(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
@@ -145,12 +157,20 @@ def eta_breach(sight: Sight, params: Params, now: datetime) -> Suspicion | None:
     if sight.delivery.state == "ARRIVED_PICKUP" or sight.way_s is None or sight.planned is None:
         return None
     late = now + _way(sight) - sight.planned
-    return Suspicion("ETA_BREACH", _coming(sight), {"late_s": _s(late)}) if late > params.eta_breach else None
+    return (
+        Suspicion("ETA_BREACH", _coming(sight), {"late_s": _s(late)})
+        if late > params.eta_breach
+        else None
+    )
 
 
 def distance_m(sight: Sight) -> int | None:
     """Return how far by air the driver was from the pickup when last seen, in metres."""
-    return round(_to_pickup_m(sight, sight.trail[-1])) if sight.trail and sight.delivery.pickup else None
+    return (
+        round(_to_pickup_m(sight, sight.trail[-1]))
+        if sight.trail and sight.delivery.pickup
+        else None
+    )
 
 
 def _to_pickup_m(sight: Sight, ping: Ping) -> float:

@@ -31,7 +31,9 @@ def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     if delivery is None or driver is None:
         return refused("NOT_FOUND")
     if delivery.driver_id != driver.id:
-        lost = frames["cases"].filter((pl.col("driver_id") == driver.id) & pl.col("released_at").is_not_null())
+        lost = frames["cases"].filter(
+            (pl.col("driver_id") == driver.id) & pl.col("released_at").is_not_null()
+        )
         return Answer("OK_REPLAY") if lost.height else refused("NOT_FOUND")
     if code := closed(delivery):
         return refused(code)
@@ -74,4 +76,8 @@ def _kept_waiting(frames: Frames, delivery: Job, params: Params, now: datetime) 
     if delivery.state != "ARRIVED_PICKUP" or delivery.arrived_pickup_at is None:
         return False
     ready = next(iter(frames["order"]["ready_at"]), None)
-    return now >= max(delivery.arrived_pickup_at, ready or delivery.arrived_pickup_at) + params.merchant_wait
+    return (
+        now
+        >= max(delivery.arrived_pickup_at, ready or delivery.arrived_pickup_at)
+        + params.merchant_wait
+    )

@@ -16,7 +16,12 @@ from dispatchkit.kernel.feature import Travel
 from dispatchkit.kernel.geo import Point
 from dispatchkit.kernel.states import CUSTODY, HOLDS_GOODS
 
-_IN_MOTION = ("ARRIVED_DROPOFF", "ARRIVED_PICKUP", "EN_ROUTE_DROPOFF", "EN_ROUTE_PICKUP")  # the first that occurs leads
+_IN_MOTION = (
+    "ARRIVED_DROPOFF",
+    "ARRIVED_PICKUP",
+    "EN_ROUTE_DROPOFF",
+    "EN_ROUTE_PICKUP",
+)  # the first that occurs leads
 _CELL = 3  # decimals of a degree, about 100 m: a driver who moved less has not moved
 
 
@@ -60,7 +65,12 @@ class Board:
     def fingerprint(self, params: Params, travel_name: str) -> str:
         """Return SHA-256 over all that the plan depends on but the clock."""
         words = [
-            (self.driver.vehicle, self.driver.max_stack, self.start_from, [round(x, _CELL) for x in self.start]),
+            (
+                self.driver.vehicle,
+                self.driver.max_stack,
+                self.start_from,
+                [round(x, _CELL) for x in self.start],
+            ),
             [(row.id, row.state, row.ready_at, row.promised_at) for row in self.held],
             [(*place.key, *place.point) for place in self.places],
             {key: str(value) for key, value in asdict(params).items()},
@@ -92,14 +102,18 @@ def board(held: Sequence[Held], driver: Carrier, ping: Ping | None) -> Board:
     )
 
 
-def problem_of(work: Board, params: Params, now: datetime, travel: Travel) -> tuple[Problem, list[list[int]]]:
+def problem_of(
+    work: Board, params: Params, now: datetime, travel: Travel
+) -> tuple[Problem, list[list[int]]]:
     """Return the routing problem, in seconds from `now`, and the metres between its places (0 is the start)."""
     points = [work.start, *(place.point for place in work.places)]
     seconds, metres = travel.matrix(points, points, work.driver.vehicle)
     pickups = {place.held.id: i for i, place in enumerate(work.places) if place.kind == "pickup"}
     tasks = tuple(_task(place, i, pickups, params, now) for i, place in enumerate(work.places, 1))
     on_board = sum(row.state in HOLDS_GOODS for row in work.held)
-    driver = Vehicle(id=work.driver.id, start=0, capacity=work.driver.max_stack, load=on_board, first=work.first)
+    driver = Vehicle(
+        id=work.driver.id, start=0, capacity=work.driver.max_stack, load=on_board, first=work.first
+    )
     return Problem(tasks=tasks, vehicles=(driver,), time=seconds, weights=params.weights), metres
 
 
@@ -111,7 +125,15 @@ def _task(place: Place, at: int, pickups: Mapping[int, int], params: Params, now
         return Task(job=row.id, kind="pickup", place=at, load=1, earliest=ready, service=service)
     due = _seconds(now, row.promised_at) if place.kind == "dropoff" else None
     service = int(params.dropoff_service.total_seconds())
-    return Task(job=row.id, kind=place.kind, place=at, load=-1, due=due, service=service, after=pickups.get(row.id))
+    return Task(
+        job=row.id,
+        kind=place.kind,
+        place=at,
+        load=-1,
+        due=due,
+        service=service,
+        after=pickups.get(row.id),
+    )
 
 
 def _seconds(now: datetime, instant: datetime | None) -> int | None:

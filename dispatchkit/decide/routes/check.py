@@ -31,8 +31,14 @@ def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list
         found += _first(problem, plan, route)
         found += _goods(problem, route)
         found += _times(problem, route)
-    if check_cost and not found and (cost := sum(_cost(problem, route) for route in routes)) != plan.cost:
-        found.append(Violation("COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}"))
+    if (
+        check_cost
+        and not found
+        and (cost := sum(_cost(problem, route) for route in routes)) != plan.cost
+    ):
+        found.append(
+            Violation("COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}")
+        )
     return found
 
 
@@ -49,26 +55,47 @@ def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> Route:
 
 
 def _known(problem: Problem, route: Route) -> bool:
-    return 0 <= route.vehicle < len(problem.vehicles) and all(0 <= v.task < len(problem.tasks) for v in route.visits)
+    return 0 <= route.vehicle < len(problem.vehicles) and all(
+        0 <= v.task < len(problem.tasks) for v in route.visits
+    )
 
 
 def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
     """Yield what is unknown, missing, doubled, or both planned and left out."""
     for route in plan.routes:
         if not _known(problem, route):
-            yield Violation("UNKNOWN", None, None, f"a route names vehicle {route.vehicle} or a stop that is not there")
+            yield Violation(
+                "UNKNOWN",
+                None,
+                None,
+                f"a route names vehicle {route.vehicle} or a stop that is not there",
+            )
     for vehicle, times in sorted(Counter(route.vehicle for route in plan.routes).items()):
         if times > 1:
-            yield Violation("VEHICLE_TWICE", _car(problem, vehicle), None, f"{times} routes for one vehicle")
+            yield Violation(
+                "VEHICLE_TWICE", _car(problem, vehicle), None, f"{times} routes for one vehicle"
+            )
     made = Counter(visit.task for route in plan.routes for visit in route.visits)
     left_out = {job for job, _ in plan.unplanned}
     for index, task in enumerate(problem.tasks):
         if made[index] > 1:
-            yield Violation("STOP_TWICE", None, task.job, f"{task.kind} is made {made[index]} times")
+            yield Violation(
+                "STOP_TWICE", None, task.job, f"{task.kind} is made {made[index]} times"
+            )
         if made[index] and task.job in left_out:
-            yield Violation("PLANNED_AND_LEFT_OUT", None, task.job, f"{task.kind} is made, yet the job is left out")
+            yield Violation(
+                "PLANNED_AND_LEFT_OUT",
+                None,
+                task.job,
+                f"{task.kind} is made, yet the job is left out",
+            )
         if not made[index] and task.job not in left_out:
-            yield Violation("STOP_MISSING", None, task.job, f"{task.kind} is neither made nor left out with a reason")
+            yield Violation(
+                "STOP_MISSING",
+                None,
+                task.job,
+                f"{task.kind} is neither made nor left out with a reason",
+            )
 
 
 def _first(problem: Problem, plan: Plan, route: Route) -> Iterator[Violation]:
@@ -77,7 +104,9 @@ def _first(problem: Problem, plan: Plan, route: Route) -> Iterator[Violation]:
         return
     task = problem.tasks[car.first]
     if task.job not in {job for job, _ in plan.unplanned}:
-        yield Violation("NOT_FIRST", car.id, task.job, f"{task.kind} is in motion but not the first stop")
+        yield Violation(
+            "NOT_FIRST", car.id, task.job, f"{task.kind} is in motion but not the first stop"
+        )
 
 
 def _goods(problem: Problem, route: Route) -> Iterator[Violation]:
@@ -89,12 +118,25 @@ def _goods(problem: Problem, route: Route) -> Iterator[Violation]:
         load += task.load
         if task.after is not None and task.after not in seen:
             yield Violation(
-                "NOT_PICKED_UP", car.id, task.job, f"{task.kind} without its pickup before it in this route"
+                "NOT_PICKED_UP",
+                car.id,
+                task.job,
+                f"{task.kind} without its pickup before it in this route",
             )
         if task.only is not None and task.only != route.vehicle:
-            yield Violation("WRONG_VEHICLE", car.id, task.job, f"{task.kind} belongs to {_car(problem, task.only)}")
+            yield Violation(
+                "WRONG_VEHICLE",
+                car.id,
+                task.job,
+                f"{task.kind} belongs to {_car(problem, task.only)}",
+            )
         if load > max(car.capacity, car.load):
-            yield Violation("OVERLOAD", car.id, task.job, f"{load} on board, room for {max(car.capacity, car.load)}")
+            yield Violation(
+                "OVERLOAD",
+                car.id,
+                task.job,
+                f"{load} on board, room for {max(car.capacity, car.load)}",
+            )
         seen.add(visit.task)
 
 
@@ -109,12 +151,24 @@ def _times(problem: Problem, route: Route) -> Iterator[Violation]:
         if leg < 0:
             yield Violation("NO_WAY", car.id, task.job, f"no way leads to the {task.kind}")
         elif visit.arrive < now + leg:
-            yield Violation("TOO_FAST", car.id, task.job, f"{task.kind} is reached {now + leg - visit.arrive} too soon")
+            yield Violation(
+                "TOO_FAST",
+                car.id,
+                task.job,
+                f"{task.kind} is reached {now + leg - visit.arrive} too soon",
+            )
         if begin < max(visit.arrive, task.earliest):
             early = max(visit.arrive, task.earliest) - begin
-            yield Violation("TOO_EARLY", car.id, task.job, f"{task.kind} begins or ends {early} too soon")
+            yield Violation(
+                "TOO_EARLY", car.id, task.job, f"{task.kind} begins or ends {early} too soon"
+            )
         if task.latest is not None and begin > task.latest:
-            yield Violation("TOO_LATE", car.id, task.job, f"{task.kind} begins {begin - task.latest} after its window")
+            yield Violation(
+                "TOO_LATE",
+                car.id,
+                task.job,
+                f"{task.kind} begins {begin - task.latest} after its window",
+            )
         place, now = task.place, visit.leave
     if not route.visits or car.end is None:
         return
@@ -122,7 +176,9 @@ def _times(problem: Problem, route: Route) -> Iterator[Violation]:
     if home < 0:
         yield Violation("NO_WAY", car.id, None, "no way leads back")
     elif car.end_by is not None and now + home > car.end_by:
-        yield Violation("BACK_TOO_LATE", car.id, None, f"back {now + home - car.end_by} after the end")
+        yield Violation(
+            "BACK_TOO_LATE", car.id, None, f"back {now + home - car.end_by} after the end"
+        )
 
 
 def _cost(problem: Problem, route: Route) -> int:
@@ -133,9 +189,18 @@ def _cost(problem: Problem, route: Route) -> int:
     tasks = [problem.tasks[visit.task] for visit in route.visits]
     stations = [car.start, *(task.place for task in tasks), *([] if car.end is None else [car.end])]
     legs = [problem.time[a][b] for a, b in pairwise(stations)]
-    late = sum(max(0, v.leave - t.due) for v, t in zip(route.visits, tasks, strict=True) if t.due is not None)
+    late = sum(
+        max(0, v.leave - t.due)
+        for v, t in zip(route.visits, tasks, strict=True)
+        if t.due is not None
+    )
     finish = route.visits[-1].leave + (legs[-1] if car.end is not None else 0)
-    return weights.vehicle + weights.travel * sum(legs) + weights.late * late + weights.finish * (finish - car.at)
+    return (
+        weights.vehicle
+        + weights.travel * sum(legs)
+        + weights.late * late
+        + weights.finish * (finish - car.at)
+    )
 
 
 def _car(problem: Problem, vehicle: int) -> int:

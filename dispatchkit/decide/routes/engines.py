@@ -31,12 +31,18 @@ def answer(
         raise Usage(f"{engine!r} is no engine; choose one of {', '.join(ENGINES)}")
     small = len(problem.vehicles) == 1 and len({task.job for task in problem.tasks}) <= exact_up_to
     if engine == "exact" and not small:
-        raise Usage(f"the exact engine takes one vehicle and at most {exact_up_to} jobs; choose --engine ortools")
+        raise Usage(
+            f"the exact engine takes one vehicle and at most {exact_up_to} jobs; choose --engine ortools"
+        )
     if not problem.tasks:
         return Plan(routes=(), unplanned=(), cost=0, engine="exact", proven=True)
     if engine == "exact" or (engine == "auto" and small):
         order = best_order(problem)
-        return insert_all(problem) if order is None else as_plan(problem, [order], engine="exact", proven=True)
+        return (
+            insert_all(problem)
+            if order is None
+            else as_plan(problem, [order], engine="exact", proven=True)
+        )
     from dispatchkit.decide.routes.solve import search  # loads OR-Tools only where it is needed
 
     orders = search(problem, solutions=solutions, seconds=seconds, seed=seed)
@@ -46,15 +52,29 @@ def answer(
 
 
 def as_plan(
-    problem: Problem, orders: Sequence[Sequence[int]], *, engine: str, proven: bool = False, reproducible: bool = True
+    problem: Problem,
+    orders: Sequence[Sequence[int]],
+    *,
+    engine: str,
+    proven: bool = False,
+    reproducible: bool = True,
 ) -> Plan:
     """Return the plan of one order of tasks per vehicle, all jobs planned. Raises ValueError if a limit breaks."""
     routes, total = [], 0
     for vehicle, order in enumerate(orders):
         found = schedule(problem, vehicle, order) if order else None
         if order and not found:
-            raise ValueError(f"{engine} gave vehicle {problem.vehicles[vehicle].id} an order that breaks a limit")
+            raise ValueError(
+                f"{engine} gave vehicle {problem.vehicles[vehicle].id} an order that breaks a limit"
+            )
         if found:
             routes.append(Route(vehicle=vehicle, visits=found[0]))
             total += found[1]
-    return Plan(routes=tuple(routes), unplanned=(), cost=total, engine=engine, proven=proven, reproducible=reproducible)
+    return Plan(
+        routes=tuple(routes),
+        unplanned=(),
+        cost=total,
+        engine=engine,
+        proven=proven,
+        reproducible=reproducible,
+    )

@@ -22,7 +22,9 @@ def best_order(problem: Problem, vehicle: int = 0) -> tuple[int, ...] | None:
     """
     tasks, car = problem.tasks, problem.vehicles[vehicle]
     if len(tasks) > MAX_TASKS:
-        raise ValueError(f"{len(tasks)} tasks are too many for the exact engine; at most {MAX_TASKS}")
+        raise ValueError(
+            f"{len(tasks)} tasks are too many for the exact engine; at most {MAX_TASKS}"
+        )
     if not tasks:
         return ()
     if any(task.only not in (None, vehicle) for task in tasks):
@@ -54,7 +56,11 @@ def _step(
                 if task.latest is not None and begin > task.latest:
                     continue
                 leave = begin + task.service
-                late = 0 if task.due is None or leave <= task.due else weights.late * (leave - task.due)
+                late = (
+                    0
+                    if task.due is None or leave <= task.due
+                    else weights.late * (leave - task.due)
+                )
                 _keep(kept, (leave, label[1] + weights.travel * leg + late, label, index))
     return following
 
@@ -67,7 +73,9 @@ def _open(problem: Problem, vehicle: int, done: int) -> list[tuple[int, Task]]:
     return [
         (i, task)
         for i, task in enumerate(problem.tasks)
-        if not done >> i & 1 and (task.after is None or done >> task.after & 1) and load + task.load <= room
+        if not done >> i & 1
+        and (task.after is None or done >> task.after & 1)
+        and load + task.load <= room
     ]
 
 
@@ -81,7 +89,9 @@ def _keep(kept: list[Label], new: Label) -> None:
     kept.append(new)
 
 
-def _cheapest(problem: Problem, vehicle: int, layer: dict[tuple[int, int], list[Label]]) -> tuple[int, ...] | None:
+def _cheapest(
+    problem: Problem, vehicle: int, layer: dict[tuple[int, int], list[Label]]
+) -> tuple[int, ...] | None:
     """Return the order of the cheapest label of the last layer, the way home included."""
     car, weights = problem.vehicles[vehicle], problem.weights
     best: tuple[int, tuple[int, ...]] | None = None

@@ -30,7 +30,9 @@ def insert_all(problem: Problem) -> Plan:
         for v, order in enumerate(orders)
         if order and (found := schedule(problem, v, order))
     )
-    return Plan(routes=routes, unplanned=tuple(sorted(unplanned)), cost=sum(costs), engine="insertion")
+    return Plan(
+        routes=routes, unplanned=tuple(sorted(unplanned)), cost=sum(costs), engine="insertion"
+    )
 
 
 def tasks_by_job(problem: Problem) -> dict[int, tuple[int, ...]]:
@@ -38,13 +40,21 @@ def tasks_by_job(problem: Problem) -> dict[int, tuple[int, ...]]:
     jobs: dict[int, list[int]] = {}
     for index, task in enumerate(problem.tasks):
         jobs.setdefault(task.job, []).append(index)
-    return {job: tuple(sorted(jobs[job], key=lambda i: problem.tasks[i].after is not None)) for job in sorted(jobs)}
+    return {
+        job: tuple(sorted(jobs[job], key=lambda i: problem.tasks[i].after is not None))
+        for job in sorted(jobs)
+    }
 
 
 def why_not(problem: Problem, tasks: tuple[int, ...]) -> str:
     """Return why a job is in no route: what stops it even alone, or that it does not fit beside the others."""
     lax = replace(problem, tasks=tuple(replace(t, latest=None, due=None) for t in problem.tasks))
-    roomy = replace(lax, vehicles=tuple(replace(v, capacity=sum(abs(t.load) for t in lax.tasks)) for v in lax.vehicles))
+    roomy = replace(
+        lax,
+        vehicles=tuple(
+            replace(v, capacity=sum(abs(t.load) for t in lax.tasks)) for v in lax.vehicles
+        ),
+    )
     endless = replace(lax, vehicles=tuple(replace(v, end_by=None) for v in lax.vehicles))
     for looser, reason in (
         (problem, "does not fit beside the other jobs"),

@@ -71,7 +71,10 @@ def read_lilim(text: str, *, scale: int = 1000, up: bool = True) -> Instance:
     time = [[whole(round(d * scale, 6)) for d in row] for row in distance]
     nodes = [_lilim_node(table, i, scale) for i in ids]
     horizon = scale * table[0][5]
-    cars = [{"id": v, "start": 0, "end": 0, "end_by": horizon, "capacity": capacity} for v in range(1, count + 1)]
+    cars = [
+        {"id": v, "start": 0, "end": 0, "end_by": horizon, "capacity": capacity}
+        for v in range(1, count + 1)
+    ]
     weights = Weights(late=0, finish=0, travel=1, vehicle=VEHICLE_COST * scale)
     return _instance(nodes, cars, time, weights, distance=distance, scale=scale)
 
@@ -80,7 +83,9 @@ def _numbers(line: str, n: int) -> list[int]:
     try:
         return [int(word) for word in line.split()]
     except ValueError:
-        raise BadData(f"line {n}: {shown(line.strip())!r} has something other than whole numbers") from None
+        raise BadData(
+            f"line {n}: {shown(line.strip())!r} has something other than whole numbers"
+        ) from None
 
 
 def _lilim_node(table: Mapping[int, Sequence[int]], i: int, scale: int) -> Node:
@@ -88,8 +93,14 @@ def _lilim_node(table: Mapping[int, Sequence[int]], i: int, scale: int) -> Node:
     if i == 0:
         return {"id": 0}
     partner = pickup or delivery
-    if partner not in table or (table[partner][7] or table[partner][8]) != i or bool(pickup) == bool(delivery):
-        raise BadData(f"node {i}: it and node {partner} do not name each other as pickup and delivery")
+    if (
+        partner not in table
+        or (table[partner][7] or table[partner][8]) != i
+        or bool(pickup) == bool(delivery)
+    ):
+        raise BadData(
+            f"node {i}: it and node {partner} do not name each other as pickup and delivery"
+        )
     times = {"earliest": scale * earliest, "latest": scale * latest, "service": scale * service}
     return {"id": i, "load": load, **times} | ({"delivery": delivery} if delivery else {})
 
@@ -105,14 +116,20 @@ def read_json(text: str) -> Instance:
     if unknown := sorted(set(whole) - {"nodes", "vehicles", "time", "weights"}):
         raise BadData(f"unknown key {shown(unknown[0])!r}")
     nodes = _entries(whole["nodes"], "node", NODE, {"id"})
-    cars = _entries(whole["vehicles"], "vehicle", {f.name for f in fields(Vehicle)}, {"id", "start", "capacity"})
+    cars = _entries(
+        whole["vehicles"], "vehicle", {f.name for f in fields(Vehicle)}, {"id", "start", "capacity"}
+    )
     time = whole["time"]
-    if not isinstance(time, list) or [len(r) if isinstance(r, list) else -1 for r in time] != [len(nodes)] * len(nodes):
+    if not isinstance(time, list) or [len(r) if isinstance(r, list) else -1 for r in time] != [
+        len(nodes)
+    ] * len(nodes):
         raise BadData(f"time is not a table of {len(nodes)} rows and columns, one for each node")
     for i, row in enumerate(time):
         if any(type(leg) is not int or not -1 <= leg <= LARGEST for leg in row):
             raise BadData(f"time, row {i}: expected whole numbers up to {LARGEST}, -1 for no way")
-    (weights,) = _entries([whole.get("weights", {})], "weights", {f.name for f in fields(Weights)}, set())
+    (weights,) = _entries(
+        [whole.get("weights", {})], "weights", {f.name for f in fields(Weights)}, set()
+    )
     if any(weight > 1000 for name, weight in weights.items() if name != "vehicle"):
         raise BadData("weights are at most 1000")
     return _instance(nodes, cars, time, Weights(**weights), distance=time)
@@ -135,9 +152,15 @@ def _entries(found: object, what: str, known: set[str], needed: set[str]) -> lis
             raise BadData(f"{what} number {i}: unknown key {shown(unknown[0])!r}")
         if missing := sorted(needed - set(given)):
             raise BadData(f"{what} number {i}: {missing[0]} is missing")
-        if wrong := [key for key, value in sorted(given.items()) if type(value) is not int or abs(value) > LARGEST]:
+        if wrong := [
+            key
+            for key, value in sorted(given.items())
+            if type(value) is not int or abs(value) > LARGEST
+        ]:
             raise BadData(f"{what} number {i}: {wrong[0]} is not a whole number of sensible size")
-        if below := [key for key, value in sorted(given.items()) if value < 0 and key not in SIGNED]:
+        if below := [
+            key for key, value in sorted(given.items()) if value < 0 and key not in SIGNED
+        ]:
             raise BadData(f"{what} number {i}: {below[0]} is below zero")
         entries.append(given)
     return entries
@@ -180,15 +203,28 @@ def _instance(
         for v in cars
     )
     problem = Problem(tasks=tasks, vehicles=vehicles, time=time, weights=weights)
-    return Instance(problem=problem, nodes=tuple(node["id"] for node in stops), distance=distance, scale=scale)
+    return Instance(
+        problem=problem, nodes=tuple(node["id"] for node in stops), distance=distance, scale=scale
+    )
 
 
 def _task(
-    node: Node, place: Mapping[int, int], task: Mapping[int, int], car: Mapping[int, int], pickup: Mapping[int, int]
+    node: Node,
+    place: Mapping[int, int],
+    task: Mapping[int, int],
+    car: Mapping[int, int],
+    pickup: Mapping[int, int],
 ) -> Task:
     id_ = node["id"]
-    if id_ not in pickup and "delivery" not in node and node.get("load", 0) < 0 and "vehicle" not in node:
-        raise BadData(f"node {id_}: no pickup names it as its delivery, so it must name the vehicle that has the goods")
+    if (
+        id_ not in pickup
+        and "delivery" not in node
+        and node.get("load", 0) < 0
+        and "vehicle" not in node
+    ):
+        raise BadData(
+            f"node {id_}: no pickup names it as its delivery, so it must name the vehicle that has the goods"
+        )
     return Task(
         job=pickup.get(id_, id_),
         kind="pickup" if "delivery" in node else "dropoff",

@@ -26,8 +26,12 @@ class Params:
     exact_up_to: int = 6  # deliveries
     solutions: int = 500  # how many solutions OR-Tools may look at
     seed: int = 0
-    min_gain: timedelta = timedelta(seconds=30)  # a known order is kept unless a new one saves this much
-    eta_tolerance: timedelta = timedelta(minutes=2)  # smaller shifts, or a first stop less overdue, need no new plan
+    min_gain: timedelta = timedelta(
+        seconds=30
+    )  # a known order is kept unless a new one saves this much
+    eta_tolerance: timedelta = timedelta(
+        minutes=2
+    )  # smaller shifts, or a first stop less overdue, need no new plan
 
     def __post_init__(self) -> None:
         for name in ("late_weight", "finish_weight", "travel_weight"):
@@ -39,7 +43,9 @@ class Params:
                 "being late would cost less than being busy; raise the first or lower the second"
             )
         if not 0 <= 2 * self.exact_up_to <= MAX_TASKS:
-            raise BadConfig(f"exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}")
+            raise BadConfig(
+                f"exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}"
+            )
         if not 0 <= self.seed < 2**31:
             raise BadConfig(f"seed is {self.seed}; OR-Tools takes 0 to 2147483647")
         if self.solutions < 1:
@@ -149,4 +155,9 @@ class PingRead(dy.Schema):
     lon = Locations.lon
 
 
-READS: dict[str, type[dy.Schema]] = {"held": HeldRead, "carriers": CarrierRead, "pings": PingRead, "plans": Routes}
+READS: dict[str, type[dy.Schema]] = {
+    "held": HeldRead,
+    "carriers": CarrierRead,
+    "pings": PingRead,
+    "plans": Routes,
+}

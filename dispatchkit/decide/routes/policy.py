@@ -43,15 +43,24 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
     return sorted(changes, key=lambda change: change.id)
 
 
-def _replan(work: Board, stored: Stored | None, params: Params, now: datetime, travel: Travel) -> list[Change]:
+def _replan(
+    work: Board, stored: Stored | None, params: Params, now: datetime, travel: Travel
+) -> list[Change]:
     """Return the change to one driver's plan, if there is anything new in it that they would notice."""
     stands = stored is not None and stored.state == "PLANNED"
     inputs = work.fingerprint(params, travel.name)
     known = parse(stored.stops) if stored and stands else []
-    if stored and stands and stored.inputs_sha256 == inputs and not overdue(known, params.eta_tolerance, now):
+    if (
+        stored
+        and stands
+        and stored.inputs_sha256 == inputs
+        and not overdue(known, params.eta_tolerance, now)
+    ):
         return []
     problem, metres = problem_of(work, params, now, travel)
-    best = answer(problem, exact_up_to=params.exact_up_to, solutions=params.solutions, seed=params.seed)
+    best = answer(
+        problem, exact_up_to=params.exact_up_to, solutions=params.solutions, seed=params.seed
+    )
     plan, known_cost = _prefer_known(problem, work, known, best, params.min_gain)
     stops = listed(work, plan, now)
     if stands and not differs(known, stops, params.eta_tolerance):
@@ -90,7 +99,11 @@ def _prefer_known(
     """Return the known order if it has the same stops left and costs little more, else the best; and what it costs."""
     index = {place.key: i for i, place in enumerate(work.places)}
     order = [index[stop.key] for stop in known if stop.eta is not None and stop.key in index]
-    found = schedule(problem, 0, order) if order and len(order) == len(index) and not best.unplanned else None
+    found = (
+        schedule(problem, 0, order)
+        if order and len(order) == len(index) and not best.unplanned
+        else None
+    )
     if found is None:
         return best, None
     if found[1] > best.cost and found[1] - best.cost >= min_gain.total_seconds():
@@ -109,7 +122,10 @@ def _reason(known: Sequence[Stop], stops: Sequence[Stop]) -> str:
 
 
 def _metres(problem: Problem, visits: Sequence[Visit], metres: Sequence[Sequence[int]]) -> int:
-    return sum(metres[a][b] for a, b in pairwise([0, *(problem.tasks[visit.task].place for visit in visits)]))
+    return sum(
+        metres[a][b]
+        for a, b in pairwise([0, *(problem.tasks[visit.task].place for visit in visits)])
+    )
 
 
 def _late(problem: Problem, visits: Sequence[Visit]) -> int:
@@ -119,14 +135,24 @@ def _late(problem: Problem, visits: Sequence[Visit]) -> int:
 
 def _emptied(stored: Stored, now: datetime) -> list[Change]:
     """Return the change that empties the plan of a driver whose deliveries have all ended."""
-    nothing: dict[str, Value] = {"stops": "[]", "distance_m": 0, "duration_s": 0, "inputs_sha256": NO_INPUTS}
+    nothing: dict[str, Value] = {
+        "stops": "[]",
+        "distance_m": 0,
+        "duration_s": 0,
+        "inputs_sha256": NO_INPUTS,
+    }
     said: Said = {"payload": {"driver_id": stored.driver_id, "stops": []}}
     after: dict[str, Value] = {"state": "EMPTY", "planned_at": now, **nothing}
     return _written(stored.driver_id, stored, "WORK_ENDED", after, said, now)
 
 
 def _written(
-    driver_id: int, stored: Stored | None, reason: str, after: dict[str, Value], said: Said, now: datetime
+    driver_id: int,
+    stored: Stored | None,
+    reason: str,
+    after: dict[str, Value],
+    said: Said,
+    now: datetime,
 ) -> list[Change]:
     """Return the change with the columns that differ from the stored ones, all of them at birth."""
     group = Group(("driver", driver_id), now)

@@ -102,7 +102,9 @@ class Plan:
     reproducible: bool = True
 
 
-def schedule(problem: Problem, vehicle: int, order: Sequence[int]) -> tuple[tuple[Visit, ...], int] | None:
+def schedule(
+    problem: Problem, vehicle: int, order: Sequence[int]
+) -> tuple[tuple[Visit, ...], int] | None:
     """Return the visits of an order of tasks with earliest times, and their cost; None if a hard limit breaks.
 
     Leaving as early as possible is never worse, as no cost falls with time.
@@ -117,13 +119,19 @@ def schedule(problem: Problem, vehicle: int, order: Sequence[int]) -> tuple[tupl
         leg = problem.time[place][task.place]
         begin = max(now + leg, task.earliest)
         load += task.load
-        if leg < 0 or (task.after is not None and task.after not in done) or task.only not in (None, vehicle):
+        if (
+            leg < 0
+            or (task.after is not None and task.after not in done)
+            or task.only not in (None, vehicle)
+        ):
             return None
         if load > max(car.capacity, car.load) or (task.latest is not None and begin > task.latest):
             return None
         visits.append(Visit(index, now + leg, begin + task.service))
         place, now = task.place, begin + task.service
-        cost += weights.travel * leg + (0 if task.due is None else weights.late * max(0, now - task.due))
+        cost += weights.travel * leg + (
+            0 if task.due is None else weights.late * max(0, now - task.due)
+        )
         done.add(index)
     if order and car.end is not None:
         leg = problem.time[place][car.end]

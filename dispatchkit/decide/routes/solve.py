@@ -16,11 +16,15 @@ FAILURES = 50  # for each solution allowed: where there is nothing left to find,
 LNS_S = 3600  # the default, a tenth of a second by the clock, would make results differ
 
 
-def search(problem: Problem, *, solutions: int, seconds: float | None, seed: int) -> list[tuple[int, ...]] | None:
+def search(
+    problem: Problem, *, solutions: int, seconds: float | None, seed: int
+) -> list[tuple[int, ...]] | None:
     """Return one order of tasks per vehicle with all tasks in it, or None if OR-Tools finds no such plan."""
     n, cars = len(problem.tasks), problem.vehicles
     starts = [n + 2 * v for v in range(len(cars))]
-    manager = pywrapcp.RoutingIndexManager(n + 2 * len(cars), len(cars), starts, [s + 1 for s in starts])
+    manager = pywrapcp.RoutingIndexManager(
+        n + 2 * len(cars), len(cars), starts, [s + 1 for s in starts]
+    )
     routing = pywrapcp.RoutingModel(manager)
     try:
         _times_and_costs(problem, routing)
@@ -77,7 +81,9 @@ def _times_and_costs(problem: Problem, routing: Any) -> None:
     time = routing.GetDimensionOrDie("time")
     time.SetSpanCostCoefficientForAllVehicles(weights.finish)
     for index, task in enumerate(problem.tasks):
-        time.CumulVar(index).SetRange(task.earliest, horizon if task.latest is None else min(task.latest, horizon))
+        time.CumulVar(index).SetRange(
+            task.earliest, horizon if task.latest is None else min(task.latest, horizon)
+        )
         if task.due is not None:
             due = task.due - task.service  # the solver's time of a stop is when service begins
             time.SetCumulVarSoftUpperBound(index, max(0, due), weights.late)
@@ -105,7 +111,9 @@ def _pairs(problem: Problem, routing: Any) -> None:
 def _loads(problem: Problem, routing: Any) -> None:
     loads = [task.load for task in problem.tasks] + [0] * (2 * len(problem.vehicles))
     room = [max(car.capacity, car.load) for car in problem.vehicles]
-    routing.AddDimensionWithVehicleCapacity(routing.RegisterUnaryTransitVector(loads), 0, room, False, "load")
+    routing.AddDimensionWithVehicleCapacity(
+        routing.RegisterUnaryTransitVector(loads), 0, room, False, "load"
+    )
     load = routing.GetDimensionOrDie("load")
     for v, car in enumerate(problem.vehicles):
         load.CumulVar(routing.Start(v)).SetValue(car.load)
@@ -114,8 +122,12 @@ def _loads(problem: Problem, routing: Any) -> None:
 def _parameters(solutions: int, seconds: float | None, routing: Any, seed: int) -> Any:
     routing.solver().ReSeed(seed)
     parameters = pywrapcp.DefaultRoutingSearchParameters()
-    parameters.first_solution_strategy = routing_enums_pb2.FirstSolutionStrategy.PARALLEL_CHEAPEST_INSERTION
-    parameters.local_search_metaheuristic = routing_enums_pb2.LocalSearchMetaheuristic.GUIDED_LOCAL_SEARCH
+    parameters.first_solution_strategy = (
+        routing_enums_pb2.FirstSolutionStrategy.PARALLEL_CHEAPEST_INSERTION
+    )
+    parameters.local_search_metaheuristic = (
+        routing_enums_pb2.LocalSearchMetaheuristic.GUIDED_LOCAL_SEARCH
+    )
     parameters.lns_time_limit.FromSeconds(LNS_S)
     if seconds is None:
         parameters.solution_limit = solutions

@@ -51,12 +51,18 @@ def parse(text: str) -> list[Stop]:
 def listed(work: Board, plan: Plan, now: datetime) -> list[Stop]:
     """Return every stop of a driver: none is dropped in silence."""
     planned = [
-        Stop(*work.places[v.task].key, now + timedelta(seconds=v.arrive), now + timedelta(seconds=v.leave))
+        Stop(
+            *work.places[v.task].key,
+            now + timedelta(seconds=v.arrive),
+            now + timedelta(seconds=v.leave),
+        )
         for route in plan.routes
         for v in route.visits
     ]
     why = dict(plan.unplanned)
-    left_out = [Stop(*place.key, reason=why[place.held.id]) for place in work.places if place.held.id in why]
+    left_out = [
+        Stop(*place.key, reason=why[place.held.id]) for place in work.places if place.held.id in why
+    ]
     unplaced = [Stop(delivery, kind, reason=reason) for delivery, kind, reason in work.unplaced]
     return [*planned, *sorted(left_out + unplaced, key=lambda stop: stop.delivery)]
 

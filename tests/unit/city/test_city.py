@@ -74,12 +74,21 @@ def test_the_same_plan_gives_the_same_rows_and_another_seed_gives_others() -> No
     other = next(days(CityPlan(seed=2)))
     assert not other["orders"].equals(again[0]["orders"])
     assert (
-        world(CityPlan(seed=2))["merchants"]["lat"].to_list() != world(CityPlan(seed=1))["merchants"]["lat"].to_list()
+        world(CityPlan(seed=2))["merchants"]["lat"].to_list()
+        != world(CityPlan(seed=1))["merchants"]["lat"].to_list()
     )
 
 
 def test_nothing_happens_after_the_live_instant(plan: CityPlan) -> None:
-    known_ahead = {"promised_at", "ready_at", "dispatch_at", "expires_at", "hard_deadline", "grace_until", "shift_end"}
+    known_ahead = {
+        "promised_at",
+        "ready_at",
+        "dispatch_at",
+        "expires_at",
+        "hard_deadline",
+        "grace_until",
+        "shift_end",
+    }
     known_ahead |= {"break_until", "cooldown_until", "eta_at", "low_at", "high_at"}
     for name, frame in city(plan).items():
         for column, kind in frame.schema.items():
@@ -108,7 +117,9 @@ def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: CityPlan
 
 def test_no_driver_ever_carried_more_than_the_stack_allows(plan: CityPlan) -> None:
     frames = city(plan)
-    held = frames["deliveries"].filter(pl.col("driver_id").is_not_null() & pl.col("assigned_at").is_not_null())
+    held = frames["deliveries"].filter(
+        pl.col("driver_id").is_not_null() & pl.col("assigned_at").is_not_null()
+    )
     until = pl.col("ended_at").fill_null(plan.as_of)
     steps = pl.concat(
         [
@@ -125,16 +136,24 @@ def test_no_driver_ever_carried_more_than_the_stack_allows(plan: CityPlan) -> No
     assert (checked["load"] <= checked["max_stack"]).all()
 
 
-def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_nowhere_else(plan: CityPlan) -> None:
+def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_nowhere_else(
+    plan: CityPlan,
+) -> None:
     frames = city(plan)
     offers = both(frames, "driver_offers", "deliveries").filter(state="PENDING")
-    assert (offers["state_of"] == "OFFERING").all() and (offers["episode"] == offers["episode_of"]).all()
+    assert (offers["state_of"] == "OFFERING").all() and (
+        offers["episode"] == offers["episode_of"]
+    ).all()
     offering = frames["deliveries"].filter(state="OFFERING")["id"].to_list()
-    assert sorted(offers["delivery_id"].to_list()) == sorted(offering), "in cascade one offer is pending for each"
+    assert sorted(offers["delivery_id"].to_list()) == sorted(offering), (
+        "in cascade one offer is pending for each"
+    )
     assert offers["driver_id"].is_unique().all(), "at most one pending offer a driver"
 
 
-def test_one_accepted_offer_an_episode_and_the_current_one_is_with_its_driver(plan: CityPlan) -> None:
+def test_one_accepted_offer_an_episode_and_the_current_one_is_with_its_driver(
+    plan: CityPlan,
+) -> None:
     accepted = both(city(plan), "driver_offers", "deliveries").filter(state="ACCEPTED")
     assert accepted.select("delivery_id", "episode").is_unique().all()
     in_force = accepted.filter(pl.col("episode") == pl.col("episode_of"))
@@ -168,32 +187,46 @@ def test_a_payload_is_canonical_and_hashed(plan: CityPlan) -> None:
 
 def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: CityPlan) -> None:
     episodes = both(city(plan), "unassigned_orders", "deliveries")
-    seeking = episodes["state_of"].is_in(sorted(OPEN)) & (episodes["episode"] == episodes["episode_of"])
+    seeking = episodes["state_of"].is_in(sorted(OPEN)) & (
+        episodes["episode"] == episodes["episode_of"]
+    )
     assert (seeking == (episodes["state"] == "OPEN")).all()
     assert ((episodes["state"] == "OPEN") == episodes["closed_at"].is_null()).all()
     assert len(episodes.filter(state="OPEN")) == len(
         city(plan)["deliveries"].filter(pl.col("state").is_in(sorted(OPEN)))
     )
     assert set(episodes["state"]) <= EPISODE.states
-    assert (episodes["closed_at"].drop_nulls() >= episodes.drop_nulls("closed_at")["opened_at"]).all()
+    assert (
+        episodes["closed_at"].drop_nulls() >= episodes.drop_nulls("closed_at")["opened_at"]
+    ).all()
 
 
 def test_duty_intervals_follow_each_other_without_gap_or_overlap(plan: CityPlan) -> None:
     rows = city(plan)["driver_availability_history"].sort("driver_id", "since")
     after = pl.col("since").shift(-1).over("driver_id")
-    assert rows.filter(after.is_not_null() & (pl.col("until").is_null() | (pl.col("until") != after))).is_empty()
-    current = rows.filter(pl.col("until").is_null()).join(city(plan)["drivers"], left_on="driver_id", right_on="id")
+    assert rows.filter(
+        after.is_not_null() & (pl.col("until").is_null() | (pl.col("until") != after))
+    ).is_empty()
+    current = rows.filter(pl.col("until").is_null()).join(
+        city(plan)["drivers"], left_on="driver_id", right_on="id"
+    )
     assert len(current) == len(city(plan)["drivers"])
-    assert (current["duty"] == current["duty_right"]).all() and (current["since"] == current["duty_since"]).all()
+    assert (current["duty"] == current["duty_right"]).all() and (
+        current["since"] == current["duty_since"]
+    ).all()
 
 
 def test_nobody_is_asked_off_duty_or_on_a_break(plan: CityPlan) -> None:
     frames = city(plan)
-    duties = frames["driver_availability_history"].sort("since").select("driver_id", "duty", "since")
+    duties = (
+        frames["driver_availability_history"].sort("since").select("driver_id", "duty", "since")
+    )
     asked = (
         frames["driver_offers"]
         .sort("sent_at")
-        .join_asof(duties, left_on="sent_at", right_on="since", by="driver_id", check_sortedness=False)
+        .join_asof(
+            duties, left_on="sent_at", right_on="since", by="driver_id", check_sortedness=False
+        )
     )
     assert set(asked["duty"]) == {"ON_DUTY"}
 
@@ -204,8 +237,12 @@ def test_stages_follow_each_other_in_time(plan: CityPlan) -> None:
     for i, early in enumerate(steps):
         for late in steps[i + 1 :]:
             assert rows.filter(pl.col(late) < pl.col(early)).is_empty(), f"{late} before {early}"
-    assert ((rows["ended_at"].is_not_null()) == rows["state"].is_in(sorted(DELIVERY.terminal))).all()
-    ready = both(city(plan), "deliveries", "orders", on="order_id").filter(pl.col("picked_up_at") < pl.col("ready_at"))
+    assert (
+        (rows["ended_at"].is_not_null()) == rows["state"].is_in(sorted(DELIVERY.terminal))
+    ).all()
+    ready = both(city(plan), "deliveries", "orders", on="order_id").filter(
+        pl.col("picked_up_at") < pl.col("ready_at")
+    )
     assert ready.is_empty(), "nobody leaves with food that is not ready"
 
 
@@ -222,16 +259,25 @@ def test_zones_tile_the_city_and_hold_their_merchants(plan: CityPlan) -> None:
     rings = [json.loads(ring) for ring in frames["delivery_zones"]["ring"]]
     assert [ring_fault(ring) for ring in rings] == [None] * len(rings)
     sides = [tuple(map(tuple, side)) for ring in rings for side in pairwise(ring)]
-    assert len(sides) == len(set(sides)), "no side is walked twice in one direction, so nothing overlaps"
+    assert len(sides) == len(set(sides)), (
+        "no side is walked twice in one direction, so nothing overlaps"
+    )
     outer = [side for side in sides if side[::-1] not in set(sides)]
-    assert len(outer) == 4 * round(len(rings) ** 0.5), "only the city's own edge has no zone on its other side: no hole"
+    assert len(outer) == 4 * round(len(rings) ** 0.5), (
+        "only the city's own edge has no zone on its other side: no hole"
+    )
     for row in frames["merchants"].iter_rows(named=True):
         inside = [i for i, ring in enumerate(rings, 1) if contains(ring, row["lat"], row["lon"])]
         assert inside[0] == row["zone_id"]
 
 
 def test_a_place_knows_only_real_sizes() -> None:
-    for wrong in ({"orders": 10}, {"days": 0}, {"orders": 10_000_000, "days": 2}, {"live_until": time(3)}):
+    for wrong in (
+        {"orders": 10},
+        {"days": 0},
+        {"orders": 10_000_000, "days": 2},
+        {"live_until": time(3)},
+    ):
         with pytest.raises(Usage):
             CityPlan(**wrong)
 
@@ -240,5 +286,10 @@ def test_a_day_on_which_clocks_change_keeps_its_evening() -> None:
     plan = CityPlan(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
     frames = city(plan)
     assert plan.as_of.utcoffset() == timedelta(0) and plan.as_of.hour == 17, "19:30 in summer time"
-    last = frames["driver_availability_history"].filter(pl.col("reason") == "NEW_DAY")["since"].unique().sort()
+    last = (
+        frames["driver_availability_history"]
+        .filter(pl.col("reason") == "NEW_DAY")["since"]
+        .unique()
+        .sort()
+    )
     assert (last[1] - last[0]) == timedelta(hours=23)

@@ -42,15 +42,23 @@ def test_lunch_and_dinner_are_rushes() -> None:
 
 def test_weekends_are_busier_than_mondays() -> None:
     orders = city(CityPlan(orders=8_000, days=8, seed=3))["orders"]
-    by_day = dict(orders.group_by(pl.col("placed_at").dt.date().dt.weekday().alias("day")).len().iter_rows())
+    by_day = dict(
+        orders.group_by(pl.col("placed_at").dt.date().dt.weekday().alias("day")).len().iter_rows()
+    )
     assert by_day[6] > 1.15 * by_day[1]
 
 
 def test_first_offers_are_accepted_about_as_often_as_published() -> None:
-    first = city(WEEK)["driver_offers"].filter(attempt=1, episode=1).filter(pl.col("state") != "PENDING")
+    first = (
+        city(WEEK)["driver_offers"]
+        .filter(attempt=1, episode=1)
+        .filter(pl.col("state") != "PENDING")
+    )
     assert 0.82 < share(first.filter(state="ACCEPTED"), first) < 0.90
     again = city(WEEK)["driver_offers"].filter(pl.col("attempt") > 1)
-    assert share(again.filter(state="ACCEPTED"), again) < 0.82, "an unattractive order stays unattractive"
+    assert share(again.filter(state="ACCEPTED"), again) < 0.82, (
+        "an unattractive order stays unattractive"
+    )
 
 
 def test_service_is_good_but_not_perfect() -> None:
@@ -65,11 +73,15 @@ def test_service_is_good_but_not_perfect() -> None:
 
 
 def test_predictions_sharpen_as_the_door_comes_nearer() -> None:
-    quotes = city(WEEK)["eta_quotes"].join(delivered(city(WEEK)), left_on="delivery_id", right_on="id")
+    quotes = city(WEEK)["eta_quotes"].join(
+        delivered(city(WEEK)), left_on="delivery_id", right_on="id"
+    )
     off = (pl.col("ended_at") - pl.col("eta_at")).dt.total_seconds().abs()
     within = dict(quotes.group_by("event").agg((off <= 300).mean()).iter_rows())
     assert 0.40 < within["placement"] < within["accept"] < within["pickup"] < within["near_door"]
-    assert (quotes["low_at"] <= quotes["eta_at"]).all() and (quotes["eta_at"] <= quotes["high_at"]).all()
+    assert (quotes["low_at"] <= quotes["eta_at"]).all() and (
+        quotes["eta_at"] <= quotes["high_at"]
+    ).all()
 
 
 def test_cancellations_stalls_and_failures_all_occur() -> None:
@@ -84,7 +96,13 @@ def test_cancellations_stalls_and_failures_all_occur() -> None:
     }
     assert set(frames["deliveries"]["state"]) >= {"CANCELLED", "UNFULFILLED", "FAILED", "RETURNED"}
     assert set(frames["reassignment_cases"]["state"]) >= {"CLEARED", "SUCCEEDED", "GRACE"}
-    assert set(frames["driver_offers"]["state"]) == {"PENDING", "ACCEPTED", "DECLINED", "EXPIRED", "REVOKED"}
+    assert set(frames["driver_offers"]["state"]) == {
+        "PENDING",
+        "ACCEPTED",
+        "DECLINED",
+        "EXPIRED",
+        "REVOKED",
+    }
     assert set(frames["drivers"]["duty"]) >= {"ON_DUTY", "OFF_DUTY", "ON_BREAK"}
 
 
@@ -99,10 +117,18 @@ def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> N
     hours = paid.group_by("day", "driver_id").agg(ms=spent)
 
     def lines(*kinds: str) -> pl.DataFrame:
-        return cost.filter(pl.col("kind").is_in(kinds)).group_by("day", "driver_id").agg(pl.col("amount_cents").sum())
+        return (
+            cost.filter(pl.col("kind").is_in(kinds))
+            .group_by("day", "driver_id")
+            .agg(pl.col("amount_cents").sum())
+        )
 
-    shifts = over.join(hours, on=["day", "driver_id"]).join(lines("piece_pay"), on=["day", "driver_id"], how="left")
-    shifts = shifts.join(lines("guarantee_topup", "idle_topup"), on=["day", "driver_id"], how="left", suffix="_topup")
+    shifts = over.join(hours, on=["day", "driver_id"]).join(
+        lines("piece_pay"), on=["day", "driver_id"], how="left"
+    )
+    shifts = shifts.join(
+        lines("guarantee_topup", "idle_topup"), on=["day", "driver_id"], how="left", suffix="_topup"
+    )
     assert len(shifts) == len(over) > 300
     for row in shifts.fill_null(0).iter_rows(named=True):
         guarantee = (row["ms"] * 1500 * 2 + 3_600_000) // 7_200_000  # half away from zero
@@ -111,13 +137,19 @@ def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> N
 
 def test_every_delivery_has_its_lines_of_money() -> None:
     frames = city(WEEK)
-    ended = frames["deliveries"].filter(pl.col("state").is_in(["DELIVERED", "FAILED", "RETURNED"]))["id"].sort()
+    ended = (
+        frames["deliveries"]
+        .filter(pl.col("state").is_in(["DELIVERED", "FAILED", "RETURNED"]))["id"]
+        .sort()
+    )
     for table, kind in (
         ("delivery_costs", "piece_pay"),
         ("delivery_costs", "payment_fee"),
         ("delivery_revenue", "delivery_fee"),
     ):
-        assert frames[table].filter(kind=kind)["delivery_id"].sort().equals(ended.alias("delivery_id")), kind
+        assert (
+            frames[table].filter(kind=kind)["delivery_id"].sort().equals(ended.alias("delivery_id"))
+        ), kind
     sides = frames["delivery_revenue"].group_by("kind").agg(pl.col("side").unique())
     assert dict(sides.iter_rows())["tip"] == ["pass_through"]
 
@@ -129,24 +161,43 @@ def test_the_live_evening_has_work_for_every_sweep(plan: CityPlan) -> None:
     assert len(pending.filter(pl.col("hard_deadline") <= now)) >= 2, "offers to expire"
     assert len(pending.filter(pl.col("hard_deadline") > now)) >= 1, "offers still open"
     states = frames["deliveries"]["state"]
-    assert {"SCHEDULED", "UNASSIGNED", "OFFERING", "ASSIGNED", "EN_ROUTE_PICKUP", "EN_ROUTE_DROPOFF"} <= set(states)
+    assert {
+        "SCHEDULED",
+        "UNASSIGNED",
+        "OFFERING",
+        "ASSIGNED",
+        "EN_ROUTE_PICKUP",
+        "EN_ROUTE_DROPOFF",
+    } <= set(states)
     last = frames["driver_locations"].group_by("driver_id").agg(pl.col("at").max())
     assigned = frames["deliveries"].filter(state="ASSIGNED").join(last, on="driver_id")
     assert len(assigned.filter(pl.col("at") <= now - timedelta(minutes=10))) >= 1, (
         "a silent driver who holds a delivery"
     )
-    assert len(assigned.filter(pl.col("assigned_at") <= now - timedelta(minutes=10))) >= 2, "drivers who never started"
+    assert len(assigned.filter(pl.col("assigned_at") <= now - timedelta(minutes=10))) >= 2, (
+        "drivers who never started"
+    )
     active = frames["deliveries"].filter(pl.col("state").is_in(sorted(ACTIVE)))
-    assert len(active.group_by("driver_id").len().filter(pl.col("len") == 2)) >= 3, "drivers with two deliveries"
-    idle = frames["drivers"].filter(duty="ON_DUTY").join(active, left_on="id", right_on="driver_id", how="anti")
-    fresh = idle.join(last, left_on="id", right_on="driver_id").filter(pl.col("at") >= now - timedelta(seconds=60))
+    assert len(active.group_by("driver_id").len().filter(pl.col("len") == 2)) >= 3, (
+        "drivers with two deliveries"
+    )
+    idle = (
+        frames["drivers"]
+        .filter(duty="ON_DUTY")
+        .join(active, left_on="id", right_on="driver_id", how="anti")
+    )
+    fresh = idle.join(last, left_on="id", right_on="driver_id").filter(
+        pl.col("at") >= now - timedelta(seconds=60)
+    )
     assert len(fresh) >= 5, "drivers who could be asked"
 
 
 def test_pings_move_no_faster_than_a_car_can() -> None:
     frames = city(SAMPLE)
     recent = (
-        frames["driver_locations"].filter(pl.col("at") > SAMPLE.as_of - timedelta(minutes=4)).sort("driver_id", "at")
+        frames["driver_locations"]
+        .filter(pl.col("at") > SAMPLE.as_of - timedelta(minutes=4))
+        .sort("driver_id", "at")
     )
     seconds = (pl.col("at") - pl.col("at").shift().over("driver_id")).dt.total_milliseconds() / 1000
     north = (pl.col("lat") - pl.col("lat").shift().over("driver_id")) * 111_195

@@ -17,12 +17,18 @@ def test_the_tracked_sample_is_what_the_seed_gives(tmp_path: Path) -> None:
     made = sample(CityPlan(), tmp_path / "city")
     assert [file.table for file in made.files] == list(TABLES)
     for name in TABLES:
-        again, tracked = (pl.read_parquet(folder / f"{name}.parquet") for folder in (tmp_path / "city", TRACKED))
-        assert again.equals(tracked), f"{name}: make data/sample anew (data/README.md) when the city changes"
+        again, tracked = (
+            pl.read_parquet(folder / f"{name}.parquet") for folder in (tmp_path / "city", TRACKED)
+        )
+        assert again.equals(tracked), (
+            f"{name}: make data/sample anew (data/README.md) when the city changes"
+        )
 
 
 def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = (sample(CityPlan(orders=240, days=2, seed=5), tmp_path / name) for name in ("one", "two"))
+    first, second = (
+        sample(CityPlan(orders=240, days=2, seed=5), tmp_path / name) for name in ("one", "two")
+    )
     assert [file.sha256 for file in first.files] == [file.sha256 for file in second.files]
 
 

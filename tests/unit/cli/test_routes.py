@@ -19,7 +19,9 @@ def pair(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_the_same_problem_gives_the_same_bytes(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_problem_gives_the_same_bytes(
+    pair: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     printed = []
     for engine in ("auto", "auto", "ortools"):
         assert run(["--json", "route", "plan", pair, "--format", "lilim", "--engine", engine]) == 0
@@ -28,7 +30,9 @@ def test_the_same_problem_gives_the_same_bytes(pair: str, capsys: pytest.Capture
     assert [json.loads(text)["engine"] for text in printed] == ["exact", "exact", "ortools"]
 
 
-def test_a_written_plan_passes_and_a_changed_one_exits_3(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_written_plan_passes_and_a_changed_one_exits_3(
+    pair: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = Path(pair).with_name("plan.json")
     plan = ["route", "plan", pair, "--format", "lilim", "--out", str(out)]
     check = ["route", "check", pair, str(out), "--format", "lilim"]
@@ -39,11 +43,15 @@ def test_a_written_plan_passes_and_a_changed_one_exits_3(pair: str, capsys: pyte
     assert "NOT_PICKED_UP" in capsys.readouterr().out
 
 
-def test_a_job_that_does_not_fit_is_reported_and_exits_3(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_does_not_fit_is_reported_and_exits_3(
+    pair: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path(pair).write_text(PAIR.format(latest=5))
     assert run(["--json", "route", "plan", pair, "--format", "lilim"]) == 3
     told = capsys.readouterr()
-    assert json.loads(told.out)["unassigned"] == [{"id": 1, "reason": "its time window cannot be kept"}]
+    assert json.loads(told.out)["unassigned"] == [
+        {"id": 1, "reason": "its time window cannot be kept"}
+    ]
     assert "job 1 is in no route" in told.err
 
 

@@ -23,7 +23,9 @@ ACTS = parse(act.SQL.read_text())
 LOCKED = {name: ACTS[name] for name in act.NEIGHBOURS}
 
 
-def gather(feature: Feature[Any], tables: Tables, now: datetime, *, check: bool = True) -> dict[str, pl.DataFrame]:
+def gather(
+    feature: Feature[Any], tables: Tables, now: datetime, *, check: bool = True
+) -> dict[str, pl.DataFrame]:
     """Return a feature's reads over `tables`, each checked against its contract."""
     assert feature.sql is not None
     queries = parse(feature.sql.read_text())
@@ -31,7 +33,10 @@ def gather(feature: Feature[Any], tables: Tables, now: datetime, *, check: bool 
     frames = {name: context.execute(bind(queries[name], bounds(now))) for name in feature.reads}
     if not check:
         return frames
-    return {name: pl.DataFrame(contract.validate(frames[name])) for name, contract in feature.reads.items()}
+    return {
+        name: pl.DataFrame(contract.validate(frames[name]))
+        for name, contract in feature.reads.items()
+    }
 
 
 def locked(tables: Tables, event: Event, now: datetime = NOW) -> Frames:
@@ -62,7 +67,9 @@ def apply(tables: Tables, changes: list[Change] | tuple[Change, ...]) -> Tables:
 
 
 def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
-    machine, column = STATE.get(change.entity, (None, "duty"))  # an interval of duty keeps the one it was born with
+    machine, column = STATE.get(
+        change.entity, (None, "duty")
+    )  # an interval of duty keeps the one it was born with
     if change.version == 0:
         assert change.id not in state, f"{change.entity} {change.id} is born twice"
         if machine:
@@ -70,7 +77,9 @@ def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
         state[change.id] = {"id": change.id, **change.after, "version": 1}
         return
     row = state[change.id]
-    assert row["version"] == change.version, f"{change.entity} {change.id} is at {row['version']}, not {change.version}"
+    assert row["version"] == change.version, (
+        f"{change.entity} {change.id} is at {row['version']}, not {change.version}"
+    )
     assert {name: row[name] for name in change.after} == dict(change.before)
     if machine and change.after.get(column, row[column]) != row[column]:
         machine.step(row[column], str(change.after[column]))
@@ -84,15 +93,23 @@ def _check(tables: Tables) -> None:
     accepted = offers.filter(pl.col("state") == "ACCEPTED")
     active = deliveries.filter(pl.col("state").is_in(sorted(ACTIVE)))
     assert pending["driver_id"].is_unique().all(), "a driver has two pending offers"
-    assert accepted.select("delivery_id", "episode").is_unique().all(), "an episode has two accepted offers"
+    assert accepted.select("delivery_id", "episode").is_unique().all(), (
+        "an episode has two accepted offers"
+    )
     assert active.select("driver_id", "slot").is_unique().all(), "two deliveries share a slot"
     assert active["driver_id"].null_count() == 0 and active["slot"].null_count() == 0
     cases = tables["reassignment_cases"]
     for states in (["SUSPECTED", "GRACE", "CONFIRMED"], ["RELEASED", "REOFFERING", "REASSIGNED"]):
         of_kind = cases.filter(pl.col("state").is_in(states))
         assert of_kind["delivery_id"].is_unique().all(), "a delivery has two cases of one kind"
-    in_force = accepted.join(deliveries, left_on=["delivery_id", "episode"], right_on=["id", "episode"])
-    assert in_force.filter(pl.col("driver_id") != pl.col("driver_id_right").fill_null(-1)).is_empty()
+    in_force = accepted.join(
+        deliveries, left_on=["delivery_id", "episode"], right_on=["id", "episode"]
+    )
+    assert in_force.filter(
+        pl.col("driver_id") != pl.col("driver_id_right").fill_null(-1)
+    ).is_empty()
     on = pending.join(deliveries, left_on="delivery_id", right_on="id", suffix="_d")
-    assert set(on["state_d"]) <= {"OFFERING"}, "a pending offer hangs on a delivery that is not offering"
+    assert set(on["state_d"]) <= {"OFFERING"}, (
+        "a pending offer hangs on a delivery that is not offering"
+    )
     assert (on["episode"] == on["episode_d"]).all(), "a pending offer is of an old episode"

@@ -57,7 +57,9 @@ def test_what_two_rooms_read_by_one_name_and_contract_they_read_by_the_same_sql(
     shared = [name for name in one.reads if one.reads[name] is other.reads.get(name)]
     assert shared == ["drivers", "pings"]
     ours, theirs = (parse(feature.sql.read_text()) for feature in (one, other) if feature.sql)
-    assert [without_comments(ours[name]) for name in shared] == [without_comments(theirs[name]) for name in shared]
+    assert [without_comments(ours[name]) for name in shared] == [
+        without_comments(theirs[name]) for name in shared
+    ]
 
 
 def without_comments(query: str) -> list[str]:
@@ -77,7 +79,9 @@ class Town:
 
     def write(self, changes: Any) -> None:
         self.seen.update(change.event for change in changes)
-        assert all(re.fullmatch("[A-Z]+(_[A-Z]+)*", change.reason) for change in changes), "the trail keeps words"
+        assert all(re.fullmatch("[A-Z]+(_[A-Z]+)*", change.reason) for change in changes), (
+            "the trail keeps words"
+        )
         self.tables = apply(self.tables, changes)
 
 
@@ -113,14 +117,28 @@ def towns(draw: st.DrawFn) -> Town:
 def sweep(town: Town) -> None:
     """Run both sweeps, each a second time, when it must find nothing; then look for contradictions."""
     for feature, params in (REASSIGNMENT, MODES[town.mode]):
-        town.write(feature.decide(gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL))
-        again = feature.decide(gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL)
+        town.write(
+            feature.decide(
+                gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL
+            )
+        )
+        again = feature.decide(
+            gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL
+        )
         assert again == [], feature.name
     tables = town.tables
     offering = tables["deliveries"].filter(state="OFFERING")["id"].to_list()
-    assert tables["driver_offers"].filter(state="PENDING")["delivery_id"].unique().sort().to_list() == offering
+    assert (
+        tables["driver_offers"].filter(state="PENDING")["delivery_id"].unique().sort().to_list()
+        == offering
+    )
     seeking = tables["deliveries"].filter(pl.col("state").is_in(["UNASSIGNED", "OFFERING"]))
-    opened = tables["unassigned_orders"].filter(state="OPEN").select("delivery_id", "episode").sort("delivery_id")
+    opened = (
+        tables["unassigned_orders"]
+        .filter(state="OPEN")
+        .select("delivery_id", "episode")
+        .sort("delivery_id")
+    )
     assert opened.rows() == seeking.select("id", "episode").sort("id").rows()
 
 
@@ -131,11 +149,17 @@ def happen(town: Town, what: str, n: int) -> None:
     if what in offers.FEATURE.events:
         pending = town.tables["driver_offers"].filter(state="PENDING").rows(named=True)
         for offer in pending[n % len(pending) :][:1] if pending else []:
-            event = Event(name=what, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"])
+            event = Event(
+                name=what, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"]
+            )
             respond(town, MODES[town.mode], event)
     elif what in ("reassign", "release"):
         args = {"to": driver if what == "reassign" else None, "reason": "VEHICLE"}
-        respond(town, REASSIGNMENT, Event(name="reassign", actor="ops", delivery_id=1 + n % 5, args=args))
+        respond(
+            town,
+            REASSIGNMENT,
+            Event(name="reassign", actor="ops", delivery_id=1 + n % 5, args=args),
+        )
     elif what == "silence":
         town.silent ^= {driver}
     elif what == "move":
@@ -145,20 +169,44 @@ def happen(town: Town, what: str, n: int) -> None:
         overwrite(town, "drivers", pl.col("id") == driver, duty=off)
     elif what in STEPS:  # a driver tells it of what he has, or of what was taken from him
         lost = town.tables["reassignment_cases"].filter(pl.col("released_at").is_not_null())
-        had = [*town.tables["deliveries"].filter(driver_id=driver)["id"], *lost.filter(driver_id=driver)["delivery_id"]]
+        had = [
+            *town.tables["deliveries"].filter(driver_id=driver)["id"],
+            *lost.filter(driver_id=driver)["delivery_id"],
+        ]
         for id in had[:1] if n % 2 else had[-1:]:
-            event = Event(name=what, actor="driver", delivery_id=id, driver_id=driver, args={"reason": "TRIED"})
+            event = Event(
+                name=what,
+                actor="driver",
+                delivery_id=id,
+                driver_id=driver,
+                args={"reason": "TRIED"},
+            )
             respond(town, CARRYING, event)
     elif what in TOLD:
         for id in town.tables["deliveries"].filter(driver_id=driver)["id"].to_list()[:1]:
-            event = Event(name=what, actor="driver", delivery_id=id, driver_id=driver, args={"reason": "TRIED"})
+            event = Event(
+                name=what,
+                actor="driver",
+                delivery_id=id,
+                driver_id=driver,
+                args={"reason": "TRIED"},
+            )
             respond(town, REASSIGNMENT, event)
     elif what in BY_OPS:
         to = driver if what == "handover" else None
         args = {"to": to, "by": "customer", "reason": "TRIED"}
-        respond(town, CARRYING, Event(name=what, actor="ops", delivery_id=1 + n % 5, driver_id=to, args=args))
-    pings = [a_ping(id, at=town.spots[id], ago=NOW - town.now) for id in DRIVERS if id not in town.silent]
-    sent = pl.DataFrame([row.values for ping in pings for row in ping], schema=town.tables["driver_locations"].schema)
+        respond(
+            town,
+            CARRYING,
+            Event(name=what, actor="ops", delivery_id=1 + n % 5, driver_id=to, args=args),
+        )
+    pings = [
+        a_ping(id, at=town.spots[id], ago=NOW - town.now) for id in DRIVERS if id not in town.silent
+    ]
+    sent = pl.DataFrame(
+        [row.values for ping in pings for row in ping],
+        schema=town.tables["driver_locations"].schema,
+    )
     pinged = pl.concat([town.tables["driver_locations"], sent]).unique("id").sort("id")
     town.tables = {**town.tables, "driver_locations": pinged}
 
@@ -177,7 +225,9 @@ def respond(town: Town, feature_params: Any, event: Event) -> None:
 def overwrite(town: Town, table: str, where: pl.Expr, **columns: pl.Expr) -> None:
     """What other features write."""
     written = {name: pl.when(where).then(value).otherwise(name) for name, value in columns.items()}
-    frame = town.tables[table].with_columns(**written, version=pl.col("version") + where.cast(pl.Int64))
+    frame = town.tables[table].with_columns(
+        **written, version=pl.col("version") + where.cast(pl.Int64)
+    )
     town.tables = {**town.tables, table: frame}
 
 
@@ -197,11 +247,30 @@ def test_whatever_happens_no_rule_is_broken_and_a_second_run_finds_nothing(town,
 
 
 def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver():
-    spots: dict[int, Place] = {11: (900, 0), 12: (1200, 0), 13: (-1400, 0), 14: (9000, 0), 15: (9000, 0)}
+    spots: dict[int, Place] = {
+        11: (900, 0),
+        12: (1200, 0),
+        13: (-1400, 0),
+        14: (9000, 0),
+        15: (9000, 0),
+    }
     town = Town(city(a_delivery(1), *(a_driver(id, at=spot) for id, spot in spots.items())), spots)
-    script = [("accept", 0), ("wait", 4), ("wait", 2), ("wait", 3), ("wait", 2), ("accept", 0), ("pickup", 1)]
+    script = [
+        ("accept", 0),
+        ("wait", 4),
+        ("wait", 2),
+        ("wait", 3),
+        ("wait", 2),
+        ("accept", 0),
+        ("pickup", 1),
+    ]
     seen = walk(town, script)
-    assert {"offer_accepted", "reassignment_suspected", "delivery_released", "reassignment_reassigned"} <= seen
+    assert {
+        "offer_accepted",
+        "reassignment_suspected",
+        "delivery_released",
+        "reassignment_reassigned",
+    } <= seen
 
 
 @walks
@@ -209,5 +278,10 @@ def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver()
 def test_the_order_of_rows_changes_nothing(town, random):
     for feature, params in (MODES[town.mode], REASSIGNMENT):
         frames = gather(feature, town.tables, NOW)
-        mixed = {name: frame[random.sample(range(frame.height), frame.height)] for name, frame in frames.items()}
-        assert feature.decide(mixed, params, NOW, TRAVEL) == feature.decide(frames, params, NOW, TRAVEL)
+        mixed = {
+            name: frame[random.sample(range(frame.height), frame.height)]
+            for name, frame in frames.items()
+        }
+        assert feature.decide(mixed, params, NOW, TRAVEL) == feature.decide(
+            frames, params, NOW, TRAVEL
+        )

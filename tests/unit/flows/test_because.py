@@ -27,7 +27,14 @@ SEEKING = {
 
 
 def said(**of: object) -> dict[str, object]:
-    return {"delivery": 12, "state": "UNASSIGNED", "driver": None, "now": "2026-03-07T19:31:00.000000Z", **BEFORE, **of}
+    return {
+        "delivery": 12,
+        "state": "UNASSIGNED",
+        "driver": None,
+        "now": "2026-03-07T19:31:00.000000Z",
+        **BEFORE,
+        **of,
+    }
 
 
 def test_a_search_tells_how_long_it_goes_on_and_what_would_help():
@@ -52,9 +59,15 @@ def test_who_is_being_asked_is_named_with_the_driver_he_was_preferred_to():
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"offer": 81, "decision": CHOICE}, ["Driver 7 accepted offer 81.", "Of 4 within 1500 m soonest"]),
+        (
+            {"offer": 81, "decision": CHOICE},
+            ["Driver 7 accepted offer 81.", "Of 4 within 1500 m soonest"],
+        ),
         ({"step": {"actor": "ops", "reason": "FLAT_TYRE"}}, ["It was given by ops: FLAT_TYRE."]),
-        ({"lock_until": "2026-03-07T20:00:00.000000Z"}, ["How it came", "Sweeps leave it there until 2026-03-07T20"]),
+        (
+            {"lock_until": "2026-03-07T20:00:00.000000Z"},
+            ["How it came", "Sweeps leave it there until 2026-03-07T20"],
+        ),
         ({"lock_until": "2026-03-07T19:00:00.000000Z"}, ["How it came"]),
     ],
     ids=["accepted", "given", "locked", "no longer locked"],
@@ -70,7 +83,10 @@ def test_an_assignment_tells_how_it_came_about(given, expected):
 def test_a_driver_under_suspicion_is_told_since_when_for_what_and_until_when():
     assigned = dict.fromkeys(("since", "lock_until", "step", "offer", "decision"))
     doubt = {"state": "GRACE", "trigger": "NO_START", "suspected_at": "2026-03-07T19:30:00.000000Z"}
-    for until, end in (("2026-03-07T19:34:00.000000Z", ", grace until 2026-03-07T19:34:00Z."), (None, ".")):
+    for until, end in (
+        ("2026-03-07T19:34:00.000000Z", ", grace until 2026-03-07T19:34:00Z."),
+        (None, "."),
+    ):
         case = {**doubt, "grace_until": until}
         told = why(said(state="ASSIGNED", driver=7, assigned=assigned, suspicion=case))
         assert told[-1] == f"Under suspicion since 2026-03-07T19:30:00Z, for NO_START{end}"
@@ -90,7 +106,9 @@ def test_what_was_before_is_counted_and_its_latest_named():
 
 def test_a_barred_driver_learns_the_rule_the_relaxation_and_his_figures():
     figures = {"travel_s": 169, "expected_s": 560, "chosen": 16, "chosen_expected_s": 533}
-    told = why_not(said(driver=107, rule="OTHERS_SOONER", relax="a pickup more than 27 s sooner", **figures))
+    told = why_not(
+        said(driver=107, rule="OTHERS_SOONER", relax="a pickup more than 27 s sooner", **figures)
+    )
     assert told == [
         "Delivery 12 is not for driver 107: another is expected there sooner (OTHERS_SOONER).",
         "What would change it: a pickup more than 27 s sooner.",

@@ -25,14 +25,18 @@ LATER = databases.NOW + timedelta(minutes=40)  # by then every sweep has somethi
 
 
 def _swept(name: str, percent: float, *, enabled: bool = True, at: datetime | None = None):
-    store = MemoryStore(databases.city_frames(), at or (databases.NOW if name == "offers" else LATER))
+    store = MemoryStore(
+        databases.city_frames(), at or (databases.NOW if name == "offers" else LATER)
+    )
     flags = {name: {"enabled": enabled, "percent": percent}}
     return sweep(store, Settings({"flags": flags}), name, Options(dry_run=True))
 
 
 def begun(swept) -> list[str]:
     """Return what a run does beyond bringing to its end what was begun."""
-    return [change.event for change in swept.changes if change.event not in ENDS.get(swept.sweep, ())]
+    return [
+        change.event for change in swept.changes if change.event not in ENDS.get(swept.sweep, ())
+    ]
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
@@ -50,8 +54,12 @@ def test_offers_that_are_out_when_the_flag_goes_off_run_out_as_they_do_inside():
     expired = [change.id for change in off.changes if change.event == "offer_expired"]
     assert sorted(expired) == sorted(pending["id"]) != []
     assert [c for c in on.changes if c.event in ENDS["offers"]] == off.changes
-    assert {c.id for c in off.changes if c.event == "delivery_unassigned"} == set(pending["delivery_id"])
-    assert [c for c in off.changes if c.event == "episode_opened"], "a person and the ladder see what is due"
+    assert {c.id for c in off.changes if c.event == "delivery_unassigned"} == set(
+        pending["delivery_id"]
+    )
+    assert [c for c in off.changes if c.event == "episode_opened"], (
+        "a person and the ladder see what is due"
+    )
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
@@ -73,6 +81,8 @@ def test_held_units_are_left_out_or_marked_before_anything_is_decided_so_they_cl
     half = gather(store, feature, flag, databases.NOW).frames
     for read, frame in all_of_them.items():
         column = feature.units.get(read)
-        kept = [row for row in frame.iter_rows(named=True) if column is None or flag.admits(row[column])]
+        kept = [
+            row for row in frame.iter_rows(named=True) if column is None or flag.admits(row[column])
+        ]
         found = half[read].filter(~pl.col(OUTSIDE)) if OUTSIDE in frame.columns else half[read]
         assert found.to_dicts() == kept, read

@@ -36,7 +36,9 @@ def ours() -> dict[str, Any]:
 
 
 def planned(file: Path, form: str = "json", **words: Any) -> dict[str, Any]:
-    return routing.plan(file, form, **({"engine": "auto", "seconds": None, "seed": 0, "solutions": 20} | words))
+    return routing.plan(
+        file, form, **({"engine": "auto", "seconds": None, "seed": 0, "solutions": 20} | words)
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,12 @@ def own(tmp_path: Path) -> Path:
 
 def test_a_benchmark_file_is_planned_in_its_own_nodes_and_units(lilim: Path) -> None:
     made = planned(lilim, "lilim")
-    assert (made["vehicles"], made["distance"], made["duration"], made["unassigned"]) == (1, 20.0, 24.0, [])
+    assert (made["vehicles"], made["distance"], made["duration"], made["unassigned"]) == (
+        1,
+        20.0,
+        24.0,
+        [],
+    )
     assert sorted(made["routes"][0]) == [1, 2, 3, 4]
 
 
@@ -65,7 +72,9 @@ def test_our_own_format_is_planned_exactly_and_its_costs_count(own: Path) -> Non
     assert (made["distance"], made["duration"]) == (13, 17)
     file = own.with_name("relaxed.json")
     file.write_text(json.dumps(ours() | {"weights": {"late": 0}}))
-    assert planned(file)["routes"] == [[1, 3, 2]]  # without a cost for being late the shorter way wins
+    assert planned(file)["routes"] == [
+        [1, 3, 2]
+    ]  # without a cost for being late the shorter way wins
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,10 @@ def test_our_own_format_is_planned_exactly_and_its_costs_count(own: Path) -> Non
         ({"routes": [[1, 3], [2, 4], []]}, {"UNKNOWN", "FIGURE_WRONG"}),
         ({"routes": [[3, 1, 2, 4]]}, {"NOT_PICKED_UP", "FIGURE_WRONG"}),
         ({"routes": [[1, 2, 4]]}, {"STOP_MISSING"}),
-        ({"routes": [[1, 2, 4]], "unassigned": [{"id": 1, "reason": "no room"}]}, {"PLANNED_AND_LEFT_OUT"}),
+        (
+            {"routes": [[1, 2, 4]], "unassigned": [{"id": 1, "reason": "no room"}]},
+            {"PLANNED_AND_LEFT_OUT"},
+        ),
     ],
 )
 def test_anyones_plan_is_judged_by_name(lilim: Path, edit: dict[str, Any], codes: set[str]) -> None:
@@ -119,11 +131,26 @@ def without(key: str) -> dict[str, Any]:
         (json.dumps(ours() | {"time": [[0.5] * 4] * 4}), "0.5 is not a whole number"),
         (json.dumps(ours() | {"time": [[-2] * 4] * 4}), "time, row 0"),
         (json.dumps(ours() | {"nodes": [{"id": 1}] * 4}), "each id once"),
-        (json.dumps(ours() | {"nodes": [*ours()["nodes"][:3], {"id": 3, "load": -1}]}), "node 3: no pickup names it"),
-        (json.dumps(ours() | {"vehicles": [{"id": 9, "start": 5, "capacity": 1}]}), "start names 5"),
-        (json.dumps(ours() | {"vehicles": [{"id": 9, "start": 100}]}), "vehicle number 0: capacity is missing"),
-        (json.dumps(ours() | {"vehicles": [{"id": 9, "start": 100, "capacity": True}]}), "capacity is not a whole"),
-        (json.dumps(ours() | {"vehicles": [{"id": 9, "start": 100, "capacity": -1}]}), "capacity is below zero"),
+        (
+            json.dumps(ours() | {"nodes": [*ours()["nodes"][:3], {"id": 3, "load": -1}]}),
+            "node 3: no pickup names it",
+        ),
+        (
+            json.dumps(ours() | {"vehicles": [{"id": 9, "start": 5, "capacity": 1}]}),
+            "start names 5",
+        ),
+        (
+            json.dumps(ours() | {"vehicles": [{"id": 9, "start": 100}]}),
+            "vehicle number 0: capacity is missing",
+        ),
+        (
+            json.dumps(ours() | {"vehicles": [{"id": 9, "start": 100, "capacity": True}]}),
+            "capacity is not a whole",
+        ),
+        (
+            json.dumps(ours() | {"vehicles": [{"id": 9, "start": 100, "capacity": -1}]}),
+            "capacity is below zero",
+        ),
         (json.dumps(ours() | {"weights": {"late": 2000}}), "at most 1000"),
     ],
 )
@@ -145,7 +172,9 @@ def test_a_bad_problem_in_json_is_named(own: Path, text: str, says: str) -> None
         ("150 1 2 0", "150 1 3 0", "do not name each other"),
     ],
 )
-def test_a_bad_benchmark_file_is_named_by_line_or_node(lilim: Path, old: str, new: str, says: str) -> None:
+def test_a_bad_benchmark_file_is_named_by_line_or_node(
+    lilim: Path, old: str, new: str, says: str
+) -> None:
     lilim.write_text(LILIM.replace(old, new))
     with pytest.raises(BadData, match=says):
         planned(lilim, "lilim")
@@ -164,7 +193,8 @@ def test_files_that_are_not_there_or_not_text_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"routes": [1]}', '{"routes": [["a"]]}', '{"routes": [], "unassigned": [3]}', "no"]
+    "text",
+    ["{}", '{"routes": [1]}', '{"routes": [["a"]]}', '{"routes": [], "unassigned": [3]}', "no"],
 )
 def test_a_plan_that_is_none_is_refused(own: Path, text: str) -> None:
     plan = own.with_name("plan.json")

@@ -34,7 +34,9 @@ def test_one_offer_and_a_column_of_offers_are_judged_alike():
     rows = [(0.0, 3.0, 0.0, 0.0), (2.0, 11.0, 1.0, 0.4)]
     frame = pl.DataFrame(rows, schema=["k", "way", "held", "boost"], orient="row")
     column = model.p_accept(*(pl.col(name) for name in frame.columns))
-    assert frame.select(p=column)["p"].to_list() == pytest.approx([model.p_accept(*row) for row in rows])
+    assert frame.select(p=column)["p"].to_list() == pytest.approx(
+        [model.p_accept(*row) for row in rows]
+    )
 
 
 def test_a_reluctance_that_is_none_is_refused_by_name():

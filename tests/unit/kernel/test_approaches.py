@@ -47,19 +47,25 @@ def travel() -> Counting:
     return Counting()
 
 
-FREE = [a_free(n, 400 * n, vehicle=("bicycle", "car")[n % 2], held=n % 3 == 0) for n in range(1, 12)]
+FREE = [
+    a_free(n, 400 * n, vehicle=("bicycle", "car")[n % 2], held=n % 3 == 0) for n in range(1, 12)
+]
 PICKUPS = {key: at_place((350.0 * key, 100.0)) for key in range(1, 13)}
 
 
 def test_each_pickup_has_its_own_radius_and_the_soonest_first(travel):
-    found = approaches(FREE, {1: at_place((0, 0)), 2: at_place((0, 0))}, {1: 900, 2: 1300}, Dispatch(), travel)
+    found = approaches(
+        FREE, {1: at_place((0, 0)), 2: at_place((0, 0))}, {1: 900, 2: 1300}, Dispatch(), travel
+    )
     assert sorted(way.driver.id for way in found[1]) == [1, 2]
     assert sorted(way.driver.id for way in found[2]) == [1, 2, 3]
     assert [way.cost_s for way in found[2]] == sorted(way.cost_s for way in found[2])
     assert {way.driver.id: way.cost_s - way.seconds for way in found[2]} == {1: 0, 2: 0, 3: 360}
 
 
-def test_asked_in_blocks_the_ways_are_the_same_and_no_question_holds_drivers_far_from_all(travel, monkeypatch):
+def test_asked_in_blocks_the_ways_are_the_same_and_no_question_holds_drivers_far_from_all(
+    travel, monkeypatch
+):
     whole = approaches(FREE, PICKUPS, 1000, Dispatch(), travel)
     monkeypatch.setattr(dispatch, "PICKUPS_AT_ONCE", 2)
     travel.asked.clear()
@@ -69,5 +75,11 @@ def test_asked_in_blocks_the_ways_are_the_same_and_no_question_holds_drivers_far
 
 
 def test_who_cannot_get_there_is_left_out(travel):
-    found = approaches([a_free(1, 0, vehicle="walker"), a_free(2, 500)], {1: at_place((0, 0))}, 900, Dispatch(), travel)
+    found = approaches(
+        [a_free(1, 0, vehicle="walker"), a_free(2, 500)],
+        {1: at_place((0, 0))},
+        900,
+        Dispatch(),
+        travel,
+    )
     assert [way.driver.id for way in found[1]] == [2]

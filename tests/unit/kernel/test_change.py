@@ -38,7 +38,11 @@ print(Change(**words, after=after, reason="", at=at, root=("delivery", 4)).decis
 def test_the_id_is_the_same_in_every_process():
     ids = {
         subprocess.run(
-            [sys.executable, "-c", SCRIPT], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", SCRIPT],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         for seed in ("0", "1", "2", "3")
     }
@@ -86,7 +90,9 @@ def test_a_change_is_shown_as_json_with_instants_as_text():
 
 
 def test_canonical_json_has_one_spelling():
-    assert canonical({"b": (1, 2), "a": {"d": None, "c": "ü"}}) == '{"a":{"c":"ü","d":null},"b":[1,2]}'
+    assert (
+        canonical({"b": (1, 2), "a": {"d": None, "c": "ü"}}) == '{"a":{"c":"ü","d":null},"b":[1,2]}'
+    )
 
 
 def test_not_a_number_cannot_be_decided():

@@ -6,7 +6,15 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from dispatchkit.kernel.clock import Window, day_of, parse_day, parse_instant, rfc3339, service_day, zone
+from dispatchkit.kernel.clock import (
+    Window,
+    day_of,
+    parse_day,
+    parse_instant,
+    rfc3339,
+    service_day,
+    zone,
+)
 from dispatchkit.kernel.errors import BadConfig, Usage
 
 
@@ -46,7 +54,8 @@ def test_what_is_no_instant_is_named(text, said):
 
 
 @pytest.mark.parametrize(
-    "text", ["20260302", "2026-W10-1", "2026-3-2", "2026-02-30", "today", "", "1999-12-31", "9999-12-31"]
+    "text",
+    ["20260302", "2026-W10-1", "2026-3-2", "2026-02-30", "today", "", "1999-12-31", "9999-12-31"],
 )
 def test_what_is_no_day_is_named(text):
     with pytest.raises(Usage, match=repr(text)):
@@ -57,7 +66,9 @@ def test_a_day_is_read():
     assert parse_day("2026-03-02") == date(2026, 3, 2)
 
 
-@pytest.mark.parametrize("name", ["Europe/Atlantis", "Europe", "", "../../etc/passwd", "a\0b", "x" * 5000])
+@pytest.mark.parametrize(
+    "name", ["Europe/Atlantis", "Europe", "", "../../etc/passwd", "a\0b", "x" * 5000]
+)
 def test_what_is_no_time_zone_is_bad_configuration(name):
     with pytest.raises(BadConfig, match="not a time zone"):
         zone(name)
@@ -68,7 +79,12 @@ def test_what_is_no_time_zone_is_bad_configuration(name):
     [
         ((2026, 3, 2), "UTC", "2026-03-02T04:00:00Z", 24),
         ((2026, 3, 2), "Europe/Berlin", "2026-03-02T03:00:00Z", 24),
-        ((2026, 3, 28), "Europe/Berlin", "2026-03-28T03:00:00Z", 23),  # the night to 29 March belongs to the 28th
+        (
+            (2026, 3, 28),
+            "Europe/Berlin",
+            "2026-03-28T03:00:00Z",
+            23,
+        ),  # the night to 29 March belongs to the 28th
         ((2026, 3, 29), "Europe/Berlin", "2026-03-29T02:00:00Z", 24),
         ((2026, 10, 24), "Europe/Berlin", "2026-10-24T02:00:00Z", 25),
         ((2026, 3, 7), "America/New_York", "2026-03-07T09:00:00Z", 23),
@@ -82,9 +98,13 @@ def test_a_service_day_runs_from_four_to_four(day, tz, since, hours):
     assert window.length == timedelta(hours=hours)
 
 
-@pytest.mark.parametrize(("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 6, 1), 24)])
+@pytest.mark.parametrize(
+    ("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 6, 1), 24)]
+)
 def test_a_calendar_day_has_the_hours_that_the_clocks_give_it(day, hours):
-    assert service_day(date(*day), "Europe/Berlin", starts_at=time(0)).length == timedelta(hours=hours)
+    assert service_day(date(*day), "Europe/Berlin", starts_at=time(0)).length == timedelta(
+        hours=hours
+    )
 
 
 def test_the_night_belongs_to_the_evening_before():
@@ -106,4 +126,8 @@ def test_the_slots_of_a_window_cover_it_and_the_last_may_be_cut():
 
 def test_instants_as_text_have_one_length_and_end_in_z():
     texts = [rfc3339(datetime(2026, 3, 2, 19, 30, 0, us, tzinfo=UTC)) for us in (0, 1, 999_999)]
-    assert texts == ["2026-03-02T19:30:00.000000Z", "2026-03-02T19:30:00.000001Z", "2026-03-02T19:30:00.999999Z"]
+    assert texts == [
+        "2026-03-02T19:30:00.000000Z",
+        "2026-03-02T19:30:00.000001Z",
+        "2026-03-02T19:30:00.999999Z",
+    ]

@@ -23,7 +23,8 @@ EXIT_CODES = {
     "BadConfig": 78,
 }
 CLASSES = sorted(
-    (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, DispatchError)), key=lambda c: c.__name__
+    (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, DispatchError)),
+    key=lambda c: c.__name__,
 )
 
 

@@ -41,4 +41,7 @@ def test_a_flag_that_is_off_admits_nobody():
 
 
 def test_membership_is_pinned_so_that_an_upgrade_moves_nobody():
-    assert sorted(unit for unit in range(1, 41) if Flag(name="offers", percent=20).admits(unit)) == PINNED
+    assert (
+        sorted(unit for unit in range(1, 41) if Flag(name="offers", percent=20).admits(unit))
+        == PINNED
+    )

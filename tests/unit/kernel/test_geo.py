@@ -7,7 +7,14 @@ import math
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.geo import EARTH_M, contains, haversine_expr, haversine_m, is_point, ring_fault
+from dispatchkit.kernel.geo import (
+    EARTH_M,
+    contains,
+    haversine_expr,
+    haversine_m,
+    is_point,
+    ring_fault,
+)
 
 SQUARE = [(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0), (0.0, 0.0)]
 HORSESHOE = [(0, 0), (5, 0), (5, 5), (4, 5), (4, 1), (1, 1), (1, 5), (0, 5), (0, 0)]
@@ -30,7 +37,12 @@ def test_a_distance_is_the_known_one(a, b, metres):
 
 
 def test_the_expression_gives_the_same_distances():
-    points = [(52.5, 13.4, 48.9, 2.3), (0.0, 0.0, 0.0, 180.0), (1.0, 1.0, 1.0, 1.0), (-33.9, 151.2, 37.8, -122.4)]
+    points = [
+        (52.5, 13.4, 48.9, 2.3),
+        (0.0, 0.0, 0.0, 180.0),
+        (1.0, 1.0, 1.0, 1.0),
+        (-33.9, 151.2, 37.8, -122.4),
+    ]
     frame = pl.DataFrame(points, schema=["a", "b", "c", "d"], orient="row")
     found = frame.select(haversine_expr("a", "b", "c", "d")).to_series().to_list()
     assert found == pytest.approx([haversine_m(*point) for point in points], abs=1e-3)
@@ -81,7 +93,10 @@ def test_a_ring_contains_its_inside_and_its_border(ring, lat, lon, inside):
         ([(0, 0), (1, 1), (1, 1), (0, 0)], "ring encloses nothing"),
         ([(0, 0), (1, 1), (2, 2), (0, 0)], "ring encloses nothing"),
         ([(0, 0), (2, 2), (2, 0), (0, 2), (0, 0)], "ring crosses itself"),
-        ([(0, 0), (0, 91), (1, 91), (0, 0)], "a corner is not a coordinate (longitude comes first)"),
+        (
+            [(0, 0), (0, 91), (1, 91), (0, 0)],
+            "a corner is not a coordinate (longitude comes first)",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_ring_is_named(ring, fault):

@@ -25,13 +25,18 @@ def group() -> Group:
 
 def test_a_row_changed_twice_is_seen_as_the_first_change_left_it():
     told, job = group(), Job(1, "OFFERING", 0, 5)
-    told.change("delivery", job, "delivery_unassigned", "ROUND_OVER", {"state": "UNASSIGNED", "attempt": 1})
+    told.change(
+        "delivery", job, "delivery_unassigned", "ROUND_OVER", {"state": "UNASSIGNED", "attempt": 1}
+    )
     told.change("delivery", job, "delivery_offering", "DRIVER_FOUND", {"state": "OFFERING"})
     assert [(c.version, c.before) for c in told.changes] == [
         (5, {"state": "OFFERING", "attempt": 0}),
         (6, {"state": "UNASSIGNED"}),
     ]
-    assert (told.value("delivery", job, "attempt"), told.value("delivery", job, "state")) == (1, "OFFERING")
+    assert (told.value("delivery", job, "attempt"), told.value("delivery", job, "state")) == (
+        1,
+        "OFFERING",
+    )
 
 
 def test_a_row_is_born_at_version_0_and_changed_at_version_1():
@@ -41,7 +46,9 @@ def test_a_row_is_born_at_version_0_and_changed_at_version_1():
     assert [(c.version, c.before) for c in told.changes] == [(0, {}), (1, {"state": "OPEN"})]
 
 
-@pytest.mark.parametrize(("was", "becomes"), [("DELIVERED", "UNASSIGNED"), ("UNASSIGNED", "UNASSIGNED")])
+@pytest.mark.parametrize(
+    ("was", "becomes"), [("DELIVERED", "UNASSIGNED"), ("UNASSIGNED", "UNASSIGNED")]
+)
 def test_an_illegal_step_is_refused_at_once(was, becomes):
     with pytest.raises(IllegalTransition, match=f'"{was}" may not become "{becomes}"'):
         group().change("delivery", Job(1, was, 0, 1), "x", "x", {"state": becomes})

@@ -16,7 +16,14 @@ def test_a_legal_step_returns_the_new_state():
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes"), [("OPEN", "BRICKED"), ("OPEN", "OPEN"), ("BRICKED", "OPEN"), (BIRTH, "OPEN"), ("GLASS", "OPEN")]
+    ("was", "becomes"),
+    [
+        ("OPEN", "BRICKED"),
+        ("OPEN", "OPEN"),
+        ("BRICKED", "OPEN"),
+        (BIRTH, "OPEN"),
+        ("GLASS", "OPEN"),
+    ],
 )
 def test_an_unlisted_step_is_refused_by_name(was, becomes):
     with pytest.raises(IllegalTransition, match=f'doors: "{was}" may not become "{becomes}"'):

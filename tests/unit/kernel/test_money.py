@@ -55,7 +55,8 @@ def test_a_split_without_sense_is_refused(total, weights):
 
 
 @pytest.mark.parametrize(
-    ("cents", "text"), [(0, "0.00"), (5, "0.05"), (-5, "-0.05"), (1234567, "12,345.67"), (-100, "-1.00")]
+    ("cents", "text"),
+    [(0, "0.00"), (5, "0.05"), (-5, "-0.05"), (1234567, "12,345.67"), (-100, "-1.00")],
 )
 def test_cents_read_as_dollars(cents, text):
     assert dollars(cents) == text

@@ -112,7 +112,9 @@ def test_the_active_states_are_those_that_occupy_a_driver():
 
 
 def test_nobody_cancels_what_a_driver_carries():
-    assert not any(states.DELIVERY.allows(was, "CANCELLED") for was in states.CUSTODY | {"RESCUE", "RETURNING"})
+    assert not any(
+        states.DELIVERY.allows(was, "CANCELLED") for was in states.CUSTODY | {"RESCUE", "RETURNING"}
+    )
 
 
 def test_a_decline_counts_only_for_the_four_countable_reasons():

@@ -13,7 +13,11 @@ from dispatchkit.kernel.states import MACHINES
 from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER, TABLES, refs
 
 AT = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
-COLUMNS = [(table, name, column) for table, schema in TABLES.items() for name, column in schema.columns().items()]
+COLUMNS = [
+    (table, name, column)
+    for table, schema in TABLES.items()
+    for name, column in schema.columns().items()
+]
 PLAN = (
     "driver_offers driver_availability_history unassigned_orders delivery_costs delivery_revenue delivery_zones "
     "driver_zone_preferences zone_health_metrics driver_performance_metrics route_optimization_data pricing_rules"
@@ -36,7 +40,9 @@ def test_a_reference_names_a_table_that_comes_before():
 
 
 def test_every_table_has_one_key_called_id():
-    assert {table: schema.primary_key() for table, schema in TABLES.items()} == {table: ["id"] for table in TABLES}
+    assert {table: schema.primary_key() for table, schema in TABLES.items()} == {
+        table: ["id"] for table in TABLES
+    }
 
 
 def test_a_name_tells_the_unit():
@@ -97,8 +103,18 @@ def test_an_offer_that_cannot_be_is_named_by_the_rule_it_breaks(wrong, rule):
     assert set(failures.counts()) == ({rule} if rule else set())
 
 
-@pytest.mark.parametrize(("until", "fine"), [(None, True), (AT + timedelta(seconds=1), True), (AT, False)])
+@pytest.mark.parametrize(
+    ("until", "fine"), [(None, True), (AT + timedelta(seconds=1), True), (AT, False)]
+)
 def test_a_duty_interval_is_not_empty(until, fine):
     schema = TABLES["driver_availability_history"]
-    row = {"id": 1, "driver_id": 1, "duty": "ON_DUTY", "since": AT, "until": until, "reason": None, "version": 1}
+    row = {
+        "id": 1,
+        "driver_id": 1,
+        "duty": "ON_DUTY",
+        "since": AT,
+        "until": until,
+        "reason": None,
+        "version": 1,
+    }
     assert schema.is_valid(pl.DataFrame([row], schema=schema.create_empty().schema)) is fine

@@ -36,8 +36,21 @@ DEFAULTS: dict[str, Row] = {
     "delivery_zones": {"name": "centre", "ring": "[[0,0],[1,0],[1,1],[0,0]]"},
     "merchants": {"label": "kitchen", "zone_id": 1, "lat": 52.5, "lon": 13.4},
     "customers": {},
-    "drivers": {"vehicle": "bicycle", "duty": "OFF_DUTY", "max_stack": 2, "zone_id": 1, "timeouts": 0},
-    "orders": {"customer_id": 1, "merchant_id": 1, "items": 1, "goods_cents": 2000, "fee_cents": 300, "source": "mini"},
+    "drivers": {
+        "vehicle": "bicycle",
+        "duty": "OFF_DUTY",
+        "max_stack": 2,
+        "zone_id": 1,
+        "timeouts": 0,
+    },
+    "orders": {
+        "customer_id": 1,
+        "merchant_id": 1,
+        "items": 1,
+        "goods_cents": 2000,
+        "fee_cents": 300,
+        "source": "mini",
+    },
     "deliveries": {"episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False},
     "driver_offers": {
         "episode": 1,
@@ -70,7 +83,12 @@ def after(clock: str, minutes: float) -> datetime:
 
 def delivered(number: int, placed: str, minutes: float, **more: Any) -> tuple[Row, Row]:
     """Return an order placed at a time and its delivery, at the door so many minutes later (driver 1)."""
-    job = {"state": "DELIVERED", "driver_id": 1, "assigned_at": after(placed, 2), "picked_up_at": after(placed, 10)}
+    job = {
+        "state": "DELIVERED",
+        "driver_id": 1,
+        "assigned_at": after(placed, 2),
+        "picked_up_at": after(placed, 10),
+    }
     return order(number, placed, **{**job, "ended_at": after(placed, minutes), **more})
 
 
@@ -80,12 +98,22 @@ def order(number: int, placed: str, **more: Any) -> tuple[Row, Row]:
     own = {k: v for k, v in more.items() if k in columns}
     job = {k: v for k, v in more.items() if k not in columns}
     bought = {"id": number, "placed_at": at(placed), **own}
-    return bought, {"id": number, "order_id": number, "created_at": at(placed), "dispatch_at": at(placed), **job}
+    return bought, {
+        "id": number,
+        "order_id": number,
+        "created_at": at(placed),
+        "dispatch_at": at(placed),
+        **job,
+    }
 
 
-def tables(orders: list[tuple[Row, Row]] | None = None, **given: list[Row]) -> dict[str, pl.DataFrame]:
+def tables(
+    orders: list[tuple[Row, Row]] | None = None, **given: list[Row]
+) -> dict[str, pl.DataFrame]:
     """Return every table of an export; those not named are empty but for one zone, merchant, customer and driver."""
-    rows: dict[str, list[Row]] = {name: [{"id": 1}] for name in ("delivery_zones", "merchants", "customers", "drivers")}
+    rows: dict[str, list[Row]] = {
+        name: [{"id": 1}] for name in ("delivery_zones", "merchants", "customers", "drivers")
+    }
     rows["orders"] = [bought for bought, _ in orders or []]
     rows["deliveries"] = [job for _, job in orders or []]
     rows.update(given)
@@ -97,7 +125,10 @@ def _frame(name: str, rows: list[Row]) -> pl.DataFrame:
     if not rows:
         return schema.create_empty()
     filled = [
-        {column: {"id": i, "version": 1, **DEFAULTS.get(name, {}), **row}.get(column) for column in schema.columns()}
+        {
+            column: {"id": i, "version": 1, **DEFAULTS.get(name, {}), **row}.get(column)
+            for column in schema.columns()
+        }
         for i, row in enumerate(rows, 1)
     ]
     return schema.validate(pl.DataFrame(filled, schema=schema.create_empty().schema))
@@ -110,7 +141,9 @@ def marts(frames: Mapping[str, pl.DataFrame], as_of: datetime = NIGHT) -> dict[s
         for name, frame in frames.items():
             con.register("_frame", frame.to_arrow())
             con.execute(f"CREATE TABLE {name} AS SELECT * FROM _frame")
-        con.execute("CREATE TABLE export_manifest AS SELECT 'as_of' AS key, ? AS value", [as_of.isoformat()])
+        con.execute(
+            "CREATE TABLE export_manifest AS SELECT 'as_of' AS key, ? AS value", [as_of.isoformat()]
+        )
         for mart in ORDER:
             con.execute(files("dispatchkit.warehouse.marts").joinpath(f"{mart}.sql").read_text())
         return {f"mart_{mart}": con.sql(f"SELECT * FROM mart_{mart}").pl() for mart in MARTS}
@@ -119,4 +152,6 @@ def marts(frames: Mapping[str, pl.DataFrame], as_of: datetime = NIGHT) -> dict[s
 def scope(as_of: datetime = NIGHT, *, days: int = 1) -> Scope:
     """Return the miniature service day (04:00 UTC to 04:00 UTC), or so many days ending with it."""
     first = DAY - timedelta(days=days - 1)
-    return Scope(days=tuple(service_day(first + timedelta(days=i), "UTC") for i in range(days)), as_of=as_of)
+    return Scope(
+        days=tuple(service_day(first + timedelta(days=i), "UTC") for i in range(days)), as_of=as_of
+    )

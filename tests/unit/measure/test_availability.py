@@ -13,7 +13,9 @@ from dispatchkit.measure.metric import Scope
 from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
 
 
-def duty(duty: str, since: str | datetime, until: str | datetime | None = None, driver: int = 1, **more):
+def duty(
+    duty: str, since: str | datetime, until: str | datetime | None = None, driver: int = 1, **more
+):
     begin, end = (at(t) if isinstance(t, str) else t for t in (since, until))
     return {"driver_id": driver, "duty": duty, "since": begin, "until": end, **more}
 
@@ -53,18 +55,29 @@ def test_the_states_of_an_evening_are_the_plans_and_sum_to_the_clock():
         {"OFFLINE": 2 + 9.5, "AVAILABLE": 7.4 - 84 / 60 - 0.05, "OFFERED": 0.05, "BUSY": 1.5, "ON_BREAK": 0.5,
          "ENDING_SHIFT": 0.5}
     )  # fmt: skip
-    assert sum(hours(section).values()) == pytest.approx(20)  # told from 08:00 to the window's end at 04:00
+    assert sum(hours(section).values()) == pytest.approx(
+        20
+    )  # told from 08:00 to the window's end at 04:00
     (check,) = section.checks
     assert check.holds
 
 
 def test_intervals_of_one_state_that_meet_are_one_and_those_at_the_edges_are_counted_apart():
-    jobs = [delivered(1, "13:28", 32), delivered(2, "13:58", 36)]  # busy 13:30-14:00 and 14:00-14:34
+    jobs = [
+        delivered(1, "13:28", 32),
+        delivered(2, "13:58", 36),
+    ]  # busy 13:30-14:00 and 14:00-14:34
     told = states(found(jobs, [duty("ON_DUTY", "03:00", "20:00")]))
     assert (told["BUSY"]["intervals"], told["BUSY"]["median_min"]) == (1, 64)
     assert (told["AVAILABLE"]["intervals"], told["AVAILABLE"]["cut"]) == (1, 1)
-    running = states(found([], [duty("ON_DUTY", "10:00")], as_of=at("12:00"), scope=scope(at("12:00"))))
-    assert (running["AVAILABLE"]["hours"], running["AVAILABLE"]["lasting"], running["AVAILABLE"]["intervals"]) == (
+    running = states(
+        found([], [duty("ON_DUTY", "10:00")], as_of=at("12:00"), scope=scope(at("12:00")))
+    )
+    assert (
+        running["AVAILABLE"]["hours"],
+        running["AVAILABLE"]["lasting"],
+        running["AVAILABLE"]["intervals"],
+    ) == (
         2,
         1,
         0,
@@ -81,22 +94,43 @@ def test_a_driver_was_busy_until_a_delivery_was_taken_away_or_cancelled():
         "released_at": at("12:32"),
     }
     accepted = an_offer("12:01", 1, "ACCEPTED")
-    released = found([taken], [duty("ON_DUTY", "11:00", "14:00")], driver_offers=[accepted], reassignment_cases=[case])
-    gone = order(1, "12:00", state="CANCELLED", ended_at=at("12:32"), ended_by="customer", ended_while="ASSIGNED")
+    released = found(
+        [taken],
+        [duty("ON_DUTY", "11:00", "14:00")],
+        driver_offers=[accepted],
+        reassignment_cases=[case],
+    )
+    gone = order(
+        1,
+        "12:00",
+        state="CANCELLED",
+        ended_at=at("12:32"),
+        ended_by="customer",
+        ended_while="ASSIGNED",
+    )
     cancelled = found([gone], [duty("ON_DUTY", "11:00", "14:00")], driver_offers=[accepted])
     for section in (released, cancelled):
-        assert hours(section) == pytest.approx({"BUSY": 0.5, "OFFERED": 1 / 60, "AVAILABLE": 2.5 - 1 / 60})
+        assert hours(section) == pytest.approx(
+            {"BUSY": 0.5, "OFFERED": 1 / 60, "AVAILABLE": 2.5 - 1 / 60}
+        )
 
 
 @pytest.mark.parametrize(
     ("day", "length"),
-    [(date(2026, 3, 28), 23), (date(2026, 3, 29), 24), (date(2026, 10, 24), 25), (date(2026, 6, 1), 24)],
+    [
+        (date(2026, 3, 28), 23),
+        (date(2026, 3, 29), 24),
+        (date(2026, 10, 24), 25),
+        (date(2026, 6, 1), 24),
+    ],
 )
 def test_a_night_shift_fills_its_service_day_whatever_the_clocks_do(day, length):
     window = service_day(day, "Europe/Berlin")
     nights = Scope(days=(window,), as_of=window.until + timedelta(days=2))
     begin, end = window.since - timedelta(hours=5), window.until + timedelta(hours=5)
-    pause = window.until - timedelta(hours=2, microseconds=1)  # over the hour that is skipped or doubled
+    pause = window.until - timedelta(
+        hours=2, microseconds=1
+    )  # over the hour that is skipped or doubled
     history = [duty("ON_DUTY", begin, pause), duty("ON_BREAK", pause, pause + timedelta(hours=1)),
                duty("ON_DUTY", pause + timedelta(hours=1), end)]  # fmt: skip
     section = found([], history, scope=nights)
@@ -110,7 +144,10 @@ def test_a_night_shift_fills_its_service_day_whatever_the_clocks_do(day, length)
 def test_what_history_does_not_tell_belongs_to_no_state_and_is_named():
     section = found([], [duty("ON_DUTY", "10:00", "11:00"), duty("ON_DUTY", "13:00", "14:00")])
     assert hours(section) == {"AVAILABLE": 2}
-    assert section.checks[0].detail == "0 of 1 drivers' states do not sum to their time; 2 h are not told"
+    assert (
+        section.checks[0].detail
+        == "0 of 1 drivers' states do not sum to their time; 2 h are not told"
+    )
 
 
 def test_duty_for_new_work_beyond_twelve_hours_is_found_and_finishing_a_delivery_is_not():

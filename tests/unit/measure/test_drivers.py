@@ -58,7 +58,11 @@ def test_eighteen_of_twenty_completed_is_ranked_by_its_lower_bound():
     section = found(many(1, 18, 2), driver_availability_history=duty(1))
     row = rows(section)[1]
     assert (row["completion"], row["completion_n"], row["tag"]) == (0.9, 20, "")
-    low = {"completion": wilson(18, 20)[0], "dropoff": wilson(18, 18)[0], "steadiness": wilson(20, 20)[0]}
+    low = {
+        "completion": wilson(18, 20)[0],
+        "dropoff": wilson(18, 18)[0],
+        "steadiness": wilson(20, 20)[0],
+    }
     expected = sum(WEIGHTS[name] * low[name] for name in low) / sum(WEIGHTS[name] for name in low)
     assert round(low["completion"], 3) == 0.699
     assert row["cautious"] == pytest.approx(100 * expected)
@@ -76,7 +80,11 @@ def test_a_customer_who_cancels_is_not_the_drivers_fault():
 
 
 def test_a_released_delivery_counts_against_the_driver_who_stalled_unless_the_merchant_was_slow():
-    jobs = [*many(1, 3, 0), delivered(8, "12:00", 40, driver_id=2), delivered(9, "12:00", 40, driver_id=2)]
+    jobs = [
+        *many(1, 3, 0),
+        delivered(8, "12:00", 40, driver_id=2),
+        delivered(9, "12:00", 40, driver_id=2),
+    ]
     cases = [
         {"delivery_id": n, "driver_id": 1, "state": "SUCCEEDED", "trigger": trigger, "suspected_at": at("12:10"),
          "confirmed_at": at("12:15")}
@@ -109,11 +117,16 @@ def test_shares_of_offers_stand_beside_shares_of_hours_from_the_least_asked_to_t
     ]  # fmt: skip
     pair = {"drivers": [{"id": 1}, {"id": 2}], "driver_availability_history": duty(1, 2)}
     table = found([delivered(1, "12:00", 20)], driver_offers=sent, **pair).table("evenness").frame
-    assert table.select("drivers", "hours_share", "offers_share").rows() == [(1, 0.5, 0.25), (1, 0.5, 0.75)]
+    assert table.select("drivers", "hours_share", "offers_share").rows() == [
+        (1, 0.5, 0.25),
+        (1, 0.5, 0.75),
+    ]
 
 
 def test_earnings_per_available_hour_leave_tips_out():
     costs = [{"delivery_id": 1, "driver_id": 1, "at": at("12:30"), "kind": kind, "amount_cents": cents}
              for kind, cents in (("piece_pay", 800), ("guarantee_topup", 200), ("payment_fee", 50))]  # fmt: skip
-    section = found([delivered(1, "12:00", 20)], delivery_costs=costs, driver_availability_history=duty(1))
+    section = found(
+        [delivered(1, "12:00", 20)], delivery_costs=costs, driver_availability_history=duty(1)
+    )
     assert rows(section)[1]["earned_per_h"] == pytest.approx(100)

@@ -7,11 +7,25 @@ from tests.unit.measure.miniature import at, delivered, marts, order, scope, tab
 
 
 def cost(kind: str, cents: int, number: int | None = 1, **more):
-    return {"delivery_id": number, "driver_id": 1, "at": at("12:30"), "kind": kind, "amount_cents": cents, **more}
+    return {
+        "delivery_id": number,
+        "driver_id": 1,
+        "at": at("12:30"),
+        "kind": kind,
+        "amount_cents": cents,
+        **more,
+    }
 
 
 def income(side: str, kind: str, cents: int, number: int = 1, **more):
-    return {"delivery_id": number, "at": at("12:30"), "side": side, "kind": kind, "amount_cents": cents, **more}
+    return {
+        "delivery_id": number,
+        "at": at("12:30"),
+        "side": side,
+        "kind": kind,
+        "amount_cents": cents,
+        **more,
+    }
 
 
 def found(costs=None, revenue=None):
@@ -37,7 +51,10 @@ def test_the_bridge_from_revenue_to_contribution_sums_to_the_cent():
 
 
 def test_contribution_per_order_counts_every_order_created_and_leaves_idle_pay_apart():
-    per_order, margin = found().metric("contribution_per_order"), found().metric("contribution_margin")
+    per_order, margin = (
+        found().metric("contribution_per_order"),
+        found().metric("contribution_margin"),
+    )
     assert (per_order.numerator, per_order.denominator) == (169, 3)
     assert (margin.numerator, margin.denominator) == (-131, 1430)
     assert found().metric("contribution_per_delivered").denominator == 2
@@ -56,7 +73,9 @@ def test_a_correction_is_an_opposite_line():
 def test_a_ledger_that_does_not_add_up_is_a_fault():
     sound = found()
     assert sound.faults == []
-    lost = found(costs=[cost("guarantee_topup", 70, None)])  # a top-up on an order that names no order
+    lost = found(
+        costs=[cost("guarantee_topup", 70, None)]
+    )  # a top-up on an order that names no order
     assert [check.holds for check in lost.checks] == [False, True, True]
     assert "off by" in lost.faults[0]
 

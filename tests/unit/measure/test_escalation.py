@@ -30,8 +30,15 @@ def a_day() -> dict[str, Any]:
 
 def search(delivery: int, *, level: int, late: float = 0, **more: Any) -> Row:
     """Return a delivery's search, opened at noon, whose highest level was told so many minutes late."""
-    reached = {"level_due_at": after("12:00", 3), "level_at": after("12:00", 3 + late)} if level else {}
-    given = {"delivery_id": delivery, "opened_at": at("12:00"), "closed_at": at("12:02"), "level": level}
+    reached = (
+        {"level_due_at": after("12:00", 3), "level_at": after("12:00", 3 + late)} if level else {}
+    )
+    given = {
+        "delivery_id": delivery,
+        "opened_at": at("12:00"),
+        "closed_at": at("12:02"),
+        "level": level,
+    }
     return {**given, **reached, "reminders": 0, **more}
 
 
@@ -61,10 +68,26 @@ def test_a_search_whose_level_has_no_times_is_left_out_by_name():
 
 
 OFFERS = [
-    {"delivery_id": 2, "driver_id": 1, "state": "DECLINED", "cause": "TOO_FAR", "responded_at": at("12:01")},
-    {"delivery_id": 3, "driver_id": 1, "state": "REVOKED", "cause": "OPS", "responded_at": at("12:01")},
+    {
+        "delivery_id": 2,
+        "driver_id": 1,
+        "state": "DECLINED",
+        "cause": "TOO_FAR",
+        "responded_at": at("12:01"),
+    },
+    {
+        "delivery_id": 3,
+        "driver_id": 1,
+        "state": "REVOKED",
+        "cause": "OPS",
+        "responded_at": at("12:01"),
+    },
 ]
-TIMES = {"sent_at": at("12:00"), "expires_at": after("12:00", 1), "hard_deadline": after("12:00", 1.1)}
+TIMES = {
+    "sent_at": at("12:00"),
+    "expires_at": after("12:00", 1),
+    "hard_deadline": after("12:00", 1.1),
+}
 
 
 def causes(**more: Any) -> dict[str, int]:
@@ -80,11 +103,22 @@ def test_each_search_that_climbed_and_is_over_has_one_cause_and_the_causes_add_u
     assert ([check.holds for check in section.checks], section.faults) == ([True], [])
 
 
-@pytest.mark.parametrize(("trigger", "cause"), [("NOT_MOVING", "STALL"), ("MERCHANT_WAIT", "MERCHANT")])
+@pytest.mark.parametrize(
+    ("trigger", "cause"), [("NOT_MOVING", "STALL"), ("MERCHANT_WAIT", "MERCHANT")]
+)
 def test_a_search_that_a_release_opened_has_the_cause_of_the_release(trigger, cause):
     searches = [search(2, level=2, episode=2, closed_at=at("12:08"))]
-    case = {"delivery_id": 2, "driver_id": 1, "trigger": trigger, "state": "REASSIGNED", "suspected_at": at("11:50")}
-    given = {"unassigned_orders": searches, "reassignment_cases": [{**case, "released_at": at("12:00")}]}
+    case = {
+        "delivery_id": 2,
+        "driver_id": 1,
+        "trigger": trigger,
+        "state": "REASSIGNED",
+        "suspected_at": at("11:50"),
+    }
+    given = {
+        "unassigned_orders": searches,
+        "reassignment_cases": [{**case, "released_at": at("12:00")}],
+    }
     assert causes(**given) == {cause: 1}
 
 
@@ -104,11 +138,17 @@ def test_tickets_are_counted_against_a_thousand_orders_that_could_still_get_one(
     tickets = [ticket(4), ticket(5), ticket(5, cause="STALL"), ticket(1, opened=24 * 60 + 1)]
     section = found(support_tickets=tickets)
     told = section.metric("ladder_tickets_per_1000")
-    assert (told.numerator, told.denominator, told.open, told.value) == (1, 4, 1, 250), "order 5 still runs"
-    later = found(as_of=after("12:00", 3 * 24 * 60), support_tickets=tickets).metric("ladder_tickets_per_1000")
+    assert (told.numerator, told.denominator, told.open, told.value) == (1, 4, 1, 250), (
+        "order 5 still runs"
+    )
+    later = found(as_of=after("12:00", 3 * 24 * 60), support_tickets=tickets).metric(
+        "ladder_tickets_per_1000"
+    )
     assert (later.numerator, later.denominator, later.open, later.value) == (3, 5, 0, 600)
     counted = section.table("tickets").frame.select("level", "cause", "tickets").rows()
-    assert counted == [(3, "NO_SUPPLY", 2), (3, "STALL", 1)], "the one of the next day is of its day"
+    assert counted == [(3, "NO_SUPPLY", 2), (3, "STALL", 1)], (
+        "the one of the next day is of its day"
+    )
 
 
 def test_without_searches_nothing_is_claimed():
@@ -119,5 +159,15 @@ def test_without_searches_nothing_is_claimed():
 
 def test_a_ticket_long_after_its_order_is_about_something_else():
     assert timedelta(hours=24) == escalation.WITHIN
-    assert found(support_tickets=[ticket(4, opened=24 * 60)]).metric("ladder_tickets_per_1000").numerator == 1
-    assert found(support_tickets=[ticket(4, opened=24 * 60 + 0.1)]).metric("ladder_tickets_per_1000").numerator == 0
+    assert (
+        found(support_tickets=[ticket(4, opened=24 * 60)])
+        .metric("ladder_tickets_per_1000")
+        .numerator
+        == 1
+    )
+    assert (
+        found(support_tickets=[ticket(4, opened=24 * 60 + 0.1)])
+        .metric("ladder_tickets_per_1000")
+        .numerator
+        == 0
+    )

@@ -7,7 +7,12 @@ from tests.unit.measure.miniature import after, at, delivered, marts, order, sco
 
 
 def quote(number: int, minutes: float, **more):
-    return {"delivery_id": number, "quoted_at": at("12:00"), "eta_at": after("12:00", minutes), **more}
+    return {
+        "delivery_id": number,
+        "quoted_at": at("12:00"),
+        "eta_at": after("12:00", minutes),
+        **more,
+    }
 
 
 EVENING = at("18:00")
@@ -55,7 +60,8 @@ def test_the_first_quote_counts_and_later_ones_are_revisions():
 def test_coverage_asks_only_quotes_with_an_interval():
     jobs = [delivered(n, "12:00", 30) for n in range(1, 13)]
     quotes = [
-        quote(n, 30, low_at=after("12:00", 25), high_at=after("12:00", 35 if n > 3 else 29)) for n in range(1, 12)
+        quote(n, 30, low_at=after("12:00", 25), high_at=after("12:00", 35 if n > 3 else 29))
+        for n in range(1, 12)
     ]
     covered = found(jobs, [*quotes, quote(12, 30)]).metric("eta_coverage_placement")
     assert (covered.numerator, covered.denominator, covered.excluded_count) == (8, 11, 1)

@@ -13,9 +13,30 @@ def a_day():
     return [
         *(delivered(n, "12:00", minutes) for n, minutes in enumerate((20, 30, 35, 45, 60), 1)),
         order(6, "12:00", state="UNFULFILLED", ended_at=at("12:45"), ended_while="UNASSIGNED"),
-        order(7, "12:00", state="CANCELLED", ended_at=at("12:20"), ended_while="OFFERING", ended_by="customer"),
-        order(8, "12:00", state="CANCELLED", ended_at=at("12:20"), ended_while="ASSIGNED", assigned_at=at("12:05")),
-        order(9, "12:00", state="CANCELLED", ended_at=at("12:02"), ended_while="SCHEDULED", dispatch_at=at("12:10")),
+        order(
+            7,
+            "12:00",
+            state="CANCELLED",
+            ended_at=at("12:20"),
+            ended_while="OFFERING",
+            ended_by="customer",
+        ),
+        order(
+            8,
+            "12:00",
+            state="CANCELLED",
+            ended_at=at("12:20"),
+            ended_while="ASSIGNED",
+            assigned_at=at("12:05"),
+        ),
+        order(
+            9,
+            "12:00",
+            state="CANCELLED",
+            ended_at=at("12:02"),
+            ended_while="SCHEDULED",
+            dispatch_at=at("12:10"),
+        ),
         order(10, "12:00", state="ASSIGNED", driver_id=1, slot=1, assigned_at=at("12:15")),
     ]
 
@@ -42,8 +63,13 @@ def test_the_ends_of_all_orders_add_up_to_those_created():
 
 def test_on_time_counts_orders_that_never_came_as_late_beside_delivered_only():
     found = service.measure(marts(tables(a_day())), scope())
-    assert found.metric("on_time_all_orders").line().startswith("0.3333 [")  # 3 of 9: all but the early cancel
-    assert (found.metric("on_time_delivered_only").numerator, found.metric("on_time_delivered_only").denominator) == (
+    assert (
+        found.metric("on_time_all_orders").line().startswith("0.3333 [")
+    )  # 3 of 9: all but the early cancel
+    assert (
+        found.metric("on_time_delivered_only").numerator,
+        found.metric("on_time_delivered_only").denominator,
+    ) == (
         3,
         5,
     )
@@ -60,7 +86,9 @@ def test_the_median_over_all_orders_is_longer_than_over_delivered_ones():
 
 
 def test_a_duration_without_its_start_is_not_available_rather_than_zero():
-    found = service.measure(marts(tables(a_day())), scope()).metric("ready_to_door_median_delivered_only")
+    found = service.measure(marts(tables(a_day())), scope()).metric(
+        "ready_to_door_median_delivered_only"
+    )
     assert found.shown == "n/a"
     assert not found.failed
 
@@ -78,7 +106,9 @@ def test_the_load_is_the_time_waited_over_the_length_of_the_day():
 
 
 def test_a_second_try_decides_the_fate_of_its_order():
-    first = order(1, "12:00", state="FAILED", driver_id=1, assigned_at=at("12:05"), ended_at=at("12:30"))
+    first = order(
+        1, "12:00", state="FAILED", driver_id=1, assigned_at=at("12:05"), ended_at=at("12:30")
+    )
     retried = {**order(1, "12:00")[1], "id": 2, "replaces": 1, "state": "DELIVERED", "driver_id": 1,
                "assigned_at": at("12:31"), "ended_at": at("12:50")}  # fmt: skip
     frames = tables([first], deliveries=[first[1], retried])
@@ -90,7 +120,14 @@ def test_a_second_try_decides_the_fate_of_its_order():
 def offer(state: str, **more):
     answered = None if state == "PENDING" else at("12:00:20")
     times = {"sent_at": at("12:00"), "expires_at": at("12:00:30"), "hard_deadline": at("12:00:32")}
-    return {"delivery_id": 1, "driver_id": 1, "state": state, "responded_at": answered, **times, **more}
+    return {
+        "delivery_id": 1,
+        "driver_id": 1,
+        "state": state,
+        "responded_at": answered,
+        **times,
+        **more,
+    }
 
 
 def test_acceptance_is_read_three_ways_from_the_same_offers():
@@ -103,13 +140,21 @@ def test_acceptance_is_read_three_ways_from_the_same_offers():
         offer("PENDING"),
     ]
     found = offers.measure(marts(tables([delivered(1, "12:00", 20)], driver_offers=sent)), scope())
-    assert (found.metric("offer_acceptance").numerator, found.metric("offer_acceptance").denominator) == (12, 20)
+    assert (
+        found.metric("offer_acceptance").numerator,
+        found.metric("offer_acceptance").denominator,
+    ) == (12, 20)
     assert found.metric("offer_acceptance").open == 1
     assert {e.reason: e.count for e in found.metric("offer_acceptance").excluded} == {
         "forced, not asked": 0, "revoked: TAKEN_BY_OTHER": 1, "undeliverable": 1,
     }  # fmt: skip
     willing = found.metric("offer_willingness")
-    assert (willing.numerator, willing.denominator, willing.excluded_count, willing.failed) == (12, 15, 7, False)
+    assert (willing.numerator, willing.denominator, willing.excluded_count, willing.failed) == (
+        12,
+        15,
+        7,
+        False,
+    )
     assert found.table("answers").frame["offers"].sum() == 23
 
 
@@ -119,12 +164,16 @@ def test_first_offer_acceptance_looks_at_round_one_alone():
         offer("ACCEPTED", delivery_id=2), offer("REVOKED", delivery_id=3, cause="OPS"),
     ]  # fmt: skip
     jobs = [delivered(n, "12:00", 20) for n in (1, 2, 3, 4)]
-    found = offers.measure(marts(tables(jobs, driver_offers=second)), scope()).metric("first_offer_acceptance")
+    found = offers.measure(marts(tables(jobs, driver_offers=second)), scope()).metric(
+        "first_offer_acceptance"
+    )
     assert (found.numerator, found.denominator, found.excluded_count) == (1, 2, 1)
 
 
 def test_without_offers_acceptance_is_not_available():
-    found = offers.measure(marts(tables([delivered(1, "12:00", 20)])), scope()).metric("offer_acceptance")
+    found = offers.measure(marts(tables([delivered(1, "12:00", 20)])), scope()).metric(
+        "offer_acceptance"
+    )
     assert found.line() == "n/a = 0 / 0; excluded 0; open 0; no offers were imported"
 
 
@@ -138,7 +187,9 @@ def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_cou
          "trigger": "OPS" if n == 4 else "NO_START"}
         for n, state in enumerate(states, 1)
     ]  # fmt: skip
-    found = offers.measure(marts(tables(jobs, reassignment_cases=cases)), scope()).metric("auto_reassignment")
+    found = offers.measure(marts(tables(jobs, reassignment_cases=cases)), scope()).metric(
+        "auto_reassignment"
+    )
     assert (found.numerator, found.denominator, found.excluded_count) == (2, 4, 1)
 
 

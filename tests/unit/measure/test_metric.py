@@ -40,7 +40,15 @@ def share(frame: pl.DataFrame) -> Metric:
     kind = pl.col("kind")
     lost = {"lost": kind == "lost", "also lost": kind.is_in(["lost", "gone"])}
     return rate(
-        "m", frame, kind == "hit", scope(), by="rows", at="t", definition="", excluded=lost, open_=kind == "open"
+        "m",
+        frame,
+        kind == "hit",
+        scope(),
+        by="rows",
+        at="t",
+        definition="",
+        excluded=lost,
+        open_=kind == "open",
     )
 
 

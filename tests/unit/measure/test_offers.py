@@ -19,7 +19,15 @@ def offer(state: str, **more: Any) -> Row:
     told = {name: more.pop(name) for name in ("pickup_s", "held") if name in more}
     payload = json.dumps(told, separators=(",", ":"))
     return (
-        {"delivery_id": 1, "driver_id": 1, "state": state, "responded_at": answered, "payload": payload} | TIMES | more
+        {
+            "delivery_id": 1,
+            "driver_id": 1,
+            "state": state,
+            "responded_at": answered,
+            "payload": payload,
+        }
+        | TIMES
+        | more
     )
 
 
@@ -71,7 +79,12 @@ def test_the_estimate_is_held_against_the_answers_by_tenths():
     sent += [offer("ACCEPTED", delivery_id=10, attempt=2)]
     section = found(*sent, deliveries=10)
     low, high = rows(section, "reliability")
-    assert (high["chance"], high["offers"], high["accepted"], high["share"]) == ("80 to 90 %", 10, 9, 0.9)
+    assert (high["chance"], high["offers"], high["accepted"], high["share"]) == (
+        "80 to 90 %",
+        10,
+        9,
+        0.9,
+    )
     assert high["foretold"] == pytest.approx(0.898, abs=0.001)
     assert high["low"] < high["foretold"] < high["high"]
     assert (low["chance"], low["offers"], low["accepted"]) == ("70 to 80 %", 1, 1)
@@ -89,7 +102,9 @@ def test_a_long_way_and_a_full_bag_were_foretold_from_what_the_driver_was_told()
 
 
 def test_refusals_of_the_same_round_were_not_known_when_it_was_sent():
-    wave = [offer(state, driver_id=n) for n, state in enumerate(("DECLINED", "DECLINED", "ACCEPTED"), 1)]
+    wave = [
+        offer(state, driver_id=n) for n, state in enumerate(("DECLINED", "DECLINED", "ACCEPTED"), 1)
+    ]
     drivers = [{"id": n} for n in (1, 2, 3)]
     frames = tables([delivered(1, "12:00", 20)], driver_offers=wave, drivers=drivers)
     assert marts(frames)["mart_offers"]["refused"].to_list() == [0, 0, 0]
@@ -98,11 +113,22 @@ def test_refusals_of_the_same_round_were_not_known_when_it_was_sent():
 def test_what_a_boost_brought_is_beside_what_it_cost():
     plain = [offer("DECLINED", delivery_id=n, distance_m=2000) for n in range(1, 5)]
     again = [
-        offer("ACCEPTED" if n < 4 else "DECLINED", delivery_id=n, attempt=2, distance_m=2000, boost_cents=100)
+        offer(
+            "ACCEPTED" if n < 4 else "DECLINED",
+            delivery_id=n,
+            attempt=2,
+            distance_m=2000,
+            boost_cents=100,
+        )
         for n in range(1, 5)
     ]
     without, boosted = rows(found(*plain, *again, deliveries=4), "boosts")
-    assert (without["boost_cents"], without["accepted"], without["paid_cents"], without["saved_min"]) == (0, 0, 0, None)
+    assert (
+        without["boost_cents"],
+        without["accepted"],
+        without["paid_cents"],
+        without["saved_min"],
+    ) == (0, 0, 0, None)
     assert (boosted["offers"], boosted["accepted"], boosted["share"]) == (4, 3, 0.75)
     assert boosted["paid_cents"] == 300
     assert boosted["unboosted"] == pytest.approx(4 * 0.7334, abs=0.001)

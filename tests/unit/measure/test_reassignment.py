@@ -34,7 +34,9 @@ def a_release(delivery: int, driver: int, minutes: float, episode: int = 1) -> R
     }
 
 
-def shares(cases: list[Row], holders: dict[int, int]) -> dict[str, tuple[float | None, float | None]]:
+def shares(
+    cases: list[Row], holders: dict[int, int]
+) -> dict[str, tuple[float | None, float | None]]:
     """Return numerator and denominator of each figure, for deliveries that ended with these drivers."""
     orders = [mini.delivered(id, "11:30", 90, driver_id=driver) for id, driver in holders.items()]
     people = [{"id": id} for id in range(1, 10)]
@@ -75,9 +77,14 @@ def test_without_releases_and_labels_nothing_is_claimed():
 def test_precision_and_recall_leave_out_who_is_late_and_who_cannot_be_seen_yet():
     scope, long_ago = mini.scope(at("12:00")), at("11:30")
     suspected = pl.DataFrame(
-        {"delivery_id": [1, 2, 3, 4], "trigger": ["NO_START", "LOST_PING", "NOT_MOVING", "ETA_BREACH"]}
+        {
+            "delivery_id": [1, 2, 3, 4],
+            "trigger": ["NO_START", "LOST_PING", "NOT_MOVING", "ETA_BREACH"],
+        }
     )
-    stalled = pl.DataFrame({"delivery_id": [1, 2, 5, 6], "since": [long_ago, long_ago, long_ago, at("11:56")]})
+    stalled = pl.DataFrame(
+        {"delivery_id": [1, 2, 5, 6], "since": [long_ago, long_ago, long_ago, at("11:56")]}
+    )
     precision, recall = judged(suspected, stalled, scope, visible_after=timedelta(minutes=5))
     assert (precision.numerator, precision.denominator, precision.excluded[0].count) == (2, 3, 1)
     assert (recall.numerator, recall.denominator, recall.excluded[0].count) == (2, 3, 1)
@@ -87,7 +94,9 @@ def test_precision_and_recall_leave_out_who_is_late_and_who_cannot_be_seen_yet()
 def test_in_a_made_up_city_every_stall_is_seen_and_nobody_is_wronged(seed):
     plan, params = CityPlan(orders=3000, days=1, seed=seed), Params()
     frames = dict(world(plan)) | {name: frame for day in days(plan) for name, frame in day.items()}
-    seen = gather(MemoryStore(frames, plan.as_of), reassignment.FEATURE, Flag(name="reassignment"), plan.as_of)
+    seen = gather(
+        MemoryStore(frames, plan.as_of), reassignment.FEATURE, Flag(name="reassignment"), plan.as_of
+    )
     said = reassignment.explain(seen.frames, params, plan.as_of, StraightLine())
     suspected = pl.DataFrame(said).select("delivery_id", "trigger")
     scope = Scope(days=(plan.window(0),), as_of=plan.as_of)

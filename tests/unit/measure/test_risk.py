@@ -50,15 +50,22 @@ def test_searches_of_which_nothing_is_known_are_counted_apart():
 
 
 def test_a_search_that_still_runs_is_open_until_it_is_long():
-    running = searches(("a", 2, 0, 0)).with_columns(closed_at=pl.lit(None, pl.Datetime("us", "UTC")))
-    young, old = (found(running, as_of=at(clock)).metric("search_over_10_min") for clock in ("12:10", "12:11"))
+    running = searches(("a", 2, 0, 0)).with_columns(
+        closed_at=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    young, old = (
+        found(running, as_of=at(clock)).metric("search_over_10_min") for clock in ("12:10", "12:11")
+    )
     assert (young.denominator, young.open) == (0, 2)
     assert (old.numerator, old.denominator, old.open) == (2, 2, 0)
 
 
 def test_a_forecast_is_worth_something_where_zones_keep_their_ways():
     past = searches(("good", 100, 5, 0), ("bad", 100, 60, 0), day=EARLIER)
-    same, turned = searches(("good", 50, 2, 0), ("bad", 50, 30, 0)), searches(("good", 50, 30, 0), ("bad", 50, 2, 0))
+    same, turned = (
+        searches(("good", 50, 2, 0), ("bad", 50, 30, 0)),
+        searches(("good", 50, 30, 0), ("bad", 50, 2, 0)),
+    )
     kept, lost = found(past, same).metric("risk_skill"), found(past, turned).metric("risk_skill")
     assert kept.value is not None and lost.value is not None
     assert kept.value > 0.2 and lost.value < 0, "a forecast that misleads is worth less than none"

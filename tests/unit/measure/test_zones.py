@@ -27,15 +27,24 @@ def lost(number: int, placed: str, **more):
 def test_a_quiet_zone_with_enough_drivers_is_healthy_and_says_what_it_cannot_rule_out():
     jobs = [delivered(n, "12:00", 20, driver_id=n) for n in range(1, 6)]
     drivers = [{"id": n} for n in range(1, 6)]
-    day = found(jobs, drivers=drivers, driver_availability_history=[duty(n, "11:00", "14:00") for n in range(1, 6)])
+    day = found(
+        jobs,
+        drivers=drivers,
+        driver_availability_history=[duty(n, "11:00", "14:00") for n in range(1, 6)],
+    )
     zone = day["centre"]
     assert (zone["band"], zone["orders"], zone["available_h"]) == ("HEALTHY", 5, 15.0)
     assert round(zone["never_high"], 2) == 0.43
-    assert zone["required_h"] == pytest.approx(5 * 18 / 60 / 0.75)  # 18 engaged minutes an order, three quarters used
+    assert zone["required_h"] == pytest.approx(
+        5 * 18 / 60 / 0.75
+    )  # 18 engaged minutes an order, three quarters used
 
 
 def test_most_orders_lost_is_critical_however_many_drivers_there_are():
-    jobs = [*(lost(n, "12:00") for n in range(1, 7)), *(delivered(n, "12:00", 20) for n in range(7, 11))]
+    jobs = [
+        *(lost(n, "12:00") for n in range(1, 7)),
+        *(delivered(n, "12:00", 20) for n in range(7, 11)),
+    ]
     zone = found(jobs, driver_availability_history=[duty(1, "06:00", "22:00")])["centre"]
     assert zone["never_served"] == 6
     assert zone["band"] == "CRITICAL"
@@ -43,7 +52,9 @@ def test_most_orders_lost_is_critical_however_many_drivers_there_are():
 
 
 def test_few_orders_and_few_hours_are_unknown_and_have_no_score():
-    zone = found([delivered(1, "12:00", 20)], driver_availability_history=[duty(1, "12:00", "12:29")])["centre"]
+    zone = found(
+        [delivered(1, "12:00", 20)], driver_availability_history=[duty(1, "12:00", "12:29")]
+    )["centre"]
     assert (zone["band"], zone["score"]) == ("UNKNOWN", None)
 
 

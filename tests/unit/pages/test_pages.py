@@ -19,7 +19,12 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def metric(**more) -> Metric:
-    given = {"name": "offer_acceptance", "definition": "accepted / asked", "cohort": "offers", "unit": "share"}
+    given = {
+        "name": "offer_acceptance",
+        "definition": "accepted / asked",
+        "cohort": "offers",
+        "unit": "share",
+    }
     figures = {"value": 0.85, "numerator": 17, "denominator": 20, "low": 0.64, "high": 0.95}
     return Metric(**{**given, **figures, "target": Target("> 80 %", ">", 0.8), **more})
 
@@ -34,12 +39,21 @@ def findings(*metrics: Metric, tables=(), checks=(), name="offers") -> Findings:
 def quarters() -> pl.DataFrame:
     at = pl.datetime_range(NOON, NOON.replace(hour=14), "15m", eager=True)
     some = pl.int_range(len(at), eager=True)
-    return pl.DataFrame({"at": at, "orders": some, "assigned": some, "delivered": some, "unassigned": some})
+    return pl.DataFrame(
+        {"at": at, "orders": some, "assigned": some, "delivered": some, "unassigned": some}
+    )
 
 
 def test_the_page_holds_every_figure_with_its_interval_counts_and_target():
     shown = page(findings(metric(), name="plain"))
-    for text in ("85.0 %", "64.0 to 95.0 %", "17 / 20", "&gt; 80 % ~", "Europe/Berlin", "0.8500 [0.6400, 0.9500]"):
+    for text in (
+        "85.0 %",
+        "64.0 to 95.0 %",
+        "17 / 20",
+        "&gt; 80 % ~",
+        "Europe/Berlin",
+        "0.8500 [0.6400, 0.9500]",
+    ):
         assert text in shown
 
 
@@ -60,14 +74,18 @@ def test_what_came_from_data_cannot_become_markup():
 
 
 def test_faults_stand_at_the_top_of_page_and_markdown():
-    broken = findings(metric(excluded=(Exclusion("lost", 9),)), checks=(Check("sums", False, "off by 0.01"),))
+    broken = findings(
+        metric(excluded=(Exclusion("lost", 9),)), checks=(Check("sums", False, "off by 0.01"),)
+    )
     for text in (page(broken), markdown(broken)):
         assert text.index("Not to be trusted") < text.index("Offers")
         assert "off by 0.01" in text
 
 
 def test_not_available_says_why_and_meets_no_target():
-    none = metric(value=None, numerator=0, denominator=0, low=None, high=None, why="no offers were imported")
+    none = metric(
+        value=None, numerator=0, denominator=0, low=None, high=None, why="no offers were imported"
+    )
     shown = page(findings(none, name="plain"))
     assert "no offers were imported" in shown
     assert "80 % ✗" not in shown
@@ -85,7 +103,11 @@ def test_numbers_are_said_in_their_unit(number, unit, text):
 
 @pytest.mark.parametrize(
     ("column", "heading"),
-    [("earned_cents", "earned"), ("wait_p90_min", "wait, 90 % point (min)"), ("critical_hours", "critical hours")],
+    [
+        ("earned_cents", "earned"),
+        ("wait_p90_min", "wait, 90 % point (min)"),
+        ("critical_hours", "critical hours"),
+    ],
 )
 def test_a_column_is_headed_by_plain_words_with_its_unit(column, heading):
     assert words.heading(column) == heading
@@ -94,7 +116,9 @@ def test_a_column_is_headed_by_plain_words_with_its_unit(column, heading):
 def test_what_must_be_known_of_a_figure_stands_beside_its_value():
     rule = "no promise: 40 min after placement"
     told = findings(
-        metric(name="on_time_all_orders", remark=rule), metric(name="on_time_delivered_only"), name="service"
+        metric(name="on_time_all_orders", remark=rule),
+        metric(name="on_time_delivered_only"),
+        name="service",
     )
     shown = page(told)
     row = re.search(r"<tr><td>On time<.*?</tr>", shown)
@@ -110,7 +134,9 @@ def test_times_are_shown_on_the_markets_clock_in_tables_and_charts():
 
 
 def test_a_table_of_the_markdown_keeps_a_bar_inside_its_cell():
-    table = Table(name="t", title="T", frame=pl.DataFrame({"zone": ["a|b"], "n": [1]}), units={"n": "count"})
+    table = Table(
+        name="t", title="T", frame=pl.DataFrame({"zone": ["a|b"], "n": [1]}), units={"n": "count"}
+    )
     assert "| a\\|b | 1 |" in markdown(findings(metric(), tables=(table,)))
 
 
@@ -120,7 +146,9 @@ def test_the_document_is_json_with_finite_numbers_only():
 
 
 def test_charts_of_one_page_share_no_ids_and_come_out_the_same_twice():
-    bridge = pl.DataFrame({"step": ["revenue", "driver pay", "contribution"], "cents": [1000, -1200, -200]})
+    bridge = pl.DataFrame(
+        {"step": ["revenue", "driver pay", "contribution"], "cents": [1000, -1200, -200]}
+    )
     first, second = charts.day(quarters(), "UTC"), charts.waterfall(bridge)
     ids = [set(re.findall(r'id="([^"]+)"', svg)) for svg in (first, second)]
     assert not ids[0] & ids[1]

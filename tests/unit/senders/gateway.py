@@ -13,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any
 
-Told = int | str | tuple[int, dict[str, str]]  # a status, a way to misbehave, or a status with headers
+Told = (
+    int | str | tuple[int, dict[str, str]]
+)  # a status, a way to misbehave, or a status with headers
 
 
 @dataclass

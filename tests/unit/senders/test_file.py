@@ -18,7 +18,14 @@ AT = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
 
 def message(number: int, size: int = 10) -> Message:
     payload = {"offerId": number, "state": "X" * size}
-    return Message(id=number, event="offer_created", key=f"k{number}", root=("delivery", 1), at=AT, payload=payload)
+    return Message(
+        id=number,
+        event="offer_created",
+        key=f"k{number}",
+        root=("delivery", 1),
+        at=AT,
+        payload=payload,
+    )
 
 
 def send(path: Path, *numbers: int, together: int = 5, size: int = 10) -> list[str]:
@@ -36,7 +43,11 @@ def keys(path: Path) -> list[str]:
 def test_each_message_is_a_line_and_only_its_owner_reads_it(tmp_path):
     path = tmp_path / "events.jsonl"
     assert send(path, 1, 2, 3) == ["DELIVERED"] * 3
-    assert [json.loads(line)["payload"]["offerId"] for line in path.read_text().splitlines()] == [1, 2, 3]
+    assert [json.loads(line)["payload"]["offerId"] for line in path.read_text().splitlines()] == [
+        1,
+        2,
+        3,
+    ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -48,7 +59,9 @@ def test_the_last_keys_are_known_again_to_the_next_run(tmp_path):
 
 
 @pytest.mark.parametrize("size", [10, 40_000])
-def test_as_many_last_keys_are_known_as_may_have_left_without_a_mark_however_long_their_lines(tmp_path, size):
+def test_as_many_last_keys_are_known_as_may_have_left_without_a_mark_however_long_their_lines(
+    tmp_path, size
+):
     path = tmp_path / "events.jsonl"
     send(path, *range(12), size=size)
     send(path, *range(7, 13), size=size)
@@ -86,7 +99,11 @@ def test_two_runs_never_write_to_one_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("place", "said"),
-    [("missing/events.jsonl", "No such file or directory"), ("folder", "Is a directory"), ("link", "Too many levels")],
+    [
+        ("missing/events.jsonl", "No such file or directory"),
+        ("folder", "Is a directory"),
+        ("link", "Too many levels"),
+    ],
 )
 def test_a_place_that_cannot_be_written_is_a_receipt(tmp_path, place, said):
     (tmp_path / "folder").mkdir()

@@ -20,9 +20,13 @@ def read(**senders: object) -> tuple[Way, ...]:
 
 def test_senders_are_read_by_name():
     found = read(
-        push={**HOOK, "events": ["offer_*"], "push": True, "timeout": "3s"}, a={"kind": "file", "path": "x.jsonl"}
+        push={**HOOK, "events": ["offer_*"], "push": True, "timeout": "3s"},
+        a={"kind": "file", "path": "x.jsonl"},
     )
-    assert [(way.name, way.kind, way.push) for way in found] == [("a", "file", False), ("push", "webhook", True)]
+    assert [(way.name, way.kind, way.push) for way in found] == [
+        ("a", "file", False),
+        ("push", "webhook", True),
+    ]
     assert found[1].timeout == timedelta(seconds=3)
 
 
@@ -47,7 +51,10 @@ def test_senders_are_read_by_name():
         ({"a": {**HOOK, "url": "https://push.example:port/"}}, "senders.a.url"),
         ({"a": {**HOOK, "url": "https://me:geheim@push.example"}}, "secret_env"),
         ({"a": {**HOOK, "url": "http://push.example"}}, "https://"),
-        ({"a": {**HOOK, "push": True}, "b": {**HOOK, "push": True}}, "senders.a.push and senders.b.push"),
+        (
+            {"a": {**HOOK, "push": True}, "b": {**HOOK, "push": True}},
+            "senders.a.push and senders.b.push",
+        ),
         (
             {"a": {"kind": "file", "path": "x"}, "b": {"kind": "file", "path": "x"}},
             "senders.a.path and senders.b.path",

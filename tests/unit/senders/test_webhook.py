@@ -19,12 +19,19 @@ from tests.unit.senders.gateway import gateway
 def message(key: str = "k1") -> Message:
     at = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
     return Message(
-        id=7, event="offer_created", key=key, root=("delivery", 3), at=at, payload={"offerId": 81, "payCents": 1014}
+        id=7,
+        event="offer_created",
+        key=key,
+        root=("delivery", 3),
+        at=at,
+        payload={"offerId": 81, "payCents": 1014},
     )
 
 
 def sender(url: str, *, seconds: float = 5, secret: bytes = b"") -> WebhookSender:
-    return WebhookSender(Way(name="push", kind="webhook", url=url, timeout=timedelta(seconds=seconds)), secret)
+    return WebhookSender(
+        Way(name="push", kind="webhook", url=url, timeout=timedelta(seconds=seconds)), secret
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,20 @@ def test_messages_share_a_connection_and_survive_its_end():
         ({"Retry-After": "-5"}, 0),
         ({"Retry-After": "soon"}, 0),
         ({}, 0),
-        ({"Retry-After": "Mon, 02 Mar 2026 19:32:00 GMT", "Date": "Mon, 02 Mar 2026 19:30:00 GMT"}, 120),
-        ({"Retry-After": "Mon, 02 Mar 2026 19:30:00 GMT", "Date": "Mon, 02 Mar 2026 19:32:00 GMT"}, 0),
+        (
+            {
+                "Retry-After": "Mon, 02 Mar 2026 19:32:00 GMT",
+                "Date": "Mon, 02 Mar 2026 19:30:00 GMT",
+            },
+            120,
+        ),
+        (
+            {
+                "Retry-After": "Mon, 02 Mar 2026 19:30:00 GMT",
+                "Date": "Mon, 02 Mar 2026 19:32:00 GMT",
+            },
+            0,
+        ),
         ({"Retry-After": "Mon, 02 Mar 2026 19:32:00 GMT"}, 0),
     ],
 )

@@ -13,7 +13,9 @@ COLUMNS = [(table, column) for table, schema in TABLES.items() for column in sch
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(key) for key in COLUMNS])
 def test_a_column_has_a_class(table, column):
-    assert class_of(table, column) in CLASSES, f"say in store/classes.py what {table}.{column} tells"
+    assert class_of(table, column) in CLASSES, (
+        f"say in store/classes.py what {table}.{column} tells"
+    )
 
 
 def test_audited_tables_decisions_and_events_hold_nothing_personal():

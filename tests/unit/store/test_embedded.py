@@ -11,7 +11,11 @@ from dispatchkit.store import embedded
 
 def test_a_server_that_is_still_starting_is_waited_for(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
-    meets = [subprocess.TimeoutExpired("pg_ctl", 10), AssertionError("starting"), AssertionError("starting")]
+    meets = [
+        subprocess.TimeoutExpired("pg_ctl", 10),
+        AssertionError("starting"),
+        AssertionError("starting"),
+    ]
 
     def start() -> str:
         if meets:

@@ -45,7 +45,9 @@ def test_shares_hold_every_group_once_in_order_and_no_row_twice(whole, workers):
     found = shares(whole, workers)
     place = {group.root: i for i, group in enumerate(whole)}
     assert len(found) <= workers
-    assert sorted((g.root for share in found for g in share), key=place.__getitem__) == [g.root for g in whole]
+    assert sorted((g.root for share in found for g in share), key=place.__getitem__) == [
+        g.root for g in whole
+    ]
     for share in found:
         assert [place[g.root] for g in share] == sorted(place[g.root] for g in share)
     touched = [set().union(*(g.keys for g in share)) for share in found]
@@ -53,7 +55,9 @@ def test_shares_hold_every_group_once_in_order_and_no_row_twice(whole, workers):
 
 
 def test_groups_that_touch_nothing_in_common_are_shared_evenly():
-    whole = groups([change for root in range(1, 101) for change in decided(root, [root], [])], "test")
+    whole = groups(
+        [change for root in range(1, 101) for change in decided(root, [root], [])], "test"
+    )
     assert [len(share) for share in shares(whole, 4)] == [25, 25, 25, 25]
 
 

@@ -18,7 +18,9 @@ def random_graph(seed: int, *, nodes: int = 30, edges: int = 80) -> nx.MultiDiGr
     draw = np.random.default_rng(seed)
     graph = nx.MultiDiGraph(crs="epsg:4326")
     for node in range(1, nodes + 1):
-        graph.add_node(node, y=round(60 + draw.random() / 50, 7), x=round(10 + draw.random() / 50, 7))
+        graph.add_node(
+            node, y=round(60 + draw.random() / 50, 7), x=round(10 + draw.random() / 50, 7)
+        )
     for osmid in range(1, edges + 1):
         u, v = (int(n) for n in draw.integers(1, nodes + 1, 2))
         ms = 8000 * int(draw.integers(1, 40)) if draw.random() > 0.1 else 8

@@ -15,7 +15,11 @@ def place(x: float, y: float) -> tuple[float, float]:
 
 
 def write(
-    path: Path, nodes: Mapping[int, tuple[float, float]], ways: Sequence[Way], *, nodes_last: bool = False
+    path: Path,
+    nodes: Mapping[int, tuple[float, float]],
+    ways: Sequence[Way],
+    *,
+    nodes_last: bool = False,
 ) -> Path:
     """Return the path of an .osm file with nodes at metres (x, y) and ways (id, nodes, tags)."""
     points = [

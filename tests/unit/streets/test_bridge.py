@@ -17,12 +17,19 @@ from tests.unit.streets.made import city, random_graph
 from tests.unit.streets.osm import write
 
 TOWN = {
-    n: (x, y) for n, (x, y) in enumerate([(i * 130 + j * 7, j * 90 - i * 3) for i in range(6) for j in range(6)], 1)
+    n: (x, y)
+    for n, (x, y) in enumerate(
+        [(i * 130 + j * 7, j * 90 - i * 3) for i in range(6) for j in range(6)], 1
+    )
 }
 LANES = [
     *((100 + i, [6 * i + j for j in range(1, 7)], {"highway": "residential"}) for i in range(6)),
     *(
-        (200 + j, [6 * i + j for i in range(6)], {"highway": "primary", "oneway": ("yes", "-1", "no")[j % 3]})
+        (
+            200 + j,
+            [6 * i + j for i in range(6)],
+            {"highway": "primary", "oneway": ("yes", "-1", "no")[j % 3]},
+        )
         for j in range(1, 7)
     ),
     (300, [1, 8, 15, 22], {"highway": "tertiary", "maxspeed": "20"}),
@@ -35,7 +42,9 @@ def same(one: Streets, other: Streets) -> None:
     rows = [
         sorted(
             zip(
-                *(getattr(s, n).tolist() for n in ("tail", "head", "ms", "way", "kind")), map(tuple, lines), strict=True
+                *(getattr(s, n).tolist() for n in ("tail", "head", "ms", "way", "kind")),
+                map(tuple, lines),
+                strict=True,
             )
         )
         for s in (one, other)
@@ -76,7 +85,9 @@ def test_an_import_of_the_simplified_osmnx_graph_has_the_same_distances(tmp_path
         for weight, tolerance in (("length", 1e-5), ("travel_time", 0.001)):
             expected = nx.single_source_dijkstra_path_length(graph, u, weight=weight)
             found = nx.single_source_dijkstra_path_length(network, u, weight=weight)
-            assert found == pytest.approx({v: expected[v] for v in network}, rel=tolerance, abs=0.02)
+            assert found == pytest.approx(
+                {v: expected[v] for v in network}, rel=tolerance, abs=0.02
+            )
 
 
 def test_a_two_way_street_is_one_street_and_not_two():
@@ -156,7 +167,9 @@ def test_a_file_that_is_no_graphml_is_refused(tmp_path, text):
 
 def test_a_graphml_makes_a_map_of_one_profile(tmp_path):
     osmnx.save_graphml(to_networkx(city()), tmp_path / "city.graphml")
-    assert list(build(tmp_path / "city.graphml", tmp_path / "map", profiles=["bicycle"])["profiles"]) == ["bicycle"]
+    assert list(
+        build(tmp_path / "city.graphml", tmp_path / "map", profiles=["bicycle"])["profiles"]
+    ) == ["bicycle"]
     with pytest.raises(Usage, match="one profile"):
         build(tmp_path / "city.graphml", tmp_path / "map", profiles=["car", "foot"])
 

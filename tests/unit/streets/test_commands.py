@@ -27,9 +27,27 @@ def places(path, *rows, header="id,lat,lon"):
 
 def test_build_and_info_tell_what_the_map_holds(tmp_path, capsys):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0)}
-    ways = [(7, [1, 2], {"highway": "residential"}), (8, [2, 3], {"highway": "residential", "oneway": "yes"})]
+    ways = [
+        (7, [1, 2], {"highway": "residential"}),
+        (8, [2, 3], {"highway": "residential", "oneway": "yes"}),
+    ]
     file, to = write(tmp_path / "town.osm", nodes, ways), tmp_path / "map"
-    assert run(["streets", "build", str(file), "--to", str(to), "--profile", "car", "--profile", "foot"]) == 0
+    assert (
+        run(
+            [
+                "streets",
+                "build",
+                str(file),
+                "--to",
+                str(to),
+                "--profile",
+                "car",
+                "--profile",
+                "foot",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr()
     assert shown.out.splitlines()[1:] == ["car\t2\t2\t0.2\t1\t1\t0.1", "foot\t3\t4\t0.4\t0\t0\t0.0"]
     assert "OpenStreetMap contributors" in shown.err
@@ -41,10 +59,15 @@ def test_build_and_info_tell_what_the_map_holds(tmp_path, capsys):
 
 def test_matrix_writes_npy_csv_and_parquet_of_the_same_times(folder, tmp_path, capsys):
     here = places(tmp_path / "here.csv", "d1,59.91,10.72", "d2,59.92,10.74")
-    there = places(tmp_path / "there.csv", "59.915,10.75", "59.925,10.71", "59.92,10.74", header="lat,lon")
+    there = places(
+        tmp_path / "there.csv", "59.915,10.75", "59.925,10.71", "59.92,10.74", header="lat,lon"
+    )
     for suffix in ("npy", "csv", "parquet"):
         out = str(tmp_path / f"out.{suffix}")
-        assert run(["streets", "matrix", str(folder), "--from", here, "--to", there, "--out", out]) == 0
+        assert (
+            run(["streets", "matrix", str(folder), "--from", here, "--to", there, "--out", out])
+            == 0
+        )
     seconds = np.load(tmp_path / "out.npy")
     assert (seconds.dtype, seconds.shape, seconds[1, 2]) == (np.int32, (2, 3), 0)
     table = pl.read_parquet(tmp_path / "out.parquet")
@@ -53,13 +76,21 @@ def test_matrix_writes_npy_csv_and_parquet_of_the_same_times(folder, tmp_path, c
     assert table["seconds"].to_list() == seconds.ravel().tolist()
     assert pl.read_csv(tmp_path / "out.csv")["metres"].to_list() == table["metres"].to_list()
     assert "streets grid" in capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == "here.csv out.csv out.npy out.parquet there.csv".split()
+    assert (
+        sorted(p.name for p in tmp_path.iterdir())
+        == "here.csv out.csv out.npy out.parquet there.csv".split()
+    )
 
 
-def test_places_off_the_streets_are_refused_by_name_and_the_others_written(folder, tmp_path, capsys):
+def test_places_off_the_streets_are_refused_by_name_and_the_others_written(
+    folder, tmp_path, capsys
+):
     here = places(tmp_path / "here.csv", "near,59.91,10.72", "sea,12.0,30.0")
     out = tmp_path / "out.npy"
-    assert run(["streets", "matrix", str(folder), "--from", here, "--to", here, "--out", str(out)]) == 3
+    assert (
+        run(["streets", "matrix", str(folder), "--from", here, "--to", here, "--out", str(out)])
+        == 3
+    )
     assert np.load(out).tolist() == [[0, -1], [-1, -1]]
     assert "first sea" in capsys.readouterr().err
 
@@ -82,7 +113,12 @@ def test_a_file_of_places_that_cannot_be_read_is_named_with_line_and_column(
     if content is not None:
         path.write_text(content)
     out = str(tmp_path / "o.npy")
-    assert run(["streets", "matrix", str(folder), "--from", str(path), "--to", str(path), "--out", out]) == code
+    assert (
+        run(
+            ["streets", "matrix", str(folder), "--from", str(path), "--to", str(path), "--out", out]
+        )
+        == code
+    )
     assert said in capsys.readouterr().err
     assert not (tmp_path / "o.npy").exists()
 
@@ -90,7 +126,22 @@ def test_a_file_of_places_that_cannot_be_read_is_named_with_line_and_column(
 @pytest.mark.parametrize(("out", "code"), [("o.xls", 2), ("none/o.npy", 73)])
 def test_an_output_that_cannot_be_made_is_refused(folder, tmp_path, out, code):
     here = places(tmp_path / "here.csv", "a,59.91,10.72")
-    assert run(["streets", "matrix", str(folder), "--from", here, "--to", here, "--out", str(tmp_path / out)]) == code
+    assert (
+        run(
+            [
+                "streets",
+                "matrix",
+                str(folder),
+                "--from",
+                here,
+                "--to",
+                here,
+                "--out",
+                str(tmp_path / out),
+            ]
+        )
+        == code
+    )
 
 
 def test_route_shows_time_length_and_with_json_its_line(folder, capsys):
@@ -105,7 +156,10 @@ def test_route_shows_time_length_and_with_json_its_line(folder, capsys):
 
 def test_places_south_and_west_are_places_and_not_options(tmp_path, capsys):
     nodes = {1: (-200, -200), 2: (-100, -200)}
-    file, to = write(tmp_path / "t.osm", nodes, [(7, [1, 2], {"highway": "residential"})]), tmp_path / "map"
+    file, to = (
+        write(tmp_path / "t.osm", nodes, [(7, [1, 2], {"highway": "residential"})]),
+        tmp_path / "map",
+    )
     assert run(["-q", "streets", "build", str(file), "--to", str(to)]) == 0
     a, b = (",".join(f"{v:.7f}" for v in place(*nodes[n])) for n in (1, 2))
     assert run(["streets", "route", str(to), a, b, "--vehicle", "car"]) == 0
@@ -114,7 +168,11 @@ def test_places_south_and_west_are_places_and_not_options(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("a", "code", "said"),
-    [("91,10", 2, "latitude comes first"), ("home", 2, "expected lat,lon"), ("12.0,30.0", 3, "no way for car")],
+    [
+        ("91,10", 2, "latitude comes first"),
+        ("home", 2, "expected lat,lon"),
+        ("12.0,30.0", 3, "no way for car"),
+    ],
 )
 def test_a_route_from_nowhere_is_refused(folder, capsys, a, code, said):
     assert run(["streets", "route", str(folder), a, "59.92,10.74"]) == code

@@ -44,7 +44,10 @@ def test_the_same_streets_make_the_same_bytes_and_the_same_id(folder, tmp_path):
 
 def test_a_map_is_an_engine_of_travel_times_for_every_vehicle_it_has_streets_for(folder):
     streets = StreetMap(folder)
-    times = {who: streets.matrix([HERE], [THERE, FAR], who) for who in ("car", "bicycle", "walker", "van")}
+    times = {
+        who: streets.matrix([HERE], [THERE, FAR], who)
+        for who in ("car", "bicycle", "walker", "van")
+    }
     assert times["car"] == times["van"]
     assert times["car"][0][0][0] < times["bicycle"][0][0][0] < times["walker"][0][0][0]
     assert [seconds[0][1] for seconds, _ in times.values()] == [-1] * 4
@@ -72,7 +75,9 @@ def test_an_altered_or_missing_array_is_refused(folder, harm):
         StreetMap(folder).matrix([HERE], [THERE], "car")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "no json", '{"format": 99, "profiles": {}, "source": {"name": "x"}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "no json", '{"format": 99, "profiles": {}, "source": {"name": "x"}}']
+)
 def test_a_manifest_of_another_kind_is_refused(folder, text):
     (folder / "manifest.json").write_text(text)
     with pytest.raises(BadData, match="build the map again"):
@@ -99,7 +104,9 @@ def test_a_build_that_fails_leaves_the_older_map_and_nothing_else(folder):
 
 
 def test_a_newer_build_replaces_the_map_and_says_where_it_comes_from(folder):
-    path = write(folder.parent / "t.osm", {1: (0, 0), 2: (90, 0)}, [(1, [1, 2], {"highway": "residential"})])
+    path = write(
+        folder.parent / "t.osm", {1: (0, 0), 2: (90, 0)}, [(1, [1, 2], {"highway": "residential"})]
+    )
     build(path, folder, profiles=["car"])
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest["profiles"]) == ["car"]

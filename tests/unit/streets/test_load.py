@@ -16,13 +16,21 @@ STREET = {"highway": "residential"}
 
 def pieces(path):
     made = cut(read(path), "car")
-    rows = zip(made.begin, made.end, made.length_m, made.along_ms, made.against_ms, made.way, strict=True)
-    return [(int(a), int(b), round(float(m)), int(x), int(y), int(way)) for a, b, m, x, y, way in rows]
+    rows = zip(
+        made.begin, made.end, made.length_m, made.along_ms, made.against_ms, made.way, strict=True
+    )
+    return [
+        (int(a), int(b), round(float(m)), int(x), int(y), int(way)) for a, b, m, x, y, way in rows
+    ]
 
 
 def test_ways_are_cut_where_they_meet(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 4: (100, 100), 5: (50, 0)}
-    path = write(tmp_path / "t.osm", nodes, [(7, [1, 5, 2, 3], STREET), (8, [2, 4], STREET | {"oneway": "yes"})])
+    path = write(
+        tmp_path / "t.osm",
+        nodes,
+        [(7, [1, 5, 2, 3], STREET), (8, [2, 4], STREET | {"oneway": "yes"})],
+    )
     assert pieces(path) == [
         (1, 2, 100, 12000, 12000, 7),
         (2, 3, 100, 12000, 12000, 7),
@@ -59,7 +67,9 @@ def test_a_way_that_returns_to_a_node_of_itself_is_cut_there(tmp_path):
 
 def test_a_node_named_twice_running_and_a_way_of_one_node_make_no_piece(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0)}
-    path = write(tmp_path / "t.osm", nodes, [(7, [1, 1, 2, 2], STREET), (8, [2], STREET), (9, [], STREET)])
+    path = write(
+        tmp_path / "t.osm", nodes, [(7, [1, 1, 2, 2], STREET), (8, [2], STREET), (9, [], STREET)]
+    )
     assert [(a, b, m) for a, b, m, *_ in pieces(path)] == [(1, 2, 100)]
 
 
@@ -71,7 +81,10 @@ def test_two_streets_between_the_same_corners_both_stay(tmp_path):
     assert streets.way[streets.twin].tolist() == streets.way.tolist()
     assert (streets.tail[streets.twin] == streets.head).all()
     for arc in range(4):
-        ends = [(streets.node_lat[v] / 1e7, streets.node_lon[v] / 1e7) for v in (streets.tail[arc], streets.head[arc])]
+        ends = [
+            (streets.node_lat[v] / 1e7, streets.node_lon[v] / 1e7)
+            for v in (streets.tail[arc], streets.head[arc])
+        ]
         assert [streets.line(arc)[0], streets.line(arc)[-1]] == ends
 
 
@@ -97,7 +110,11 @@ def test_points_on_one_spot_still_take_a_millisecond(tmp_path):
     ("name", "content", "said"),
     [
         ("t.osm.pbf", b"", "empty"),
-        ("t.osm.pbf", b"this is no map at all, but long enough to be read as one", "not a complete .osm.pbf"),
+        (
+            "t.osm.pbf",
+            b"this is no map at all, but long enough to be read as one",
+            "not a complete .osm.pbf",
+        ),
         ("t.osm.pbf", b"\x00\x00\x00\x0d\x0a\x09OSMHeader", "not a complete .osm.pbf"),
         ("t.osm", b"<osm version='0.6'><way id='1'", "not a complete OSM file"),
         ("t.txt", b"hello", "name ending in .pbf"),
@@ -134,7 +151,9 @@ def test_streets_wider_than_a_label_can_hold_are_refused(tmp_path):
 
 def test_only_the_profiles_asked_for_are_read(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0)}
-    path = write(tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [1, 2], {"highway": "footway"})])
+    path = write(
+        tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [1, 2], {"highway": "footway"})]
+    )
     from dispatchkit.streets.profile import profile
 
     ways = read(path, [profile("car")])

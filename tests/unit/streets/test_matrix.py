@@ -21,7 +21,9 @@ def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], l
     """Return (seconds, metres) from networkx: streets are split where places stand, then searched lexicographically."""
     on_arc: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for name, places in (("a", a), ("b", b)):
-        for i, (arc, f) in enumerate(zip(places.arc.tolist(), places.fraction.tolist(), strict=True)):
+        for i, (arc, f) in enumerate(
+            zip(places.arc.tolist(), places.fraction.tolist(), strict=True)
+        ):
             if arc >= 0:
                 on_arc[arc].append((f, f"{name}{i}"))
                 twin = int(streets.twin[arc])
@@ -104,7 +106,9 @@ def test_of_parallel_streets_the_fastest_counts_and_not_their_sum():
     graph.add_edge(2, 1, travel_time=7.0, length=110.0, osmid=2)
     streets = from_networkx(graph, "car")
     network = Network.of(streets)
-    seconds, metres = tables(network, at((int(streets.first_out[0]), 0.0)), at((int(streets.first_out[1]), 0.0)))
+    seconds, metres = tables(
+        network, at((int(streets.first_out[0]), 0.0)), at((int(streets.first_out[1]), 0.0))
+    )
     assert (seconds.tolist(), metres.tolist()) == ([[20]], [[105]])
 
 
@@ -129,7 +133,8 @@ def test_a_path_takes_as_long_as_the_table_says_and_its_line_is_as_long_as_its_m
     for i in range(12):
         for j in range(12):
             here, there = (
-                Snapped(places.arc[k : k + 1], places.fraction[k : k + 1], places.gap_m[k : k + 1]) for k in (i, j)
+                Snapped(places.arc[k : k + 1], places.fraction[k : k + 1], places.gap_m[k : k + 1])
+                for k in (i, j)
             )
             found = path(network, here, there)
             assert found is not None
@@ -143,12 +148,15 @@ def test_a_path_begins_and_ends_where_the_places_were_snapped():
     points = np.array([[59.9123, 10.7211], [59.9231, 10.7477]])
     snapped = Snapper(streets).snap(points, max_gap_m=200)
     here, there = (
-        Snapped(snapped.arc[k : k + 1], snapped.fraction[k : k + 1], snapped.gap_m[k : k + 1]) for k in (0, 1)
+        Snapped(snapped.arc[k : k + 1], snapped.fraction[k : k + 1], snapped.gap_m[k : k + 1])
+        for k in (0, 1)
     )
     found = path(Network.of(streets), here, there)
     assert found is not None
     for k, end in ((0, found.line[0]), (1, found.line[-1])):
-        assert haversine_m(points[k][0], points[k][1], *end) == pytest.approx(snapped.gap_m[k], abs=0.1)
+        assert haversine_m(points[k][0], points[k][1], *end) == pytest.approx(
+            snapped.gap_m[k], abs=0.1
+        )
 
 
 def test_there_is_no_path_from_a_place_without_a_street():

@@ -4,7 +4,15 @@ import pytest
 
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.tables import VEHICLES
-from dispatchkit.streets.profile import FOR_VEHICLE, KEYS, PROFILES, TABLE, TAGGED, limit_kmh, profile
+from dispatchkit.streets.profile import (
+    FOR_VEHICLE,
+    KEYS,
+    PROFILES,
+    TABLE,
+    TAGGED,
+    limit_kmh,
+    profile,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,10 +24,20 @@ from dispatchkit.streets.profile import FOR_VEHICLE, KEYS, PROFILES, TABLE, TAGG
         ("car", {"highway": "residential", "junction": "roundabout"}, 30, None),
         ("car", {"highway": "motorway"}, 110, None),
         ("car", {"highway": "motorway", "oneway": "no"}, 110, 110),
-        ("car", {"highway": "secondary", "maxspeed:forward": "70", "maxspeed:backward": "30 mph"}, 70, 48.28032),
+        (
+            "car",
+            {"highway": "secondary", "maxspeed:forward": "70", "maxspeed:backward": "30 mph"},
+            70,
+            48.28032,
+        ),
         ("bicycle", {"highway": "residential", "oneway": "yes"}, 15, None),
         ("bicycle", {"highway": "residential", "oneway": "yes", "oneway:bicycle": "no"}, 15, 15),
-        ("bicycle", {"highway": "residential", "oneway": "yes", "cycleway": "opposite_lane"}, 15, 15),
+        (
+            "bicycle",
+            {"highway": "residential", "oneway": "yes", "cycleway": "opposite_lane"},
+            15,
+            15,
+        ),
         ("bicycle", {"highway": "residential", "maxspeed": "50"}, 15, 15),
         ("bicycle", {"highway": "footway", "bicycle": "yes"}, 10, 10),
         ("foot", {"highway": "residential", "oneway": "yes"}, 4.7, 4.7),

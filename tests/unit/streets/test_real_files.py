@@ -23,7 +23,9 @@ from dispatchkit.streets.snap import Snapper
 
 BESIDE = Path(__file__).parents[4] / "shared" / "data"
 FILES = sorted((Path(os.environ.get("DISPATCHKIT_REAL_DATA", BESIDE)) / "osm").glob("*.osm.pbf"))
-pytestmark = pytest.mark.skipif(not FILES, reason="DISPATCHKIT_REAL_DATA names no folder with osm/*.osm.pbf")
+pytestmark = pytest.mark.skipif(
+    not FILES, reason="DISPATCHKIT_REAL_DATA names no folder with osm/*.osm.pbf"
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -51,18 +53,28 @@ def test_times_between_real_junctions_equal_networkx_to_the_second(path):
         facts["ms"] = round(facts["travel_time"] * 1000)
     for i, u in enumerate(streets.node_id[rows].tolist()):
         found = nx.single_source_dijkstra_path_length(graph, u, weight="ms")
-        assert seconds[i].tolist() == [round(found[v] / 1000) for v in streets.node_id[columns].tolist()]
+        assert seconds[i].tolist() == [
+            round(found[v] / 1000) for v in streets.node_id[columns].tolist()
+        ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_car_table_takes_the_ways_that_osmnx_takes_but_for_named_reasons(path):
     rules = re.findall(r'\["([^"]+)"!~"([^"]+)"\]', osmnx._overpass._get_network_filter("drive"))
     assert len(rules) == 6
-    for way in osmium.FileProcessor(path, osmium.osm.WAY).with_filter(osmium.filter.KeyFilter("highway")):
+    for way in osmium.FileProcessor(path, osmium.osm.WAY).with_filter(
+        osmium.filter.KeyFilter("highway")
+    ):
         tags = {tag.k: tag.v for tag in way.tags}
         theirs = not any(re.search(words, tags.get(key, "")) for key, words in rules)
         ours = PROFILES["car"].judge(tags) is not None
         opened = tags.get("motorcar") == "yes" and tags.get("motor_vehicle") == "no"
         unknown = tags["highway"] not in CLASSES
-        closed = {tags.get(key) for key in ("access", "vehicle", "motor_vehicle")} & {"no", "private", "agricultural"}
-        assert theirs == ours or (ours and opened) or (theirs and (unknown or closed)), f"way {way.id}"
+        closed = {tags.get(key) for key in ("access", "vehicle", "motor_vehicle")} & {
+            "no",
+            "private",
+            "agricultural",
+        }
+        assert theirs == ours or (ours and opened) or (theirs and (unknown or closed)), (
+            f"way {way.id}"
+        )

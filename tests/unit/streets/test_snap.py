@@ -16,18 +16,29 @@ def plane(line, point):
     return [((lon - point[1]) * shrink, (lat - point[0]) * DEGREE_M) for lat, lon in line]
 
 
-@pytest.mark.parametrize("make", [city, lambda: from_networkx(random_graph(2), "car")], ids=["grid", "random"])
+@pytest.mark.parametrize(
+    "make", [city, lambda: from_networkx(random_graph(2), "car")], ids=["grid", "random"]
+)
 def test_the_gap_is_the_smallest_that_a_look_at_every_street_finds(make):
     streets = make()
     draw = np.random.default_rng(1)
-    low, high = ((f(streets.node_lat) / SCALE, f(streets.node_lon) / SCALE) for f in (np.min, np.max))
+    low, high = (
+        (f(streets.node_lat) / SCALE, f(streets.node_lon) / SCALE) for f in (np.min, np.max)
+    )
     points = draw.uniform(low, high, (60, 2))
     found = Snapper(streets).snap(points, max_gap_m=1e9)
-    for point, arc, fraction, gap in zip(points, found.arc, found.fraction, found.gap_m, strict=True):
-        gaps = [LineString(plane(streets.line(k), point)).distance(Point(0, 0)) for k in range(len(streets.tail))]
+    for point, arc, fraction, gap in zip(
+        points, found.arc, found.fraction, found.gap_m, strict=True
+    ):
+        gaps = [
+            LineString(plane(streets.line(k), point)).distance(Point(0, 0))
+            for k in range(len(streets.tail))
+        ]
         assert gap == pytest.approx(min(gaps), abs=1e-3)
         line = LineString(plane(streets.line(int(arc)), point))
-        assert line.interpolate(fraction, normalized=True).distance(Point(0, 0)) == pytest.approx(gap, abs=0.2)
+        assert line.interpolate(fraction, normalized=True).distance(Point(0, 0)) == pytest.approx(
+            gap, abs=0.2
+        )
 
 
 def test_a_junction_snaps_onto_itself_with_no_gap():
@@ -41,7 +52,9 @@ def test_a_junction_snaps_onto_itself_with_no_gap():
 
 
 def test_a_place_too_far_from_any_street_is_reported_and_not_moved():
-    found = Snapper(city()).snap(np.array([[BOX[0] - 0.01, BOX[1]], [BOX[0], BOX[1]]]), max_gap_m=500)
+    found = Snapper(city()).snap(
+        np.array([[BOX[0] - 0.01, BOX[1]], [BOX[0], BOX[1]]]), max_gap_m=500
+    )
     assert found.arc.tolist()[0] == -1
     assert found.gap_m[0] == pytest.approx(0.01 * DEGREE_M, rel=1e-3)
     assert found.arc.tolist()[1] >= 0

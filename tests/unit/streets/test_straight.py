@@ -12,7 +12,9 @@ A, B, C = (52.50, 13.40), (52.52, 13.45), (52.47, 13.38)
 
 
 def test_metres_are_the_great_circle_times_circuity() -> None:
-    seconds, metres = StraightLine(circuity=1.25, speeds={"car": 5.0}).matrix([A, B], [A, B, C], "car")
+    seconds, metres = StraightLine(circuity=1.25, speeds={"car": 5.0}).matrix(
+        [A, B], [A, B, C], "car"
+    )
     expected = [[round(1.25 * haversine_m(*p, *q)) for q in (A, B, C)] for p in (A, B)]
     assert metres == expected
     assert seconds == [[round(1.25 * haversine_m(*p, *q) / 5.0) for q in (A, B, C)] for p in (A, B)]
@@ -32,8 +34,12 @@ def test_every_vehicle_of_the_contract_has_a_speed() -> None:
     assert travel.name == "straight x1.3"
 
 
-@pytest.mark.parametrize("point", [(91.0, 0.0), (0.0, 181.0), (float("nan"), 0.0), (0.0, float("inf"))])
-def test_a_point_off_the_earth_is_refused_by_its_row_and_not_by_its_place(point: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    "point", [(91.0, 0.0), (0.0, 181.0), (float("nan"), 0.0), (0.0, float("inf"))]
+)
+def test_a_point_off_the_earth_is_refused_by_its_row_and_not_by_its_place(
+    point: tuple[float, float],
+) -> None:
     with pytest.raises(BadData, match="targets: row 1") as error:
         StraightLine().matrix([A], [B, point], "car")
     assert "181" not in str(error.value)

@@ -37,7 +37,14 @@ def order(id: int, **change: Any) -> dict[str, Any]:
 
 
 def delivery(id: int, **change: Any) -> dict[str, Any]:
-    base = {"order_id": id, "state": "UNASSIGNED", "episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False}
+    base = {
+        "order_id": id,
+        "state": "UNASSIGNED",
+        "episode": 1,
+        "attempt": 0,
+        "priority": 0,
+        "driver_unknown": False,
+    }
     return {"id": id, **base, "created_at": NOON, "dispatch_at": NOON, "version": 1, **change}
 
 
@@ -61,17 +68,35 @@ def offer(id: int, **change: Any) -> dict[str, Any]:
         "late": False,
         "version": 1,
     }
-    ends = {"expires_at": NOON + timedelta(seconds=30), "hard_deadline": NOON + timedelta(seconds=35)}
+    ends = {
+        "expires_at": NOON + timedelta(seconds=30),
+        "hard_deadline": NOON + timedelta(seconds=35),
+    }
     return {"id": id, **base, **more, **ends, **change}
 
 
 def duty(id: int, since: datetime, until: datetime | None, **change: Any) -> dict[str, Any]:
-    return {"id": id, "driver_id": 1, "duty": "ON_DUTY", "since": since, "until": until, "version": 1, **change}
+    return {
+        "id": id,
+        "driver_id": 1,
+        "duty": "ON_DUTY",
+        "since": since,
+        "until": until,
+        "version": 1,
+        **change,
+    }
 
 
 def frames(orders: int = 3) -> dict[str, pl.DataFrame]:
     """Return a tiny operation: one merchant, customer and driver, and orders with their deliveries."""
-    driver = {"id": 1, "vehicle": "car", "duty": "ON_DUTY", "max_stack": 2, "timeouts": 0, "version": 1}
+    driver = {
+        "id": 1,
+        "vehicle": "car",
+        "duty": "ON_DUTY",
+        "max_stack": 2,
+        "timeouts": 0,
+        "version": 1,
+    }
     return {
         "merchants": rows("merchants", {"id": 1, "label": "Bakery", "lat": 52.5, "lon": 13.4}),
         "customers": rows("customers", {"id": 1}),

@@ -135,12 +135,36 @@ BAD: list[tuple[str, Damage, int, str, str]] = [
     ("no manifest", no_manifest, 65, "DK-IN-007", "no manifest"),
     ("a flipped bit", flipped, 65, "DK-IN-008", "checksum mismatch"),
     ("a cut file", cut, 65, "DK-IN-008", "not a complete file, checksum mismatch"),
-    ("a cut file that the manifest vouches for", cut_and_sealed, 65, "DK-IN-017", "not a complete Parquet file"),
+    (
+        "a cut file that the manifest vouches for",
+        cut_and_sealed,
+        65,
+        "DK-IN-017",
+        "not a complete Parquet file",
+    ),
     ("other rows than said", fewer_rows_than_said, 65, "DK-IN-009", "3 rows, manifest says 1000"),
     ("other sums than said", other_sums_than_said, 65, "DK-IN-009", "sums or ranges differ"),
-    ("tables of two snapshots", a_table_of_another_extract(snapshot="s2"), 65, "DK-IN-010", "snapshots differ"),
-    ("tables of two databases", a_table_of_another_extract(database_id="db-2"), 65, "DK-IN-013", "expected db-1"),
-    ("an extract from the future", said(as_of="2026-03-03T00:00:00Z"), 65, "DK-IN-012", "lies in the future"),
+    (
+        "tables of two snapshots",
+        a_table_of_another_extract(snapshot="s2"),
+        65,
+        "DK-IN-010",
+        "snapshots differ",
+    ),
+    (
+        "tables of two databases",
+        a_table_of_another_extract(database_id="db-2"),
+        65,
+        "DK-IN-013",
+        "expected db-1",
+    ),
+    (
+        "an extract from the future",
+        said(as_of="2026-03-03T00:00:00Z"),
+        65,
+        "DK-IN-012",
+        "lies in the future",
+    ),
     ("another format", said(format=2), 76, "DK-IN-014", "format 2, this program reads 1"),
     ("other contracts", said(contracts="0" * 64), 76, "DK-IN-014", "this program reads"),
     ("no JSON", text('{"format": 1,\n oops'), 65, "DK-IN-015", "unreadable at line 2"),
@@ -149,31 +173,81 @@ BAD: list[tuple[str, Damage, int, str, str]] = [
     ("no object", text("[]"), 65, "DK-IN-015", "not a manifest of ours"),
     ("deep JSON", text("[" * 100_000), 65, "DK-IN-015", "unreadable"),
     ("a number for a name", file_said(name=7), 65, "DK-IN-015", "not a manifest of ours"),
-    ("a path upwards", file_said(name="../orders.parquet"), 77, "DK-IN-016", "outside the export directory"),
-    ("an absolute path", file_said(name="/etc/passwd"), 77, "DK-IN-016", "outside the export directory"),
+    (
+        "a path upwards",
+        file_said(name="../orders.parquet"),
+        77,
+        "DK-IN-016",
+        "outside the export directory",
+    ),
+    (
+        "an absolute path",
+        file_said(name="/etc/passwd"),
+        77,
+        "DK-IN-016",
+        "outside the export directory",
+    ),
     ("an unknown table", file_said(table="secrets"), 65, "DK-IN-015", "not one of our tables"),
     ("CSV named Parquet", csv_as_parquet, 65, "DK-IN-019", "not a Parquet file"),
-    ("a missing column", frame_as(lambda f: f.drop("items")), 65, "DK-IN-026", "missing column items"),
-    ("another type", frame_as(lambda f: f.cast({"items": pl.Int32})), 65, "DK-IN-026", "column items is Int32"),
+    (
+        "a missing column",
+        frame_as(lambda f: f.drop("items")),
+        65,
+        "DK-IN-026",
+        "missing column items",
+    ),
+    (
+        "another type",
+        frame_as(lambda f: f.cast({"items": pl.Int32})),
+        65,
+        "DK-IN-026",
+        "column items is Int32",
+    ),
     ("a symlink", linked, 77, "DK-IN-047", "symlink refused"),
     ("CSV cut at a line end", customers(CUSTOMERS, 2), 65, "DK-IN-009", "1 rows, manifest says 2"),
     ("CSV cut inside a line", customers("id,since\n1"), 65, "DK-IN-021", "line 2: 1 of 2 fields"),
     ("an open quote", customers('id,since\n1,"\n'), 65, "DK-IN-022", "unterminated quote"),
     ("UTF-16", customers(CUSTOMERS.encode("utf-16")), 65, "DK-IN-023", "not UTF-8 at byte 0"),
-    ("Latin-1", customers("id,since\n1,é\n".encode("latin-1")), 65, "DK-IN-023", "not UTF-8 at byte 11"),
+    (
+        "Latin-1",
+        customers("id,since\n1,é\n".encode("latin-1")),
+        65,
+        "DK-IN-023",
+        "not UTF-8 at byte 11",
+    ),
     ("NUL", customers("id,since\n1,\0\n"), 65, "DK-IN-024", "control character at byte 11"),
     ("another delimiter", customers("id;since\n1;\n"), 65, "DK-IN-026", "missing column id"),
     ("mixed line ends", customers("id,since\r\n1,\n"), 65, "DK-IN-025", "line 2: line ends differ"),
     ("a CSV column missing", customers("id\n1\n"), 65, "DK-IN-026", "missing column since"),
-    ("a CSV column twice", customers("id,since,id\n1,,1\n"), 65, "DK-IN-028", "column id is there twice"),
-    ("a long field", customers("id,since\n1," + "x" * 10_000_000 + "\n"), 65, "DK-IN-043", "field too long"),
-    ("many columns", customers(",".join(f"c{i}" for i in range(5000))), 65, "DK-IN-043", "too many columns"),
+    (
+        "a CSV column twice",
+        customers("id,since,id\n1,,1\n"),
+        65,
+        "DK-IN-028",
+        "column id is there twice",
+    ),
+    (
+        "a long field",
+        customers("id,since\n1," + "x" * 10_000_000 + "\n"),
+        65,
+        "DK-IN-043",
+        "field too long",
+    ),
+    (
+        "many columns",
+        customers(",".join(f"c{i}" for i in range(5000))),
+        65,
+        "DK-IN-043",
+        "too many columns",
+    ),
     ("gzip", customers(b"\x1f\x8b\x08\x00"), 65, "DK-IN-044", "compressed input refused"),
     ("zip", customers(b"PK\x03\x04"), 65, "DK-IN-044", "compressed input refused"),
 ]
 
 
-@pytest.mark.parametrize(("damage", "exit_code", "code", "gist"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+@pytest.mark.parametrize(
+    ("damage", "exit_code", "code", "gist"), [b[1:] for b in BAD], ids=[b[0] for b in BAD]
+)
 def test_a_bad_export_is_refused_as_a_whole(
     damage: Damage, exit_code: int, code: str, gist: str, tmp_path: Path
 ) -> None:
@@ -210,16 +284,22 @@ RINGS = [
 
 
 @pytest.mark.parametrize(("ring", "fault"), RINGS, ids=[f"{r[1]} {r[0][:20]}" for r in RINGS])
-def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(ring: str, fault: str, tmp_path: Path) -> None:
+def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(
+    ring: str, fault: str, tmp_path: Path
+) -> None:
     good = {"id": 6, "name": "east", "ring": "[[13,52],[14,52],[14,53],[13,52]]"}
-    data = frames() | {"delivery_zones": rows("delivery_zones", good, {"id": 7, "name": "west", "ring": ring})}
+    data = frames() | {
+        "delivery_zones": rows("delivery_zones", good, {"id": 7, "name": "west", "ring": ring})
+    }
     x = export(tmp_path / "x", data)
     for use in (
         lambda: load(x, tmp_path / "x.duckdb", now=NOW),
         lambda: check(x, now=NOW),
         lambda: read_native(x, now=NOW),
     ):
-        with pytest.raises(DispatchError, match=f"delivery_zones.parquet: zone 7: .*{fault}") as refused:
+        with pytest.raises(
+            DispatchError, match=f"delivery_zones.parquet: zone 7: .*{fault}"
+        ) as refused:
             use()
         assert (refused.value.exit_code, refused.value.code) == (65, "DK-IN-062")
     assert not list(tmp_path.glob("x.duckdb*"))
@@ -227,7 +307,9 @@ def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(ring: str, faul
 
 def test_zones_with_good_rings_are_loaded(tmp_path: Path) -> None:
     zone = {"id": 7, "name": "west", "ring": "[[13.0, 52], [14, 52.5], [14, 53], [13, 52]]"}
-    report = check(export(tmp_path / "x", frames() | {"delivery_zones": rows("delivery_zones", zone)}), now=NOW)
+    report = check(
+        export(tmp_path / "x", frames() | {"delivery_zones": rows("delivery_zones", zone)}), now=NOW
+    )
     assert report.rows["delivery_zones"] == 1 and report.quarantine.is_empty()
 
 
@@ -247,20 +329,28 @@ def test_every_cut_and_flipped_byte_is_found(tmp_path: Path) -> None:
         (x / name).write_bytes(data)
 
 
-@pytest.mark.parametrize(("age", "passes"), [(timedelta(minutes=61), True), (timedelta(minutes=15), False)])
-def test_an_old_extract_is_refused_only_past_its_limit(age: timedelta, passes: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("age", "passes"), [(timedelta(minutes=61), True), (timedelta(minutes=15), False)]
+)
+def test_an_old_extract_is_refused_only_past_its_limit(
+    age: timedelta, passes: bool, tmp_path: Path
+) -> None:
     x = export(tmp_path / "x", frames())
     if passes:
         assert check(x, now=NOW, max_age=age).rows["orders"] == 3
         return
-    with pytest.raises(DispatchError, match="as_of is 60 min old, limit 15 min: extract again") as refused:
+    with pytest.raises(
+        DispatchError, match="as_of is 60 min old, limit 15 min: extract again"
+    ) as refused:
         check(x, now=NOW, max_age=age)
     assert refused.value.exit_code == 75
 
 
 def test_a_revision_that_this_program_does_not_know_is_exit_76(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames(), revision="20991231000000")
-    with pytest.raises(DispatchError, match=r"schema 20991231000000 .* this program reads 20260101000000") as refused:
+    with pytest.raises(
+        DispatchError, match=r"schema 20991231000000 .* this program reads 20260101000000"
+    ) as refused:
         check(x, now=NOW, revisions=frozenset({"20260101000000", "made-up"}))
     assert refused.value.exit_code == 76
 
@@ -289,16 +379,33 @@ def test_a_header_alone_is_fine_when_the_manifest_says_so(tmp_path: Path) -> Non
 
 
 T = "2026-03-02T12:00:00Z"
-ORDERS = "id,customer_id,merchant_id,zone_id,placed_at,ready_at,promised_at,items,goods_cents,fee_cents"
+ORDERS = (
+    "id,customer_id,merchant_id,zone_id,placed_at,ready_at,promised_at,items,goods_cents,fee_cents"
+)
 ORDERS += ",dropoff_lat,dropoff_lon,source\n"
 GOOD = f"1,1,1,,{T},,,1,100,100,,,x\n"
-NO_TIMES = ["infinity", "294000-01-01T00:00:00Z", "0000-00-00T00:00:00Z", "2026-03-02T24:00:00Z", "2026-03-02"]
+NO_TIMES = [
+    "infinity",
+    "294000-01-01T00:00:00Z",
+    "0000-00-00T00:00:00Z",
+    "2026-03-02T24:00:00Z",
+    "2026-03-02",
+]
 NO_TIMES += ["1999-12-31T23:59:59Z", "epoch", "2026-02-30T12:00:00Z"]
 BAD_ROWS: list[tuple[str, str, str]] = [
-    *((f"{id},1,1,,{T},,,1,100,100,,,x", "id", "DK-IN-032") for id in ("1.5", "0x10", "007", " 7", "9" * 19, "-7", "")),
-    *((f"2,1,1,,{T},,,1,{cents},100,,,x", "goods_cents", "DK-IN-033") for cents in ("10.5", "1e3", "1_000")),
+    *(
+        (f"{id},1,1,,{T},,,1,100,100,,,x", "id", "DK-IN-032")
+        for id in ("1.5", "0x10", "007", " 7", "9" * 19, "-7", "")
+    ),
+    *(
+        (f"2,1,1,,{T},,,1,{cents},100,,,x", "goods_cents", "DK-IN-033")
+        for cents in ("10.5", "1e3", "1_000")
+    ),
     (f"2,1,1,,{T},,,1,-1,100,,,x", "goods_cents", "DK-IN-034"),
-    *((f"2,1,1,,{T},,,1,1,1,{lat},4,x", "dropoff_lat", "DK-IN-035") for lat in ("NaN", "inf", "91", "1e400")),
+    *(
+        (f"2,1,1,,{T},,,1,1,1,{lat},4,x", "dropoff_lat", "DK-IN-035")
+        for lat in ("NaN", "inf", "91", "1e400")
+    ),
     (f"2,1,1,,{T},,,1,1,1,4,181,x", "dropoff_lon", "DK-IN-035"),
     ("2,1,1,,2026-03-02T12:00:00,,,1,1,1,,,x", "placed_at", "DK-IN-037"),
     *((f"2,1,1,,{at},,,1,1,1,,,x", "placed_at", "DK-IN-038") for at in NO_TIMES),
@@ -306,13 +413,19 @@ BAD_ROWS: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "column", "code"), BAD_ROWS, ids=[f"{b[1]} {b[0][:40]}" for b in BAD_ROWS])
-def test_a_bad_row_goes_to_quarantine_and_the_rest_stands(line: str, column: str, code: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "column", "code"), BAD_ROWS, ids=[f"{b[1]} {b[0][:40]}" for b in BAD_ROWS]
+)
+def test_a_bad_row_goes_to_quarantine_and_the_rest_stands(
+    line: str, column: str, code: str, tmp_path: Path
+) -> None:
     x = export(tmp_path / "x", frames(1))
     as_csv(x, "orders", ORDERS + GOOD + line + "\n", 2)
     report = check(x, now=NOW)
     assert report.rows["orders"] == 1
-    assert report.quarantine.select("file", "row", "column", "code").rows() == [("orders.csv", 2, column, code)]
+    assert report.quarantine.select("file", "row", "column", "code").rows() == [
+        ("orders.csv", 2, column, code)
+    ]
 
 
 def test_quarantine_is_written_beside_the_database(tmp_path: Path) -> None:
@@ -330,34 +443,61 @@ def test_quarantine_is_written_beside_the_database(tmp_path: Path) -> None:
 
 def test_a_position_is_never_quoted_and_an_id_is(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames(1))
-    as_csv(x, "orders", ORDERS + GOOD + f"2,1,1,,{T},,,1,1,1,91.234,4,x\n007,1,1,,{T},,,1,1,1,,,x\n", 3)
+    as_csv(
+        x, "orders", ORDERS + GOOD + f"2,1,1,,{T},,,1,1,1,91.234,4,x\n007,1,1,,{T},,,1,1,1,,,x\n", 3
+    )
     reasons = check(x, now=NOW).quarantine.get_column("reason").to_list()
     assert not any("91.234" in reason for reason in reasons) and "'007'" in reasons[1]
 
 
 def test_states_intervals_and_null_island_are_judged_row_by_row(tmp_path: Path) -> None:
     data = frames(3) | {
-        "deliveries": rows("deliveries", delivery(1), delivery(2, state="PENDNG"), delivery(3, state=" CREATED ")),
-        "driver_offers": rows("driver_offers", offer(1, hard_deadline=NOON), offer(2, delivery_id=2)),
+        "deliveries": rows(
+            "deliveries", delivery(1), delivery(2, state="PENDNG"), delivery(3, state=" CREATED ")
+        ),
+        "driver_offers": rows(
+            "driver_offers", offer(1, hard_deadline=NOON), offer(2, delivery_id=2)
+        ),
         "merchants": rows(
-            "merchants", {"id": 1, "label": "a", "lat": 1.0}, {"id": 2, "label": "b", "lat": 0, "lon": 0}
+            "merchants",
+            {"id": 1, "label": "a", "lat": 1.0},
+            {"id": 2, "label": "b", "lat": 0, "lon": 0},
         ),
     }
-    found = check(export(tmp_path / "x", data), now=NOW).quarantine.select("file", "row", "column", "code").rows()
+    found = (
+        check(export(tmp_path / "x", data), now=NOW)
+        .quarantine.select("file", "row", "column", "code")
+        .rows()
+    )
     assert found == [
         ("deliveries.parquet", 2, "state", "DK-IN-040"),
         ("deliveries.parquet", 3, "state", "DK-IN-040"),
         ("driver_offers.parquet", 1, "sent_before_expiry", "DK-IN-039"),
-        ("driver_offers.parquet", 2, "delivery_id", "DK-IN-041"),  # its delivery is in quarantine itself
+        (
+            "driver_offers.parquet",
+            2,
+            "delivery_id",
+            "DK-IN-041",
+        ),  # its delivery is in quarantine itself
         ("merchants.parquet", 2, "lat", "DK-IN-036"),
     ]
 
 
 def test_orphans_of_orphans_follow_them(tmp_path: Path) -> None:
-    tries = rows("deliveries", delivery(1, order_id=9), delivery(2, replaces=1), delivery(3, replaces=2), delivery(4))
+    tries = rows(
+        "deliveries",
+        delivery(1, order_id=9),
+        delivery(2, replaces=1),
+        delivery(3, replaces=2),
+        delivery(4),
+    )
     data = frames(4) | {"deliveries": tries}
     report = check(export(tmp_path / "x", data), now=NOW)
-    assert report.quarantine.select("row", "column").rows() == [(1, "order_id"), (2, "replaces"), (3, "replaces")]
+    assert report.quarantine.select("row", "column").rows() == [
+        (1, "order_id"),
+        (2, "replaces"),
+        (3, "replaces"),
+    ]
     assert report.rows["deliveries"] == 1
 
 
@@ -376,19 +516,31 @@ def test_duties_that_overlap_are_set_aside_the_later_one(tmp_path: Path) -> None
     assert found.select("row", "code").rows() == [(2, "DK-IN-039"), (4, "DK-IN-039")]
 
 
-def test_time_that_no_duty_tells_of_is_warned_of_by_driver_and_sets_nothing_aside(tmp_path: Path) -> None:
+def test_time_that_no_duty_tells_of_is_warned_of_by_driver_and_sets_nothing_aside(
+    tmp_path: Path,
+) -> None:
     hour = timedelta(hours=1)
-    told = [duty(1, NOON - 5 * hour, NOON - 3 * hour), duty(2, NOON - 3 * hour, NOON - 2 * hour), duty(3, NOON, None)]
+    told = [
+        duty(1, NOON - 5 * hour, NOON - 3 * hour),
+        duty(2, NOON - 3 * hour, NOON - 2 * hour),
+        duty(3, NOON, None),
+    ]
     data = frames(1) | {"driver_availability_history": rows("driver_availability_history", *told)}
     found = check(export(tmp_path / "x", data), now=NOW)
     assert (found.rows["driver_availability_history"], found.quarantine.height) == (3, 0)
-    assert found.warnings == ["driver_availability_history: 1 gaps, 2.0 h not told, in the duties of drivers 1"]
+    assert found.warnings == [
+        "driver_availability_history: 1 gaps, 2.0 h not told, in the duties of drivers 1"
+    ]
 
 
 def test_two_accepted_offers_of_one_episode_refuse_the_source(tmp_path: Path) -> None:
     accepted = {"state": "ACCEPTED", "responded_at": NOON + timedelta(seconds=9)}
-    data = frames(1) | {"driver_offers": rows("driver_offers", offer(1, **accepted), offer(2, **accepted))}
-    with pytest.raises(DispatchError, match="delivery 1 episode 1 has two accepted offers") as refused:
+    data = frames(1) | {
+        "driver_offers": rows("driver_offers", offer(1, **accepted), offer(2, **accepted))
+    }
+    with pytest.raises(
+        DispatchError, match="delivery 1 episode 1 has two accepted offers"
+    ) as refused:
         check(export(tmp_path / "x", data), now=NOW)
     assert (refused.value.exit_code, refused.value.code) == (65, "DK-IN-042")
 
@@ -408,7 +560,9 @@ def test_an_id_with_two_versions_refuses_the_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bad", "passes"), [(10, True), (11, False)])
-def test_ten_bad_rows_are_forgiven_and_eleven_make_a_bad_file(bad: int, passes: bool, tmp_path: Path) -> None:
+def test_ten_bad_rows_are_forgiven_and_eleven_make_a_bad_file(
+    bad: int, passes: bool, tmp_path: Path
+) -> None:
     many = [order(i, customer_id=1 if i > bad else 9) for i in range(1, 101)]
     x = export(tmp_path / "x", frames(0) | {"orders": rows("orders", *many)})
     if passes:

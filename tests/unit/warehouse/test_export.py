@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dispatchkit.kernel.errors import BadData, CannotCreate, DispatchError, IOFailed, NotPermitted, TryLater, Usage
+from dispatchkit.kernel.errors import (
+    BadData,
+    CannotCreate,
+    DispatchError,
+    IOFailed,
+    NotPermitted,
+    TryLater,
+    Usage,
+)
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.export import ExportWriter
 from dispatchkit.warehouse.load import check, load, open_marts
@@ -19,7 +27,9 @@ from tests.unit.warehouse.exports import NOON, NOW, export, frames, order, rows
 
 
 def writer(to: Path, *, force: bool = False) -> ExportWriter:
-    return ExportWriter(to, as_of=NOON, database_id="db-1", revision="r1", snapshot="s1", force=force)
+    return ExportWriter(
+        to, as_of=NOON, database_id="db-1", revision="r1", snapshot="s1", force=force
+    )
 
 
 def test_what_was_written_is_what_the_loaded_database_holds(tmp_path: Path) -> None:
@@ -38,8 +48,15 @@ def test_the_manifest_tells_bytes_rows_ids_ranges_sums_and_classes(tmp_path: Pat
     facts = {f.table: f for f in manifest.files}
     assert list(facts) == ["merchants", "customers", "drivers", "orders", "deliveries"]
     orders = facts["orders"]
-    assert (orders.rows, orders.distinct_ids, orders.bytes) == (3, 3, (to / "orders.parquet").stat().st_size)
-    assert orders.ranges["id"] == [1, 3] and orders.ranges["placed_at"] == ["2026-03-02T12:00:00.000000Z"] * 2
+    assert (orders.rows, orders.distinct_ids, orders.bytes) == (
+        3,
+        3,
+        (to / "orders.parquet").stat().st_size,
+    )
+    assert (
+        orders.ranges["id"] == [1, 3]
+        and orders.ranges["placed_at"] == ["2026-03-02T12:00:00.000000Z"] * 2
+    )
     assert orders.cents == {"goods_cents": 3600, "fee_cents": 900}
     assert facts["merchants"].classes == {"lat": "position", "lon": "position"}
     assert manifest.encode() == (to / "manifest.json").read_bytes()
@@ -49,7 +66,10 @@ def test_rows_may_come_in_many_pieces_and_kinds_and_out_of_order(tmp_path: Path)
     one, two = rows("orders", order(9), order(4)), rows("orders", order(4), order(7))
     with writer(tmp_path / "x") as export:
         export.append("orders", one)
-        export.append("orders", (batch for batch in pa.Table.from_batches(two.to_arrow().to_batches()).to_batches()))
+        export.append(
+            "orders",
+            (batch for batch in pa.Table.from_batches(two.to_arrow().to_batches()).to_batches()),
+        )
         export.append("orders", two.head(0))
     assert export.manifest is not None
     facts = export.manifest.files[0]
@@ -79,12 +99,17 @@ def test_a_failed_replacement_keeps_the_old_export(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
 
 
-def test_a_full_disk_is_exit_74_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_exit_74_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(IOFailed, match="disk full, nothing kept") as failed, writer(tmp_path / "x") as export:
+    with (
+        pytest.raises(IOFailed, match="disk full, nothing kept") as failed,
+        writer(tmp_path / "x") as export,
+    ):
         export.append("orders", rows("orders", order(1)))
     assert failed.value.exit_code == 74
     assert not (tmp_path / "x").exists()
@@ -104,7 +129,11 @@ def test_force_replaces_an_export_and_touches_nothing_else(tmp_path: Path) -> No
     (to / "notes.txt").write_text("mine")
     with writer(to, force=True) as again:
         again.append("orders", rows("orders", order(1)))
-    assert sorted(path.name for path in to.iterdir()) == ["manifest.json", "notes.txt", "orders.parquet"]
+    assert sorted(path.name for path in to.iterdir()) == [
+        "manifest.json",
+        "notes.txt",
+        "orders.parquet",
+    ]
 
 
 REFUSED: list[tuple[str, type[DispatchError], int, str]] = [

@@ -12,7 +12,9 @@ from dispatchkit.kernel.errors import CannotCreate, InputMissing, IOFailed, NotP
 from dispatchkit.warehouse.files import check_output, staged, write_whole
 
 
-def test_an_output_that_exists_or_points_elsewhere_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_an_output_that_exists_or_points_elsewhere_is_refused_before_the_work(
+    tmp_path: Path,
+) -> None:
     there = tmp_path / "plan.json"
     there.touch()
     (tmp_path / "link.json").symlink_to(there)
@@ -42,7 +44,9 @@ def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     assert (tmp_path / "a").read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
 
 
-def test_on_a_full_disk_the_block_is_never_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_the_block_is_never_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -49,7 +49,9 @@ HEAD = "no,placed,left,done,cents,pieces\n"
 GOOD = "1,2026-03-02 12:00:00,2026-03-02 12:10:00,2026-03-02 12:30:00,1200,2\n"
 
 
-def bring(tmp_path: Path, text: str | bytes, mapping: dict[str, Any] | None = None, **options: Any) -> Intake:
+def bring(
+    tmp_path: Path, text: str | bytes, mapping: dict[str, Any] | None = None, **options: Any
+) -> Intake:
     path = tmp_path / "shop.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_foreign([path], mappings.checked(mapping or SIMPLE, "shop.toml"), **options)
@@ -57,7 +59,10 @@ def bring(tmp_path: Path, text: str | bytes, mapping: dict[str, Any] | None = No
 
 def adds_up(came: Intake) -> None:
     c = came.counts
-    assert c["lines"] == c["duplicate_lines"] + c["folded_lines"] + c["quarantined_lines"] + c["records"]
+    assert (
+        c["lines"]
+        == c["duplicate_lines"] + c["folded_lines"] + c["quarantined_lines"] + c["records"]
+    )
     assert c["records"] == len(came.frames["orders"]) == len(came.frames["deliveries"])
     for table, frame in came.frames.items():
         TABLES[table].validate(frame)
@@ -67,9 +72,14 @@ def adds_up(came: Intake) -> None:
 def test_a_good_line_becomes_an_order_and_a_delivery(tmp_path: Path) -> None:
     came = bring(tmp_path, HEAD + GOOD)
     adds_up(came)
-    order, delivery = came.frames["orders"].row(0, named=True), came.frames["deliveries"].row(0, named=True)
+    order, delivery = (
+        came.frames["orders"].row(0, named=True),
+        came.frames["deliveries"].row(0, named=True),
+    )
     assert order["id"] == key("shop", "orders", "1") == delivery["order_id"]
-    assert order["placed_at"] == datetime(2026, 3, 2, 11, tzinfo=UTC) and order["goods_cents"] == 1200
+    assert (
+        order["placed_at"] == datetime(2026, 3, 2, 11, tzinfo=UTC) and order["goods_cents"] == 1200
+    )
     assert (delivery["state"], delivery["version"], delivery["driver_id"]) == ("DELIVERED", 1, None)
     assert delivery["picked_up_at"] - delivery["created_at"] == timedelta(minutes=10)
     assert delivery["arrived_pickup_at"] is None
@@ -78,21 +88,60 @@ def test_a_good_line_becomes_an_order_and_a_delivery(tmp_path: Path) -> None:
 ROW = "2,2026-03-02 12:00:00,,{done},{cents},{pieces}\n"
 DONE = "2026-03-02 12:30:00"
 BAD: list[tuple[str, str, str, str]] = [
-    (ROW.format(done=DONE, cents="10.5", pieces=1), "cents", "DK-IN-033", "'10.5' is not a whole number of cents"),
-    (ROW.format(done=DONE, cents="1e3", pieces=1), "cents", "DK-IN-033", "'1e3' is not a whole number of cents"),
+    (
+        ROW.format(done=DONE, cents="10.5", pieces=1),
+        "cents",
+        "DK-IN-033",
+        "'10.5' is not a whole number of cents",
+    ),
+    (
+        ROW.format(done=DONE, cents="1e3", pieces=1),
+        "cents",
+        "DK-IN-033",
+        "'1e3' is not a whole number of cents",
+    ),
     (ROW.format(done=DONE, cents="-1", pieces=1), "goods_cents", "DK-IN-034", "negative money"),
     (ROW.format(done=DONE, cents="", pieces=1), "goods_cents", "DK-IN-034", "is required"),
     (ROW.format(done="noon", cents=1, pieces=1), "done", "DK-IN-038", "'noon' is not a timestamp"),
-    (ROW.format(done="", cents=1, pieces=1), "deliveries.ended_at", "DK-IN-038", "is required: the delivery is over"),
-    (ROW.format(done="2026-03-02 11:59:59", cents=1, pieces=1), "deliveries.ended_at", "DK-IN-039", "before it began"),
-    (ROW.format(done="2026-03-09 11:00:00", cents=1, pieces=1), "deliveries.ended_at", "DK-IN-038", "lasted 167 h"),
-    (f"2,2026-03-29 02:30:00,,{DONE},1,1\n", "placed", "DK-IN-037", "the hour that the clock change skips"),
-    ("2,1999-03-02 12:00:00,,1999-03-02 12:30:00,1,1\n", "placed_at", "DK-IN-038", "outside the years 2000 to 2100"),
+    (
+        ROW.format(done="", cents=1, pieces=1),
+        "deliveries.ended_at",
+        "DK-IN-038",
+        "is required: the delivery is over",
+    ),
+    (
+        ROW.format(done="2026-03-02 11:59:59", cents=1, pieces=1),
+        "deliveries.ended_at",
+        "DK-IN-039",
+        "before it began",
+    ),
+    (
+        ROW.format(done="2026-03-09 11:00:00", cents=1, pieces=1),
+        "deliveries.ended_at",
+        "DK-IN-038",
+        "lasted 167 h",
+    ),
+    (
+        f"2,2026-03-29 02:30:00,,{DONE},1,1\n",
+        "placed",
+        "DK-IN-037",
+        "the hour that the clock change skips",
+    ),
+    (
+        "2,1999-03-02 12:00:00,,1999-03-02 12:30:00,1,1\n",
+        "placed_at",
+        "DK-IN-038",
+        "outside the years 2000 to 2100",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("line", "column", "code", "reason"), BAD, ids=[b[3] + " " + b[0][22:50] for b in BAD])
-def test_a_bad_record_is_quarantined_whole(line: str, column: str, code: str, reason: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "column", "code", "reason"), BAD, ids=[b[3] + " " + b[0][22:50] for b in BAD]
+)
+def test_a_bad_record_is_quarantined_whole(
+    line: str, column: str, code: str, reason: str, tmp_path: Path
+) -> None:
     came = bring(tmp_path, HEAD + GOOD + line)
     adds_up(came)
     assert (came.counts["quarantined_lines"], came.counts["records"]) == (1, 1)
@@ -101,16 +150,24 @@ def test_a_bad_record_is_quarantined_whole(line: str, column: str, code: str, re
     assert found["column"].endswith(column) and reason in found["reason"]
 
 
-def test_of_an_hour_that_comes_twice_the_first_is_meant_and_an_offset_settles_it(tmp_path: Path) -> None:
+def test_of_an_hour_that_comes_twice_the_first_is_meant_and_an_offset_settles_it(
+    tmp_path: Path,
+) -> None:
     text = "1,2026-10-25 02:30:00,,2026-10-25 03:30:00,1,1\n2,2026-10-25T02:30:00+01:00,,2026-10-25T03:30:00Z,1,1\n"
     placed = bring(tmp_path, HEAD + text).frames["orders"].get_column("placed_at").sort().to_list()
-    assert placed == [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
+    assert placed == [
+        datetime(2026, 10, 25, 0, 30, tzinfo=UTC),
+        datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+    ]
 
 
 def test_stamps_need_a_zone_from_somewhere(tmp_path: Path) -> None:
     zoneless = {name: value for name, value in SIMPLE.items() if name != "time_zone"}
     found = bring(tmp_path, HEAD + GOOD, zoneless).quarantine.row(0, named=True)
-    assert (found["code"], found["reason"]) == ("DK-IN-037", "'2026-03-02 12:00:00' has no time zone")
+    assert (found["code"], found["reason"]) == (
+        "DK-IN-037",
+        "'2026-03-02 12:00:00' has no time zone",
+    )
 
 
 def test_an_impossible_stamp_is_dropped_and_counted_and_the_row_stays(tmp_path: Path) -> None:
@@ -128,10 +185,19 @@ def test_an_impossible_stamp_is_dropped_and_counted_and_the_row_stays(tmp_path: 
 
 def test_lines_of_one_order_are_folded_and_exact_duplicates_dropped(tmp_path: Path) -> None:
     mapping = SIMPLE | {"group": ["no"]}
-    mapping["tables"] = SIMPLE["tables"] | {"orders": SIMPLE["tables"]["orders"] | {"items": {"sum": "pieces"}}}
+    mapping["tables"] = SIMPLE["tables"] | {
+        "orders": SIMPLE["tables"]["orders"] | {"items": {"sum": "pieces"}}
+    }
     line = "1,2026-03-02 12:00:00,,2026-03-02 12:30:00,700,{}\n"
     other = "2,2026-03-02 12:00:00,,2026-03-02 12:30:00,{},1\n"
-    text = line.format(2) + line.format(3) + line.format(2) + line.format("") + other.format(5) + other.format(6)
+    text = (
+        line.format(2)
+        + line.format(3)
+        + line.format(2)
+        + line.format("")
+        + other.format(5)
+        + other.format(6)
+    )
     came = bring(tmp_path, HEAD + text, mapping)
     adds_up(came)
     assert came.counts | {"missing picked_up_at": 1} == {
@@ -143,7 +209,9 @@ def test_lines_of_one_order_are_folded_and_exact_duplicates_dropped(tmp_path: Pa
         "missing picked_up_at": 1,
     }
     assert came.frames["orders"].get_column("items").to_list() == [5]
-    assert came.quarantine.rows() == [("shop.csv", 5, "cents", "DK-IN-033", "lines of one record differ")]
+    assert came.quarantine.rows() == [
+        ("shop.csv", 5, "cents", "DK-IN-033", "lines of one record differ")
+    ]
 
 
 def test_a_line_that_came_in_two_files_counts_once(tmp_path: Path) -> None:
@@ -151,7 +219,11 @@ def test_a_line_that_came_in_two_files_counts_once(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text(HEAD + GOOD + GOOD.replace("1,", "2,", 1))
     came = read_foreign([tmp_path / "a.csv", tmp_path / "b.csv"], mappings.checked(SIMPLE, "m"))
     adds_up(came)
-    assert (came.counts["lines"], came.counts["duplicate_lines"], came.counts["records"]) == (3, 1, 2)
+    assert (came.counts["lines"], came.counts["duplicate_lines"], came.counts["records"]) == (
+        3,
+        1,
+        2,
+    )
 
 
 def test_records_of_one_id_that_differ_refuse_the_file(tmp_path: Path) -> None:
@@ -168,7 +240,12 @@ def test_too_many_bad_records_make_a_bad_file(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[str, str | bytes, str, str]] = [
     ("empty", "", "DK-IN-004", "empty file"),
-    ("missing column", HEAD.replace(",pieces", "") + "1,2,3,4,5\n", "DK-IN-026", "missing column pieces"),
+    (
+        "missing column",
+        HEAD.replace(",pieces", "") + "1,2,3,4,5\n",
+        "DK-IN-026",
+        "missing column pieces",
+    ),
     ("another delimiter", (HEAD + GOOD).replace(",", ";"), "DK-IN-025", "unexpected header"),
     ("a column twice", HEAD.replace("cents", "no") + GOOD, "DK-IN-028", "column no is there twice"),
     ("cut inside a line", HEAD + GOOD[:30], "DK-IN-021", "line 2: 3 of 6 fields"),
@@ -179,8 +256,12 @@ REFUSED: list[tuple[str, str | bytes, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code", "gist"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
-def test_a_bad_file_is_refused_as_a_whole(text: str | bytes, code: str, gist: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "code", "gist"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED]
+)
+def test_a_bad_file_is_refused_as_a_whole(
+    text: str | bytes, code: str, gist: str, tmp_path: Path
+) -> None:
     data = text.encode("latin-1") if isinstance(text, str) else text
     with pytest.raises(DispatchError, match=gist) as refused:
         bring(tmp_path, data)
@@ -188,7 +269,9 @@ def test_a_bad_file_is_refused_as_a_whole(text: str | bytes, code: str, gist: st
 
 
 def test_columns_in_another_order_or_new_ones_change_nothing(tmp_path: Path) -> None:
-    swapped = "zzz,pieces,cents,done,left,placed,no\n-,2,1200,2026-03-02 12:30:00,2026-03-02 12:10:00,"
+    swapped = (
+        "zzz,pieces,cents,done,left,placed,no\n-,2,1200,2026-03-02 12:30:00,2026-03-02 12:10:00,"
+    )
     swapped += "2026-03-02 12:00:00,1\n"
     came, other = bring(tmp_path, HEAD + GOOD), bring(tmp_path, swapped)
     assert all(came.frames[table].equals(other.frames[table]) for table in came.frames)
@@ -199,7 +282,9 @@ def test_columns_in_another_order_or_new_ones_change_nothing(tmp_path: Path) -> 
 
 def test_other_encodings_delimiters_and_words_are_named_in_the_mapping(tmp_path: Path) -> None:
     mapping = SIMPLE | {"delimiter": ";", "encoding": "latin-1", "missing": ["n/a"]}
-    mapping["tables"] = SIMPLE["tables"] | {"merchants": {"id": {"key": []}, "label": {"text": "café {no}"}}}
+    mapping["tables"] = SIMPLE["tables"] | {
+        "merchants": {"id": {"key": []}, "label": {"text": "café {no}"}}
+    }
     text = (HEAD + GOOD.replace("2026-03-02 12:10:00", "n/a")).replace(",", ";")
     came = bring(tmp_path, text.encode("latin-1"), mapping)
     assert came.frames["merchants"].get_column("label").to_list() == ["café 1"]
@@ -226,8 +311,14 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
     (table_changed("orders", colour="no"), "not a column of ours"),
     (table_changed("orders", items="piece"), "'piece' is not among"),
     (table_changed("orders", items={"sum": "piece"}), "'piece' is not among"),
-    (table_changed("orders", items={"median": "pieces"}), "expected a column name or a table with one of"),
-    (table_changed("orders", items={"column": "pieces", "plus_hours": "no"}), "unknown key `plus_hours`"),
+    (
+        table_changed("orders", items={"median": "pieces"}),
+        "expected a column name or a table with one of",
+    ),
+    (
+        table_changed("orders", items={"column": "pieces", "plus_hours": "no"}),
+        "unknown key `plus_hours`",
+    ),
     (table_changed("orders", id={"key": "no"}), "tables.orders.id: expected a list"),
     (table_changed("orders", items=7), "expected a column name"),
     (changed(tables={"customers": {}}), "column `id` is required"),
@@ -263,9 +354,19 @@ MINIATURES: list[tuple[str, list[dict[str, str]], dict[str, int]]] = [
             {"delivery_id": "7", "item_quantity": "2", "pickup_lat": "40.5", "item_name": "soup"},
             {"delivery_id": "7", "item_quantity": "1", "pickup_lat": "40.5", "item_name": "bread"},
             {"delivery_id": "7", "item_quantity": "1", "pickup_lat": "40.5", "item_name": "bread"},
-            {"delivery_id": "8", "vehicle_type": "truck", "when_the_Jumpman_left_pickup": "2014-10-15 19:00:00.5"},
+            {
+                "delivery_id": "8",
+                "vehicle_type": "truck",
+                "when_the_Jumpman_left_pickup": "2014-10-15 19:00:00.5",
+            },
         ],
-        {"lines": 4, "duplicate_lines": 1, "folded_lines": 1, "records": 2, "impossible picked_up_at": 1},
+        {
+            "lines": 4,
+            "duplicate_lines": 1,
+            "folded_lines": 1,
+            "records": 2,
+            "impossible picked_up_at": 1,
+        },
     ),
     (
         "wolt",
@@ -274,12 +375,19 @@ MINIATURES: list[tuple[str, list[dict[str, str]], dict[str, int]]] = [
     ),
     (
         "doordash",
-        [{"store_id": "5"}, {"actual_delivery_time": "NA"}, {"created_at": "2014-10-19 05:00:00"}, {"subtotal": "-1"}],
+        [
+            {"store_id": "5"},
+            {"actual_delivery_time": "NA"},
+            {"created_at": "2014-10-19 05:00:00"},
+            {"subtotal": "-1"},
+        ],
         {"lines": 4, "quarantined_lines": 3, "records": 1},
     ),
 ]
 USUAL = {
-    **dict.fromkeys(["delivery_id", "customer_id", "jumpman_id", "store_id", "total_items", "ITEM_COUNT"], "3"),
+    **dict.fromkeys(
+        ["delivery_id", "customer_id", "jumpman_id", "store_id", "total_items", "ITEM_COUNT"], "3"
+    ),
     **dict.fromkeys(["pickup_lat", "pickup_lon", "dropoff_lat", "dropoff_lon"], "40.25"),
     **dict.fromkeys(["USER_LAT", "USER_LONG", "VENUE_LAT", "VENUE_LONG"], "24.5"),
     "pickup_place": "Corner",
@@ -301,15 +409,22 @@ def test_the_shipped_mappings_read_files_of_their_kind(
 ) -> None:
     mapping = mappings.read(IMPORTS / f"{name}.toml")
     text = ",".join(mapping.columns) + "\n"
-    text += "".join(",".join((USUAL | line).get(column, "") for column in mapping.columns) + "\n" for line in lines)
+    text += "".join(
+        ",".join((USUAL | line).get(column, "") for column in mapping.columns) + "\n"
+        for line in lines
+    )
     (tmp_path / "f.csv").write_text(text)
     came = read_foreign([tmp_path / "f.csv"], mapping)
     adds_up(came)
     assert {count: came.counts[count] for count in expected} == expected
     if name == "postmates":
-        first = came.frames["orders"].filter(came.frames["orders"]["id"] == key("postmates", "orders", "7"))
+        first = came.frames["orders"].filter(
+            came.frames["orders"]["id"] == key("postmates", "orders", "7")
+        )
         assert first.row(0, named=True)["items"] == 3
-        assert first.row(0, named=True)["placed_at"] == datetime(2014, 10, 16, 0, 0, 0, 250_000, tzinfo=UTC)
+        assert first.row(0, named=True)["placed_at"] == datetime(
+            2014, 10, 16, 0, 0, 0, 250_000, tzinfo=UTC
+        )
     if name == "wolt":
         quote = came.frames["eta_quotes"].row(0, named=True)
         assert quote["eta_at"] - quote["quoted_at"] == timedelta(minutes=25)
@@ -318,7 +433,15 @@ def test_the_shipped_mappings_read_files_of_their_kind(
 
 
 def test_a_zone_of_a_foreign_file_needs_a_ring_too(tmp_path: Path) -> None:
-    zone = {"id": {"key": ["no"]}, "name": {"constant": "west"}, "ring": {"constant": "[[13,52],[14,52],[14,53]]"}}
-    with pytest.raises(BadData, match=r"delivery_zones: zone [0-9]+: fewer than three corners") as refused:
-        bring(tmp_path, HEAD + GOOD, SIMPLE | {"tables": SIMPLE["tables"] | {"delivery_zones": zone}})
+    zone = {
+        "id": {"key": ["no"]},
+        "name": {"constant": "west"},
+        "ring": {"constant": "[[13,52],[14,52],[14,53]]"},
+    }
+    with pytest.raises(
+        BadData, match=r"delivery_zones: zone [0-9]+: fewer than three corners"
+    ) as refused:
+        bring(
+            tmp_path, HEAD + GOOD, SIMPLE | {"tables": SIMPLE["tables"] | {"delivery_zones": zone}}
+        )
     assert refused.value.code == "DK-IN-062"

@@ -18,7 +18,9 @@ from tests.unit.warehouse.exports import NOW, export, frames, order, rows
 def test_rows_past_a_batch_and_a_row_group_all_arrive(tmp_path: Path) -> None:
     ids = pl.DataFrame({"id": pl.int_range(1, 300_001, eager=True)})
     many = ids.join(frames(1)["orders"].drop("id"), how="cross")
-    report = load(export(tmp_path / "x", frames(1) | {"orders": many}), tmp_path / "x.duckdb", now=NOW)
+    report = load(
+        export(tmp_path / "x", frames(1) | {"orders": many}), tmp_path / "x.duckdb", now=NOW
+    )
     assert report.rows["orders"] == 300_000
     with open_marts(tmp_path / "x.duckdb") as marts:
         assert marts.frame("orders").get_column("id").equals(many.get_column("id"))

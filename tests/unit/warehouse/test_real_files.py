@@ -38,7 +38,9 @@ LEFT, DOOR = "when_the_Jumpman_left_pickup", "when_the_Jumpman_arrived_at_dropof
 def raw(name: str) -> list[dict[str, str]]:
     path = DATA / FILES[name]
     if not path.is_file():
-        pytest.skip(f"{path.name} is not here; set DISPATCHKIT_REAL_DATA to the folder that holds deliveries/")
+        pytest.skip(
+            f"{path.name} is not here; set DISPATCHKIT_REAL_DATA to the folder that holds deliveries/"
+        )
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -46,7 +48,9 @@ def raw(name: str) -> list[dict[str, str]]:
 @cache
 def came(name: str) -> Intake:
     raw(name)
-    return read_foreign([DATA / FILES[name]], mappings.read(ROOT / "configs" / "imports" / f"{name}.toml"))
+    return read_foreign(
+        [DATA / FILES[name]], mappings.read(ROOT / "configs" / "imports" / f"{name}.toml")
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -55,7 +59,10 @@ def test_every_line_is_in_one_of_four_counts_and_every_frame_keeps_its_contract(
     c = intake.counts
     assert c["lines"] == len(lines)
     assert c["duplicate_lines"] == len(lines) - len({tuple(line.values()) for line in lines})
-    assert c["lines"] == c["duplicate_lines"] + c["folded_lines"] + c["quarantined_lines"] + c["records"]
+    assert (
+        c["lines"]
+        == c["duplicate_lines"] + c["folded_lines"] + c["quarantined_lines"] + c["records"]
+    )
     for table, frame in intake.frames.items():
         TABLES[table].validate(frame)
 
@@ -75,12 +82,17 @@ def test_postmates_agrees_with_a_count_by_hand() -> None:
     started = {line["delivery_id"]: instant(line[STARTED]) for line in one}
     for theirs, ours in ((ARRIVED, "arrived_pickup_at"), (LEFT, "picked_up_at")):
         assert intake.counts[f"missing {ours}"] == sum(not line[theirs] for line in one)
-        early = sum(bool(line[theirs]) and instant(line[theirs]) < started[line["delivery_id"]] for line in one)
+        early = sum(
+            bool(line[theirs]) and instant(line[theirs]) < started[line["delivery_id"]]
+            for line in one
+        )
         assert intake.counts[f"impossible {ours}"] == early
     items: dict[str, int] = {}
     for line in {tuple(line.items()) for line in raw("postmates")}:
         words = dict(line)
-        items[words["delivery_id"]] = items.get(words["delivery_id"], 0) + int(words["item_quantity"] or 0)
+        items[words["delivery_id"]] = items.get(words["delivery_id"], 0) + int(
+            words["item_quantity"] or 0
+        )
     found = dict(intake.frames["orders"].select("id", "items").iter_rows())
     assert found == {key("postmates", "orders", number): count for number, count in items.items()}
 
@@ -91,7 +103,9 @@ def test_postmates_of_one_service_day_agree_with_a_count_by_hand() -> None:
     that_day = [line for line in one if day.since <= instant(line[STARTED]) < day.until]
     total = sum(((instant(line[DOOR]) - instant(line[STARTED])) for line in that_day), timedelta())
     frames = came("postmates").frames
-    ours = frames["deliveries"].filter((pl.col("created_at") >= day.since) & (pl.col("created_at") < day.until))
+    ours = frames["deliveries"].filter(
+        (pl.col("created_at") >= day.since) & (pl.col("created_at") < day.until)
+    )
     assert len(ours) == len(that_day) > 0
     assert ours.select((pl.col("ended_at") - pl.col("created_at")).sum()).item() == total
     by_driver: dict[int, int] = {}
@@ -104,12 +118,16 @@ def test_postmates_of_one_service_day_agree_with_a_count_by_hand() -> None:
         for line in that_day
         if line[ARRIVED] and line[LEFT] and instant(line[STARTED]) <= instant(line[ARRIVED])
     ]
-    waited = ours.select((pl.col("picked_up_at") - pl.col("arrived_pickup_at")).drop_nulls()).to_series()
+    waited = ours.select(
+        (pl.col("picked_up_at") - pl.col("arrived_pickup_at")).drop_nulls()
+    ).to_series()
     assert sorted(waited) == sorted(waits)
 
 
 def test_wolt_late_shares_agree_with_the_files_own_difference() -> None:
-    late = [int(line["ACTUAL_DELIVERY_MINUTES - ESTIMATED_DELIVERY_MINUTES"]) for line in raw("wolt")]
+    late = [
+        int(line["ACTUAL_DELIVERY_MINUTES - ESTIMATED_DELIVERY_MINUTES"]) for line in raw("wolt")
+    ]
     frames = came("wolt").frames
     joined = frames["deliveries"].join(frames["eta_quotes"], left_on="id", right_on="delivery_id")
     minutes = joined.select((pl.col("ended_at") - pl.col("eta_at")).dt.total_minutes()).to_series()
@@ -119,7 +137,13 @@ def test_wolt_late_shares_agree_with_the_files_own_difference() -> None:
 def test_doordash_sets_aside_the_order_of_99_days_and_the_one_without_an_end() -> None:
     reasons = came("doordash").quarantine.get_column("reason").to_list()
     assert reasons == ["lasted 2365 h, limit 24 h", "is required: the delivery is over"]
-    kept = [line for line in raw("doordash") if line["actual_delivery_time"] != "NA" and line["created_at"] > "2015"]
+    kept = [
+        line
+        for line in raw("doordash")
+        if line["actual_delivery_time"] != "NA" and line["created_at"] > "2015"
+    ]
     frames = came("doordash").frames
-    assert frames["orders"].get_column("goods_cents").sum() == sum(int(line["subtotal"]) for line in kept)
+    assert frames["orders"].get_column("goods_cents").sum() == sum(
+        int(line["subtotal"]) for line in kept
+    )
     assert len(frames["merchants"]) == len({line["store_id"] for line in kept})

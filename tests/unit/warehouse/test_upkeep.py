@@ -119,8 +119,14 @@ def test_import_tells_what_it_read_and_exits_3_for_a_bad_row(database, shop, cli
     real = cli("--json", "--data", shop, "data", *words, db=database)
     told = json.loads(real.stdout)
     assert told["tables"] == json.loads(dry.stdout)["tables"]
-    assert (told["read"]["lines"], told["read"]["records"], told["read"]["quarantined_lines"]) == (3, 2, 1)
-    assert real.exit == 3 and real.stderr.count("\n") == 1 and "DK-IN-034: shop.csv:3" in real.stderr
+    assert (told["read"]["lines"], told["read"]["records"], told["read"]["quarantined_lines"]) == (
+        3,
+        2,
+        1,
+    )
+    assert (
+        real.exit == 3 and real.stderr.count("\n") == 1 and "DK-IN-034: shop.csv:3" in real.stderr
+    )
     assert "shop.csv,3,goods_cents,DK-IN-034" in (shop / "quarantine.csv").read_text()
 
 
@@ -129,8 +135,16 @@ REFUSED = [
     (("import", "none.csv", "--mapping", "shop.toml"), 66, "no such file"),
     (("import", "shop.csv", "--mapping", "none.toml"), 66, "no such file"),
     (("import", "shop.csv", "--mapping", "shop.csv"), 78, "not TOML"),
-    (("import", "shop.csv", "--mapping", "shop.toml", "--rows", "4"), 65, "3 rows, 4 were announced"),
-    (("import", "shop.csv", "--mapping", "shop.toml", "--sha256", "0" * 64), 65, "checksum mismatch"),
+    (
+        ("import", "shop.csv", "--mapping", "shop.toml", "--rows", "4"),
+        65,
+        "3 rows, 4 were announced",
+    ),
+    (
+        ("import", "shop.csv", "--mapping", "shop.toml", "--sha256", "0" * 64),
+        65,
+        "checksum mismatch",
+    ),
     (("load", "none"), 66, "no such export"),
     (("load", "."), 65, "no manifest"),
     (("check", ".", "--max-age", "soon"), 2, "expected a span"),
@@ -142,7 +156,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "exit_code", "gist"), REFUSED, ids=[" ".join(r[0])[:50] for r in REFUSED])
+@pytest.mark.parametrize(
+    ("words", "exit_code", "gist"), REFUSED, ids=[" ".join(r[0])[:50] for r in REFUSED]
+)
 def test_a_call_that_cannot_be_served_says_so_in_one_line(words, exit_code, gist, shop, cli):
     ran = cli("--data", "here", "data", *words)
     assert (ran.exit, ran.stdout) == (exit_code, "")

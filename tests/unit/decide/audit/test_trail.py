@@ -15,10 +15,21 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def told(
-    seq: int, image: dict[str, Any] | None, *, row: tuple[str, int] = ("deliveries", 7), op: str = "U", **more: Any
+    seq: int,
+    image: dict[str, Any] | None,
+    *,
+    row: tuple[str, int] = ("deliveries", 7),
+    op: str = "U",
+    **more: Any,
 ) -> Event:
     """Return an event `seq` seconds past noon, in a transaction of its own unless it says which."""
-    values: dict[str, Any] = {"archived": False, "login": "cron", "actor": None, "run_id": None, "reason": "offers"}
+    values: dict[str, Any] = {
+        "archived": False,
+        "login": "cron",
+        "actor": None,
+        "run_id": None,
+        "reason": "offers",
+    }
     values |= {"at": NOON + timedelta(seconds=seq), "transaction": f"1/{seq}"} | more
     return Event(seq=seq, tbl=row[0], row_id=row[1], row_version=seq, op=op, image=image, **values)
 
@@ -41,7 +52,10 @@ def test_a_step_says_what_was_and_what_is_and_nothing_that_stayed():
 
 def test_rows_of_one_chain_are_told_apart():
     offer = told(3, {"id": 9, "state": "PENDING", "version": 1}, row=("driver_offers", 9), op="I")
-    assert [set(step.changed) for step in timeline([BORN, SEEKS, offer])][1:] == [{"state"}, {"id", "state", "version"}]
+    assert [set(step.changed) for step in timeline([BORN, SEEKS, offer])][1:] == [
+        {"state"},
+        {"id", "state", "version"},
+    ]
 
 
 def test_a_column_that_came_later_was_nothing_before():
@@ -53,14 +67,19 @@ def test_what_was_before_an_archived_event_is_not_guessed():
     away = told(2, None, archived=True)
     steps = timeline([BORN, away, TAKEN])
     assert steps[1].changed == {}
-    assert steps[2].changed == {"state": (UNTOLD, "ASSIGNED"), "driver_id": (UNTOLD, 4), "version": (UNTOLD, 3)}
+    assert steps[2].changed == {
+        "state": (UNTOLD, "ASSIGNED"),
+        "driver_id": (UNTOLD, 4),
+        "version": (UNTOLD, 3),
+    }
     assert state_at([BORN, away], NOON + timedelta(seconds=2)) == {
         "deliveries": [{"id": 7, "version": 2, "image": UNTOLD}]
     }
 
 
 @pytest.mark.parametrize(
-    ("second", "state"), [(0, None), (1, "CREATED"), (1.5, "CREATED"), (2, "UNASSIGNED"), (3, "ASSIGNED"), (4, None)]
+    ("second", "state"),
+    [(0, None), (1, "CREATED"), (1.5, "CREATED"), (2, "UNASSIGNED"), (3, "ASSIGNED"), (4, None)],
 )
 def test_an_instant_shows_the_version_that_stood_then(second, state):
     found = state_at([BORN, SEEKS, TAKEN, GONE], NOON + timedelta(seconds=second))

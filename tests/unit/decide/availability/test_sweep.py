@@ -77,7 +77,9 @@ def busy(duty: str = "ENDING_SHIFT", since: float = -30, **columns):
 
 @pytest.mark.parametrize("how", LOSSES)
 @pytest.mark.parametrize("swept", [8, 300])
-def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too_however_late_the_sweep(how, swept):
+def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too_however_late_the_sweep(
+    how, swept
+):
     waiting, over = Town(busy()), Town(busy("ON_DUTY", shift_end=at(3)))
     for town in (waiting, over):
         town.lose(how, 7)
@@ -95,7 +97,11 @@ def test_a_cancellation_frees_nobody_from_whom_the_delivery_had_been_taken_befor
 
 
 def test_what_was_taken_away_before_the_driver_asked_to_leave_does_not_date_it():
-    town = Town(on_duty(duty="ENDING_SHIFT", since=-5), a_delivery(1), a_case(1, state="RELEASED", released_at=at(-9)))
+    town = Town(
+        on_duty(duty="ENDING_SHIFT", since=-5),
+        a_delivery(1),
+        a_case(1, state="RELEASED", released_at=at(-9)),
+    )
     town.sweep(0)
     assert town.history() == [("ENDING_SHIFT", -5, 0), ("OFF_DUTY", 0, None)]
 
@@ -107,7 +113,11 @@ def test_where_nothing_tells_when_the_hands_became_empty_it_is_now():
 
 
 def test_at_the_planned_end_the_free_leave_and_the_busy_finish_first():
-    town = Town(on_duty(shift_end=at(5)), on_duty(2, shift_end=at(5)), a_delivery(1, state="PICKED_UP", driver=2))
+    town = Town(
+        on_duty(shift_end=at(5)),
+        on_duty(2, shift_end=at(5)),
+        a_delivery(1, state="PICKED_UP", driver=2),
+    )
     town.sweep(6)
     assert town.history(1) == [("ON_DUTY", -30, 5), ("OFF_DUTY", 5, None)]
     assert town.history(2) == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, None)]
@@ -136,7 +146,11 @@ def test_who_is_being_asked_just_now_may_still_answer():
 def test_three_silences_in_a_row_take_a_driver_off_duty_until_he_asks():
     town = Town(on_duty(timeouts=3), on_duty(2, timeouts=2))
     town.sweep(0)
-    assert (town.duty(1), town.duty(2), town.row("drivers")["timeouts"]) == ("FORCED_OFF", "ON_DUTY", 0)
+    assert (town.duty(1), town.duty(2), town.row("drivers")["timeouts"]) == (
+        "FORCED_OFF",
+        "ON_DUTY",
+        0,
+    )
     assert town.said("availability_changed")[0]["reason"] == "TIMEOUTS"
     assert not town.sweep(1).changes
     assert town.act("resume", minute=2).code == "OK"
@@ -167,7 +181,10 @@ def test_who_was_taken_off_duty_is_off_duty_from_the_planned_end_on():
 
 
 def test_twelve_hours_of_work_end_at_the_minute_breaks_left_out():
-    day = [*a_duty(1, began=hours(13), ended=hours(9)), *a_duty(1, "ON_BREAK", began=hours(9), ended=hours(8.5))]
+    day = [
+        *a_duty(1, began=hours(13), ended=hours(9)),
+        *a_duty(1, "ON_BREAK", began=hours(9), ended=hours(8.5)),
+    ]
     town = Town(on_duty(since=-8.5 * 60), day)  # four hours, half an hour of rest, and work since
     assert not town.sweep(-31).changes
     town.sweep(0)
@@ -180,7 +197,9 @@ def test_twelve_hours_of_work_end_at_the_minute_breaks_left_out():
 def test_duties_are_read_as_far_back_as_the_settings_reckon_with():
     day = [*a_duty(1, began=hours(49), ended=LOOK_BACK)]
     day += a_duty(1, "ON_BREAK", began=hours(60), ended=LOOK_BACK + TICK)
-    frames = gather(Town(on_duty(), day).store, catalog.feature("availability"), Flag(name="availability"), NOW).frames
+    frames = gather(
+        Town(on_duty(), day).store, catalog.feature("availability"), Flag(name="availability"), NOW
+    ).frames
     assert frames["duties"]["duty"].to_list() == ["ON_DUTY", "ON_DUTY"]
 
 
@@ -195,7 +214,9 @@ def test_the_cap_waits_for_the_delivery_in_hand_and_no_withdrawal_gets_round_it(
 
 
 def test_the_suspended_and_the_absent_are_left_alone():
-    town = Town(on_duty(duty="SUSPENDED", shift_end=at(-9)), on_duty(2, duty="OFF_DUTY", shift_end=at(-9)))
+    town = Town(
+        on_duty(duty="SUSPENDED", shift_end=at(-9)), on_duty(2, duty="OFF_DUTY", shift_end=at(-9))
+    )
     assert not town.sweep(0).changes
 
 
@@ -221,7 +242,10 @@ def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
     with town.store.sweeping(Ticket(sweep="availability")) as run:
         assert run is not None and feature.decide is not None
         frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
-        town.store.rows["drivers"][1] |= {"version": 2, "timeouts": 0}  # work was given: his version moved
+        town.store.rows["drivers"][1] |= {
+            "version": 2,
+            "timeouts": 0,
+        }  # work was given: his version moved
         outcome = run.apply(feature.decide(frames, params, NOW, StraightLine()), inputs_sha256="")
     assert (outcome.applied, len(outcome.stale), town.duty()) == (0, 3, "ON_DUTY")
     assert len(town.history()) == 1
@@ -238,4 +262,6 @@ def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
 )
 def test_contradictions_of_the_settings_name_both_keys(given, named):
     with pytest.raises(BadConfig, match=named):
-        catalog.params(catalog.feature("availability"), Town(on_duty(), availability=given).settings)
+        catalog.params(
+            catalog.feature("availability"), Town(on_duty(), availability=given).settings
+        )

@@ -45,7 +45,9 @@ end-shift ENDING_SHIFT
 suspend SUSPENDED
 reinstate OFF_DUTY
 """
-TABLE = {(line.split()[0], line.split()[1]): line.split()[2:] for line in GRANTED.strip().splitlines()}
+TABLE = {
+    (line.split()[0], line.split()[1]): line.split()[2:] for line in GRANTED.strip().splitlines()
+}
 REPLAYS = {tuple(line.split()) for line in AGAIN.strip().splitlines()}
 CASES = [
     (wish, duty, held)
@@ -59,17 +61,27 @@ CASES = [
 @pytest.mark.parametrize(("wish", "duty", "held"), CASES)
 def test_a_wish_is_granted_repeated_or_refused_as_the_table_of_duties_says(wish, duty, held):
     job = a_delivery(1, state="PICKED_UP", driver=1) if held else []
-    town = Town(on_duty(duty=duty, break_until=at(10) if duty.endswith(("BREAK", "PENDING")) else None), job)
+    town = Town(
+        on_duty(duty=duty, break_until=at(10) if duty.endswith(("BREAK", "PENDING")) else None), job
+    )
     answer = town.act(wish)
     becomes = TABLE.get((wish, duty), ["-", "-"])[held]
     if becomes in ("-", "."):
         replay = (wish, duty) in REPLAYS
-        assert (answer.code, answer.refused) == (("OK_REPLAY", False) if replay else ("ILLEGAL_TRANSITION", True))
+        assert (answer.code, answer.refused) == (
+            ("OK_REPLAY", False) if replay else ("ILLEGAL_TRANSITION", True)
+        )
         assert (answer.changes, town.duty(), len(town.history())) == ((), duty, 1)
-        assert [refusal["code"] for refusal in town.store.refusals] == ([] if replay else ["ILLEGAL_TRANSITION"])
+        assert [refusal["code"] for refusal in town.store.refusals] == (
+            [] if replay else ["ILLEGAL_TRANSITION"]
+        )
         return
     pending = becomes in ("BREAK_PENDING", "ENDING_SHIFT")
-    assert (answer.code, answer.refused, town.duty()) == ("OK_PENDING" if pending else "OK", False, becomes)
+    assert (answer.code, answer.refused, town.duty()) == (
+        "OK_PENDING" if pending else "OK",
+        False,
+        becomes,
+    )
     assert town.history() == [(duty, -30, 0), (becomes, 0, None)]
     (said,) = town.said("availability_changed")
     assert (said["from"], said["to"], said["driverId"], said["at"]) == (duty, becomes, 1, NOW)
@@ -90,22 +102,35 @@ def test_a_driver_nobody_knows_is_not_found():
 
 
 @pytest.mark.parametrize(
-    ("wish", "held"), [("break", 0), ("end-shift", 0), ("suspend", 0), ("break", 1), ("end-shift", 1)]
+    ("wish", "held"),
+    [("break", 0), ("end-shift", 0), ("suspend", 0), ("break", 1), ("end-shift", 1)],
 )
 def test_who_goes_while_being_asked_gives_the_offer_back_in_the_same_act(wish, held):
     job = a_delivery(2, state="PICKED_UP", driver=1) if held else []
     town = Town(on_duty(), a_delivery(1, state="OFFERING", attempt=2), an_offer(5), job)
     town.act(wish)
     offer, delivery = town.row("driver_offers", 5), town.row("deliveries")
-    assert (offer["state"], offer["cause"], offer["responded_at"]) == ("REVOKED", "DRIVER_UNAVAILABLE", NOW)
+    assert (offer["state"], offer["cause"], offer["responded_at"]) == (
+        "REVOKED",
+        "DRIVER_UNAVAILABLE",
+        NOW,
+    )
     assert (delivery["state"], delivery["attempt"]) == ("UNASSIGNED", 3)
-    assert [event["event"] for event in town.store.events][:2] == ["offer_revoked", "delivery_unassigned"]
+    assert [event["event"] for event in town.store.events][:2] == [
+        "offer_revoked",
+        "delivery_unassigned",
+    ]
 
 
 def test_while_somebody_else_is_still_being_asked_the_round_goes_on():
-    town = Town(on_duty(), on_duty(2), a_delivery(1, state="OFFERING"), an_offer(5), an_offer(6, driver=2))
+    town = Town(
+        on_duty(), on_duty(2), a_delivery(1, state="OFFERING"), an_offer(5), an_offer(6, driver=2)
+    )
     town.act("break")
-    assert (town.row("deliveries")["state"], town.row("driver_offers", 6)["state"]) == ("OFFERING", "PENDING")
+    assert (town.row("deliveries")["state"], town.row("driver_offers", 6)["state"]) == (
+        "OFFERING",
+        "PENDING",
+    )
     town.act("end-shift", 2)
     assert (town.row("deliveries")["state"], town.row("deliveries")["attempt"]) == ("UNASSIGNED", 1)
 
@@ -128,14 +153,20 @@ def test_a_break_of_no_length_or_too_long_is_a_usage_error_that_names_the_limit(
 def test_a_shift_starts_with_its_planned_end_which_the_interval_keeps():
     town = Town(on_duty(duty="OFF_DUTY"))
     town.act("start-shift", until=at(240))
-    (interval,) = [row for row in town.store.rows["driver_availability_history"].values() if row["until"] is None]
+    (interval,) = [
+        row
+        for row in town.store.rows["driver_availability_history"].values()
+        if row["until"] is None
+    ]
     assert (town.row("drivers")["shift_end"], interval["shift_end"]) == (at(240), at(240))
     with pytest.raises(Usage, match=r"end 20\S+T\S+Z must be an instant after"):
         Town(on_duty(duty="OFF_DUTY")).act("start-shift", until=at(0))
 
 
 def test_who_comes_back_after_the_planned_end_works_on_without_one():
-    town = Town(on_duty(duty="ENDING_SHIFT", shift_end=at(-5)), a_delivery(1, state="PICKED_UP", driver=1))
+    town = Town(
+        on_duty(duty="ENDING_SHIFT", shift_end=at(-5)), a_delivery(1, state="PICKED_UP", driver=1)
+    )
     town.act("resume")
     assert town.row("drivers")["shift_end"] is None
     assert not town.sweep(1).changes
@@ -145,15 +176,25 @@ def test_two_changes_at_one_instant_leave_no_empty_interval_and_no_gap():
     town = Town(on_duty())
     for wish in ("break", "resume", "end-shift", "start-shift"):
         assert town.act(wish).code == "OK"
-    rows = sorted(town.store.rows["driver_availability_history"].values(), key=lambda row: row["since"])
-    assert [row["duty"] for row in rows] == ["ON_DUTY", "ON_BREAK", "ON_DUTY", "OFF_DUTY", "ON_DUTY"]
+    rows = sorted(
+        town.store.rows["driver_availability_history"].values(), key=lambda row: row["since"]
+    )
+    assert [row["duty"] for row in rows] == [
+        "ON_DUTY",
+        "ON_BREAK",
+        "ON_DUTY",
+        "OFF_DUTY",
+        "ON_DUTY",
+    ]
     assert all(one["until"] == other["since"] for one, other in pairwise(rows))
     assert rows[-1]["since"] - NOW < minutes(0.001)
 
 
 def worked(*shifts: tuple[float, float]):
     """Return closed stretches on duty, in hours ago."""
-    return [row for since, until in shifts for row in a_duty(1, began=hours(since), ended=hours(until))]
+    return [
+        row for since, until in shifts for row in a_duty(1, began=hours(since), ended=hours(until))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -169,8 +210,12 @@ def worked(*shifts: tuple[float, float]):
 )
 def test_after_long_hours_only_a_long_rest_lets_a_driver_come_back(duty, shifts, code):
     off = a_duty(1, duty, began=hours(shifts[-1][1]))
-    driver = [row for row in on_duty(duty=duty, since=-60 * shifts[-1][1]) if row.table == "drivers"]
+    driver = [
+        row for row in on_duty(duty=duty, since=-60 * shifts[-1][1]) if row.table == "drivers"
+    ]
     town = Town(driver, worked(*shifts), off)
     answer = town.act("start-shift")
     assert answer.code == code
-    assert answer.told == ({"rested_at": NOW + hours(6 - shifts[-1][1])} if code == "HOURS_CAP" else {})
+    assert answer.told == (
+        {"rested_at": NOW + hours(6 - shifts[-1][1])} if code == "HOURS_CAP" else {}
+    )

@@ -14,14 +14,21 @@ from dispatchkit.store.memory import MemoryStore
 from tests.builders import NOW, Row, Rows, a_driver, a_duty, city, minutes
 
 Told = list[tuple[str, float | None, float | None]]
-LOSSES: dict[str, tuple[str, dict[str, Any]]] = {  # how a driver loses work: the act of operations that does it
+LOSSES: dict[
+    str, tuple[str, dict[str, Any]]
+] = {  # how a driver loses work: the act of operations that does it
     "taken": ("reassign", {"to": None, "reason": "FLAT_TYRE"}),
     "cancelled": ("cancel", {"by": "customer"}),
 }
 
 
 def on_duty(
-    driver: int = 1, duty: str = "ON_DUTY", *, since: float = -30, reason: str | None = None, **columns: Any
+    driver: int = 1,
+    duty: str = "ON_DUTY",
+    *,
+    since: float = -30,
+    reason: str | None = None,
+    **columns: Any,
 ) -> Rows:
     """Return a driver in a duty since a minute of the evening (0 is NOW), with the interval that says so."""
     began = minutes(-since)
@@ -36,11 +43,15 @@ def at(minute: float) -> datetime:
     return NOW + timedelta(minutes=minute)
 
 
-def lose(store: MemoryStore, settings: Settings, how: str, delivery: int, instant: datetime) -> None:
+def lose(
+    store: MemoryStore, settings: Settings, how: str, delivery: int, instant: datetime
+) -> None:
     """Let a delivery leave its driver's hands at an instant, by the act that does it."""
     name, args = LOSSES[how]
     looked, store.now = store.now, instant
-    answered = act(store, settings, Event(name=name, actor="ops", delivery_id=delivery, args=args)).answer
+    answered = act(
+        store, settings, Event(name=name, actor="ops", delivery_id=delivery, args=args)
+    ).answer
     store.now = looked
     assert answered.code == "OK"
 
@@ -62,7 +73,9 @@ class Town:
 
     def act(self, wish: str, driver: int = 1, minute: float = 0, **args: Any) -> Answer:
         self.store.now = at(minute)
-        return act(self.store, self.settings, Event(name=wish, actor="test", driver_id=driver, args=args)).answer
+        return act(
+            self.store, self.settings, Event(name=wish, actor="test", driver_id=driver, args=args)
+        ).answer
 
     def lose(self, how: str, minute: float, delivery: int = 1) -> None:
         lose(self.store, self.settings, how, delivery, at(minute))
@@ -75,8 +88,15 @@ class Town:
 
     def history(self, driver: int = 1) -> Told:
         """Return (duty, since, until) in minutes of the evening, in order of time."""
-        found = [row for row in self.store.rows["driver_availability_history"].values() if row["driver_id"] == driver]
-        return [(row["duty"], _minute(row["since"]), _minute(row["until"])) for row in sorted(found, key=_since)]
+        found = [
+            row
+            for row in self.store.rows["driver_availability_history"].values()
+            if row["driver_id"] == driver
+        ]
+        return [
+            (row["duty"], _minute(row["since"]), _minute(row["until"]))
+            for row in sorted(found, key=_since)
+        ]
 
     def said(self, event: str) -> list[dict[str, Any]]:
         return [dict(told["payload"]) for told in self.store.events if told["event"] == event]

@@ -20,7 +20,13 @@ def released(state: str, *others: Any, **columns: Any) -> Tables:
     """Delivery 1 was taken from driver 7 two minutes ago and is now in `state`, if assigned then to driver 8."""
     case = a_case(1, driver=7, state="REOFFERING", released_at=NOW - minutes(2))
     has = None if state in ("UNASSIGNED", "OFFERING") else 8
-    return city(a_delivery(1, state=state, driver=has, episode=2), case, a_driver(8), a_driver(7, **columns), *others)
+    return city(
+        a_delivery(1, state=state, driver=has, episode=2),
+        case,
+        a_driver(8),
+        a_driver(7, **columns),
+        *others,
+    )
 
 
 @pytest.mark.parametrize("state", ["UNASSIGNED", "OFFERING"])
@@ -31,14 +37,23 @@ def test_a_pickup_by_the_driver_it_was_taken_from_wins_while_nobody_else_is_assi
     assert (given.code, given.refused) == ("CUSTODY_RESTORED", False)
     after = apply(tables, given.changes)
     [delivery] = after["deliveries"].rows(named=True)
-    assert (delivery["state"], delivery["driver_id"], delivery["picked_up_at"]) == ("PICKED_UP", 7, NOW)
+    assert (delivery["state"], delivery["driver_id"], delivery["picked_up_at"]) == (
+        "PICKED_UP",
+        7,
+        NOW,
+    )
     assert after["unassigned_orders"].select("state", "closed_at").rows() == [("CUSTODY", NOW)]
     assert after["driver_offers"]["state"].to_list() == ["REVOKED"] * len(asked)
     assert swept(after) == [(1, "reassignment_aborted", "CUSTODY_RESTORED")]
     assert tell(after, "pickup", driver=7) == Answer("OK_REPLAY")
 
 
-BACK = {"OFF_DUTY": "ENDING_SHIFT", "FORCED_OFF": "ENDING_SHIFT", "ON_BREAK": "ON_DUTY", "SUSPENDED": "SUSPENDED"}
+BACK = {
+    "OFF_DUTY": "ENDING_SHIFT",
+    "FORCED_OFF": "ENDING_SHIFT",
+    "ON_BREAK": "ON_DUTY",
+    "SUSPENDED": "SUSPENDED",
+}
 
 
 @pytest.mark.parametrize("duty", BACK)
@@ -60,10 +75,17 @@ def test_where_another_driver_has_it_nothing_changes_and_a_person_is_called_once
     assert [c.entity for c in given.changes] == ["ticket"]
     after = apply(tables, given.changes)
     [ticket] = after["support_tickets"].rows(named=True)
-    assert (ticket["level"], ticket["cause"], ticket["episode"], ticket["due_at"]) == (2, "CUSTODY_CONFLICT", 2, NOW)
+    assert (ticket["level"], ticket["cause"], ticket["episode"], ticket["due_at"]) == (
+        2,
+        "CUSTODY_CONFLICT",
+        2,
+        NOW,
+    )
     assert tell(after, "pickup", driver=7) == Answer("CUSTODY_CONFLICT", (), refused=True)
     closed = after["support_tickets"].with_columns(state=pl.lit("CLOSED"))
-    assert tell(after | {"support_tickets": closed}, "pickup", driver=7).changes == (), "nor after it was closed"
+    assert tell(after | {"support_tickets": closed}, "pickup", driver=7).changes == (), (
+        "nor after it was closed"
+    )
 
 
 def test_goods_that_fit_into_no_slot_of_their_holder_call_a_person_once_and_who_is_asked_is_let_go():
@@ -73,10 +95,19 @@ def test_goods_that_fit_into_no_slot_of_their_holder_call_a_person_once_and_who_
     given = tell(tables, "pickup", driver=7)
     assert (given.code, given.refused) == ("CUSTODY_CONFLICT", True)
     after = apply(tables, given.changes)
-    assert after["support_tickets"].select("level", "cause", "state").rows() == [(2, "CUSTODY_CONFLICT", "OPEN")]
-    assert after["driver_offers"].select("state", "cause").rows() == [("REVOKED", "TAKEN_BY_OTHER")] * 2
+    assert after["support_tickets"].select("level", "cause", "state").rows() == [
+        (2, "CUSTODY_CONFLICT", "OPEN")
+    ]
+    assert (
+        after["driver_offers"].select("state", "cause").rows()
+        == [("REVOKED", "TAKEN_BY_OTHER")] * 2
+    )
     delivery = after["deliveries"].filter(id=1).row(0, named=True)
-    assert (delivery["state"], delivery["attempt"], delivery["driver_id"]) == ("UNASSIGNED", 1, None)
+    assert (delivery["state"], delivery["attempt"], delivery["driver_id"]) == (
+        "UNASSIGNED",
+        1,
+        None,
+    )
     assert tell(after, "pickup", driver=7) == Answer("CUSTODY_CONFLICT", (), refused=True)
 
 
@@ -97,7 +128,12 @@ def test_who_never_had_it_learns_nothing():
 
 @pytest.mark.parametrize("act", ["start", "arrive-pickup", "pickup"])
 def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so(act):
-    tables = city(a_job("CANCELLED", episode=2), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7), a_driver(8))
+    tables = city(
+        a_job("CANCELLED", episode=2),
+        an_offer(5, driver=7, state="ACCEPTED"),
+        a_driver(7),
+        a_driver(8),
+    )
     assert tell(tables, act, driver=7) == Answer("DELIVERY_CANCELLED", (), refused=True)
     assert tell(tables, act, driver=8) == Answer("NOT_FOUND", (), refused=True)
 
@@ -118,12 +154,19 @@ def test_custody_restored_to_an_earlier_driver_ends_the_case_of_the_one_who_lost
     after = apply(tables, given.changes)
     assert swept(after) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")]
     brought = apply(after, tell(after, "deliver", driver=7).changes)
-    assert swept(brought) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")], "however late the sweep"
+    assert swept(brought) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")], (
+        "however late the sweep"
+    )
 
 
 def rescued(**driver: Any) -> Tables:
     accepted = an_offer(5, driver=7, state="ACCEPTED")
-    return city(a_job("RESCUE", arrived_dropoff_at=NOW - minutes(2)), accepted, a_driver(7), a_driver(8, **driver))
+    return city(
+        a_job("RESCUE", arrived_dropoff_at=NOW - minutes(2)),
+        accepted,
+        a_driver(7),
+        a_driver(8, **driver),
+    )
 
 
 def test_rescued_goods_change_hands_and_the_first_drivers_slot_is_free():
@@ -141,18 +184,26 @@ def test_rescued_goods_change_hands_and_the_first_drivers_slot_is_free():
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen before", "not seen before"])
 def test_a_rescue_makes_no_reassignment_relapse(seen):
-    case = a_case(1, driver=9, state="REASSIGNED" if seen else "REOFFERING", released_at=NOW - minutes(12))
+    case = a_case(
+        1, driver=9, state="REASSIGNED" if seen else "REOFFERING", released_at=NOW - minutes(12)
+    )
     tables = city(a_job("RESCUE", episode=2), case, a_driver(7), a_driver(8), a_driver(9))
     carried = apply(tables, tell(tables, "handover", driver=8).changes)
     assert swept(carried) == ([] if seen else [(1, "reassignment_reassigned", "NEW_DRIVER")])
     for act, event, end in (("deliver", "succeeded", "DELIVERED"), ("fail", "exhausted", "FAILED")):
-        assert swept(apply(carried, tell(carried, act, driver=8).changes))[-1] == (1, f"reassignment_{event}", end)
+        assert swept(apply(carried, tell(carried, act, driver=8).changes))[-1] == (
+            1,
+            f"reassignment_{event}",
+            end,
+        )
 
 
 def test_a_rescue_may_be_called_off_by_handing_the_goods_to_the_driver_who_has_them():
     tables = rescued()
     after = apply(tables, tell(tables, "handover", driver=7).changes)
-    assert after["deliveries"].select("state", "driver_id", "episode").rows() == [("PICKED_UP", 7, 1)]
+    assert after["deliveries"].select("state", "driver_id", "episode").rows() == [
+        ("PICKED_UP", 7, 1)
+    ]
 
 
 FULL = [*a_delivery(2, state="PICKED_UP", driver=8, slot=1)]
@@ -166,4 +217,6 @@ UNABLE = {
 
 @pytest.mark.parametrize("because", UNABLE)
 def test_no_goods_are_handed_to_a_driver_when(because):
-    assert tell(UNABLE[because], "handover", driver=8) == Answer("DRIVER_UNAVAILABLE", (), refused=True)
+    assert tell(UNABLE[because], "handover", driver=8) == Answer(
+        "DRIVER_UNAVAILABLE", (), refused=True
+    )

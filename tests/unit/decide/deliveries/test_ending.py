@@ -23,27 +23,42 @@ from tests.unit.decide.deliveries.told import a_job, tell
 
 def test_a_customer_cancels_while_drivers_are_asked_and_every_offer_is_withdrawn():
     tables = city(
-        a_delivery(1, state="OFFERING"), an_offer(5, driver=7, mode="waves"), an_offer(6, driver=8, mode="waves")
+        a_delivery(1, state="OFFERING"),
+        an_offer(5, driver=7, mode="waves"),
+        an_offer(6, driver=8, mode="waves"),
     )
     given = tell(tables, "cancel")
     after = apply(tables, given.changes)
-    assert after["driver_offers"].select("state", "cause").rows() == [("REVOKED", "DELIVERY_CANCELLED")] * 2
+    assert (
+        after["driver_offers"].select("state", "cause").rows()
+        == [("REVOKED", "DELIVERY_CANCELLED")] * 2
+    )
     assert after["unassigned_orders"].select("state", "closed_at").rows() == [("CANCELLED", NOW)]
-    kept = after["deliveries"].select("state", "ended_while", "ended_by", "liable", "ended_at").rows()
+    kept = (
+        after["deliveries"].select("state", "ended_while", "ended_by", "liable", "ended_at").rows()
+    )
     assert kept == [("CANCELLED", "OFFERING", "customer", "customer", NOW)]
 
 
 @pytest.mark.parametrize("state", ["ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP"])
 def test_a_driver_on_his_way_is_let_go_and_has_cancellation_pay_due(state):
-    tables = city(a_job(state), an_offer(5, driver=7, state="ACCEPTED"), a_case(1, driver=7), a_driver(7))
+    tables = city(
+        a_job(state), an_offer(5, driver=7, state="ACCEPTED"), a_case(1, driver=7), a_driver(7)
+    )
     given = tell(tables, "cancel", by="merchant", liable="merchant")
     after = apply(tables, given.changes)
     [delivery] = after["deliveries"].rows(named=True)
     assert (delivery["state"], delivery["driver_id"], delivery["slot"]) == ("CANCELLED", None, None)
-    assert (delivery["ended_while"], delivery["ended_by"], delivery["liable"]) == (state, "merchant", "merchant")
+    assert (delivery["ended_while"], delivery["ended_by"], delivery["liable"]) == (
+        state,
+        "merchant",
+        "merchant",
+    )
     [paid] = [c for c in given.changes if c.event == "cancellation_pay_due"]
     assert (paid.entity, paid.id, paid.payload["stage"]) == ("driver", 7, state)
-    swept = reassignment.decide(gather(reassignment.FEATURE, after, NOW), Reassigning(), NOW, StraightLine())
+    swept = reassignment.decide(
+        gather(reassignment.FEATURE, after, NOW), Reassigning(), NOW, StraightLine()
+    )
     assert [(c.event, c.reason) for c in swept] == [("reassignment_aborted", "DELIVERY_CANCELLED")]
 
 
@@ -59,8 +74,14 @@ def test_goods_under_way_are_never_cancelled_but_go_back_in_the_hands_of_their_d
     )
     after = apply(after, tell(after, "returned", driver=7, now=NOW + minutes(9)).changes)
     [delivery] = after["deliveries"].rows(named=True)
-    assert (delivery["state"], delivery["slot"], delivery["ended_at"]) == ("RETURNED", None, NOW + minutes(9))
-    assert (delivery["ended_while"], delivery["ended_by"]) == ("EN_ROUTE_DROPOFF", "customer"), "said once, it stays"
+    assert (delivery["state"], delivery["slot"], delivery["ended_at"]) == (
+        "RETURNED",
+        None,
+        NOW + minutes(9),
+    )
+    assert (delivery["ended_while"], delivery["ended_by"]) == ("EN_ROUTE_DROPOFF", "customer"), (
+        "said once, it stays"
+    )
 
 
 def test_lost_goods_fail_with_their_stage_and_who_answers_for_them():
@@ -68,7 +89,11 @@ def test_lost_goods_fail_with_their_stage_and_who_answers_for_them():
     given = tell(tables, "fail", driver=7, reason="SPILT", liable="driver")
     [delivery] = apply(tables, given.changes)["deliveries"].rows(named=True)
     assert given.changes[0].reason == "SPILT"
-    assert (delivery["ended_while"], delivery["ended_by"], delivery["liable"]) == ("PICKED_UP", "driver", "driver")
+    assert (delivery["ended_while"], delivery["ended_by"], delivery["liable"]) == (
+        "PICKED_UP",
+        "driver",
+        "driver",
+    )
 
 
 def test_goods_are_not_lost_before_they_were_picked_up():
@@ -82,27 +107,38 @@ def an_order(*, ready_at: datetime | None) -> Tables:
     """Return order 1, for which nobody has asked for a delivery."""
     unborn = [row for row in a_delivery(1) if row.table in ("orders", "merchants")]
     tables = city(unborn)
-    return tables | {"orders": tables["orders"].with_columns(ready_at=pl.lit(ready_at, pl.Datetime("us", "UTC")))}
+    return tables | {
+        "orders": tables["orders"].with_columns(ready_at=pl.lit(ready_at, pl.Datetime("us", "UTC")))
+    }
 
 
 def born(tables: Tables, *, replaces: int | None = None) -> Answer:
     """Return the answer to somebody who asks for a delivery of order 1."""
     id = key("delivery", 1, replaces or 0)
-    event = Event(name="create", actor="ops", delivery_id=id, args={"order": 1, "replaces": replaces})
+    event = Event(
+        name="create", actor="ops", delivery_id=id, args={"order": 1, "replaces": replaces}
+    )
     return respond(locked(tables, event), event, Params(), NOW)
 
 
 @pytest.mark.parametrize(
-    ("ready_in", "dispatched_in"), [(minutes(20), minutes(12)), (minutes(5), minutes(0)), (None, minutes(0))]
+    ("ready_in", "dispatched_in"),
+    [(minutes(20), minutes(12)), (minutes(5), minutes(0)), (None, minutes(0))],
 )
-def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_ready(ready_in, dispatched_in):
+def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_ready(
+    ready_in, dispatched_in
+):
     ready: Any = None if ready_in is None else NOW + ready_in
     assert dispatch_at(ready, NOW, timedelta(minutes=8)) == NOW + dispatched_in
     tables = an_order(ready_at=ready)
     given = born(tables)
     after = apply(tables, given.changes)
     [delivery] = after["deliveries"].rows(named=True)
-    assert (given.code, delivery["state"], delivery["dispatch_at"]) == ("OK", "CREATED", NOW + dispatched_in)
+    assert (given.code, delivery["state"], delivery["dispatch_at"]) == (
+        "OK",
+        "CREATED",
+        NOW + dispatched_in,
+    )
     assert born(after) == Answer("OK_REPLAY")
 
 

@@ -22,13 +22,24 @@ def row(tables: Tables, changes: Any) -> dict[str, Any]:
 
 def test_a_delivery_is_carried_from_assignment_to_the_door_step_by_step():
     tables = job("ASSIGNED")
-    for i, act in enumerate(("start", "arrive-pickup", "pickup", "depart", "arrive-dropoff", "deliver")):
+    for i, act in enumerate(
+        ("start", "arrive-pickup", "pickup", "depart", "arrive-dropoff", "deliver")
+    ):
         given = tell(tables, act, driver=7, now=NOW + minutes(i))
         assert (given.code, [c.reason for c in given.changes]) == ("OK", ["DRIVER_EVENT"])
         tables = apply(tables, given.changes)
     end = tables["deliveries"].row(0, named=True)
-    assert (end["started_at"], end["picked_up_at"], end["ended_at"]) == (NOW, NOW + minutes(2), NOW + minutes(5))
-    assert (end["ended_by"], end["slot"], end["driver_id"], end["ended_while"]) == ("driver", None, 7, None)
+    assert (end["started_at"], end["picked_up_at"], end["ended_at"]) == (
+        NOW,
+        NOW + minutes(2),
+        NOW + minutes(5),
+    )
+    assert (end["ended_by"], end["slot"], end["driver_id"], end["ended_while"]) == (
+        "driver",
+        None,
+        7,
+        None,
+    )
 
 
 def test_skipped_steps_are_implied_and_have_no_time():
@@ -36,7 +47,11 @@ def test_skipped_steps_are_implied_and_have_no_time():
     given = tell(tables, "pickup", driver=7)
     assert given.changes[0].payload["implied"] == ("EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
     after = row(tables, given.changes)
-    assert (after["picked_up_at"], after["started_at"], after["arrived_pickup_at"]) == (NOW, None, None)
+    assert (after["picked_up_at"], after["started_at"], after["arrived_pickup_at"]) == (
+        NOW,
+        None,
+        None,
+    )
 
 
 def test_a_step_that_was_skipped_and_is_told_after_all_gets_its_time_and_moves_nothing():
@@ -106,7 +121,12 @@ def test_a_phone_a_little_ahead_of_the_database_is_taken_to_say_now():
 
 SLOW: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "a step ahead": ("start", "ASSIGNED", {"assigned_at": NOW - seconds(10)}, "started_at"),
-    "a step told out of order": ("arrive-pickup", "PICKED_UP", {"arrived_pickup_at": None}, "arrived_pickup_at"),
+    "a step told out of order": (
+        "arrive-pickup",
+        "PICKED_UP",
+        {"arrived_pickup_at": None},
+        "arrived_pickup_at",
+    ),
 }
 
 
@@ -120,7 +140,9 @@ def test_a_phone_a_little_behind_is_taken_to_say_the_time_of_the_last_known_step
     assert given.code == "OK"
     [change] = given.changes
     assert (change.after[column], change.payload["at"]) == (last, last)
-    assert tell(tables, act, driver=7, at=last - seconds(121)) == Answer("CLOCK_SKEW", (), refused=True)
+    assert tell(tables, act, driver=7, at=last - seconds(121)) == Answer(
+        "CLOCK_SKEW", (), refused=True
+    )
 
 
 def test_operations_tell_a_step_in_a_drivers_stead():

@@ -73,7 +73,9 @@ def test_an_act_that_it_does_not_list_changes_nothing(act, state):
     assert given.changes == ()
     assert (given.code == "OK_REPLAY") != given.refused
     if given.refused:
-        assert given.code == ("DELIVERY_CANCELLED" if state == "CANCELLED" else "ILLEGAL_TRANSITION")
+        assert given.code == (
+            "DELIVERY_CANCELLED" if state == "CANCELLED" else "ILLEGAL_TRANSITION"
+        )
 
 
 @pytest.mark.parametrize(("act", "state"), LEGAL)

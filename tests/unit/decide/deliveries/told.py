@@ -21,7 +21,9 @@ STAMPS = {
 }
 
 
-def tell(tables: Tables, name: str, *, driver: int | None = None, now: datetime = NOW, **args: Any) -> Answer:
+def tell(
+    tables: Tables, name: str, *, driver: int | None = None, now: datetime = NOW, **args: Any
+) -> Answer:
     """Return the answer to one act on delivery 1."""
     usual = {"by": "customer"} if name == "cancel" else {"reason": "TRIED"}
     event = Event(name=name, actor="test", delivery_id=1, driver_id=driver, args=usual | args)

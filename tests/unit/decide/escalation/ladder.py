@@ -20,18 +20,33 @@ TRAVEL = StraightLine()
 ESCALATED = "unassigned_order_escalated"
 
 
-def a_ticket(id: int = 1, *, delivery: int = 1, cause: str = "NO_SUPPLY", level: int = 3, **columns: Any) -> Rows:
+def a_ticket(
+    id: int = 1, *, delivery: int = 1, cause: str = "NO_SUPPLY", level: int = 3, **columns: Any
+) -> Rows:
     """Return an open ticket of a delivery's first search."""
-    values = {"id": id, "delivery_id": delivery, "episode": 1, "level": level, "cause": cause, "state": "OPEN"}
-    return [Row("support_tickets", values | {"opened_at": NOW, "due_at": NOW, "version": 1} | columns)]
+    values = {
+        "id": id,
+        "delivery_id": delivery,
+        "episode": 1,
+        "level": level,
+        "cause": cause,
+        "state": "OPEN",
+    }
+    return [
+        Row("support_tickets", values | {"opened_at": NOW, "due_at": NOW, "version": 1} | columns)
+    ]
 
 
-def run(tables: Tables, at: datetime = NOW, *, outside: bool = False, **params: Any) -> list[Change]:
+def run(
+    tables: Tables, at: datetime = NOW, *, outside: bool = False, **params: Any
+) -> list[Change]:
     """Return what one sweep decides. outside: no delivery is in the rollout."""
     frames = gather(FEATURE, tables, at)
     if outside:
         marked = {name: frame for name, frame in frames.items() if OUTSIDE in frame.columns}
-        frames |= {name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()}
+        frames |= {
+            name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()
+        }
     return decide(frames, Params(**params), at, TRAVEL)
 
 
@@ -53,7 +68,11 @@ def levels(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
 
 def dues(changes: Sequence[Change]) -> list[datetime]:
     """Return when each level that was climbed should have been."""
-    return [due for c in changes if c.event == ESCALATED and isinstance(due := c.after["level_due_at"], datetime)]
+    return [
+        due
+        for c in changes
+        if c.event == ESCALATED and isinstance(due := c.after["level_due_at"], datetime)
+    ]
 
 
 def events(changes: Sequence[Change]) -> list[str]:
@@ -62,7 +81,9 @@ def events(changes: Sequence[Change]) -> list[str]:
 
 def seen(tables: Tables, at: datetime) -> Tables:
     """Return the tables with every driver last seen at this instant, where he was."""
-    pings = tables["driver_locations"].with_columns(at=pl.lit(at - timedelta(seconds=1), pl.Datetime("us", "UTC")))
+    pings = tables["driver_locations"].with_columns(
+        at=pl.lit(at - timedelta(seconds=1), pl.Datetime("us", "UTC"))
+    )
     return {**tables, "driver_locations": pings}
 
 

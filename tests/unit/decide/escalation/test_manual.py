@@ -24,9 +24,13 @@ def said(tables: Tables, name: str, delivery: int = 1, **args: Any) -> Answer:
 def climbed(level: int = 0, **notes: Any) -> Tables:
     """Return a town with one delivery whose search stands at a level."""
     reached: dict[str, Any] = (
-        {"level": level, "level_at": NOW - minutes(1), "level_due_at": NOW - minutes(1)} if level else {}
+        {"level": level, "level_at": NOW - minutes(1), "level_due_at": NOW - minutes(1)}
+        if level
+        else {}
     )
-    town = city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(8), **reached, **notes))
+    town = city(
+        a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(8), **reached, **notes)
+    )
     return {**town, "deliveries": town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))}
 
 
@@ -69,25 +73,34 @@ def test_a_cause_is_told_as_a_sweep_last_saw_it_or_as_the_locked_rows_tell():
     [change] = said(climbed(1, cause="MERCHANT"), "escalate").changes
     assert change.after["cause"] == "MERCHANT"
     taken = city(
-        a_delivery(1, episode=2), a_case(3, driver=7, state="REOFFERING", trigger="MERCHANT_WAIT", released_at=NOW)
+        a_delivery(1, episode=2),
+        a_case(3, driver=7, state="REOFFERING", trigger="MERCHANT_WAIT", released_at=NOW),
     )
     assert said(taken, "escalate").changes[0].after["cause"] == "MERCHANT"
 
 
-CLOSED = [("ASSIGNED", "ILLEGAL_TRANSITION"), ("DELIVERED", "ILLEGAL_TRANSITION"), ("CANCELLED", "DELIVERY_CANCELLED")]
+CLOSED = [
+    ("ASSIGNED", "ILLEGAL_TRANSITION"),
+    ("DELIVERED", "ILLEGAL_TRANSITION"),
+    ("CANCELLED", "DELIVERY_CANCELLED"),
+]
 
 
 @pytest.mark.parametrize("act", ["escalate", "ack", "snooze"])
 @pytest.mark.parametrize(("state", "code"), CLOSED)
 def test_a_delivery_that_seeks_nobody_is_refused(state, code, act):
     driver = None if state == "CANCELLED" else 7
-    town = city(a_delivery(1, state=state, driver=driver), an_episode(1, state="ASSIGNED", closed_at=NOW))
+    town = city(
+        a_delivery(1, state=state, driver=driver), an_episode(1, state="ASSIGNED", closed_at=NOW)
+    )
     assert said(town, act, minutes=5) == Answer(code, refused=True)
 
 
 @pytest.mark.parametrize("act", ["escalate", "ack", "snooze", "close_ticket"])
 def test_a_delivery_that_is_not_there_is_not_found(act):
-    assert said(climbed(2), act, delivery=9, minutes=5, ticket=4) == Answer("NOT_FOUND", refused=True)
+    assert said(climbed(2), act, delivery=9, minutes=5, ticket=4) == Answer(
+        "NOT_FOUND", refused=True
+    )
 
 
 def test_an_acknowledgement_holds_until_the_next_level():
@@ -98,7 +111,9 @@ def test_an_acknowledgement_holds_until_the_next_level():
     assert said(after, "ack") == Answer("OK_REPLAY")
     risen = climbed(3, acked_at=NOW - minutes(2))
     assert said(risen, "ack").code == "OK"
-    assert said(climbed(0), "ack") == Answer("ILLEGAL_TRANSITION", refused=True), "nothing has been said yet"
+    assert said(climbed(0), "ack") == Answer("ILLEGAL_TRANSITION", refused=True), (
+        "nothing has been said yet"
+    )
 
 
 def test_a_snooze_lasts_as_long_as_asked_and_a_repeat_changes_nothing():
@@ -122,7 +137,8 @@ def test_a_ticket_is_closed_once():
 
 
 @pytest.mark.parametrize(
-    ("act", "args"), [("escalate", {"level": 5}), ("escalate", {"level": 0}), ("snooze", {"minutes": 0})]
+    ("act", "args"),
+    [("escalate", {"level": 5}), ("escalate", {"level": 0}), ("snooze", {"minutes": 0})],
 )
 def test_a_level_or_a_time_that_there_is_not_is_a_usage_error(act, args):
     with pytest.raises(Usage):

@@ -11,7 +11,19 @@ import pytest
 from dispatchkit.decide.escalation.params import Params
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig
-from tests.builders import NOW, Row, Rows, a_case, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Row,
+    Rows,
+    a_case,
+    a_delivery,
+    a_driver,
+    an_episode,
+    an_offer,
+    city,
+    minutes,
+    seconds,
+)
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.escalation.ladder import (
     ESCALATED,
@@ -37,15 +49,29 @@ def waiting(since: float, *, promise: Any = FAR_OFF, **more: Any) -> Any:
 
 def searching(since: float, **episode: Any) -> Any:
     """Return a town with one search that began so many minutes ago, and no driver."""
-    town = promised(city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(since), **episode)), FAR_OFF)
+    town = promised(
+        city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(since), **episode)),
+        FAR_OFF,
+    )
     return {**town, "deliveries": town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))}
 
 
 def promised(town: Any, at: Any) -> Any:
-    return {**town, "orders": town["orders"].with_columns(promised_at=pl.lit(at, pl.Datetime("us", "UTC")))}
+    return {
+        **town,
+        "orders": town["orders"].with_columns(promised_at=pl.lit(at, pl.Datetime("us", "UTC"))),
+    }
 
 
-BY_AGE = [(2.99, []), (3, [1]), (5.99, [1]), (6, [1, 2]), (10, [1, 2, 3]), (20, [1, 2, 3, 4]), (44.9, [1, 2, 3, 4])]
+BY_AGE = [
+    (2.99, []),
+    (3, [1]),
+    (5.99, [1]),
+    (6, [1, 2]),
+    (10, [1, 2, 3]),
+    (20, [1, 2, 3, 4]),
+    (44.9, [1, 2, 3, 4]),
+]
 
 
 @pytest.mark.parametrize(("age", "reached"), BY_AGE)
@@ -55,7 +81,12 @@ def test_a_search_climbs_with_its_age(age, reached):
 
 def test_a_late_sweep_tells_each_level_with_its_true_time_and_asks_for_attention_once():
     changes = run(waiting(25))
-    assert levels(changes) == [(1, "AGE", 22, False), (2, "AGE", 19, False), (3, "AGE", 15, False), (4, "AGE", 5, True)]
+    assert levels(changes) == [
+        (1, "AGE", 22, False),
+        (2, "AGE", 19, False),
+        (3, "AGE", 15, False),
+        (4, "AGE", 5, True),
+    ]
     climbed = [change for change in changes if change.event == ESCALATED]
     assert [change.version for change in climbed] == [1, 2, 3, 4]
     assert dues(changes) == [NOW - minutes(m) for m in (22, 19, 15, 5)]
@@ -68,10 +99,16 @@ def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_search_
     assert episode(town)["level"] == 1
     late = NOW + timedelta(hours=2)
     changes = run(town, late)
-    assert [(level, notify) for level, _, _, notify in levels(changes)] == [(2, False), (3, False), (4, True)]
+    assert [(level, notify) for level, _, _, notify in levels(changes)] == [
+        (2, False),
+        (3, False),
+        (4, True),
+    ]
     assert [due - opened for due in dues(changes)] == [minutes(6), minutes(10), minutes(20)]
     others = [event for event in events(changes) if event != ESCALATED]
-    assert others == ["support_ticket_created", "customer_delay_notice"], "it has not ended before anybody heard of it"
+    assert others == ["support_ticket_created", "customer_delay_notice"], (
+        "it has not ended before anybody heard of it"
+    )
     town = apply(town, changes)
     assert run(town, late) == []
     assert queue(town, late)[0]["next_at"] == rfc3339(late + minutes(25))
@@ -91,7 +128,11 @@ def test_swept_every_minute_a_search_ends_at_forty_five_minutes_by_which_level_f
 
 
 def test_a_level_raised_by_hand_does_not_make_a_search_end_sooner():
-    raised: dict[str, Any] = {"level": 4, "level_at": NOW - minutes(40), "level_due_at": NOW - minutes(40)}
+    raised: dict[str, Any] = {
+        "level": 4,
+        "level_at": NOW - minutes(40),
+        "level_due_at": NOW - minutes(40),
+    }
     town = swept(searching(44.9, **raised))
     assert episode(town)["state"] == "OPEN"
     assert events(run(town, NOW + seconds(6))) == ["delivery_unfulfilled", "episode_closed"]
@@ -101,12 +142,24 @@ def test_the_third_level_opens_a_ticket_and_tells_the_customer_in_the_same_group
     changes = run(waiting(10))
     assert events(changes)[-2:] == ["support_ticket_created", "customer_delay_notice"]
     ticket = changes[-2]
-    assert (ticket.after["level"], ticket.after["cause"], ticket.after["due_at"]) == (3, "NO_SUPPLY", NOW)
+    assert (ticket.after["level"], ticket.after["cause"], ticket.after["due_at"]) == (
+        3,
+        "NO_SUPPLY",
+        NOW,
+    )
     assert ticket.payload["ticketId"] == ticket.id
     assert {change.root for change in changes} == {("delivery", 1)}
 
 
-SLACKS = [(901, []), (899, [1]), (481, [1]), (479, [1, 2]), (1, [1, 2]), (0, [1, 2]), (-1, [1, 2, 3])]
+SLACKS = [
+    (901, []),
+    (899, [1]),
+    (481, [1]),
+    (479, [1, 2]),
+    (1, [1, 2]),
+    (0, [1, 2]),
+    (-1, [1, 2, 3]),
+]
 DOOR_S = 1300 / 4.2  # 1 km by air on a bicycle, 1.3 km by street
 
 
@@ -115,12 +168,16 @@ def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
     ways = round(DOOR_S) + round(1.3 * 500 / 4.2) + 240
     town = city(a_delivery(1, due=seconds(1), ready_in=None), a_driver(7, at=(500, 0)))
     town = promised(town, NOW + seconds(ways + slack_s))
-    assert [(level, clock) for level, clock, _, _ in levels(run(town))] == [(level, "SLACK") for level in reached]
+    assert [(level, clock) for level, clock, _, _ in levels(run(town))] == [
+        (level, "SLACK") for level in reached
+    ]
     assert (queue(town)[0]["slack_s"], queue(town)[0]["soonest"]) == (slack_s, 7)
 
 
 def test_slack_waits_for_the_goods_but_not_for_a_driver_who_waits_for_them_too():
-    near, far = (city(a_delivery(1, ready_in=minutes(9)), a_driver(7, at=at)) for at in ((0, 0), (1500, 0)))
+    near, far = (
+        city(a_delivery(1, ready_in=minutes(9)), a_driver(7, at=at)) for at in ((0, 0), (1500, 0))
+    )
     assert queue(near)[0]["slack_s"] == queue(far)[0]["slack_s"]
     assert queue(near)[0]["slack_s"] == 25 * 60 - 9 * 60 - 240 - round(DOOR_S)
 
@@ -128,8 +185,14 @@ def test_slack_waits_for_the_goods_but_not_for_a_driver_who_waits_for_them_too()
 NOBODY: dict[str, Rows] = {
     "nobody is there": [],
     "the only one is too far": a_driver(7, at=(6100, 0)),
-    "the only one was asked": [*a_driver(7), *an_offer(5, driver=7, state="DECLINED", cause="TOO_FAR")],
-    "it was taken from the only one": [*a_driver(7), *a_case(3, driver=7, state="RELEASED", released_at=NOW)],
+    "the only one was asked": [
+        *a_driver(7),
+        *an_offer(5, driver=7, state="DECLINED", cause="TOO_FAR"),
+    ],
+    "it was taken from the only one": [
+        *a_driver(7),
+        *a_case(3, driver=7, state="RELEASED", released_at=NOW),
+    ],
     "the only one goes home before": a_driver(7, at=(900, 0), shift_end=NOW + minutes(1)),
 }
 
@@ -141,14 +204,20 @@ def test_with_nobody_to_ask_slack_is_the_most_there_can_be_because(because):
 
 
 def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
-    told = city(a_delivery(1, ready_in=minutes(9)), a_driver(7, shift_end=NOW + minutes(8)), a_driver(8, at=(900, 0)))
+    told = city(
+        a_delivery(1, ready_in=minutes(9)),
+        a_driver(7, shift_end=NOW + minutes(8)),
+        a_driver(8, at=(900, 0)),
+    )
     assert queue(told)[0]["soonest"] == 8
 
 
 @pytest.mark.parametrize("unknown", ["promised_at", "dropoff_lat"])
 def test_a_clock_without_its_input_does_not_run(unknown):
     town = city(a_delivery(1, due=minutes(3)))
-    town["orders"] = town["orders"].with_columns(pl.lit(None, town["orders"].schema[unknown]).alias(unknown))
+    town["orders"] = town["orders"].with_columns(
+        pl.lit(None, town["orders"].schema[unknown]).alias(unknown)
+    )
     assert [clock for _, clock, _, _ in levels(run(town))] == ["AGE"]
     assert queue(town)[0]["slack_s"] is None
 
@@ -160,7 +229,13 @@ def asked(*ended_ago: float) -> Rows:
         row
         for n, ago in rounds
         for row in an_offer(
-            n, driver=n, attempt=n, state="DECLINED", cause="TOO_FAR", sent=minutes(ago + 0.1), answered=minutes(ago)
+            n,
+            driver=n,
+            attempt=n,
+            state="DECLINED",
+            cause="TOO_FAR",
+            sent=minutes(ago + 0.1),
+            answered=minutes(ago),
         )
     ]
 
@@ -176,14 +251,21 @@ def test_rounds_of_an_earlier_search_count_for_nothing():
     again = [*a_delivery(1, episode=2, attempt=0), *asked(9, 8, 7, 6, 5)]
     assert run(promised(city(again), FAR_OFF)) == []
     before = asked(9, 8, 7, 6, 5)
-    now = [Row(r.table, r.values | {"episode": 2, "id": r.values["id"] + 10}) for r in asked(1.5, 1.2, 0.9)]
+    now = [
+        Row(r.table, r.values | {"episode": 2, "id": r.values["id"] + 10})
+        for r in asked(1.5, 1.2, 0.9)
+    ]
     town = promised(city(a_delivery(1, episode=2, attempt=3), before, now), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 0.9, True)]
 
 
 def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answer():
     def wave(number: int, *answered: float | None) -> Rows:
-        sent: dict[str, Any] = {"attempt": number, "sent": minutes(2 - number / 4), "timeout": minutes(3)}
+        sent: dict[str, Any] = {
+            "attempt": number,
+            "sent": minutes(2 - number / 4),
+            "timeout": minutes(3),
+        }
         ids = range(10 * number, 10 * number + len(answered))
         return [
             row
@@ -196,9 +278,15 @@ def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answe
         ]
 
     town = city(
-        a_delivery(1, state="OFFERING", attempt=3), wave(1, 1.6), wave(2, 1.4, None), wave(3, None), wave(4, None)
+        a_delivery(1, state="OFFERING", attempt=3),
+        wave(1, 1.6),
+        wave(2, 1.4, None),
+        wave(3, None),
+        wave(4, None),
     )
-    assert levels(run(promised(town, FAR_OFF))) == [(1, "ATTEMPTS", 1, True)], "the fourth wave left a minute ago"
+    assert levels(run(promised(town, FAR_OFF))) == [(1, "ATTEMPTS", 1, True)], (
+        "the fourth wave left a minute ago"
+    )
     over = city(a_delivery(1, attempt=3), wave(1, 1.6), wave(2, 1.4, 1.1), wave(3, 0.5))
     assert levels(run(promised(over, FAR_OFF))) == [(1, "ATTEMPTS", 0.5, True)]
 
@@ -229,7 +317,10 @@ CAUSES: dict[str, tuple[Rows, str]] = {
     "somebody declined": (an_offer(5, state="DECLINED", cause="TOO_FAR"), "NO_ACCEPTANCE"),
     "somebody said nothing": (an_offer(5, state="EXPIRED", sent=minutes(1)), "NO_ACCEPTANCE"),
     "somebody is being asked": (an_offer(5), "NO_ACCEPTANCE"),
-    "somebody declined in an earlier search": (an_offer(5, state="DECLINED", cause="TOO_FAR", episode=9), "NO_SUPPLY"),
+    "somebody declined in an earlier search": (
+        an_offer(5, state="DECLINED", cause="TOO_FAR", episode=9),
+        "NO_SUPPLY",
+    ),
 }
 
 
@@ -258,8 +349,12 @@ def test_a_pickup_that_nobody_can_find_is_the_merchants_cause():
 
 
 def test_a_release_opens_a_new_ladder():
-    town = promised(city(a_delivery(1, state="ASSIGNED", driver=7, episode=1), a_driver(7)), FAR_OFF)
-    first = an_episode(1, 1, opened=minutes(30), state="ASSIGNED", closed_at=NOW - minutes(5), level=3, version=4)
+    town = promised(
+        city(a_delivery(1, state="ASSIGNED", driver=7, episode=1), a_driver(7)), FAR_OFF
+    )
+    first = an_episode(
+        1, 1, opened=minutes(30), state="ASSIGNED", closed_at=NOW - minutes(5), level=3, version=4
+    )
     again = an_episode(1, 2, opened=minutes(3))
     town = promised(city(a_delivery(1, state="CREATED", episode=2), first, again), FAR_OFF)
     town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
@@ -275,7 +370,10 @@ def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits
         ("delivery_unfulfilled", "UNFULFILLED"),
         ("episode_closed", "UNFULFILLED"),
     ]
-    assert (changes[0].after["ended_by"], changes[0].after["ended_while"]) == ("system", "UNASSIGNED")
+    assert (changes[0].after["ended_by"], changes[0].after["ended_while"]) == (
+        "system",
+        "UNASSIGNED",
+    )
     over = apply(town, changes)
     assert over["support_tickets"]["state"].to_list() == ["OPEN"]
     assert run(over, late + minutes(30)) == []
@@ -283,7 +381,9 @@ def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits
 
 
 def test_a_search_is_not_given_up_while_somebody_is_being_asked():
-    asking = city(a_delivery(1, due=minutes(50), state="OFFERING"), an_offer(5, driver=7, sent=seconds(5)))
+    asking = city(
+        a_delivery(1, due=minutes(50), state="OFFERING"), an_offer(5, driver=7, sent=seconds(5))
+    )
     changes = run(promised(asking, FAR_OFF))
     assert [(level, notify) for level, _, _, notify in levels(changes)] == [
         (1, False),
@@ -296,7 +396,9 @@ def test_a_search_is_not_given_up_while_somebody_is_being_asked():
     late = NOW + minutes(25)
     town = swept(apply(asking, changes), late)
     assert (episode(town)["state"], run(town, late)) == ("OPEN", [])
-    town["driver_offers"] = town["driver_offers"].with_columns(state=pl.lit("EXPIRED"), responded_at=pl.lit(late))
+    town["driver_offers"] = town["driver_offers"].with_columns(
+        state=pl.lit("EXPIRED"), responded_at=pl.lit(late)
+    )
     assert run(town, late) == [], "the round has not been ended yet"
     town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
     assert events(run(town, late)) == ["delivery_unfulfilled", "episode_closed"]
@@ -321,7 +423,11 @@ def test_from_the_second_level_on_operations_are_reminded_every_ten_minutes_and_
     assert run(apply(outage, [only]), NOW + minutes(38.95)) == []
 
 
-LEVEL_2: dict[str, Any] = {"level": 2, "level_at": NOW - minutes(12), "level_due_at": NOW - minutes(12)}
+LEVEL_2: dict[str, Any] = {
+    "level": 2,
+    "level_at": NOW - minutes(12),
+    "level_due_at": NOW - minutes(12),
+}
 HUSH: dict[str, tuple[dict[str, Any], int]] = {
     "nobody said hush": ({}, 1),
     "it is acknowledged": ({"acked_at": NOW - minutes(11)}, 0),
@@ -336,7 +442,9 @@ HUSH: dict[str, tuple[dict[str, Any], int]] = {
 @pytest.mark.parametrize("when", HUSH)
 def test_a_reminder_goes_out_unless_somebody_said_hush(when):
     notes, reminders = HUSH[when]
-    assert events(run(searching(9, **LEVEL_2, **notes))) == ["unassigned_order_reminder"] * reminders
+    assert (
+        events(run(searching(9, **LEVEL_2, **notes))) == ["unassigned_order_reminder"] * reminders
+    )
 
 
 def test_a_note_silences_reminders_and_not_the_clock():
@@ -365,7 +473,14 @@ def test_a_ticket_of_the_ladder_is_closed_with_its_search_unless_a_refund_is_due
 def test_a_conflict_about_custody_is_left_to_people():
     carried = a_delivery(1, state="PICKED_UP", driver=7)
     assert (
-        run(city(carried, an_episode(1, state="ASSIGNED", closed_at=NOW), a_ticket(4, cause="CUSTODY_CONFLICT"))) == []
+        run(
+            city(
+                carried,
+                an_episode(1, state="ASSIGNED", closed_at=NOW),
+                a_ticket(4, cause="CUSTODY_CONFLICT"),
+            )
+        )
+        == []
     )
 
 
@@ -376,17 +491,27 @@ CALLS: dict[str, tuple[Rows, str, int]] = {
         2,
     ),
     "no sweep may take it from another driver": (
-        [*a_delivery(1, state="ASSIGNED", driver=7), *a_case(3, state="EXHAUSTED", closed_at=NOW - minutes(9))],
+        [
+            *a_delivery(1, state="ASSIGNED", driver=7),
+            *a_case(3, state="EXHAUSTED", closed_at=NOW - minutes(9)),
+        ],
         "ATTEMPTS_USED_UP",
         4,
     ),
     "nobody takes over from a driver who shows no progress": (
-        [*a_delivery(1, state="EN_ROUTE_PICKUP", driver=7), *a_case(3, driver=7, suspected=minutes(13))],
+        [
+            *a_delivery(1, state="EN_ROUTE_PICKUP", driver=7),
+            *a_case(3, driver=7, suspected=minutes(13)),
+        ],
         "NOBODY_TO_TAKE_OVER",
         2,
     ),
 }
-DUE = {"DRIVER_SUSPENDED": minutes(30), "ATTEMPTS_USED_UP": minutes(9), "NOBODY_TO_TAKE_OVER": minutes(3)}
+DUE = {
+    "DRIVER_SUSPENDED": minutes(30),
+    "ATTEMPTS_USED_UP": minutes(9),
+    "NOBODY_TO_TAKE_OVER": minutes(3),
+}
 
 
 @pytest.mark.parametrize("when", CALLS)
@@ -394,7 +519,11 @@ def test_a_person_is_called_once_when(when):
     rows, cause, level = CALLS[when]
     town = city(rows)
     [ticket] = run(town)
-    assert (ticket.event, ticket.after["cause"], ticket.after["level"]) == ("support_ticket_created", cause, level)
+    assert (ticket.event, ticket.after["cause"], ticket.after["level"]) == (
+        "support_ticket_created",
+        cause,
+        level,
+    )
     assert ticket.after["due_at"] == NOW - DUE[cause]
     told = apply(town, [ticket])
     assert run(told) == []
@@ -405,25 +534,35 @@ def test_a_person_is_called_once_when(when):
 
 
 @pytest.mark.parametrize("when", CALLS)
-def test_outside_the_rollout_nobody_is_called_and_a_call_stands_as_long_as_there_is_reason_for_it_when(when):
+def test_outside_the_rollout_nobody_is_called_and_a_call_stands_as_long_as_there_is_reason_for_it_when(
+    when,
+):
     town = city(CALLS[when][0])
     assert run(town, outside=True) == []
     called = swept(town)
     assert run(called, outside=True) == []
     delivered = called["deliveries"].with_columns(state=pl.lit("DELIVERED"))
-    assert events(run({**called, "deliveries": delivered}, outside=True)) == ["support_ticket_closed"]
+    assert events(run({**called, "deliveries": delivered}, outside=True)) == [
+        "support_ticket_closed"
+    ]
 
 
 def test_outside_the_rollout_a_ticket_of_the_ladder_is_closed_with_its_search():
     begun = swept(waiting(10))
-    assigned = begun["unassigned_orders"].with_columns(state=pl.lit("ASSIGNED"), closed_at=pl.lit(NOW))
+    assigned = begun["unassigned_orders"].with_columns(
+        state=pl.lit("ASSIGNED"), closed_at=pl.lit(NOW)
+    )
     taken = begun["deliveries"].with_columns(state=pl.lit("CREATED"))
     town = {**begun, "unassigned_orders": assigned, "deliveries": taken}
     assert events(run(town, outside=True)) == ["support_ticket_closed"]
 
 
-@pytest.mark.parametrize(("age", "level", "ends"), [(2, 0, False), (3, 1, True), (10, 3, True), (20, 4, True)])
-def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_when_it_would(age, level, ends):
+@pytest.mark.parametrize(
+    ("age", "level", "ends"), [(2, 0, False), (3, 1, True), (10, 3, True), (20, 4, True)]
+)
+def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_when_it_would(
+    age, level, ends
+):
     town = swept(waiting(age))
     assert episode(town)["level"] == level
     assert run(town, NOW + minutes(44.9 - age), outside=True) == []
@@ -432,7 +571,9 @@ def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_w
 
 
 def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the_case():
-    carried = city(a_delivery(1, state="ASSIGNED", driver=7), a_case(3, driver=7, suspected=minutes(10)))
+    carried = city(
+        a_delivery(1, state="ASSIGNED", driver=7), a_case(3, driver=7, suspected=minutes(10))
+    )
     assert run(carried, NOW - seconds(1)) == []
     town = swept(carried)
     assert town["support_tickets"]["cause"].to_list() == ["NOBODY_TO_TAKE_OVER"]
@@ -441,7 +582,11 @@ def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the
 
 
 def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next():
-    town = city(a_delivery(1, due=minutes(4), placed=minutes(5)), a_delivery(2, placed=minutes(12)), a_driver(7))
+    town = city(
+        a_delivery(1, due=minutes(4), placed=minutes(5)),
+        a_delivery(2, placed=minutes(12)),
+        a_driver(7),
+    )
     told = queue(town)
     assert [row["delivery_id"] for row in told] == [2, 1]
     assert (told[1]["age_s"], told[1]["level"], told[1]["cause"]) == (240, 0, "NO_SUPPLY")
@@ -461,7 +606,9 @@ def test_everyone_dispatchable_is_thought_of_once_a_run_so_nobody_is_promised():
 
 def test_a_delivery_outside_the_search_is_left_alone():
     town = city(
-        a_delivery(1, state="SCHEDULED", due=minutes(30)), a_delivery(2, state="ASSIGNED", driver=7), a_driver(7)
+        a_delivery(1, state="SCHEDULED", due=minutes(30)),
+        a_delivery(2, state="ASSIGNED", driver=7),
+        a_driver(7),
     )
     assert (run(town), queue(town)) == ([], [])
 

@@ -32,7 +32,9 @@ def said(tables: Tables, now: datetime = NOW, **params: Any) -> list[dict[str, A
 
 def asked(changes: list[Change]) -> list[tuple[int, int]]:
     """Return (delivery, driver) of the offers made."""
-    return [(c.root[1], int(str(c.after["driver_id"]))) for c in changes if c.event == "offer_created"]
+    return [
+        (c.root[1], int(str(c.after["driver_id"]))) for c in changes if c.event == "offer_created"
+    ]
 
 
 def offer(changes: list[Change]) -> Change:

@@ -9,7 +9,18 @@ import pytest
 
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.kernel.errors import BadConfig
-from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_episode, an_offer, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Rows,
+    Tables,
+    a_delivery,
+    a_driver,
+    an_episode,
+    an_offer,
+    city,
+    minutes,
+    seconds,
+)
 from tests.unit.decide.offers.rounds import after, asked, offer, run, said
 
 
@@ -22,7 +33,12 @@ def refused(ago: float = 20, *, told: dict[str, Any] | None = None, **columns: A
     """Driver 7 declined it in the first episode, so many minutes ago."""
     columns = {"state": "DECLINED", "cause": "TOO_FAR", **columns}
     return an_offer(
-        5, driver=7, sent=minutes(ago + 1), answered=minutes(ago), payload=json.dumps(told or {}), **columns
+        5,
+        driver=7,
+        sent=minutes(ago + 1),
+        answered=minutes(ago),
+        payload=json.dumps(told or {}),
+        **columns,
     )
 
 
@@ -52,8 +68,19 @@ def test_a_driver_is_asked_again_in_a_later_episode_only_for_a_better_offer(why)
 
 
 def test_the_last_refusal_is_the_one_to_beat():
-    first = an_offer(4, driver=7, state="DECLINED", sent=minutes(50), answered=minutes(49), pay_cents=900)
-    assert asked(run(city(a_delivery(1, episode=3), a_driver(7), first, refused(episode=2, pay_cents=1000)))) == []
+    first = an_offer(
+        4, driver=7, state="DECLINED", sent=minutes(50), answered=minutes(49), pay_cents=900
+    )
+    assert (
+        asked(
+            run(
+                city(
+                    a_delivery(1, episode=3), a_driver(7), first, refused(episode=2, pay_cents=1000)
+                )
+            )
+        )
+        == []
+    )
 
 
 def declined_rounds(n: int, *, episode: int = 1, state: str = "DECLINED") -> list[Rows]:
@@ -64,7 +91,9 @@ def declined_rounds(n: int, *, episode: int = 1, state: str = "DECLINED") -> lis
     ]
 
 
-@pytest.mark.parametrize(("rounds", "boost"), [(0, 0), (2, 0), (3, 100), (4, 200), (5, 300), (7, 300)])
+@pytest.mark.parametrize(
+    ("rounds", "boost"), [(0, 0), (2, 0), (3, 100), (4, 200), (5, 300), (7, 300)]
+)
 def test_after_rounds_that_nobody_wanted_the_offer_pays_more_step_by_step(rounds, boost):
     town = city(a_delivery(1, attempt=rounds), a_driver(7), *declined_rounds(rounds))
     made = offer(run(town)).after
@@ -96,7 +125,9 @@ def escalated(level: int, *, at: tuple[float, float] = (0, 0)) -> Tables:
     return {**town, "unassigned_orders": city([episode])["unassigned_orders"]}
 
 
-@pytest.mark.parametrize(("level", "boost", "reaches"), [(0, 0, False), (1, 100, True), (3, 100, True)])
+@pytest.mark.parametrize(
+    ("level", "boost", "reaches"), [(0, 0, False), (1, 100, True), (3, 100, True)]
+)
 def test_an_escalated_search_looks_one_step_wider_and_may_pay_more(level, boost, reaches):
     assert offer(run(escalated(level))).after["boost_cents"] == boost
     assert bool(asked(run(escalated(level, at=(2900, 0))))) is reaches
@@ -124,17 +155,28 @@ def test_the_chance_of_a_yes_is_logged_and_falls_with_each_refusal():
     for n in range(3):
         town = city(a_delivery(1, attempt=n), a_driver(7), *declined_rounds(n))
         chances.append(offer(run(town, usual_way=seconds(0))).why["p_accept"])
-    assert chances == [0.8984, 0.7334, 0.6195]  # no with 10.2, 26.7 and 38.0 %: the fit to Meituan's counts
+    assert chances == [
+        0.8984,
+        0.7334,
+        0.6195,
+    ]  # no with 10.2, 26.7 and 38.0 %: the fit to Meituan's counts
 
 
 def test_a_sweep_after_hours_of_outage_closes_every_offer_once_and_begins_one_round_each():
     deliveries = [a_delivery(n, state="OFFERING", due=minutes(130)) for n in range(1, 21)]
     sent: dict[str, Any] = {"sent": minutes(120), "delivered_at": NOW - minutes(119)}
     offers = [an_offer(n, delivery=n, driver=100 + n, **sent) for n in range(1, 21)]
-    town = city(*deliveries, *offers, *(a_driver(100 + n) for n in range(1, 21)), *(a_driver(n) for n in range(1, 6)))
+    town = city(
+        *deliveries,
+        *offers,
+        *(a_driver(100 + n) for n in range(1, 21)),
+        *(a_driver(n) for n in range(1, 6)),
+    )
     changes = run(town)
     assert sum(c.event == "offer_expired" for c in changes) == 20
-    assert {c.after["timeouts"] for c in changes if c.event == "driver_cooled_down"} == {1}  # one silence, however late
+    assert {c.after["timeouts"] for c in changes if c.event == "driver_cooled_down"} == {
+        1
+    }  # one silence, however late
     assert len(asked(changes)) == 5
     assert {c.after["attempt"] for c in changes if c.event == "delivery_unassigned"} == {1}
     after(town)

@@ -14,7 +14,9 @@ from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_offer, ci
 from tests.unit.decide.corridor import apply, locked
 
 
-def answer(tables: Tables, name: str = "accept", *, driver: int = 7, offer: int = 5, **args: Any) -> Answer:
+def answer(
+    tables: Tables, name: str = "accept", *, driver: int = 7, offer: int = 5, **args: Any
+) -> Answer:
     event = Event(name=name, actor=f"driver:{driver}", driver_id=driver, offer_id=offer, args=args)
     assert FEATURE.respond is not None
     return FEATURE.respond(locked(tables, event), event, Params(), NOW)
@@ -45,12 +47,15 @@ def test_an_acceptance_assigns_the_delivery_closes_the_episode_and_withdraws_riv
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(29.999, "OK"), (30, "OK_LATE"), (31.999999, "OK_LATE"), (32, "OFFER_EXPIRED")]
+    ("sent", "code"),
+    [(29.999, "OK"), (30, "OK_LATE"), (31.999999, "OK_LATE"), (32, "OFFER_EXPIRED")],
 )
 def test_the_hard_deadline_decides_to_the_microsecond(sent, code):
     given = answer(offered(sent=seconds(sent)))
     assert given.code == code
-    assert [c.after["late"] for c in given.changes[:1]] == {"OK": [False], "OK_LATE": [True]}.get(code, [])
+    assert [c.after["late"] for c in given.changes[:1]] == {"OK": [False], "OK_LATE": [True]}.get(
+        code, []
+    )
 
 
 REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
@@ -60,7 +65,11 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
     "it was withdrawn": (offered(state="REVOKED", cause="OPS"), {}, "OFFER_REVOKED"),
     "the push failed": (offered(state="UNDELIVERABLE"), {}, "OFFER_REVOKED"),
     "another was faster": (offered(state="REVOKED", cause="TAKEN_BY_OTHER"), {}, "LOST_RACE"),
-    "the customer cancelled": (offered(state="REVOKED", cause="DELIVERY_CANCELLED"), {}, "DELIVERY_CANCELLED"),
+    "the customer cancelled": (
+        offered(state="REVOKED", cause="DELIVERY_CANCELLED"),
+        {},
+        "DELIVERY_CANCELLED",
+    ),
     "he declined it before": (offered(state="DECLINED"), {}, "ILLEGAL_TRANSITION"),
     "the terms changed": (offered(), {"payload_sha256": "0" * 64}, "PAYLOAD_CHANGED"),
     "he went on a break": (
@@ -69,7 +78,10 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
         "ILLEGAL_TRANSITION",
     ),
     "his hands are full": (
-        offered(a_delivery(2, state="PICKED_UP", driver=7, slot=1), a_delivery(3, state="PICKED_UP", driver=7, slot=2)),
+        offered(
+            a_delivery(2, state="PICKED_UP", driver=7, slot=1),
+            a_delivery(3, state="PICKED_UP", driver=7, slot=2),
+        ),
         {},
         "ILLEGAL_TRANSITION",
     ),
@@ -79,7 +91,9 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
         "DELIVERY_CANCELLED",
     ),
     "the delivery was cancelled after he accepted it": (
-        city(a_delivery(1, state="CANCELLED"), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7)),
+        city(
+            a_delivery(1, state="CANCELLED"), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7)
+        ),
         {},
         "DELIVERY_CANCELLED",
     ),
@@ -100,7 +114,9 @@ def test_an_acceptance_is_refused_by_name_and_changes_nothing_when(because):
 
 def test_a_withdrawn_offer_tells_why_it_was_withdrawn():
     assert answer(offered(state="REVOKED", cause="OPS")).told == {"cause": "OPS"}
-    assert answer(offered(state="REVOKED", cause="TAKEN_BY_OTHER")).told == {}, "LOST_RACE says it already"
+    assert answer(offered(state="REVOKED", cause="TAKEN_BY_OTHER")).told == {}, (
+        "LOST_RACE says it already"
+    )
 
 
 def test_the_terms_the_driver_saw_are_the_terms_that_count():

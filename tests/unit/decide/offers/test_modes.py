@@ -53,7 +53,9 @@ def wave(attempt: int, *ids: int, sent: Any, **more: Any) -> list[Rows]:
 
 
 def waving(*offers: Rows, attempt: int = 0) -> Tables:
-    return city(a_delivery(1, state="OFFERING", attempt=attempt), *offers, *drivers(11, 12, 13, 14, 15, 16))
+    return city(
+        a_delivery(1, state="OFFERING", attempt=attempt), *offers, *drivers(11, 12, 13, 14, 15, 16)
+    )
 
 
 WAVES: dict[str, Any] = {"mode": "waves", "wave_size": 2}
@@ -91,7 +93,9 @@ def test_waves_end_with_the_last_attempt():
 
 
 def test_when_the_last_pending_offer_of_all_waves_runs_out_the_round_is_over():
-    town = waving(*wave(1, 11, sent=minutes(2), state="EXPIRED"), *wave(2, 12, sent=seconds(40)), attempt=1)
+    town = waving(
+        *wave(1, 11, sent=minutes(2), state="EXPIRED"), *wave(2, 12, sent=seconds(40)), attempt=1
+    )
     changes = run(town, **WAVES)
     assert [c.after.get("attempt") for c in changes if c.entity == "delivery"] == [2, None]
     assert {c.after["attempt"] for c in changes if c.event == "offer_created"} == {3}
@@ -117,17 +121,31 @@ def test_forced_assigns_without_asking_and_leaves_an_offer_for_the_account():
     left = after(town, mode="forced")
     delivery, made = left["deliveries"].row(0, named=True), left["driver_offers"].row(0, named=True)
     assert (delivery["state"], delivery["driver_id"], delivery["slot"]) == ("ASSIGNED", 11, 2)
-    assert (made["state"], made["mode"], made["responded_at"], made["late"]) == ("ACCEPTED", "forced", NOW, False)
+    assert (made["state"], made["mode"], made["responded_at"], made["late"]) == (
+        "ACCEPTED",
+        "forced",
+        NOW,
+        False,
+    )
     assert left["unassigned_orders"].row(0, named=True)["state"] == "ASSIGNED"
     driver = left["drivers"].row(0, named=True)
-    assert (driver["timeouts"], driver["version"]) == (2, 2)  # no answer, so no silence is forgotten
+    assert (driver["timeouts"], driver["version"]) == (
+        2,
+        2,
+    )  # no answer, so no silence is forgotten
 
 
 def test_forced_assigns_in_the_run_in_which_a_delivery_becomes_due():
-    left = after(city(a_delivery(1, state="SCHEDULED", due=minutes(1)), a_driver(11)), mode="forced")
+    left = after(
+        city(a_delivery(1, state="SCHEDULED", due=minutes(1)), a_driver(11)), mode="forced"
+    )
     assert left["deliveries"]["state"].to_list() == ["ASSIGNED"]
     episode = left["unassigned_orders"].row(0, named=True)
-    assert (episode["id"], episode["state"], episode["closed_at"]) == (episode_id(1, 1), "ASSIGNED", NOW)
+    assert (episode["id"], episode["state"], episode["closed_at"]) == (
+        episode_id(1, 1),
+        "ASSIGNED",
+        NOW,
+    )
 
 
 def test_forced_gives_a_driver_one_delivery_a_run_and_asks_nobody_who_may_not_be_asked():
@@ -152,7 +170,9 @@ def test_switching_the_mode_with_offers_out_goes_on_from_where_it_is():
 
 @pytest.mark.parametrize("mode", ["cascade", "waves", "broadcast", "forced"])
 def test_in_every_mode_the_whole_search_keeps_the_rules(mode):
-    town = city(*(a_delivery(n, pickup=(0, 300 * n)) for n in range(1, 5)), *drivers(*range(11, 20)))
+    town = city(
+        *(a_delivery(n, pickup=(0, 300 * n)) for n in range(1, 5)), *drivers(*range(11, 20))
+    )
     for n in range(12):
         town = after(town, NOW + seconds(20 * n), mode=mode)
     offers = town["driver_offers"]

@@ -29,7 +29,9 @@ def offered(*more: Rows, **offer: Any) -> Tables:
 def test_a_receipt_is_noted_once_and_leaves_the_offer_pending():
     town = offered()
     given = hears(town, "delivered")
-    assert [(c.event, c.after) for c in given.changes] == [("offer_delivered", {"delivered_at": NOW})]
+    assert [(c.event, c.after) for c in given.changes] == [
+        ("offer_delivered", {"delivered_at": NOW})
+    ]
     after = apply(town, given.changes)
     assert after["driver_offers"]["state"].to_list() == ["PENDING"]
     assert hears(after, "delivered") == Answer("OK_REPLAY")
@@ -52,21 +54,33 @@ def test_a_receipt_after_the_answer_says_nothing_new(state):
 
 
 def test_a_failed_push_ends_the_offer_and_the_round_and_counts_against_nobody():
-    town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, timeouts=2), a_driver(8))
+    town = city(
+        a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, timeouts=2), a_driver(8)
+    )
     given = hears(town, "undeliverable", reason="NO_ACKNOWLEDGEMENT")
-    assert [c.event for c in given.changes] == ["offer_undeliverable", "delivery_unassigned", "driver_cooled_down"]
+    assert [c.event for c in given.changes] == [
+        "offer_undeliverable",
+        "delivery_unassigned",
+        "driver_cooled_down",
+    ]
     assert given.changes[0].after["cause"] == "NO_ACKNOWLEDGEMENT"
     assert given.changes[1].after == {"state": "UNASSIGNED", "attempt": 1}
     assert given.changes[2].after == {"cooldown_until": NOW + minutes(1)}
     after = apply(town, given.changes)
     assert hears(after, "undeliverable") == Answer("OK_REPLAY")
-    assert hears(after, "accept") == Answer("OFFER_REVOKED", refused=True, told={"cause": "NO_ACKNOWLEDGEMENT"})
+    assert hears(after, "accept") == Answer(
+        "OFFER_REVOKED", refused=True, told={"cause": "NO_ACKNOWLEDGEMENT"}
+    )
     asked = decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine())
     assert [c.after["driver_id"] for c in asked if c.event == "offer_created"] == [8]
 
 
 def test_a_failed_push_never_cuts_a_longer_rest_short():
-    town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, cooldown_until=NOW + minutes(9)))
+    town = city(
+        a_delivery(1, state="OFFERING"),
+        an_offer(5, driver=7),
+        a_driver(7, cooldown_until=NOW + minutes(9)),
+    )
     assert hears(town, "undeliverable").changes[2].after == {"cooldown_until": NOW + minutes(9)}
 
 
@@ -76,12 +90,16 @@ def test_a_failed_push_leaves_the_round_open_while_another_offer_is_pending():
 
 
 def test_what_the_phone_has_shown_cannot_have_failed():
-    assert hears(offered(delivered_at=NOW - seconds(5)), "undeliverable") == Answer("ILLEGAL_TRANSITION", refused=True)
+    assert hears(offered(delivered_at=NOW - seconds(5)), "undeliverable") == Answer(
+        "ILLEGAL_TRANSITION", refused=True
+    )
 
 
 def test_a_push_that_failed_is_told_from_silence_even_after_the_deadline():
     assert hears(offered(sent=seconds(40)), "undeliverable").code == "OK"
-    assert hears(offered(sent=seconds(40), state="EXPIRED"), "undeliverable").code == "OFFER_EXPIRED"
+    assert (
+        hears(offered(sent=seconds(40), state="EXPIRED"), "undeliverable").code == "OFFER_EXPIRED"
+    )
 
 
 def test_only_the_driver_who_was_asked_is_heard():

@@ -63,7 +63,11 @@ def test_an_offer_freezes_pay_distance_and_pickup_and_names_no_place():
 
 
 def test_the_soonest_is_measured_in_time_not_in_metres():
-    town = city(a_delivery(1), a_driver(7, at=(300, 0), vehicle="walker"), a_driver(8, at=(700, 0), vehicle="car"))
+    town = city(
+        a_delivery(1),
+        a_driver(7, at=(300, 0), vehicle="walker"),
+        a_driver(8, at=(700, 0), vehicle="car"),
+    )
     assert asked(run(town)) == [(1, 8)]
 
 
@@ -74,8 +78,20 @@ def test_equal_drivers_are_asked_by_id():
 
 def disputed(state: str = "OPEN", *others: Row) -> Tables:
     """Delivery 1 is sought for, and a driver who had lost it says in this episode that he has its goods."""
-    ticket = {"id": 1, "delivery_id": 1, "episode": 2, "level": 2, "cause": "CUSTODY_CONFLICT", "state": state}
-    ticket |= {"opened_at": NOW, "due_at": NOW, "closed_at": None if state == "OPEN" else NOW, "version": 1}
+    ticket = {
+        "id": 1,
+        "delivery_id": 1,
+        "episode": 2,
+        "level": 2,
+        "cause": "CUSTODY_CONFLICT",
+        "state": state,
+    }
+    ticket |= {
+        "opened_at": NOW,
+        "due_at": NOW,
+        "closed_at": None if state == "OPEN" else NOW,
+        "version": 1,
+    }
     delivery = a_delivery(1, episode=2, state="OFFERING" if others else "UNASSIGNED")
     return city(delivery, a_driver(7), a_driver(8), [Row("support_tickets", ticket)], others)
 
@@ -112,7 +128,10 @@ CANDIDATES: dict[str, tuple[Rows, str]] = {
         "ASKED_BEFORE",
     ),
     "it was taken from him": (
-        [*a_driver(7), *a_case(3, driver=7, state="RELEASED", released_at=NOW - minutes(3), episode=4)],
+        [
+            *a_driver(7),
+            *a_case(3, driver=7, state="RELEASED", released_at=NOW - minutes(3), episode=4),
+        ],
         "ASKED_BEFORE",
     ),
 }
@@ -142,13 +161,23 @@ def test_a_driver_is_asked_though(though):
 def test_a_driver_with_hands_full_is_asked_after_an_idle_one_a_little_farther():
     busy = [*a_driver(7, at=(100, 0)), *a_delivery(2, state="PICKED_UP", driver=7)]
     assert asked(run(city(a_delivery(1), busy, a_driver(8, at=(1000, 0))))) == [(1, 8)]
-    assert asked(run(city(a_delivery(1), busy, a_driver(8, at=(1000, 0))), stack_detour=timedelta())) == [(1, 7)]
+    assert asked(
+        run(city(a_delivery(1), busy, a_driver(8, at=(1000, 0))), stack_detour=timedelta())
+    ) == [(1, 7)]
 
 
 def test_each_driver_is_asked_once_a_run_and_the_released_delivery_chooses_first():
-    town = city(a_delivery(1, due=minutes(1)), a_delivery(2, due=minutes(2)), a_delivery(3, priority=1), a_driver(7))
+    town = city(
+        a_delivery(1, due=minutes(1)),
+        a_delivery(2, due=minutes(2)),
+        a_delivery(3, priority=1),
+        a_driver(7),
+    )
     assert asked(run(town)) == [(3, 7)]
-    assert {e["delivery_id"]: e["rule"] for e in said(town)} == {1: "TAKEN_THIS_RUN", 2: "TAKEN_THIS_RUN"}
+    assert {e["delivery_id"]: e["rule"] for e in said(town)} == {
+        1: "TAKEN_THIS_RUN",
+        2: "TAKEN_THIS_RUN",
+    }
     second = city(a_delivery(1, due=minutes(1)), a_delivery(2, due=minutes(2)), a_driver(7))
     assert asked(run(second)) == [(2, 7)]
 
@@ -162,9 +191,15 @@ def test_the_radius_widens_with_attempts_and_with_waiting(delivery, offers):
 
 
 def test_why_nobody_is_asked_names_what_would_change_it():
-    [why] = said(city(a_delivery(1), a_driver(7, at=(1600, 0)), a_driver(8, duty="ON_DUTY", at=None)))
+    [why] = said(
+        city(a_delivery(1), a_driver(7, at=(1600, 0)), a_driver(8, duty="ON_DUTY", at=None))
+    )
     assert why["relax"] == "radius 1600 m reaches driver 7"
-    assert (why["radius_m"], why["hindered"], why["kept_out"]) == (1500, {"OUTSIDE_RADIUS": 1}, {"NO_RECENT_PING": 1})
+    assert (why["radius_m"], why["hindered"], why["kept_out"]) == (
+        1500,
+        {"OUTSIDE_RADIUS": 1},
+        {"NO_RECENT_PING": 1},
+    )
 
 
 def test_after_the_last_attempt_nobody_is_asked():
@@ -189,7 +224,9 @@ def test_a_delivery_that_becomes_due_is_offered_in_the_same_run(state):
         ("delivery_offering", 2),
         ("offer_created", 0),
     ]
-    assert changes[1].after["opened_at"] == NOW - minutes(1)  # when it was due, not when a late sweep noticed
+    assert changes[1].after["opened_at"] == NOW - minutes(
+        1
+    )  # when it was due, not when a late sweep noticed
     assert run(apply(town, changes)) == []
 
 
@@ -200,13 +237,20 @@ def offered(**offer: Any) -> Tables:
 def test_an_offer_lives_until_its_hard_deadline_and_not_a_moment_longer():
     assert run(offered(sent=seconds(31.999999))) == []
     changes = run(offered(sent=seconds(32)))
-    assert [c.event for c in changes] == ["offer_expired", "driver_cooled_down", "delivery_unassigned"]
+    assert [c.event for c in changes] == [
+        "offer_expired",
+        "driver_cooled_down",
+        "delivery_unassigned",
+    ]
     assert changes[0].after == {"state": "EXPIRED", "responded_at": NOW}
     assert changes[2].after == {"state": "UNASSIGNED", "attempt": 1}
 
 
 def test_silence_counts_as_a_timeout_only_if_the_offer_reached_the_phone():
-    unseen, seen = offered(sent=seconds(40)), offered(sent=seconds(40), delivered_at=NOW - seconds(39))
+    unseen, seen = (
+        offered(sent=seconds(40)),
+        offered(sent=seconds(40), delivered_at=NOW - seconds(39)),
+    )
     assert [run(town)[1].after["timeouts"] for town in (unseen, seen)] == [0, 1]
     assert run(seen)[1].after["cooldown_until"] == NOW + seconds(60)
 
@@ -222,7 +266,12 @@ def test_silence_never_cuts_a_longer_rest_short(rested, then):
 
 
 def test_an_offer_to_a_driver_who_has_left_is_withdrawn_and_the_next_is_asked_at_once():
-    town = city(a_delivery(1, state="OFFERING"), a_driver(7, duty="FORCED_OFF"), a_driver(8), an_offer(5, driver=7))
+    town = city(
+        a_delivery(1, state="OFFERING"),
+        a_driver(7, duty="FORCED_OFF"),
+        a_driver(8),
+        an_offer(5, driver=7),
+    )
     withdrawn, over, _, asked_anew = run(town)
     assert (withdrawn.event, withdrawn.after["cause"]) == ("offer_revoked", "DRIVER_UNAVAILABLE")
     assert over.after == {"state": "UNASSIGNED", "attempt": 1}
@@ -230,7 +279,12 @@ def test_an_offer_to_a_driver_who_has_left_is_withdrawn_and_the_next_is_asked_at
 
 
 def test_an_expired_delivery_is_offered_to_the_next_driver_in_the_same_run():
-    town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, sent=minutes(1)), a_driver(7), a_driver(8))
+    town = city(
+        a_delivery(1, state="OFFERING"),
+        an_offer(5, driver=7, sent=minutes(1)),
+        a_driver(7),
+        a_driver(8),
+    )
     changes = run(town)
     assert [(c.event, c.version) for c in changes if c.entity == "delivery"] == [
         ("delivery_unassigned", 1),
@@ -242,7 +296,12 @@ def test_an_expired_delivery_is_offered_to_the_next_driver_in_the_same_run():
 
 
 def test_a_silent_driver_is_not_asked_about_another_delivery_at_once():
-    town = city(a_delivery(1, state="OFFERING"), a_delivery(2), an_offer(5, driver=7, sent=minutes(1)), a_driver(7))
+    town = city(
+        a_delivery(1, state="OFFERING"),
+        a_delivery(2),
+        an_offer(5, driver=7, sent=minutes(1)),
+        a_driver(7),
+    )
     changes = run(town)
     assert asked(changes) == []
     assert run(apply(town, changes)) == []
@@ -259,7 +318,11 @@ def test_a_round_ends_only_when_no_offer_of_it_is_left():
 def test_a_delivery_left_offering_without_any_offer_is_searched_again():
     withdrawn = an_offer(5, driver=7, state="REVOKED", cause="DRIVER_UNAVAILABLE")
     changes = run(city(a_delivery(1, state="OFFERING"), withdrawn, a_driver(8)))
-    assert [c.event for c in changes] == ["delivery_unassigned", "delivery_offering", "offer_created"]
+    assert [c.event for c in changes] == [
+        "delivery_unassigned",
+        "delivery_offering",
+        "offer_created",
+    ]
 
 
 def test_a_delivery_whose_door_is_unknown_pays_the_base():
@@ -274,7 +337,10 @@ def test_an_imported_delivery_without_an_episode_counts_from_its_dispatch_time()
 
 
 def test_a_closed_episode_does_not_date_the_open_one():
-    town = city(a_delivery(1, episode=2, due=minutes(1)), an_episode(1, 1, opened=minutes(9), state="ASSIGNED"))
+    town = city(
+        a_delivery(1, episode=2, due=minutes(1)),
+        an_episode(1, 1, opened=minutes(9), state="ASSIGNED"),
+    )
     assert said(town)[0]["waited_s"] == 60
 
 

@@ -10,13 +10,29 @@ import pytest
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE
 from dispatchkit.decide.offers.why_not import why_not
-from tests.builders import NOW, Row, Rows, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Row,
+    Rows,
+    Tables,
+    a_case,
+    a_delivery,
+    a_driver,
+    an_offer,
+    city,
+    minutes,
+    seconds,
+)
 from tests.unit.decide.corridor import gather
 from tests.unit.decide.offers.rounds import TRAVEL, asked, run
 
 
-def barred(tables: Tables, driver: int = 7, *, delivery: int = 1, now: datetime = NOW, **params: Any) -> dict[str, Any]:
-    return dict(why_not(gather(FEATURE, tables, now), Params(**params), now, TRAVEL, delivery, driver))
+def barred(
+    tables: Tables, driver: int = 7, *, delivery: int = 1, now: datetime = NOW, **params: Any
+) -> dict[str, Any]:
+    return dict(
+        why_not(gather(FEATURE, tables, now), Params(**params), now, TRAVEL, delivery, driver)
+    )
 
 
 RULES: dict[str, tuple[Rows, str, str]] = {
@@ -31,20 +47,39 @@ RULES: dict[str, tuple[Rows, str, str]] = {
         "STACK_FULL",
         "max_stack above 1",
     ),
-    "NO_RECENT_PING": (a_driver(7, seen=seconds(181)), "NO_RECENT_PING", "a ping not older than 180 s"),
-    "TIMED_OUT": (a_driver(7, timeouts=3), "TIMED_OUT", "an answer: 3 silences in a row, 3 allowed"),
-    "COOLDOWN": (a_driver(7, cooldown_until=NOW + minutes(1)), "COOLDOWN", "from 2026-03-02T19:31:00.000000Z on"),
+    "NO_RECENT_PING": (
+        a_driver(7, seen=seconds(181)),
+        "NO_RECENT_PING",
+        "a ping not older than 180 s",
+    ),
+    "TIMED_OUT": (
+        a_driver(7, timeouts=3),
+        "TIMED_OUT",
+        "an answer: 3 silences in a row, 3 allowed",
+    ),
+    "COOLDOWN": (
+        a_driver(7, cooldown_until=NOW + minutes(1)),
+        "COOLDOWN",
+        "from 2026-03-02T19:31:00.000000Z on",
+    ),
     "ASKED_BEFORE": (
         [*a_driver(7), *an_offer(5, driver=7, state="DECLINED")],
         "ASKED_BEFORE",
         "nothing in this episode: he was asked, or it was taken from him",
     ),
     "released": (
-        [*a_driver(7), *a_case(3, driver=7, state="RELEASED", released_at=NOW - minutes(3), episode=4)],
+        [
+            *a_driver(7),
+            *a_case(3, driver=7, state="RELEASED", released_at=NOW - minutes(3), episode=4),
+        ],
         "ASKED_BEFORE",
         "nothing in this episode: he was asked, or it was taken from him",
     ),
-    "OUTSIDE_RADIUS": (a_driver(7, at=(1600, 0)), "OUTSIDE_RADIUS", "radius 1600 m instead of 1500 m"),
+    "OUTSIDE_RADIUS": (
+        a_driver(7, at=(1600, 0)),
+        "OUTSIDE_RADIUS",
+        "radius 1600 m instead of 1500 m",
+    ),
     "far away": (a_driver(7, at=(9000, 0)), "OUTSIDE_RADIUS", "radius 9000 m instead of 1500 m"),
     "SHIFT_ENDS": (
         a_driver(7, shift_end=NOW + minutes(4)),
@@ -89,7 +124,10 @@ def test_a_delivery_that_asks_nobody_says_so_before_anything_of_the_driver():
     assert (ahead["rule"], ahead["relax"]) == ("NOT_DUE", "from 2026-03-02T19:40:00.000000Z on")
     offered = barred(city(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
     assert offered["rule"] == "ROUND_UNDER_WAY" and "19:30:22" in offered["relax"]
-    assert barred(city(a_delivery(1, state="ASSIGNED", driver=8), a_driver(7)))["rule"] == "NOT_SEEKING"
+    assert (
+        barred(city(a_delivery(1, state="ASSIGNED", driver=8), a_driver(7)))["rule"]
+        == "NOT_SEEKING"
+    )
 
 
 def test_the_relaxation_of_the_radius_is_the_smallest_that_works():
@@ -103,11 +141,21 @@ def test_who_refused_before_learns_from_when_on_and_for_what_he_is_asked_again()
     town = city(a_delivery(1, episode=2), a_driver(7), refused)
     found = barred(town)
     assert found["rule"] == "NOT_IMPROVED"
-    assert found["relax"] == "from 2026-03-02T19:36:00.000000Z on for a pay of 1150 cents, or a nearer pickup"
+    assert (
+        found["relax"]
+        == "from 2026-03-02T19:36:00.000000Z on for a pay of 1150 cents, or a nearer pickup"
+    )
 
 
 def test_a_delivery_whose_goods_a_driver_says_to_have_asks_nobody():
-    ticket = {"id": 1, "delivery_id": 1, "episode": 1, "level": 2, "cause": "CUSTODY_CONFLICT", "state": "OPEN"}
+    ticket = {
+        "id": 1,
+        "delivery_id": 1,
+        "episode": 1,
+        "level": 2,
+        "cause": "CUSTODY_CONFLICT",
+        "state": "OPEN",
+    }
     said = barred(
         city(
             a_delivery(1),

@@ -20,7 +20,13 @@ TRAVEL = StraightLine()
 def foreseen(tables: Tables, *, to: int | None = None) -> dict[str, Any]:
     preview = FEATURE.previews["reassign"]
     frames = gather(replace(FEATURE, reads=preview.reads), tables, NOW)
-    event = Event(name="reassign", actor="ops", delivery_id=1, driver_id=to, args={"to": to, "reason": "TRIED"})
+    event = Event(
+        name="reassign",
+        actor="ops",
+        delivery_id=1,
+        driver_id=to,
+        args={"to": to, "reason": "TRIED"},
+    )
     return dict(preview.look(frames, event, Params(), NOW, TRAVEL))
 
 
@@ -41,7 +47,9 @@ def test_both_are_told_with_their_times_their_slack_and_what_else_they_hold():
     assert (then["driver"], then["likely"], then["holds"]) == (8, False, [2])
     assert (then["pickup_at"] - NOW).total_seconds() == way + 360, "a detour for what he holds"
     assert (then["door_at"] - then["pickup_at"]).total_seconds() == leg
-    assert then["slack_s"] == 25 * 60 - way - 360 - leg, "promised 40 minutes after an order of 15 minutes ago"
+    assert then["slack_s"] == 25 * 60 - way - 360 - leg, (
+        "promised 40 minutes after an order of 15 minutes ago"
+    )
     assert (told["now"]["driver"], told["now"]["holds"]) == (7, [])
     assert told["sooner_s"] == seconds_between(FAR, (0, 0)) - way - 360
 
@@ -72,7 +80,9 @@ def test_goods_that_are_not_ready_are_waited_for_by_whoever_comes():
 
 def test_a_driver_at_the_counter_is_there():
     there = a_delivery(1, state="ARRIVED_PICKUP", driver=7, ready_in=minutes(-5), dropoff=DOOR)
-    assert foreseen(city(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["now"]["pickup_at"] == NOW
+    assert (
+        foreseen(city(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["now"]["pickup_at"] == NOW
+    )
 
 
 def test_an_open_delivery_has_nobody_now():
@@ -82,7 +92,11 @@ def test_an_open_delivery_has_nobody_now():
 
 def test_of_a_driver_who_is_not_seen_no_time_is_told():
     told = foreseen(city(WANTED, a_driver(7, at=None), a_driver(8, at=NEAR)), to=8)
-    assert (told["now"]["pickup_at"], told["now"]["slack_s"], told["sooner_s"]) == (None, None, None)
+    assert (told["now"]["pickup_at"], told["now"]["slack_s"], told["sooner_s"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("state", ["DELIVERED", "PICKED_UP"])

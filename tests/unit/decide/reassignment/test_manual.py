@@ -15,8 +15,12 @@ from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, 
 from tests.unit.decide.corridor import apply, gather, locked
 
 
-def reassign(tables: Tables, *, to: int | None = None, reason: str = "VEHICLE", delivery: int = 1) -> Answer:
-    event = Event(name="reassign", actor="ops:1", delivery_id=delivery, args={"to": to, "reason": reason})
+def reassign(
+    tables: Tables, *, to: int | None = None, reason: str = "VEHICLE", delivery: int = 1
+) -> Answer:
+    event = Event(
+        name="reassign", actor="ops:1", delivery_id=delivery, args={"to": to, "reason": reason}
+    )
     assert FEATURE.respond is not None
     return FEATURE.respond(locked(tables, event), event, Params(), NOW)
 
@@ -39,8 +43,16 @@ def test_a_person_releases_a_delivery_before_pickup(state):
     ]  # fmt: skip
     after = apply(town, given.changes)
     case = row(after, "reassignment_cases")
-    assert (case["trigger"], case["state"], case["actor"], case["driver_id"]) == ("OPS", "RELEASED", "ops:1", 7)
-    assert (row(after, "deliveries")["state"], row(after, "deliveries")["priority"]) == ("UNASSIGNED", 1)
+    assert (case["trigger"], case["state"], case["actor"], case["driver_id"]) == (
+        "OPS",
+        "RELEASED",
+        "ops:1",
+        7,
+    )
+    assert (row(after, "deliveries")["state"], row(after, "deliveries")["priority"]) == (
+        "UNASSIGNED",
+        1,
+    )
     assert row(after, "drivers", id=7)["cooldown_until"] is None
     assert reassign(after) == Answer("OK_REPLAY")
 
@@ -63,7 +75,12 @@ def test_a_person_hands_a_delivery_over_and_sweeps_leave_it_alone_for_an_hour():
 def test_a_person_assigns_an_open_delivery_and_pending_offers_are_withdrawn():
     town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7), a_driver(8))
     given = reassign(town, to=8)
-    assert [c.event for c in given.changes] == ["offer_revoked", "delivery_assigned", "driver_given", "episode_closed"]
+    assert [c.event for c in given.changes] == [
+        "offer_revoked",
+        "delivery_assigned",
+        "driver_given",
+        "episode_closed",
+    ]
     after = apply(town, given.changes)
     assert row(after, "driver_offers")["cause"] == "OPS"
     assert row(after, "unassigned_orders")["state"] == "ASSIGNED"
@@ -79,8 +96,13 @@ def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment(earlier):
 
 
 def test_a_hand_over_may_fill_the_stack_the_driver_allows():
-    busy = [*a_delivery(2, state="PICKED_UP", driver=8, slot=1), *a_delivery(3, state="PICKED_UP", driver=8, slot=2)]
-    town = city(a_delivery(1, state="ASSIGNED", driver=7), a_driver(7), a_driver(8, max_stack=3), busy)
+    busy = [
+        *a_delivery(2, state="PICKED_UP", driver=8, slot=1),
+        *a_delivery(3, state="PICKED_UP", driver=8, slot=2),
+    ]
+    town = city(
+        a_delivery(1, state="ASSIGNED", driver=7), a_driver(7), a_driver(8, max_stack=3), busy
+    )
     after = apply(town, reassign(town, to=8).changes)
     assert row(after, "deliveries", id=1)["slot"] == 3
 

@@ -39,32 +39,44 @@ def run(tables: Tables, *, outside: bool = False, **params) -> list[Change]:
     frames = gather(FEATURE, tables, NOW)
     if outside:
         marked = {name: frame for name, frame in frames.items() if OUTSIDE in frame.columns}
-        frames |= {name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()}
+        frames |= {
+            name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()
+        }
     return decide(frames, Params(**params), NOW, TRAVEL)
 
 
 def verdicts(tables: Tables, **params) -> list[str]:
-    return [str(v["verdict"]) for v in explain(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)]
+    return [
+        str(v["verdict"])
+        for v in explain(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)
+    ]
 
 
 def events(tables: Tables, **params) -> list[str]:
     return [change.event for change in run(tables, **params)]
 
 
-def assigned(id: int = 1, *, state: str = "ASSIGNED", driver: int = 7, since: float = 6, **columns) -> Rows:
+def assigned(
+    id: int = 1, *, state: str = "ASSIGNED", driver: int = 7, since: float = 6, **columns
+) -> Rows:
     return a_delivery(id, state=state, driver=driver, assigned=minutes(since), **columns)
 
 
 def far_and_still(driver: int = 7) -> Rows:
     """A driver two kilometres from the square who has not moved for a quarter of an hour."""
-    pings = [ping for ago in (16, 12, 8, 4) for ping in a_ping(driver, at=(2000, 0), ago=minutes(ago))]
+    pings = [
+        ping for ago in (16, 12, 8, 4) for ping in a_ping(driver, at=(2000, 0), ago=minutes(ago))
+    ]
     return [*a_driver(driver, at=(2000, 0)), *pings]
 
 
 def moving(driver: int = 7, *, frm: float, to: float) -> Rows:
     """A driver who has gone from `frm` to `to` metres east of the square in the last quarter of an hour."""
     steps = range(16)
-    pings = [a_ping(driver, at=(frm + (to - frm) * n / 15, 0), ago=minutes(15 - n) + seconds(10)) for n in steps]
+    pings = [
+        a_ping(driver, at=(frm + (to - frm) * n / 15, 0), ago=minutes(15 - n) + seconds(10))
+        for n in steps
+    ]
     return [*a_driver(driver, at=None), *(row for ping in pings for row in ping)]
 
 
@@ -111,12 +123,16 @@ FINE = {
     "he was assigned a moment ago": city(STILL, assigned(since=4)),
     "he is on his way": city(moving(frm=2000, to=500), assigned(since=6)),
     "he stands at the pickup": city(a_driver(7, at=(50, 0)), assigned(since=9)),
-    "he set out a moment ago": city(STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(2))),
+    "he set out a moment ago": city(
+        STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(2))
+    ),
     "he is at the counter, his phone out of reach": city(
         a_driver(7, seen=minutes(12)), assigned(state="ARRIVED_PICKUP", since=15)
     ),
     "he also carries something else": city(
-        moving(frm=100, to=2000), assigned(1, since=6), a_delivery(2, state="PICKED_UP", driver=7, slot=2)
+        moving(frm=100, to=2000),
+        assigned(1, since=6),
+        a_delivery(2, state="PICKED_UP", driver=7, slot=2),
     ),
     "he has just delivered something else": city(
         STILL,
@@ -129,21 +145,32 @@ FINE = {
         a_delivery(2, episode=2),
         a_case(2, delivery=2, driver=7, state="RELEASED", released_at=NOW - minutes(4)),
     ),
-    "he has the goods": city(a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)),
-    "he was told of the job after his last ping": city(a_driver(7, seen=minutes(11)), assigned(since=4)),
+    "he has the goods": city(
+        a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)
+    ),
+    "he was told of the job after his last ping": city(
+        a_driver(7, seen=minutes(11)), assigned(since=4)
+    ),
     "he finishes soon enough after his shift": city(
         a_driver(7, shift_end=NOW - minutes(5)), assigned(since=1, dropoff=(500, 0))
     ),
     "the goods were to be ready a moment ago": city(
         a_driver(7),
-        assigned(since=30, state="ARRIVED_PICKUP", ready_in=minutes(-14), arrived_pickup_at=NOW - minutes(20)),
+        assigned(
+            since=30,
+            state="ARRIVED_PICKUP",
+            ready_in=minutes(-14),
+            arrived_pickup_at=NOW - minutes(20),
+        ),
     ),
 }
 
 
 def trail(*left: float) -> Tables:
     """Driver 7, on his way for 4 minutes, seen so many metres from the pickup every half minute, the last just now."""
-    seen = [a_ping(7, at=(m, 0), ago=seconds(30 * (len(left) - 1 - n) + 5)) for n, m in enumerate(left)]
+    seen = [
+        a_ping(7, at=(m, 0), ago=seconds(30 * (len(left) - 1 - n) + 5)) for n, m in enumerate(left)
+    ]
     return city(a_driver(7, at=None), *seen, assigned(since=4, state="EN_ROUTE_PICKUP"))
 
 
@@ -170,7 +197,9 @@ def test_a_shift_counts_to_the_door_and_not_only_to_the_counter():
 
 
 def test_nobody_is_sent_to_a_counter_where_another_driver_waits_already():
-    waits = assigned(since=40, state="ARRIVED_PICKUP", ready_in=minutes(-25), arrived_pickup_at=NOW - minutes(30))
+    waits = assigned(
+        since=40, state="ARRIVED_PICKUP", ready_in=minutes(-25), arrived_pickup_at=NOW - minutes(30)
+    )
     town = city(a_driver(7), a_driver(8), waits, a_case(1, driver=7, trigger="MERCHANT_WAIT"))
     assert (verdicts(town), run(town)) == (["GAIN_TOO_SMALL"], [])
 
@@ -186,7 +215,10 @@ AT_FIRST = a_ping(7, at=(2000, 0), ago=minutes(5.9))
 
 def test_a_broken_vehicle_gets_its_grace_and_then_anybody_else_is_a_gain():
     still = a_ping(7, at=(1950, 0))
-    assert (verdicts(broken(AT_FIRST, still, since=4)), run(broken(AT_FIRST, still, since=4))) == (["IN_GRACE"], [])
+    assert (verdicts(broken(AT_FIRST, still, since=4)), run(broken(AT_FIRST, still, since=4))) == (
+        ["IN_GRACE"],
+        [],
+    )
     released = run(broken(AT_FIRST, still))
     assert [c.reason for c in released if c.event == "delivery_released"] == ["VEHICLE"]
 
@@ -226,7 +258,12 @@ def test_after_grace_a_delivery_goes_back_ahead_of_its_like_and_its_driver_rests
 
 def test_the_driver_it_was_taken_from_is_not_asked_again_though_he_is_free_and_near():
     town = apply(stalled(a_driver(8, at=(300, 0))), run(stalled(a_driver(8, at=(300, 0)))))
-    rested = {**town, "drivers": town["drivers"].with_columns(cooldown_until=pl.lit(None, pl.Datetime("us", "UTC")))}
+    rested = {
+        **town,
+        "drivers": town["drivers"].with_columns(
+            cooldown_until=pl.lit(None, pl.Datetime("us", "UTC"))
+        ),
+    }
     asked = offers.decide(gather(offers.FEATURE, rested, NOW), Offering(), NOW, TRAVEL)
     assert [c.after["driver_id"] for c in asked if c.entity == "offer"] == [8]
 
@@ -234,8 +271,12 @@ def test_the_driver_it_was_taken_from_is_not_asked_again_though_he_is_free_and_n
 WAITS = {
     "IN_GRACE": stalled(a_driver(8, at=(300, 0)), suspected=minutes(4)),
     "NO_OTHER_DRIVER": stalled(),
-    "NO_OTHER_DRIVER WHO HAS NOT DECLINED IT": stalled(a_driver(8), an_offer(1, driver=8, state="DECLINED")),
-    "NO_OTHER_DRIVER WHO HAS ANSWERED": stalled(a_driver(8), an_offer(1, driver=8, state="EXPIRED", sent=minutes(13))),
+    "NO_OTHER_DRIVER WHO HAS NOT DECLINED IT": stalled(
+        a_driver(8), an_offer(1, driver=8, state="DECLINED")
+    ),
+    "NO_OTHER_DRIVER WHO HAS ANSWERED": stalled(
+        a_driver(8), an_offer(1, driver=8, state="EXPIRED", sent=minutes(13))
+    ),
     "GAIN_TOO_SMALL": stalled(a_driver(8, at=(5900, 0), vehicle="walker")),
 }
 
@@ -245,18 +286,31 @@ def test_a_suspect_keeps_the_delivery_while(verdict):
     assert (verdicts(WAITS[verdict]), run(WAITS[verdict])) == ([verdict.split()[0]], [])
 
 
-@pytest.mark.parametrize(("ready", "verdict"), [(9, "RELEASED"), (10, "RELEASED"), (11, "NO_OTHER_DRIVER")])
-def test_nothing_is_released_for_a_driver_whose_shift_ends_before_the_goods_are_ready(ready, verdict):
+@pytest.mark.parametrize(
+    ("ready", "verdict"), [(9, "RELEASED"), (10, "RELEASED"), (11, "NO_OTHER_DRIVER")]
+)
+def test_nothing_is_released_for_a_driver_whose_shift_ends_before_the_goods_are_ready(
+    ready, verdict
+):
     """Offers would not ask him, so it would be taken from one to be with nobody."""
-    silent, leaving = a_driver(7, seen=minutes(11)), a_driver(8, at=(300, 0), shift_end=NOW + minutes(10))
+    silent, leaving = (
+        a_driver(7, seen=minutes(11)),
+        a_driver(8, at=(300, 0), shift_end=NOW + minutes(10)),
+    )
     suspected = a_case(1, driver=7, trigger="LOST_PING", suspected=minutes(6))
-    assert verdicts(city(silent, leaving, suspected, assigned(since=12, ready_in=minutes(ready)))) == [verdict]
+    assert verdicts(
+        city(silent, leaving, suspected, assigned(since=12, ready_in=minutes(ready)))
+    ) == [verdict]
 
 
 def test_a_driver_who_went_off_duty_loses_the_delivery_at_once_even_if_nobody_else_is_there():
     town = city(a_driver(7, duty="OFF_DUTY"), assigned(since=1))
     changes = run(town)
-    assert [c.event for c in changes][:3] == ["reassignment_suspected", "delivery_released", "episode_opened"]
+    assert [c.event for c in changes][:3] == [
+        "reassignment_suspected",
+        "delivery_released",
+        "episode_opened",
+    ]
     assert run(apply(town, changes)) == []
 
 
@@ -266,7 +320,9 @@ def test_two_deliveries_of_one_driver_cool_him_down_once():
     assert [c.id for c in changes if c.entity == "driver"] == [7]
     assert [c.root[1] for c in changes if c.event == "delivery_released"] == [1, 2]
     assert run(apply(town, changes)) == []
-    assert run(town, outside=True) == changes, "operations took him off the road, whatever is rolled out"
+    assert run(town, outside=True) == changes, (
+        "operations took him off the road, whatever is rolled out"
+    )
 
 
 def test_one_free_driver_takes_over_one_delivery_of_two():
@@ -295,7 +351,10 @@ def test_a_persons_assignment_is_not_undone_while_its_lock_holds():
 
 
 def test_a_suspended_driver_loses_even_what_a_person_gave_him_and_was_taken_from_others_often():
-    past = [a_case(n, driver=9 + n, state="RELAPSED", released_at=NOW - minutes(20 + n)) for n in (1, 2, 3)]
+    past = [
+        a_case(n, driver=9 + n, state="RELAPSED", released_at=NOW - minutes(20 + n))
+        for n in (1, 2, 3)
+    ]
     given = assigned(since=12, episode=4, lock_until=NOW + minutes(30))
     town = city(a_driver(7, duty="SUSPENDED"), given, *past)
     assert "delivery_released" in events(town)
@@ -309,20 +368,41 @@ def test_a_suspicion_ends_when_the_goods_are_picked_up_whatever_became_of_them(s
 
 
 def test_after_the_last_attempt_the_delivery_stays_and_the_case_before_is_exhausted():
-    past: dict[str, Any] = {"released_at": NOW - minutes(13), "state": "REASSIGNED", "new_driver_id": 7}
+    past: dict[str, Any] = {
+        "released_at": NOW - minutes(13),
+        "state": "REASSIGNED",
+        "new_driver_id": 7,
+    }
     town = city(
-        STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), a_case(2, driver=9, **past), a_driver(8)
+        STILL,
+        assigned(since=12, episode=2),
+        a_case(1, driver=7, episode=2),
+        a_case(2, driver=9, **past),
+        a_driver(8),
     )
     changes = run(town, max_per_delivery=1)
-    assert [(c.id, c.event) for c in changes] == [(1, "reassignment_aborted"), (2, "reassignment_exhausted")]
+    assert [(c.id, c.event) for c in changes] == [
+        (1, "reassignment_aborted"),
+        (2, "reassignment_exhausted"),
+    ]
     after = apply(town, changes)
-    assert (run(after, max_per_delivery=1), verdicts(after, max_per_delivery=1)) == ([], ["ATTEMPTS_USED_UP"])
+    assert (run(after, max_per_delivery=1), verdicts(after, max_per_delivery=1)) == (
+        [],
+        ["ATTEMPTS_USED_UP"],
+    )
 
 
-def taken(state: str = "RELEASED", *, now: str, driver: int | None = None, episode: int = 2) -> Tables:
+def taken(
+    state: str = "RELEASED", *, now: str, driver: int | None = None, episode: int = 2
+) -> Tables:
     """A delivery that was taken from driver 7 in episode 1, and where it is now."""
     delivery = a_delivery(1, state=now, driver=driver, episode=episode)
-    return city(delivery, a_case(1, driver=7, state=state, released_at=NOW - minutes(4)), a_driver(7), a_driver(9))
+    return city(
+        delivery,
+        a_case(1, driver=7, state=state, released_at=NOW - minutes(4)),
+        a_driver(7),
+        a_driver(9),
+    )
 
 
 BECAME = [
@@ -335,8 +415,16 @@ BECAME = [
     ("the customer cancelled", taken("REOFFERING", now="CANCELLED"), ["ABORTED"]),
     ("a person gave it back", taken("REOFFERING", now="ASSIGNED", driver=7), ["ABORTED"]),
     ("a rescue handed it on", taken("REASSIGNED", now="PICKED_UP", driver=8, episode=3), []),
-    ("a rescue brought it back to the old driver", taken("REASSIGNED", now="PICKED_UP", driver=7, episode=3), []),
-    ("it failed after a rescue", taken("REASSIGNED", now="RETURNED", driver=8, episode=3), ["EXHAUSTED"]),
+    (
+        "a rescue brought it back to the old driver",
+        taken("REASSIGNED", now="PICKED_UP", driver=7, episode=3),
+        [],
+    ),
+    (
+        "it failed after a rescue",
+        taken("REASSIGNED", now="RETURNED", driver=8, episode=3),
+        ["EXHAUSTED"],
+    ),
 ]
 
 
@@ -345,12 +433,16 @@ def test_a_case_follows_its_delivery_when(town, states):
     changes = run(town)
     assert [c.after["state"] for c in changes] == states
     assert run(apply(town, changes)) == []
-    assert run(town, outside=True) == changes, "a case that was begun comes to its end outside the rollout too"
+    assert run(town, outside=True) == changes, (
+        "a case that was begun comes to its end outside the rollout too"
+    )
 
 
 def test_a_second_release_relapses_the_first_case_in_the_same_step():
     first = a_case(2, driver=9, state="REASSIGNED", new_driver_id=7, released_at=NOW - minutes(13))
-    town = city(STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), first, a_driver(8))
+    town = city(
+        STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), first, a_driver(8)
+    )
     changes = run(town)
     assert "reassignment_relapsed" in [c.event for c in changes]
     assert run(apply(town, changes)) == []
@@ -362,7 +454,12 @@ def test_nobody_is_replaced_for_a_counter_where_all_would_wait():
 
 
 def test_an_old_episode_is_not_mistaken_for_the_present_one():
-    town = city(STILL, assigned(since=12, episode=2), an_episode(1, 1, state="ASSIGNED"), a_case(1, driver=7))
+    town = city(
+        STILL,
+        assigned(since=12, episode=2),
+        an_episode(1, 1, state="ASSIGNED"),
+        a_case(1, driver=7),
+    )
     assert events(town)[:2] == ["reassignment_aborted", "reassignment_suspected"]
 
 
@@ -375,15 +472,24 @@ UNPLACED = {trigger: ["reassignment_suspected"] * (trigger == "LOST_PING") for t
 
 
 @pytest.mark.parametrize("trigger", UNPLACED)
-def test_where_nobody_knows_the_pickup_a_driver_is_suspect_who_is_silent_and_none_for_where_he_goes(trigger):
+def test_where_nobody_knows_the_pickup_a_driver_is_suspect_who_is_silent_and_none_for_where_he_goes(
+    trigger,
+):
     assert events(lost(SUSPECT[trigger])) == UNPLACED[trigger]
 
 
 def test_where_nobody_knows_the_pickup_nobody_takes_over_from_the_silent_but_the_suspended_lose_it():
-    silent = city(a_driver(7, seen=minutes(11)), assigned(since=12), a_case(1, driver=7, trigger="LOST_PING"))
+    silent = city(
+        a_driver(7, seen=minutes(11)), assigned(since=12), a_case(1, driver=7, trigger="LOST_PING")
+    )
     assert verdicts(lost(silent)) == ["NO_OTHER_DRIVER"]
-    assert (verdicts(lost(broken(AT_FIRST))), run(lost(broken(AT_FIRST)))) == (["NO_OTHER_DRIVER"], [])
-    assert "delivery_released" in events(lost(city(a_driver(7, duty="SUSPENDED"), assigned(), a_driver(8))))
+    assert (verdicts(lost(broken(AT_FIRST))), run(lost(broken(AT_FIRST)))) == (
+        ["NO_OTHER_DRIVER"],
+        [],
+    )
+    assert "delivery_released" in events(
+        lost(city(a_driver(7, duty="SUSPENDED"), assigned(), a_driver(8)))
+    )
 
 
 def test_a_case_of_a_delivery_whose_pickup_nobody_knows_is_followed_all_the_same():

@@ -17,9 +17,18 @@ from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, city, minu
 from tests.unit.decide.corridor import apply, gather, locked
 
 
-def tell(tables: Tables, name: str, *, driver: int | None = 7, reason: str = "TOO_HEAVY", delivery: int = 1) -> Answer:
+def tell(
+    tables: Tables,
+    name: str,
+    *,
+    driver: int | None = 7,
+    reason: str = "TOO_HEAVY",
+    delivery: int = 1,
+) -> Answer:
     actor = f"driver:{driver}" if driver else "ops"
-    event = Event(name=name, actor=actor, delivery_id=delivery, driver_id=driver, args={"reason": reason})
+    event = Event(
+        name=name, actor=actor, delivery_id=delivery, driver_id=driver, args={"reason": reason}
+    )
     assert FEATURE.respond is not None
     return FEATURE.respond(locked(tables, event), event, Params(), NOW)
 
@@ -36,7 +45,11 @@ def test_a_driver_gives_a_delivery_back_and_somebody_else_is_asked_at_once():
     ]  # fmt: skip
     after = apply(town, given.changes)
     [case] = after["reassignment_cases"].rows(named=True)
-    assert (case["trigger"], case["state"], case["actor"]) == ("DRIVER_UNASSIGN", "RELEASED", "driver:7")
+    assert (case["trigger"], case["state"], case["actor"]) == (
+        "DRIVER_UNASSIGN",
+        "RELEASED",
+        "driver:7",
+    )
     assert after["drivers"].filter(id=7)["cooldown_until"].item() == NOW + minutes(15)
     asked = offers.decide(gather(offers.FEATURE, after, NOW), Offering(), NOW, StraightLine())
     assert [c.after["driver_id"] for c in asked if c.entity == "offer" and c.version == 0] == [8]
@@ -52,7 +65,11 @@ AT_COUNTER: dict[str, Any] = {"state": "ARRIVED_PICKUP", "arrived_pickup_at": NO
         (AT_COUNTER | {"ready_in": minutes(-15)}, "MERCHANT_WAIT", False),
         (AT_COUNTER | {"ready_in": None}, "MERCHANT_WAIT", False),
         (AT_COUNTER | {"ready_in": minutes(-14)}, "DRIVER_UNASSIGN", True),
-        (AT_COUNTER | {"ready_in": minutes(-30), "arrived_pickup_at": NOW - minutes(5)}, "DRIVER_UNASSIGN", True),
+        (
+            AT_COUNTER | {"ready_in": minutes(-30), "arrived_pickup_at": NOW - minutes(5)},
+            "DRIVER_UNASSIGN",
+            True,
+        ),
         ({"ready_in": minutes(-30)}, "DRIVER_UNASSIGN", True),
     ],
 )
@@ -71,19 +88,27 @@ def test_giving_back_closes_the_doubt_that_there_was():
 
 @pytest.mark.parametrize("driver", [7, None])
 def test_a_breakdown_is_a_suspicion_with_its_grace_whoever_tells_it(driver):
-    town = city(a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7), a_driver(8))
+    town = city(
+        a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7), a_driver(8)
+    )
     given = tell(town, "breakdown", driver=driver)
     after = apply(town, given.changes)
     told = after["reassignment_cases"].filter(trigger="VEHICLE").row(0, named=True)
     assert (told["state"], told["grace_until"]) == ("GRACE", NOW + minutes(5))
-    assert after["reassignment_cases"].filter(id=1)["state"].item() == "ABORTED", "one suspicion at a time"
+    assert after["reassignment_cases"].filter(id=1)["state"].item() == "ABORTED", (
+        "one suspicion at a time"
+    )
     assert decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine()) == []
     assert tell(after, "breakdown", driver=driver) == Answer("OK_REPLAY")
 
 
 REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
     "the goods are picked up": (job("PICKED_UP"), {}, "CUSTODY_CONFLICT"),
-    "the customer cancelled": (city(a_delivery(1, state="CANCELLED")), {"driver": None}, "DELIVERY_CANCELLED"),
+    "the customer cancelled": (
+        city(a_delivery(1, state="CANCELLED")),
+        {"driver": None},
+        "DELIVERY_CANCELLED",
+    ),
     "another driver has it": (job(), {"driver": 8}, "NOT_FOUND"),
     "nobody has it": (city(a_delivery(1), a_driver(7)), {"driver": 7}, "NOT_FOUND"),
     "there is no such delivery": (job(), {"delivery": 2}, "NOT_FOUND"),

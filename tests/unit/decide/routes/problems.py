@@ -20,11 +20,15 @@ def problems(draw: st.DrawFn, *, jobs: int = 3, hard: bool = True, vehicles: int
         if draw(st.booleans()):
             on_board += 1
             only = {"only": 0} if vehicles > 1 else {}
-            tasks.append(_task(draw, job, "dropoff", len(tasks), load=-1, due=due, latest=latest, **only))
+            tasks.append(
+                _task(draw, job, "dropoff", len(tasks), load=-1, due=due, latest=latest, **only)
+            )
             continue
         pickup = len(tasks)
         tasks.append(_task(draw, job, "pickup", pickup, load=1, earliest=draw(st.integers(0, 600))))
-        tasks.append(_task(draw, job, "dropoff", pickup + 1, load=-1, due=due, latest=latest, after=pickup))
+        tasks.append(
+            _task(draw, job, "dropoff", pickup + 1, load=-1, due=due, latest=latest, after=pickup)
+        )
     n = len(tasks) + 1
     ways = st.sampled_from([-1] * hard + [0, 10, 60, 61, 120, 300])
     time = [[0 if i == j else draw(ways) for j in range(n)] for i in range(n)]
@@ -34,13 +38,16 @@ def problems(draw: st.DrawFn, *, jobs: int = 3, hard: bool = True, vehicles: int
     cars = [Vehicle(id=7, start=0, capacity=room, load=on_board, first=first)]
     cars += [Vehicle(id=8 + i, start=0, capacity=2) for i in range(vehicles - 1)]
     weights = draw(
-        st.sampled_from([Weights(), Weights(late=3, finish=0, travel=1), Weights(late=1, finish=1, travel=0)])
+        st.sampled_from(
+            [Weights(), Weights(late=3, finish=0, travel=1), Weights(late=1, finish=1, travel=0)]
+        )
     )
     return Problem(tasks=tuple(tasks), vehicles=tuple(cars), time=time, weights=weights)
 
 
 def _task(draw: st.DrawFn, job: int, kind: str, index: int, **words: int | None) -> Task:
-    return Task(job=job, kind=kind, place=index + 1, service=draw(st.sampled_from([0, 30])), **words)  # type: ignore[arg-type]
+    service = draw(st.sampled_from([0, 30]))
+    return Task(job=job, kind=kind, place=index + 1, service=service, **words)  # type: ignore[arg-type]
 
 
 def least_cost(problem: Problem) -> int | None:

@@ -17,14 +17,20 @@ TASKS = (
     Task(job=1, kind="dropoff", place=3, load=-1, due=30, latest=60, service=2, after=0),
     Task(job=2, kind="dropoff", place=2, load=-1, service=2, only=0),
 )
-CARS = (Vehicle(id=70, start=0, capacity=2, load=1, first=0, end=0, end_by=90), Vehicle(id=80, start=5, capacity=1))
+CARS = (
+    Vehicle(id=70, start=0, capacity=2, load=1, first=0, end=0, end_by=90),
+    Vehicle(id=80, start=5, capacity=1),
+)
 PROBLEM = Problem(tasks=TASKS, vehicles=CARS, time=TIME)
 GOOD = (Visit(0, 10, 17), Visit(2, 27, 29), Visit(1, 39, 41))  # leg cost 60, 11 late, finish 71
 Edit = Callable[[Plan], Plan]
 
 
 def plan(
-    *visits: Visit, cost: int = 60 + 110 + 71, vehicle: int = 0, unplanned: tuple[tuple[int, str], ...] = ()
+    *visits: Visit,
+    cost: int = 60 + 110 + 71,
+    vehicle: int = 0,
+    unplanned: tuple[tuple[int, str], ...] = (),
 ) -> Plan:
     route = Route(vehicle=vehicle, visits=visits or GOOD)
     return Plan(routes=(route,), unplanned=unplanned, cost=cost, engine="test")
@@ -54,18 +60,27 @@ def test_a_good_plan_has_no_violation() -> None:
         (plan(Visit(1, 30, 32), Visit(0, 52, 54), Visit(2, 64, 66)), ("NOT_PICKED_UP", 70, 1)),
     ],
 )
-def test_each_planted_fault_is_named(wrong: Plan, expected: tuple[str, int | None, int | None]) -> None:
+def test_each_planted_fault_is_named(
+    wrong: Plan, expected: tuple[str, int | None, int | None]
+) -> None:
     assert expected in found(wrong)
 
 
 def test_goods_on_board_of_one_vehicle_cannot_be_delivered_by_another() -> None:
-    routes = (Route(vehicle=0, visits=(GOOD[0], Visit(1, 37, 39))), Route(vehicle=1, visits=(Visit(2, 30, 32),)))
-    assert found(Plan(routes=routes, unplanned=(), cost=0, engine="test")) == [("WRONG_VEHICLE", 80, 2)]
+    routes = (
+        Route(vehicle=0, visits=(GOOD[0], Visit(1, 37, 39))),
+        Route(vehicle=1, visits=(Visit(2, 30, 32),)),
+    )
+    assert found(Plan(routes=routes, unplanned=(), cost=0, engine="test")) == [
+        ("WRONG_VEHICLE", 80, 2)
+    ]
 
 
 def test_two_routes_of_one_vehicle_are_one_too_many() -> None:
     halves = (Route(vehicle=0, visits=GOOD[:1]), Route(vehicle=0, visits=GOOD[1:]))
-    assert ("VEHICLE_TWICE", 70, None) in found(Plan(routes=halves, unplanned=(), cost=0, engine="test"))
+    assert ("VEHICLE_TWICE", 70, None) in found(
+        Plan(routes=halves, unplanned=(), cost=0, engine="test")
+    )
 
 
 def test_a_full_vehicle_takes_nothing_more() -> None:
@@ -74,7 +89,9 @@ def test_a_full_vehicle_takes_nothing_more() -> None:
 
 
 def test_a_leg_that_does_not_exist_is_no_leg() -> None:
-    cut = replace(PROBLEM, time=[[-1 if (a, b) == (1, 2) else TIME[a][b] for b in range(6)] for a in range(6)])
+    cut = replace(
+        PROBLEM, time=[[-1 if (a, b) == (1, 2) else TIME[a][b] for b in range(6)] for a in range(6)]
+    )
     assert found(plan(), cut) == [("NO_WAY", 70, 2)]
 
 

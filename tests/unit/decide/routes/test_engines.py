@@ -62,7 +62,9 @@ def test_ortools_never_beats_exact(problem: Problem) -> None:
 
 @given(problems(jobs=4, hard=False, vehicles=3))
 @settings(max_examples=15, deadline=None)
-def test_several_vehicles_share_the_jobs_and_goods_on_board_stay_where_they_are(problem: Problem) -> None:
+def test_several_vehicles_share_the_jobs_and_goods_on_board_stay_where_they_are(
+    problem: Problem,
+) -> None:
     plan = answer(problem, solutions=20)
     assert violations(problem, plan) == []
     assert plan.unplanned == ()
@@ -85,7 +87,13 @@ def eight_jobs() -> Problem:
 
 
 @pytest.mark.parametrize(
-    "weights", [Weights(late=1, finish=0, travel=0), Weights(late=0, travel=0), Weights(late=0, finish=0), Weights()]
+    "weights",
+    [
+        Weights(late=1, finish=0, travel=0),
+        Weights(late=0, travel=0),
+        Weights(late=0, finish=0),
+        Weights(),
+    ],
 )
 def test_ortools_finds_what_exact_proves_whatever_costs(weights: Weights) -> None:
     chance = [uniform(5, "routing", i) for i in range(40)]
@@ -95,10 +103,15 @@ def test_ortools_finds_what_exact_proves_whatever_costs(weights: Weights) -> Non
     for job in range(4):
         ready, due = int(1500 * chance[20 + job]), int(3000 * chance[30 + job])
         tasks.append(Task(job=job, kind="pickup", place=2 * job + 1, load=1, earliest=ready))
-        tasks.append(Task(job=job, kind="dropoff", place=2 * job + 2, load=-1, due=due, after=2 * job))
+        tasks.append(
+            Task(job=job, kind="dropoff", place=2 * job + 2, load=-1, due=due, after=2 * job)
+        )
     cars = (Vehicle(id=1, start=0, capacity=2),)
     problem = Problem(tasks=tuple(tasks), vehicles=cars, time=time, weights=weights)
-    assert answer(problem, engine="ortools", solutions=150).cost == answer(problem, engine="exact").cost
+    assert (
+        answer(problem, engine="ortools", solutions=150).cost
+        == answer(problem, engine="exact").cost
+    )
 
 
 def test_ortools_gives_the_same_order_every_time() -> None:
@@ -119,7 +132,8 @@ def test_small_plans_do_not_load_ortools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "says"), [("exact", "at most 6 jobs"), ("magic", "'magic' is no engine; choose one of auto, exact")]
+    ("engine", "says"),
+    [("exact", "at most 6 jobs"), ("magic", "'magic' is no engine; choose one of auto, exact")],
 )
 def test_an_engine_that_cannot_do_it_says_so(engine: str, says: str) -> None:
     with pytest.raises(Usage, match=says):
@@ -146,14 +160,22 @@ def test_a_job_left_out_says_what_stops_it(odd: Task, says: str) -> None:
 
 def test_a_search_with_nothing_left_to_find_ends_all_the_same() -> None:
     pair = eight_jobs().tasks[:2]
-    one = replace(eight_jobs(), tasks=pair)  # guided local search would look for a second solution for ever
+    one = replace(
+        eight_jobs(), tasks=pair
+    )  # guided local search would look for a second solution for ever
     assert search(one, solutions=10, seconds=None, seed=0) == [(0, 1)]
 
 
-@pytest.mark.parametrize("car", [{"at": 100, "end": 0, "end_by": 50}, {"first": 1}, {"capacity": 0}])
+@pytest.mark.parametrize(
+    "car", [{"at": 100, "end": 0, "end_by": 50}, {"first": 1}, {"capacity": 0}]
+)
 @pytest.mark.parametrize("window", [(0, None), (50, 20), (0, -5)])
-def test_limits_that_contradict_each_other_leave_the_job_out(car: dict[str, int], window: tuple[int, int]) -> None:
+def test_limits_that_contradict_each_other_leave_the_job_out(
+    car: dict[str, int], window: tuple[int, int]
+) -> None:
     whole = eight_jobs()
     pickup = replace(whole.tasks[0], earliest=window[0], latest=window[1])
-    stuck = replace(whole, tasks=(pickup, whole.tasks[1]), vehicles=(replace(whole.vehicles[0], **car),))
+    stuck = replace(
+        whole, tasks=(pickup, whole.tasks[1]), vehicles=(replace(whole.vehicles[0], **car),)
+    )
     assert [job for job, _ in answer(stuck, engine="ortools", solutions=5).unplanned] == [0]

@@ -16,7 +16,18 @@ from dispatchkit.decide.routes.policy import FEATURE, decide
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Row, Rows, Tables, a_delivery, a_driver, a_ping, at_place, city, minutes
+from tests.builders import (
+    NOW,
+    Row,
+    Rows,
+    Tables,
+    a_delivery,
+    a_driver,
+    a_ping,
+    at_place,
+    city,
+    minutes,
+)
 from tests.unit.decide.corridor import apply, gather
 
 METRES_A_MINUTE = 300
@@ -30,7 +41,10 @@ class NoBridge:
     name = "no bridge"
 
     def matrix(
-        self, sources: Sequence[tuple[float, float]], targets: Sequence[tuple[float, float]], vehicle: str
+        self,
+        sources: Sequence[tuple[float, float]],
+        targets: Sequence[tuple[float, float]],
+        vehicle: str,
     ) -> tuple[list[list[int]], list[list[int]]]:
         seconds, metres = BIKES.matrix(sources, targets, vehicle)
         for i, a in enumerate(sources):
@@ -40,7 +54,9 @@ class NoBridge:
         return seconds, metres
 
 
-def held(id: int, state: str = "ASSIGNED", *, promised_in: float | None = 25, slot: int = 1, **words: Any) -> Rows:
+def held(
+    id: int, state: str = "ASSIGNED", *, promised_in: float | None = 25, slot: int = 1, **words: Any
+) -> Rows:
     """Return a delivery that driver 1 holds, promised so many minutes from now."""
     rows = a_delivery(id, state=state, driver=1, slot=slot, **words)
     promise = None if promised_in is None else NOW + minutes(promised_in)
@@ -50,7 +66,9 @@ def held(id: int, state: str = "ASSIGNED", *, promised_in: float | None = 25, sl
     return rows
 
 
-def sweep(tables: Tables, now: datetime = NOW, params: Params | None = None, travel: Any = BIKES) -> list[Change]:
+def sweep(
+    tables: Tables, now: datetime = NOW, params: Params | None = None, travel: Any = BIKES
+) -> list[Change]:
     return decide(gather(FEATURE, tables, now), params or Params(), now, travel)
 
 
@@ -66,7 +84,11 @@ def order(change: Change) -> str:
 
 def two_in_hand() -> Tables:
     near = held(1, pickup=(300, 0), dropoff=(1800, 0), ready_in=minutes(0))
-    return city(a_driver(1, at=(0, 0)), near, held(2, pickup=(600, 0), dropoff=(1200, 0), ready_in=minutes(0), slot=2))
+    return city(
+        a_driver(1, at=(0, 0)),
+        near,
+        held(2, pickup=(600, 0), dropoff=(1200, 0), ready_in=minutes(0), slot=2),
+    )
 
 
 def edited(tables: Tables, table: str, id: int, **columns: Any) -> Tables:
@@ -76,18 +98,30 @@ def edited(tables: Tables, table: str, id: int, **columns: Any) -> Tables:
 
 def test_two_deliveries_on_one_way_become_one_tour() -> None:
     (change,) = sweep(two_in_hand())
-    assert (change.entity, change.id, change.version, change.event) == ("route", 1, 0, "route_planned")
+    assert (change.entity, change.id, change.version, change.event) == (
+        "route",
+        1,
+        0,
+        "route_planned",
+    )
     assert order(change) == "P1 P2 D2 D1"
     assert change.expects == (("delivery", 1, 1), ("delivery", 2, 1))
     assert change.after["distance_m"] == pytest.approx(1800, abs=3)
-    assert (change.after["engine"], change.why["proven"], change.reason) == ("exact", True, "FIRST_PLAN")
+    assert (change.after["engine"], change.why["proven"], change.reason) == (
+        "exact",
+        True,
+        "FIRST_PLAN",
+    )
 
 
 def test_times_are_travel_plus_waiting_plus_service() -> None:
     work = held(1, pickup=(300, 0), dropoff=(900, 0), ready_in=minutes(5))
     (change,) = sweep(city(a_driver(1, at=(0, 0)), work))
     times = [(s["eta"][11:19], s["leave"][11:19]) for s in stops(change)]
-    assert times == [("19:31:00", "19:37:00"), ("19:39:00", "19:41:00")]  # ready 19:35, two minutes of service each
+    assert times == [
+        ("19:31:00", "19:37:00"),
+        ("19:39:00", "19:41:00"),
+    ]  # ready 19:35, two minutes of service each
 
 
 def test_nobody_with_work_no_plans() -> None:
@@ -132,7 +166,9 @@ def test_a_promise_that_can_be_kept_goes_before_a_shorter_way() -> None:
     urgent = held(2, "PICKED_UP", dropoff=(-900, 0), promised_in=5, slot=2)
     (change,) = sweep(city(a_driver(1, at=(0, 0)), first, urgent))
     assert (order(change), change.why["late_s"]) == ("D2 D1", 0)
-    (change,) = sweep(city(a_driver(1, at=(0, 0)), first, urgent), params=Params(late_weight=0, finish_weight=0))
+    (change,) = sweep(
+        city(a_driver(1, at=(0, 0)), first, urgent), params=Params(late_weight=0, finish_weight=0)
+    )
     assert order(change) == "D1 D2"
 
 
@@ -148,7 +184,9 @@ def test_a_second_run_after_applying_changes_nothing() -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     assert sweep(tables) == []
-    assert sweep(tables, NOW + minutes(3)) == []  # the clock alone is no reason while the first stop is in time
+    assert (
+        sweep(tables, NOW + minutes(3)) == []
+    )  # the clock alone is no reason while the first stop is in time
 
 
 def test_a_plan_whose_first_stop_is_overdue_is_made_anew_once() -> None:
@@ -157,11 +195,16 @@ def test_a_plan_whose_first_stop_is_overdue_is_made_anew_once() -> None:
     tables = apply(tables, [first])
     last = datetime.fromisoformat(stops(first)[0]["leave"]) + Params().eta_tolerance
     assert sweep(tables, last) == []
-    for now in (last + timedelta(microseconds=1), NOW + minutes(15)):  # all the while the driver stands still
+    for now in (
+        last + timedelta(microseconds=1),
+        NOW + minutes(15),
+    ):  # all the while the driver stands still
         (change,) = sweep(tables, now)
         assert (change.reason, order(change)) == ("TIMES_MOVED", order(first))
         assert datetime.fromisoformat(stops(change)[0]["eta"]) == now + minutes(1)
-        assert "inputs_sha256" not in change.after  # of all that the plan depends on, only the clock has moved
+        assert (
+            "inputs_sha256" not in change.after
+        )  # of all that the plan depends on, only the clock has moved
         tables = apply(tables, [change])
         assert sweep(tables, now) == []
 
@@ -196,11 +239,16 @@ def test_a_pickup_done_leaves_the_list_and_the_known_order_stays() -> None:
 
 @pytest.mark.parametrize(("gain", "expected"), [(0, "D1 D2"), (600, "D2 D1")])
 def test_a_known_order_is_kept_unless_a_new_one_gains_enough(gain: int, expected: str) -> None:
-    work = held(1, "PICKED_UP", dropoff=(600, 0), promised_in=None), held(2, "PICKED_UP", dropoff=(-630, 0), slot=2)
+    work = (
+        held(1, "PICKED_UP", dropoff=(600, 0), promised_in=None),
+        held(2, "PICKED_UP", dropoff=(-630, 0), slot=2),
+    )
     before = sweep(city(a_driver(1, at=(-300, 0)), *work))
     assert order(before[0]) == "D2 D1"
     moved = apply(city(a_driver(1, at=(150, 0)), *work), before)
-    changes = sweep(moved, params=Params(min_gain=timedelta(seconds=gain), eta_tolerance=timedelta(0)))
+    changes = sweep(
+        moved, params=Params(min_gain=timedelta(seconds=gain), eta_tolerance=timedelta(0))
+    )
     assert [order(change) for change in changes] == [expected]
     assert changes[0].why["proven"] is (gain == 0)
 
@@ -211,7 +259,11 @@ def test_a_driver_whose_work_has_ended_has_an_empty_plan_and_can_get_a_new_one()
     for id in (1, 2):
         tables = edited(tables, "deliveries", id, state="DELIVERED", slot=None)
     (change,) = sweep(tables)
-    assert (change.event, change.after["state"], change.after["stops"]) == ("route_emptied", "EMPTY", "[]")
+    assert (change.event, change.after["state"], change.after["stops"]) == (
+        "route_emptied",
+        "EMPTY",
+        "[]",
+    )
     tables = apply(tables, [change])
     assert sweep(tables) == []
     tables = edited(tables, "deliveries", 1, state="ASSIGNED", slot=1)
@@ -230,14 +282,19 @@ def test_a_driver_whose_work_has_ended_has_an_empty_plan_and_can_get_a_new_one()
         ),
     ],
 )
-def test_without_a_recent_ping_the_start_is_a_stated_guess(work: Rows, start: str, minutes_to_first: int) -> None:
+def test_without_a_recent_ping_the_start_is_a_stated_guess(
+    work: Rows, start: str, minutes_to_first: int
+) -> None:
     (change,) = sweep(city(a_driver(1, at=(5000, 0), seen=minutes(21)), work))
     assert change.why["start"] == start
     assert stops(change)[0]["eta"][14:16] == f"{30 + minutes_to_first}"
 
 
 def no_merchant(rows: Rows) -> Rows:
-    return [Row(r.table, r.values | {"lat": None, "lon": None}) if r.table == "merchants" else r for r in rows]
+    return [
+        Row(r.table, r.values | {"lat": None, "lon": None}) if r.table == "merchants" else r
+        for r in rows
+    ]
 
 
 @pytest.mark.parametrize(
@@ -247,10 +304,15 @@ def no_merchant(rows: Rows) -> Rows:
         (no_merchant(held(2, slot=2)), ["the merchant has no position"] * 2),
         (held(2, "RESCUE", slot=2), ["waits for its handover to another driver"]),
         (held(2, dropoff=(0, 60_000), slot=2), ["there is no way to or between its stops"] * 2),
-        (held(2, "EN_ROUTE_DROPOFF", dropoff=(0, 60_000), slot=2), ["there is no way to or between its stops"]),
+        (
+            held(2, "EN_ROUTE_DROPOFF", dropoff=(0, 60_000), slot=2),
+            ["there is no way to or between its stops"],
+        ),
     ],
 )
-def test_a_stop_that_cannot_be_planned_is_listed_with_its_reason(odd: Rows, expected: list[str]) -> None:
+def test_a_stop_that_cannot_be_planned_is_listed_with_its_reason(
+    odd: Rows, expected: list[str]
+) -> None:
     tables = city(a_driver(1, at=(0, 0)), held(1), odd)
     (change,) = sweep(tables, travel=NoBridge())
     assert order(change) == "P1 D1"
@@ -268,20 +330,30 @@ def test_a_stop_that_cannot_be_planned_is_listed_with_its_reason(odd: Rows, expe
         ({"min_gain": -minutes(1)}, ("min_gain",)),
     ],
 )
-def test_parameters_that_make_no_sense_are_refused_by_name(words: dict[str, Any], names: tuple[str, ...]) -> None:
+def test_parameters_that_make_no_sense_are_refused_by_name(
+    words: dict[str, Any], names: tuple[str, ...]
+) -> None:
     with pytest.raises(BadConfig) as refused:
         Params(**words)
     assert all(name in str(refused.value) for name in names)
 
 
-STATES = st.sampled_from(["ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP", "PICKED_UP", "ARRIVED_DROPOFF", "RETURNING"])
+STATES = st.sampled_from(
+    ["ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP", "PICKED_UP", "ARRIVED_DROPOFF", "RETURNING"]
+)
 SPOT = st.tuples(st.integers(-3000, 3000), st.integers(-3000, 3000))
 
 
-@given(st.lists(st.tuples(STATES, SPOT, SPOT, st.integers(-20, 40)), min_size=1, max_size=3), SPOT, SPOT)
+@given(
+    st.lists(st.tuples(STATES, SPOT, SPOT, st.integers(-20, 40)), min_size=1, max_size=3),
+    SPOT,
+    SPOT,
+)
 @settings(max_examples=12, deadline=None)
 def test_any_work_gives_a_plan_of_all_its_stops_once_and_then_rest(
-    work: list[tuple[str, tuple[int, int], tuple[int, int], int]], at: tuple[int, int], then: tuple[int, int]
+    work: list[tuple[str, tuple[int, int], tuple[int, int], int]],
+    at: tuple[int, int],
+    then: tuple[int, int],
 ) -> None:
     deliveries = [
         held(i, state, pickup=shop, dropoff=door, promised_in=promise, slot=i)
@@ -290,7 +362,9 @@ def test_any_work_gives_a_plan_of_all_its_stops_once_and_then_rest(
     tables = city(a_driver(1, at=at, max_stack=3), *deliveries)
     (change,) = sweep(tables)
     kinds = {"ASSIGNED": "PD", "EN_ROUTE_PICKUP": "PD", "ARRIVED_PICKUP": "PD", "RETURNING": "R"}
-    expected = sorted(f"{kind}{i}" for i, (state, *_) in enumerate(work, 1) for kind in kinds.get(state, "D"))
+    expected = sorted(
+        f"{kind}{i}" for i, (state, *_) in enumerate(work, 1) for kind in kinds.get(state, "D")
+    )
     assert sorted(order(change).split()) == expected
     assert all(s["eta"] <= s["leave"] for s in stops(change))
     tables = apply(tables, [change])
