@@ -20,7 +20,7 @@ import polars as pl
 import psycopg
 from sqlalchemy import Engine
 
-from dispatchkit.city import CityPlan, days, world
+from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.store import check, connect, embedded, intake, migrate
 
 PLAN = CityPlan(orders=300, days=1, seed=1)

@@ -73,13 +73,14 @@ def sample(
 
     Example: dispatchkit data sample --orders 1200 --days 2 --to data/city
     """
-    from dispatchkit.city import CityPlan
-    from dispatchkit.flows import city, upkeep
+    from dispatchkit.flows import upkeep
+    from dispatchkit.flows.sample import write_sample
+    from dispatchkit.simulation import CityPlan
 
     upkeep.inside(to)
     plan = CityPlan(orders=orders, days=days, start=parse_day(start), seed=seed)
     with show.working(ctx, f"making up {orders:,} orders"):
-        manifest = city.sample(plan, to, force=force)
+        manifest = write_sample(plan, to, force=force)
     _wrote(ctx, manifest, to)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dispatchkit.city import CityPlan
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog, city, database, report, shows, upkeep
+from dispatchkit.flows import catalog, database, report, shows, upkeep
+from dispatchkit.flows.sample import write_sample
 from dispatchkit.flows.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import CannotCreate
+from dispatchkit.simulation import CityPlan
 from dispatchkit.store import connect, migrate
 from dispatchkit.warehouse.files import WAREHOUSE_FILE
 
@@ -43,7 +44,7 @@ def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None
         to.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise CannotCreate(f"{to}: {fault.strerror}") from None
-    manifest = city.sample(plan, to / "city", force=True)
+    manifest = write_sample(plan, to / "city", force=True)
     rows = sum(fact.rows for fact in manifest.files)
     told(
         f"made a city: {plan.orders:,} orders in {plan.days} days, {rows:,} rows, seed {plan.seed}"

@@ -16,11 +16,11 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.city import CityPlan, days, world
-from dispatchkit.flows import city as city_flow
 from dispatchkit.flows import upkeep
+from dispatchkit.flows.sample import write_sample
 from dispatchkit.kernel.change import Change
 from dispatchkit.kernel.tables import ENTITIES, TABLES
+from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.store import intake
 from dispatchkit.store.contract import Ticket
 from dispatchkit.store.postgres import PostgresStore
@@ -94,7 +94,7 @@ def test_extract_beside_a_raw_read(filled: Engine, tmp_path: Path) -> None:
 
 def test_load_beside_read_parquet(plan: CityPlan, tmp_path: Path) -> None:
     export = tmp_path / "export"
-    manifest = city_flow.sample(plan, export)
+    manifest = write_sample(plan, export)
     rows = sum(fact.rows for fact in manifest.files)
 
     def ours() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.flows import city
+from dispatchkit.flows.sample import write_sample
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store import migrate
 from tests import databases
@@ -15,7 +15,7 @@ from tests.crash.wreck import broken, contents, different, settle
 def export(tmp_path_factory):
     """Return the folder of the made-up city as an export."""
     folder = tmp_path_factory.mktemp("export") / "city"
-    city.sample(databases.PLAN, folder)
+    write_sample(databases.PLAN, folder)
     return folder
 
 

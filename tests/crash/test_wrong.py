@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from dispatchkit.cli.main import app
-from dispatchkit.flows import city
+from dispatchkit.flows.sample import write_sample
 from dispatchkit.store import migrate
 from tests import databases, tally
 from tests.crash.wreck import SEED, contents, different, seed, sweeping
@@ -79,7 +79,7 @@ def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(
         with made.begin() as on:
             on.exec_driver_sql(VERSION, (known[-2] if revision == "older" else "20991231235959",))
         before = contents(made)
-        city.sample(
+        write_sample(
             databases.PLAN, tmp_path / "export"
         )  # the example of an import names files that are not there
         tried = [*commands(), f"dispatchkit data import {tmp_path / 'export'}"]

@@ -12,7 +12,7 @@ from tests.house.tree import PACKAGE, Module
 FLOORS = (
     {"kernel"},
     {"config"},
-    {"decide", "measure", "store", "warehouse", "streets", "city", "pages", "senders"},
+    {"decide", "measure", "store", "warehouse", "streets", "simulation", "pages", "senders"},
     {"flows"},
     {"replay"},
     {"cli", "server"},

@@ -78,7 +78,7 @@ def test_imports_downwards_and_within_a_room_are_fine(tmp_path):
         ("decide__routes__solve", "ortools", True),
         ("decide__routes__policy", "ortools", False),
         ("streets__graph", "networkx", True),
-        ("city__streets", "osmnx", False),
+        ("simulation__streets", "osmnx", False),
         ("cli__main", "typer", True),
         ("flows__act", "rich", False),
         ("pages__nightly", "altair", True),

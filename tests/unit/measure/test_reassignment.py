@@ -7,14 +7,14 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from dispatchkit.city import CityPlan, days, world
-from dispatchkit.city.stalls import stalls
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.flows.gather import gather
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.measure.metric import Scope
 from dispatchkit.measure.reassignment import judged, measure
+from dispatchkit.simulation import CityPlan, days, world
+from dispatchkit.simulation.stalls import stalls
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.streets.straight import StraightLine
 from tests.unit.measure import miniature as mini

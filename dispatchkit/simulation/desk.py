@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from heapq import heappush
 
-from dispatchkit.city.book import Book
-from dispatchkit.city.crew import Crew
-from dispatchkit.city.demand import Demand
-from dispatchkit.city.ground import Ground
-from dispatchkit.city.luck import Luck
-from dispatchkit.city.plan import MINUTE, NEVER, SECOND
+from dispatchkit.simulation.book import Book
+from dispatchkit.simulation.crew import Crew
+from dispatchkit.simulation.demand import Demand
+from dispatchkit.simulation.ground import Ground
+from dispatchkit.simulation.luck import Luck
+from dispatchkit.simulation.plan import MINUTE, NEVER, SECOND
 
 CYCLE, TIMEOUT, ANSWER_GRACE, COOLDOWN = 30 * SECOND, 60 * SECOND, 2 * SECOND, 60 * SECOND
 SUSPECT_AFTER, CASE_GRACE, REST = 5 * MINUTE, 5 * MINUTE, 15 * MINUTE

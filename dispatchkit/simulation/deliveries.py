@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dispatchkit.city.book import Day
-from dispatchkit.city.desk import CASE_GRACE, SUSPECT_AFTER
-from dispatchkit.city.ground import Ground, degrees
-from dispatchkit.city.luck import STALLS, Luck
-from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Ints
 from dispatchkit.kernel.states import ACTIVE
+from dispatchkit.simulation.book import Day
+from dispatchkit.simulation.desk import CASE_GRACE, SUSPECT_AFTER
+from dispatchkit.simulation.ground import Ground, degrees
+from dispatchkit.simulation.luck import STALLS, Luck
+from dispatchkit.simulation.plan import MINUTE, NEVER, SECOND, Ints
 
 DELIVERY_ID = (
     10_000_000  # added to an order's id, so that no join on the wrong column goes unnoticed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from heapq import heappop
 
-from dispatchkit.city.desk import ANSWER_GRACE, LAST_CALL, TIMEOUT, Desk
-from dispatchkit.city.plan import MINUTE, NEVER
+from dispatchkit.simulation.desk import ANSWER_GRACE, LAST_CALL, TIMEOUT, Desk
+from dispatchkit.simulation.plan import MINUTE, NEVER
 
 Seats = list[int] | tuple[()]
 

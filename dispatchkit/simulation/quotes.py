@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.deliveries import DELIVERY_ID, Stages, ids, instants
-from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Floats, Ints, draws
+from dispatchkit.simulation.deliveries import DELIVERY_ID, Stages, ids, instants
+from dispatchkit.simulation.plan import MINUTE, NEVER, SECOND, Floats, Ints, draws
 
 EVENTS = ("placement", "accept", "pickup", "near_door")
 HANDOVER, DOOR = (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dispatchkit.city.demand import ASKS
-from dispatchkit.city.plan import NEVER, SECOND, CityPlan, draws
+from dispatchkit.simulation.demand import ASKS
+from dispatchkit.simulation.plan import NEVER, SECOND, CityPlan, draws
 
 DRAWN = ASKS + 4  # asks of all episodes together
 SILENT = 0.02

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dispatchkit.city.plan import CityPlan
-from dispatchkit.city.town import days, world
+from dispatchkit.simulation.plan import CityPlan
+from dispatchkit.simulation.town import days, world
 
 __all__ = ["CityPlan", "days", "world"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.plan import CityPlan, Floats, Ints, draws
 from dispatchkit.kernel.geo import EARTH_M, Ring, contains
+from dispatchkit.simulation.plan import CityPlan, Floats, Ints, draws
 
 CELL_M = 2_200.0
 SOUTH, WEST = 52.95, 0.12  # where the invented city lies; no street of it is real

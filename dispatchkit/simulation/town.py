@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.book import Day
-from dispatchkit.city.crew import day_crew
-from dispatchkit.city.deliveries import (
+from dispatchkit.simulation.book import Day
+from dispatchkit.simulation.crew import day_crew
+from dispatchkit.simulation.deliveries import (
     cases_frame,
     deliveries_frame,
     episodes_frame,
@@ -19,16 +19,16 @@ from dispatchkit.city.deliveries import (
     stages,
     tickets_frame,
 )
-from dispatchkit.city.demand import day_demand
-from dispatchkit.city.dispatch import run
-from dispatchkit.city.duties import drivers_frame, duties, duties_frame
-from dispatchkit.city.ground import Ground, build, merchants_frame, zones_frame
-from dispatchkit.city.ledger import costs_frame, revenue_frame
-from dispatchkit.city.luck import Luck, day_luck
-from dispatchkit.city.offers import offers_frame
-from dispatchkit.city.pings import pings_frame
-from dispatchkit.city.plan import CityPlan, draws
-from dispatchkit.city.quotes import quotes_frame
+from dispatchkit.simulation.demand import day_demand
+from dispatchkit.simulation.dispatch import run
+from dispatchkit.simulation.duties import drivers_frame, duties, duties_frame
+from dispatchkit.simulation.ground import Ground, build, merchants_frame, zones_frame
+from dispatchkit.simulation.ledger import costs_frame, revenue_frame
+from dispatchkit.simulation.luck import Luck, day_luck
+from dispatchkit.simulation.offers import offers_frame
+from dispatchkit.simulation.pings import pings_frame
+from dispatchkit.simulation.plan import CityPlan, draws
+from dispatchkit.simulation.quotes import quotes_frame
 
 PER_DAY = 100_000_000  # ids of event rows start anew with each day at a multiple of this
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

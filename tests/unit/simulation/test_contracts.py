@@ -11,12 +11,12 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from dispatchkit.city import CityPlan, days, world
 from dispatchkit.kernel.change import canonical
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.geo import contains, ring_fault
 from dispatchkit.kernel.states import ACTIVE, CASE, DELIVERY, EPISODE, OFFER, OPEN, WITH_DRIVER
 from dispatchkit.kernel.tables import TABLES, refs
+from dispatchkit.simulation import CityPlan, days, world
 
 PLANS = (
     CityPlan(seed=1),

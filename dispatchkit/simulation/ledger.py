@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dispatchkit.city.deliveries import DELIVERY_ID, Stages, ids, instants
-from dispatchkit.city.duties import ASKED, ENDING, OFF, ON, Duty
-from dispatchkit.city.ground import Ground
-from dispatchkit.city.plan import HOUR, MINUTE, NEVER, SECOND, Ints, draws
 from dispatchkit.kernel.money import split, to_cents
+from dispatchkit.simulation.deliveries import DELIVERY_ID, Stages, ids, instants
+from dispatchkit.simulation.duties import ASKED, ENDING, OFF, ON, Duty
+from dispatchkit.simulation.ground import Ground
+from dispatchkit.simulation.plan import HOUR, MINUTE, NEVER, SECOND, Ints, draws
 
 GUARANTEE = 1_500  # cents an hour on duty (grubhub/mdrplib)
 CANCEL_PAY, SORRY = 250, 500

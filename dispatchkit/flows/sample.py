@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dispatchkit.city import CityPlan, days, world
 from dispatchkit.kernel.tables import TABLES
+from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.warehouse.export import ExportWriter
 from dispatchkit.warehouse.manifest import Manifest
 
 
-def sample(
+def write_sample(
     plan: CityPlan,
     to: Path,
     *,

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.book import Day
-from dispatchkit.city.deliveries import ids, instants
-from dispatchkit.city.ground import FLEET, Ground
-from dispatchkit.city.plan import NEVER, Ints
+from dispatchkit.simulation.book import Day
+from dispatchkit.simulation.deliveries import ids, instants
+from dispatchkit.simulation.ground import FLEET, Ground
+from dispatchkit.simulation.plan import NEVER, Ints
 
 OFF, ON, ASKED, BREAK, ENDING, FORCED = (
     "OFF_DUTY",

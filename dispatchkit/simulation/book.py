@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dispatchkit.city.crew import Crew
-from dispatchkit.city.demand import Demand
-from dispatchkit.city.plan import NEVER, Ints
+from dispatchkit.simulation.crew import Crew
+from dispatchkit.simulation.demand import Demand
+from dispatchkit.simulation.plan import NEVER, Ints
 
 DELIVERED, FAILED, RETURNED, CANCELLED, UNFULFILLED = (
     "DELIVERED",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dispatchkit.city.ground import CELL_M, FLEET, ORDERS_PER_DRIVER, Ground
-from dispatchkit.city.plan import HOUR, MINUTE, NEVER, CityPlan, Floats, Ints, draws
+from dispatchkit.simulation.ground import CELL_M, FLEET, ORDERS_PER_DRIVER, Ground
+from dispatchkit.simulation.plan import HOUR, MINUTE, NEVER, CityPlan, Floats, Ints, draws
 
 SHIFTS = (
     (6.5, 4.5, 0.40),

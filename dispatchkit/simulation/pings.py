@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.deliveries import Stages, ids, instants
-from dispatchkit.city.duties import FORCED, OFF, Duty
-from dispatchkit.city.ground import Ground, degrees
-from dispatchkit.city.luck import STALLS, Luck
-from dispatchkit.city.plan import MINUTE, NEVER, SECOND, Floats, Ints, draws
+from dispatchkit.simulation.deliveries import Stages, ids, instants
+from dispatchkit.simulation.duties import FORCED, OFF, Duty
+from dispatchkit.simulation.ground import Ground, degrees
+from dispatchkit.simulation.luck import STALLS, Luck
+from dispatchkit.simulation.plan import MINUTE, NEVER, SECOND, Floats, Ints, draws
 
 SILENT_SHARE, SILENT_FOR = 0.03, 14 * MINUTE  # of those at work some have lost their connection
 Track = tuple[Ints, Ints, Floats, Floats]  # seat, ms, x, y

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dispatchkit.city.ground import Ground
-from dispatchkit.city.plan import (
+from dispatchkit.simulation.ground import Ground
+from dispatchkit.simulation.plan import (
     HOUR,
     MINUTE,
     NEVER,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from heapq import heappush
 
-from dispatchkit.city.book import CANCELLED, DELIVERED, FAILED, RETURNED
-from dispatchkit.city.demand import CIRCUITY
-from dispatchkit.city.desk import BLIND, CASE_GRACE, RELEASE, REST, SUSPECT_AFTER, Desk, cycle
-from dispatchkit.city.luck import NO_SHOW, ON_TIME, SLOW_START
-from dispatchkit.city.plan import MINUTE, NEVER, SECOND
+from dispatchkit.simulation.book import CANCELLED, DELIVERED, FAILED, RETURNED
+from dispatchkit.simulation.demand import CIRCUITY
+from dispatchkit.simulation.desk import BLIND, CASE_GRACE, RELEASE, REST, SUSPECT_AFTER, Desk, cycle
+from dispatchkit.simulation.luck import NO_SHOW, ON_TIME, SLOW_START
+from dispatchkit.simulation.plan import MINUTE, NEVER, SECOND
 
 
 class Road(Desk):

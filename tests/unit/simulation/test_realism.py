@@ -9,8 +9,8 @@ from itertools import chain
 import polars as pl
 import pytest
 
-from dispatchkit.city import CityPlan, days, world
 from dispatchkit.kernel.states import ACTIVE, OPEN
+from dispatchkit.simulation import CityPlan, days, world
 
 WEEK = CityPlan(orders=12_000, days=6, seed=11)
 SAMPLE = CityPlan()

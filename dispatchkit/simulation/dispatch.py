@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from dispatchkit.city.book import (
+from dispatchkit.simulation.book import (
     ACCEPTED,
     CANCELLED,
     DECLINED,
@@ -19,14 +19,14 @@ from dispatchkit.city.book import (
     Asked,
     Book,
 )
-from dispatchkit.city.crew import Crew
-from dispatchkit.city.demand import ASKS, CIRCUITY, Demand
-from dispatchkit.city.desk import ANSWER_GRACE, ASK, COOLDOWN, CYCLE, QUIET, TIMEOUT, cycle
-from dispatchkit.city.ground import Ground
-from dispatchkit.city.luck import DRAWN, SILENT, Luck
-from dispatchkit.city.plan import MINUTE, NEVER, SECOND
-from dispatchkit.city.road import Road
-from dispatchkit.city.search import Search
+from dispatchkit.simulation.crew import Crew
+from dispatchkit.simulation.demand import ASKS, CIRCUITY, Demand
+from dispatchkit.simulation.desk import ANSWER_GRACE, ASK, COOLDOWN, CYCLE, QUIET, TIMEOUT, cycle
+from dispatchkit.simulation.ground import Ground
+from dispatchkit.simulation.luck import DRAWN, SILENT, Luck
+from dispatchkit.simulation.plan import MINUTE, NEVER, SECOND
+from dispatchkit.simulation.road import Road
+from dispatchkit.simulation.search import Search
 
 UNFULFILLED_AFTER = 45 * MINUTE
 TIMEOUTS_TO_OFFLINE = 3

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.book import Day
-from dispatchkit.city.deliveries import DELIVERY_ID, ids, instants, stages
-from dispatchkit.city.ground import build
-from dispatchkit.city.luck import STALLS, Luck
-from dispatchkit.city.plan import NEVER, CityPlan
-from dispatchkit.city.town import day_of, since_us
+from dispatchkit.simulation.book import Day
+from dispatchkit.simulation.deliveries import DELIVERY_ID, ids, instants, stages
+from dispatchkit.simulation.ground import build
+from dispatchkit.simulation.luck import STALLS, Luck
+from dispatchkit.simulation.plan import NEVER, CityPlan
+from dispatchkit.simulation.town import day_of, since_us
 
 
 def stalls(plan: CityPlan) -> pl.DataFrame:

@@ -7,11 +7,19 @@ from hashlib import sha256
 import numpy as np
 import polars as pl
 
-from dispatchkit.city.book import ACCEPTED, DECLINED, EXPIRED, OFFER_STATES, REVOKED, Asked, Day
-from dispatchkit.city.deliveries import DELIVERY_ID, ids, instants
-from dispatchkit.city.desk import ANSWER_GRACE, TIMEOUT
-from dispatchkit.city.plan import NEVER, SECOND, Ints, draws
 from dispatchkit.kernel.states import DECLINE_REASONS
+from dispatchkit.simulation.book import (
+    ACCEPTED,
+    DECLINED,
+    EXPIRED,
+    OFFER_STATES,
+    REVOKED,
+    Asked,
+    Day,
+)
+from dispatchkit.simulation.deliveries import DELIVERY_ID, ids, instants
+from dispatchkit.simulation.desk import ANSWER_GRACE, TIMEOUT
+from dispatchkit.simulation.plan import NEVER, SECOND, Ints, draws
 
 REASON_SHARES = {
     "TOO_FAR": 0.34,
