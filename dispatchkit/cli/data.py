@@ -13,7 +13,7 @@ from dispatchkit.cli.show import call
 from dispatchkit.config import span
 from dispatchkit.kernel.clock import parse_day, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.warehouse.files import QUARANTINE_FILE, WAREHOUSE_FILE
+from dispatchkit.warehouse import QUARANTINE_FILE, WAREHOUSE_FILE
 
 if TYPE_CHECKING:
     import polars as pl

@@ -96,7 +96,7 @@ def etas(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed
 def _run(ctx: typer.Context, name: str, day: str, days: int, to: Path | None, seed: int) -> None:
     from dispatchkit.flows import report, upkeep
     from dispatchkit.kernel.clock import parse_day
-    from dispatchkit.warehouse.files import WAREHOUSE_FILE
+    from dispatchkit.warehouse import WAREHOUSE_FILE
 
     call = show.call(ctx)
     if to:

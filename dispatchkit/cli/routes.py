@@ -52,7 +52,7 @@ def plan(
     dispatchkit route plan lc101.txt --format lilim --seconds 10 --out plan.json
     """
     from dispatchkit.flows import routing
-    from dispatchkit.warehouse.files import check_output
+    from dispatchkit.kernel.files import check_output
 
     if out:
         check_output(out, force=force)

@@ -16,11 +16,11 @@ from dispatchkit.decide.audit.trail import Event, Image, Step, state_at, timelin
 from dispatchkit.flows import anchor, retention
 from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
+from dispatchkit.kernel.files import check_output, write_whole
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.store import audit
 from dispatchkit.store.contract import Store
 from dispatchkit.store.postgres import PostgresStore
-from dispatchkit.warehouse.files import check_output, write_whole
 
 FLAG = "audit"  # governs whose trail `show` tells, and whether `export` may; what is captured knows no flag
 SUFFIXES = (".parquet", ".csv", ".json")

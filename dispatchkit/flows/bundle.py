@@ -5,7 +5,7 @@
         run.json                sweep, instant, seed, parameters, travel, code version, fingerprint of the frames
         changes.jsonl           one decision a line, canonical JSON, in the order they were made
 
-A folder under its final name is complete: it is filled under another name, synced, then renamed.
+A folder under its final name is complete: it is filled under a temporary name, synced, then renamed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import polars as pl
@@ -27,8 +26,8 @@ from dispatchkit.flows.gather import fingerprint
 from dispatchkit.kernel.change import Change, canonical
 from dispatchkit.kernel.clock import parse_instant, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, InputMissing
+from dispatchkit.kernel.files import open_existing, staged_folder, translate_os_errors, write_whole
 from dispatchkit.kernel.points import reached
-from dispatchkit.warehouse.files import open_old, ours, sync_directory, write_whole
 
 RUN, CHANGES = "run.json", "changes.jsonl"
 
@@ -47,35 +46,29 @@ def keep(
     """Write the bundle of a run into the directory `to` and return its folder. Raises CannotCreate, IOFailed."""
     if not to.is_dir():
         raise CannotCreate(f"{to.name or to}: no such directory")
-    final, tmp = to / f"{sweep}-{run_id}", to / f"{sweep}-{run_id}.tmp"
-    with ours(final):
-        (tmp / "frames").mkdir(parents=True)
-    try:
+    run = {
+        "sweep": sweep,
+        "run_id": run_id,
+        "now": rfc3339(now),
+        "seed": seed,
+        "code_version": __version__,
+        "config_sha256": settings.sha256,
+        "inputs_sha256": fingerprint(frames),
+        "params": _written(catalog.params(catalog.feature(sweep), settings)),
+        "travel": _written(settings.params("travel", catalog.TravelParams)),
+        "engine": catalog.travel(settings).name,
+    }
+    final = to / f"{sweep}-{run_id}"
+    with staged_folder(final) as folder:
+        (folder / "frames").mkdir()
         for name, frame in frames.items():
             out = io.BytesIO()
             frame.write_parquet(out, compression="zstd")
-            write_whole(tmp / "frames" / f"{name}.parquet", out.getvalue())
-        write_whole(tmp / CHANGES, "".join(f"{line}\n" for line in _lines(sweep, changes)).encode())
-        told = {
-            "sweep": sweep,
-            "run_id": run_id,
-            "now": rfc3339(now),
-            "seed": seed,
-            "code_version": __version__,
-            "config_sha256": settings.sha256,
-            "inputs_sha256": fingerprint(frames),
-            "params": _written(catalog.params(catalog.feature(sweep), settings)),
-            "travel": _written(settings.params("travel", catalog.TravelParams)),
-            "engine": catalog.travel(settings).name,
-        }
-        write_whole(tmp / RUN, canonical(told).encode() + b"\n")
+            write_whole(folder / "frames" / f"{name}.parquet", out.getvalue())
+        lines = "".join(f"{line}\n" for line in _lines(sweep, changes))
+        write_whole(folder / CHANGES, lines.encode())
+        write_whole(folder / RUN, canonical(run).encode() + b"\n")
         reached("bundle written")
-        with ours(final):
-            tmp.rename(final)
-        sync_directory(to)
-    except BaseException:
-        rmtree(tmp, ignore_errors=True)
-        raise
     return final
 
 
@@ -154,5 +147,5 @@ def _frame(bundle: Path, name: str) -> pl.DataFrame:
 def _read(path: Path) -> bytes:
     if not path.parent.is_dir():
         raise InputMissing(f"{path.parent}: no such bundle")
-    with open_old(path) as file, ours(path):
+    with open_existing(path) as file, translate_os_errors(path):
         return file.read()

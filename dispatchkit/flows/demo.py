@@ -14,7 +14,7 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import CannotCreate
 from dispatchkit.simulation import CityPlan
 from dispatchkit.store import connect, migrate
-from dispatchkit.warehouse.files import WAREHOUSE_FILE
+from dispatchkit.warehouse import WAREHOUSE_FILE
 
 Say = Callable[[str], None]
 EVENTS = "events.jsonl"  # where the demo's events leave to, in place of phones and desks

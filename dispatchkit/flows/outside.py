@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dispatchkit.kernel.errors import TryLater
+from dispatchkit.kernel.files import open_existing, sync_directory, translate_os_errors
 from dispatchkit.kernel.points import reached
-from dispatchkit.warehouse.files import open_old, ours, sync_directory
 
 
 def read(path: Path) -> tuple[list[str], str]:
     """Return the whole lines, and what stands after the last end of line. Raises InputMissing, NotPermitted."""
-    with open_old(path) as file, ours(path):
+    with open_existing(path) as file, translate_os_errors(path):
         return _lines(file.read())
 
 
@@ -28,12 +28,12 @@ def appending(path: Path, what: str) -> Iterator[Outside]:
 
     what: its name in the points that a run passes.
     """
-    with ours(path):
+    with translate_os_errors(path):
         fresh = not path.exists()
         mode = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, mode, 0o600)
     try:
-        with ours(path):
+        with translate_os_errors(path):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -60,7 +60,7 @@ class Outside:
     def append(self, lines: Sequence[str]) -> None:
         """Write lines that fit and sync them; one cut short before is completed, not repeated. Raises IOFailed."""
         text = "".join(f"{line}\n" for line in lines)[len(self.torn) :].encode()
-        with ours(self.path):
+        with translate_os_errors(self.path):
             before = os.fstat(self._descriptor).st_size
             try:
                 while text:

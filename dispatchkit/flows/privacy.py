@@ -10,11 +10,11 @@ from pathlib import Path
 from dispatchkit.config import Settings
 from dispatchkit.flows import journal, retention
 from dispatchkit.kernel.errors import DispatchError, Refused
+from dispatchkit.kernel.files import exclusive_lock, translate_os_errors
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import privacy
 from dispatchkit.store.postgres import PostgresStore
 from dispatchkit.warehouse import manifest
-from dispatchkit.warehouse.files import held, ours
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _old_extracts(store: PostgresStore, data: Path, before: datetime) -> list[Pa
 def _remove(directory: Path) -> None:
     """Remove an export's files, the manifest last: what a killed run leaves is refused by readers, and found again."""
     told = manifest.read(directory)
-    with held(directory), ours(directory):
+    with exclusive_lock(directory), translate_os_errors(directory):
         for facts in told.files:
             (directory / facts.name).unlink(missing_ok=True)
         reached("export emptied")

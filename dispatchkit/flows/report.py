@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
+from contextlib import ExitStack
 from datetime import date, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -16,8 +15,8 @@ from dispatchkit.flows import catalog
 from dispatchkit.kernel.clock import Window, day_of, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.errors import CannotCreate, InputMissing
 from dispatchkit.kernel.figures import Findings
+from dispatchkit.kernel.files import SHARED, make_folder, staged
 from dispatchkit.measure.metric import Scope
-from dispatchkit.warehouse.files import folder, ours, sync_directory
 from dispatchkit.warehouse.load import Marts, open_marts
 
 HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
@@ -71,8 +70,8 @@ def report(
 def write(findings: Findings, to: Path) -> list[Path]:
     """Write a report as HTML, Markdown, JSON, and its tables as CSV and Parquet; return the files, HTML first.
 
-    Files carry the report's days in their names and are as readable as the umask lets them be: they are for people.
-    All are written aside first and then named, so a full disk leaves what stood there before.
+    Files carry the report's days in their names. They are for people, so the umask alone limits who reads them.
+    All are written and synced before the first gets its name, so a full disk leaves the older report.
     Raises CannotCreate, NotPermitted (a symlink), IOFailed.
     """
     from dispatchkit.pages.html import page
@@ -86,20 +85,14 @@ def write(findings: Findings, to: Path) -> list[Path]:
         for table in section.tables:
             made[tables / f"{table.name}.csv"] = _csv(table.frame)
             made[tables / f"{table.name}.parquet"] = _parquet(table.frame)
-    folder(to)
+    make_folder(to)
     for path in made:
         if path.is_dir():
             raise CannotCreate(f"{path}: is a directory, a file belongs there; move it away")
-    with ours(to), TemporaryDirectory(dir=to, prefix=".report-") as aside:
-        ready = {Path(aside) / str(i): path for i, path in enumerate(made)}
-        for tmp, path in ready.items():
-            _written(tmp, path, made[path])
-        folder(tables)
-        for tmp, path in ready.items():
-            with ours(path):
-                tmp.replace(path)
-    for directory in (tables, to):
-        sync_directory(directory)
+    make_folder(tables)
+    with ExitStack() as files:
+        for path, content in made.items():
+            files.enter_context(staged(path, content, mode=SHARED))
     return list(made)
 
 
@@ -119,13 +112,6 @@ def _need_orders(marts: Marts, window: Window, named: str, settings: Settings) -
     ]
     loaded = f"{ends[0]} to {ends[1]}" if ends else "no order at all"
     raise InputMissing(f"no orders on {named}; loaded: {loaded}")
-
-
-def _written(tmp: Path, path: Path, data: bytes) -> None:
-    with ours(path), tmp.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def as_json(findings: Findings) -> str:

@@ -21,10 +21,17 @@ import polars as pl
 from dispatchkit.config import Settings
 from dispatchkit.decide.audit.model import Params
 from dispatchkit.kernel.errors import BadData, Refused, Usage
+from dispatchkit.kernel.files import (
+    check_folder,
+    digest,
+    make_folder,
+    open_existing,
+    translate_os_errors,
+    write_whole,
+)
 from dispatchkit.kernel.points import reached
 from dispatchkit.store import audit
 from dispatchkit.store.postgres import PostgresStore
-from dispatchkit.warehouse.files import digest, folder, open_old, ours, write_whole
 
 FILE = ("chain", "seq", "epoch", "txid", "head", "image", "prev", "hash")
 KEYS = ("tbl", "row_id", "row_version", "op")  # of a link, as the head of its body names them
@@ -74,7 +81,7 @@ def prune(
     The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
     CannotCreate, IOFailed.
     """
-    folder(to, make=False)
+    check_folder(to)
     if dry_run or max_changes is not None:
         waiting = audit.retirable_count(store.engine, before)
         if dry_run:
@@ -83,7 +90,7 @@ def prune(
             raise Refused(
                 f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done"
             )
-    folder(to)
+    make_folder(to)
     moved, names = 0, []
     with audit.pruning(store.engine):
         while (events := audit.retirable(store.engine, before)).height:
@@ -171,7 +178,7 @@ def _listed(files: Sequence[Path]) -> list[Path]:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    with open_old(path) as file, ours(path):
+    with open_existing(path) as file, translate_os_errors(path):
         data = file.read()
     try:
         frame = pl.read_parquet(io.BytesIO(data))

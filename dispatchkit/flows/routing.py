@@ -14,7 +14,7 @@ from dispatchkit.decide.routes.engines import answer
 from dispatchkit.decide.routes.instance import Instance, read_json, read_lilim
 from dispatchkit.decide.routes.problem import Plan, Route
 from dispatchkit.kernel.errors import BadData, InputMissing, Usage
-from dispatchkit.warehouse.files import write_whole
+from dispatchkit.kernel.files import write_whole
 
 FORMATS = ("json", "lilim")
 JUDGE_SCALE = 1_000_000  # others' plans are judged to the millionth of a unit

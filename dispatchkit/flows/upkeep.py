@@ -12,14 +12,15 @@ from typing import TypeVar
 
 from dispatchkit.kernel.clock import EARLIEST, LATEST
 from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, Usage
+from dispatchkit.kernel.files import staged
 from dispatchkit.kernel.sql import parse
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store import connect, migrate, read
 from dispatchkit.store.intake import Counts, insert
+from dispatchkit.warehouse import QUARANTINE_FILE
 from dispatchkit.warehouse import load as warehouse
 from dispatchkit.warehouse import mapping as mappings
 from dispatchkit.warehouse.export import ExportWriter
-from dispatchkit.warehouse.files import QUARANTINE_FILE, staged
 from dispatchkit.warehouse.foreign import read_foreign
 from dispatchkit.warehouse.intake import Intake, read_native, require
 from dispatchkit.warehouse.load import LoadReport, quarantine_csv

@@ -15,8 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.files import open_existing, translate_os_errors
 from dispatchkit.warehouse.contracts import ROW
-from dispatchkit.warehouse.files import open_old, ours
 
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
 _MOST_BYTES = 2 << 30
@@ -27,7 +27,7 @@ _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 def read_text(path: Path, *, encoding: str = "utf-8") -> str:
     """Return the whole text of a file. Raises BadData for packed, oversized, wrongly encoded or binary input."""
-    with open_old(path) as file, ours(path):
+    with open_existing(path) as file, translate_os_errors(path):
         data = file.read(_MOST_BYTES + 1)
     if data.startswith(_PACKED):
         raise BadData(f"{path.name}: compressed input refused; unpack it first", code="DK-IN-044")

@@ -19,9 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Usage, shown
+from dispatchkit.kernel.files import (
+    TMP,
+    create_new,
+    exclusive_lock,
+    sync_directory,
+    translate_os_errors,
+    write_whole,
+)
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.facts import Tally, arrow_schema, meta_columns
-from dispatchkit.warehouse.files import TMP, held, open_new, ours, sync_directory, write_whole
 from dispatchkit.warehouse.manifest import (
     FORMAT,
     KINDS,
@@ -78,7 +85,7 @@ class _TableFile:
         self.tmp = to / (self.name + TMP)
         self.schema = arrow_schema(table).with_metadata(origin)
         self.tally = Tally(table)
-        self._file = open_new(self.tmp)
+        self._file = create_new(self.tmp)
         self._sink = _Hashed(self._file)
         self._writer = pq.ParquetWriter(
             pa.PythonFile(self._sink, mode="w"),
@@ -158,7 +165,7 @@ class ExportWriter:
     def __enter__(self) -> Self:
         self._made = _prepare(self.to, force=self._force)
         with self._stack as stack:
-            stack.enter_context(held(self.to))
+            stack.enter_context(exclusive_lock(self.to))
             for name in _own_names():
                 (self.to / (name + TMP)).unlink(missing_ok=True)
             self._stack = stack.pop_all()
@@ -168,7 +175,7 @@ class ExportWriter:
         """Add rows to a table; columns are matched by name and must be exactly the contract's."""
         if table not in TABLES:
             raise Usage(f"{shown(table)!r} is not one of our tables", code="DK-IN-050")
-        with ours(self.to / (table + ".parquet")):
+        with translate_os_errors(self.to / (table + ".parquet")):
             if table not in self._files:
                 self._files[table] = _TableFile(self.to, table, self._head)
             file = self._files[table]
@@ -189,7 +196,7 @@ class ExportWriter:
                 self._abandon()
 
     def _complete(self) -> None:
-        with ours(self.to):
+        with translate_os_errors(self.to):
             order = [table for table in TABLES if table in self._files]
             facts = [self._files[table].finish() for table in order]
             for name in (
@@ -235,7 +242,7 @@ def _prepare(to: Path, *, force: bool) -> bool:
     if not to.exists():
         if not to.parent.is_dir():
             raise CannotCreate(f"{to.parent.name}: no such directory", code="DK-IN-048")
-        with ours(to):
+        with translate_os_errors(to):
             to.mkdir(mode=0o700)
         return True
     unfinished = {name + end for name in (NAME, *_own_names()) for end in ("", TMP)} - {NAME}

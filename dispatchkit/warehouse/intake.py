@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData, Usage
+from dispatchkit.kernel.files import digest
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import MAX_QUARANTINE, build, connect
-from dispatchkit.warehouse.files import digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,10 +27,11 @@ from dispatchkit.kernel.errors import (
     Usage,
     shown,
 )
+from dispatchkit.kernel.files import TMP, exclusive_lock, staged, translate_os_errors
 from dispatchkit.kernel.sql import parse
+from dispatchkit.warehouse import QUARANTINE_FILE
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import MAX_QUARANTINE, Built, build, connect
-from dispatchkit.warehouse.files import QUARANTINE_FILE, TMP, held, ours, staged
 from dispatchkit.warehouse.manifest import Manifest
 from dispatchkit.warehouse.marts import ORDER, TIME
 
@@ -71,12 +72,15 @@ def load(
         raise CannotCreate(f"{database_file.parent.name}: no such directory", code="DK-IN-048")
     _replaceable(database_file)
     tmp = database_file.with_name(database_file.name + TMP)
-    with held(database_file.parent):
+    with exclusive_lock(database_file.parent):
         _clear(tmp)
         try:
             built = _build(tmp, export_dir, manifest, strict=strict, max_quarantine=max_quarantine)
             lines = quarantine_csv(built.quarantine)
-            with staged(database_file.with_name(QUARANTINE_FILE), lines), ours(database_file):
+            with (
+                staged(database_file.with_name(QUARANTINE_FILE), lines),
+                translate_os_errors(database_file),
+            ):
                 tmp.chmod(0o600)  # it holds whatever the export holds, which is as private
                 tmp.rename(database_file)
         except duckdb.Error as error:
@@ -153,7 +157,7 @@ def _replaceable(file: Path) -> None:
         return
     if file.is_dir():
         raise CannotCreate(f"{file.name}: is a directory; give a file", code="DK-IN-048")
-    with ours(file), file.open("rb") as opened:
+    with translate_os_errors(file), file.open("rb") as opened:
         if opened.read(12)[8:] != b"DUCK":
             raise CannotCreate(
                 f"{file.name}: exists and is not a DuckDB file; give another name", code="DK-IN-048"

@@ -26,9 +26,9 @@ from dispatchkit.kernel.errors import (
     TryLater,
     shown,
 )
+from dispatchkit.kernel.files import digest, open_existing
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.facts import shape
-from dispatchkit.warehouse.files import digest, open_old
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -115,7 +115,7 @@ def read(directory: Path) -> Manifest:
             f"{directory.name}: is a file; give the directory of an export", code="DK-IN-002"
         )
     try:
-        with open_old(directory / NAME) as file:
+        with open_existing(directory / NAME) as file:
             data = file.read(_MOST_BYTES + 1)
     except InputMissing as error:
         raise BadData(

@@ -33,9 +33,9 @@ from typing import TypeAlias
 from dispatchkit.config import build
 from dispatchkit.kernel.clock import zone
 from dispatchkit.kernel.errors import BadConfig, shown
+from dispatchkit.kernel.files import open_existing, translate_os_errors
 from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.csvtext import ENCODINGS
-from dispatchkit.warehouse.files import open_old, ours
 
 _MOST_BYTES = 1_000_000
 _SETTING = re.compile(r"\{([^{}]*)\}")
@@ -140,7 +140,7 @@ class Mapping:
 
 def read(path: Path) -> Mapping:
     """Return the mapping in a TOML file. Raises InputMissing, BadConfig naming file and key."""
-    with open_old(path) as file, ours(path):
+    with open_existing(path) as file, translate_os_errors(path):
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise BadConfig(f"{path.name}: larger than {_MOST_BYTES:,} bytes")

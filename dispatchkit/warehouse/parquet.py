@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.files import open_existing, translate_os_errors
 from dispatchkit.warehouse.contracts import ROW
 from dispatchkit.warehouse.facts import Tally, rising, shape
-from dispatchkit.warehouse.files import open_old, ours
 from dispatchkit.warehouse.manifest import FileFacts, Manifest
 
 _MAGIC = b"PAR1"
@@ -26,7 +26,7 @@ class ParquetTable:
     def __init__(self, directory: Path, facts: FileFacts, manifest: Manifest) -> None:
         self.facts = facts
         path = directory / facts.name
-        with open_old(path) as file, ours(path):
+        with open_existing(path) as file, translate_os_errors(path):
             head = file.read(4)
             file.seek(max(0, facts.bytes - 4))
             tail = file.read(4)
