@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from dispatchkit.kernel.change import canonical
+from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import zone
 from dispatchkit.kernel.errors import BadConfig, InputMissing
 from dispatchkit.kernel.flags import Flag

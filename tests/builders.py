@@ -18,9 +18,9 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.states import ACTIVE, OPEN, WITH_DRIVER
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.domain.states import ACTIVE, OPEN, WITH_DRIVER
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.kernel.stable_random import stable_id
 
 NOW = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
 SQUARE = (52.52, 13.405)  # lat, lon
@@ -89,7 +89,7 @@ def a_duty(
 ) -> Rows:
     """Return an interval of a driver's duty that began so long ago, and lasts unless it ended so long ago."""
     values = {
-        "id": key("duty", driver, (NOW - began).isoformat()),
+        "id": stable_id("duty", driver, (NOW - began).isoformat()),
         "driver_id": driver,
         "duty": duty,
         "since": NOW - began,
@@ -104,7 +104,7 @@ def a_ping(driver: int, *, at: Place, ago: timedelta = seconds(10)) -> Rows:
     lat, lon = at_place(at)
     when = NOW - ago
     ping = {
-        "id": key("ping", driver, when.isoformat()),
+        "id": stable_id("ping", driver, when.isoformat()),
         "driver_id": driver,
         "at": when,
         "lat": lat,
@@ -169,7 +169,7 @@ def an_episode(
 ) -> Rows:
     """Return one stretch in which a delivery seeks a driver."""
     values = {
-        "id": key("episode", delivery, episode),
+        "id": stable_id("episode", delivery, episode),
         "delivery_id": delivery,
         "episode": episode,
         "state": "OPEN",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dispatchkit.cli import show as out
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 from dispatchkit.kernel.clock import parse_instant, rfc3339
 from dispatchkit.kernel.errors import BadData, Usage
 
 if TYPE_CHECKING:
-    from dispatchkit.flows.audit import Shown
+    from dispatchkit.flows.trail.audit import Shown
 
 Archive = Annotated[
     list[Path] | None,
@@ -37,10 +37,10 @@ def register(app: typer.Typer) -> None:
 def show(
     ctx: typer.Context,
     delivery: Annotated[
-        int | None, typer.Argument(min=1, max=out.MAX_ID, help="Which delivery.")
+        int | None, typer.Argument(min=1, max=output.MAX_ID, help="Which delivery.")
     ] = None,
     driver: Annotated[
-        int | None, typer.Option(min=1, max=out.MAX_ID, help="A driver's own chain instead.")
+        int | None, typer.Option(min=1, max=output.MAX_ID, help="A driver's own chain instead.")
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="How everything stood at this instant, instead of the steps.")
@@ -51,7 +51,7 @@ def show(
 
     Example: dispatchkit audit show 1017 --at 2026-03-07T19:30:00Z
     """
-    from dispatchkit.flows import audit
+    from dispatchkit.flows.trail import audit
 
     if (delivery is None) == (driver is None):
         raise Usage("`audit show` takes the id of a delivery, or --driver ID")
@@ -59,26 +59,26 @@ def show(
     instant = parse_instant(at) if at else None
     found = audit.show(call(ctx).store(), call(ctx).settings(), chain, instant, archive or ())
     if call(ctx).json:
-        out.document(_document(found))
+        output.document(_document(found))
     elif found.state is not None:
         for table, images in found.state.items():
-            out.table(
+            output.table(
                 list(images[0]),
                 [[image.get(key) for key in images[0]] for image in images],
                 title=table,
             )
     else:
-        out.table(
+        output.table(
             ("at", "row", "version", "changed", "by", "run", "reason"),
             _rows(found),
             title=found.subject,
         )
         if found.refusals:
             rows = [(rfc3339(r["at"]), *list(r.values())[1:]) for r in found.refusals]
-            out.table(list(found.refusals[0]), rows, title="refused")
+            output.table(list(found.refusals[0]), rows, title="refused")
     if found.state == {}:
         begins = rfc3339(found.steps[0].event.at)
-        out.note(ctx, f"nothing before; the trail of {found.subject} begins {begins}")
+        output.note(ctx, f"nothing before; the trail of {found.subject} begins {begins}")
     for fault in found.broken:
         raise BadData(
             f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}",
@@ -100,9 +100,9 @@ def verify(
 
     Example: dispatchkit audit verify --seals /srv/anchor/seals.txt
     """
-    from dispatchkit.flows import audit
+    from dispatchkit.flows.trail import audit
 
-    with out.working(ctx, "verifying"):
+    with output.working(ctx, "verifying"):
         found = audit.verify(call(ctx).store(), seals, archive or ())
     counts = {
         "events": found.found.events,
@@ -112,7 +112,7 @@ def verify(
     counts |= {"archives": found.found.archives, "outside lines": found.lines}
     if call(ctx).json:
         faults = [vars(fault) for fault in found.found.faults]
-        out.document(
+        output.document(
             {
                 **counts,
                 "faults": faults,
@@ -121,14 +121,14 @@ def verify(
             }
         )
     else:
-        out.table(("what", "count"), list(counts.items()))
+        output.table(("what", "count"), list(counts.items()))
     if found.archives.strange:
-        out.note(
+        output.note(
             ctx,
             f"{', '.join(found.archives.strange)}: of no archive of this database; its bodies never left",
         )
     if found.unread:
-        out.note(
+        output.note(
             ctx,
             f"{len(found.unread)} archives were not given; their links were checked, their bodies not read",
         )
@@ -152,21 +152,21 @@ def seal(
 
     Example: dispatchkit audit seal --to /srv/anchor/seals.txt
     """
-    from dispatchkit.flows import audit
+    from dispatchkit.flows.trail import audit
 
     store = call(ctx).store()
     lines = audit.seal(store, to, dry_run=dry_run)
     open_ = audit.unsealed(store)
     if call(ctx).json:
-        out.document({"dry_run": dry_run, "lines": lines, "waiting": open_})
+        output.document({"dry_run": dry_run, "lines": lines, "waiting": open_})
     else:
         for line in lines:
-            out.line(line)
-        out.note(
+            output.line(line)
+        output.note(
             ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}"
         )
         if dry_run and open_:
-            out.note(ctx, f"and {open_} events that no seal covers yet")
+            output.note(ctx, f"and {open_} events that no seal covers yet")
 
 
 def prune(
@@ -191,7 +191,7 @@ def prune(
 
     Example: dispatchkit audit prune --before 2026-01-01T00:00:00Z --to /srv/archive --dry-run
     """
-    from dispatchkit.flows import retention
+    from dispatchkit.flows.trail import retention
 
     store = call(ctx).store()
     limit = (
@@ -199,10 +199,10 @@ def prune(
         if before
         else retention.limit(store, call(ctx).settings(), "retention", _at(now))
     )
-    with out.working(ctx, "archiving"):
+    with output.working(ctx, "archiving"):
         done = retention.prune(store, limit, to, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
-        out.document(
+        output.document(
             {
                 "before": rfc3339(limit),
                 "dry_run": dry_run,
@@ -212,8 +212,8 @@ def prune(
         )
     else:
         for name in done.files:
-            out.line(name)
-        out.note(
+            output.line(name)
+        output.note(
             ctx,
             f"{done.events} events before {rfc3339(limit)} {'would be ' if dry_run else ''}archived",
         )
@@ -232,19 +232,19 @@ def export(
 
     Example: dispatchkit audit export --to trail.parquet --since 2026-03-06T00:00:00Z
     """
-    from dispatchkit.flows import audit
+    from dispatchkit.flows.trail import audit
 
     lower, upper = _at(since), _at(until)
     if lower and upper and lower >= upper:
         raise Usage(f"--since {since} is not before --until {until}")
-    with out.working(ctx, "exporting"):
+    with output.working(ctx, "exporting"):
         count = audit.export(
             call(ctx).store(), call(ctx).settings(), to, since=lower, until=upper, force=force
         )
     if call(ctx).json:
-        out.document({"to": str(to), "events": count})
+        output.document({"to": str(to), "events": count})
     else:
-        out.note(ctx, f"{count} events written to {to}")
+        output.note(ctx, f"{count} events written to {to}")
 
 
 def replay(
@@ -258,13 +258,13 @@ def replay(
 
     Example: dispatchkit audit replay bundles/offers-5f0c1c0e-6a53-4f0e-9d0a-2f6f1f2b7c11
     """
-    from dispatchkit.flows import bundle as bundles
+    from dispatchkit.flows.live import bundle as bundles
 
     done = bundles.replay(bundle)
     if call(ctx).json:
-        out.document(done)
+        output.document(done)
     else:
-        out.table(("what", "is"), list(done.items()))
+        output.table(("what", "is"), list(done.items()))
 
 
 def _at(text: str | None) -> datetime | None:
@@ -305,7 +305,7 @@ def _changes(changed: Any) -> str:
 def _document(found: Shown) -> dict[str, Any]:
     """Return the whole chain for programs; each event of a run names its decision, each run what it decided with."""
     from dispatchkit.decide.audit.trail import Event
-    from dispatchkit.kernel.change import plain
+    from dispatchkit.kernel.canonical_json import plain
 
     told = [name for name in Event.__slots__ if name not in ("image", "transaction")]
     steps = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dispatchkit.cli import privacy, show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output, privacy
+from dispatchkit.cli.output import call
 from dispatchkit.config import span
 from dispatchkit.kernel.clock import parse_day, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.errors import Usage
@@ -64,7 +64,7 @@ def sample(
     seed: Annotated[
         int,
         typer.Option(
-            min=0, max=show.MAX_SEED, help="The same seed gives the same city, byte for byte."
+            min=0, max=output.MAX_SEED, help="The same seed gives the same city, byte for byte."
         ),
     ] = 1,
     force: Force = False,
@@ -73,13 +73,13 @@ def sample(
 
     Example: dispatchkit data sample --orders 1200 --days 2 --to data/city
     """
-    from dispatchkit.flows import upkeep
-    from dispatchkit.flows.sample import write_sample
+    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data.sample import write_sample
     from dispatchkit.simulation import CityPlan
 
     upkeep.inside(to)
     plan = CityPlan(orders=orders, days=days, start=parse_day(start), seed=seed)
-    with show.working(ctx, f"making up {orders:,} orders"):
+    with output.working(ctx, f"making up {orders:,} orders"):
         manifest = write_sample(plan, to, force=force)
     _wrote(ctx, manifest, to)
 
@@ -117,13 +117,13 @@ def bring(
 
     Example: dispatchkit data import orders.csv --mapping configs/imports/doordash.toml --dry-run
     """
-    from dispatchkit.flows import upkeep
+    from dispatchkit.flows.data import data_io as upkeep
 
-    with show.working(ctx, "reading"):
+    with output.working(ctx, "reading"):
         came = upkeep.read_files(
             files, mapping, now=_now(now), strict=strict, sha256=sha256, rows=rows
         )
-    with show.working(ctx, "writing"):
+    with output.working(ctx, "writing"):
         done = upkeep.import_files(
             call(ctx).db, call(ctx).data, came, dry_run=dry_run, max_changes=max_changes
         )
@@ -132,7 +132,7 @@ def bring(
         for table, n in done.tables.items()
     }
     if call(ctx).json:
-        show.document(
+        output.document(
             {
                 "dry_run": dry_run,
                 "read": came.counts,
@@ -141,9 +141,9 @@ def bring(
             }
         )
     else:
-        show.table(["read", "count"], list(came.counts.items()))
-        show.line(_equation(came.counts))
-        show.table(
+        output.table(["read", "count"], list(came.counts.items()))
+        output.line(_equation(came.counts))
+        output.table(
             ["table", "inserted", "same", "conflicting"],
             [[name, *n.values()] for name, n in tables.items()],
         )
@@ -151,7 +151,7 @@ def bring(
         ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / QUARANTINE_FILE
     )
     if done.conflicting:
-        show.refuse(
+        output.refuse(
             ctx, f"{done.conflicting} rows are in the database with other values; those stand"
         )
 
@@ -174,13 +174,13 @@ def extract(
 
     Example: dispatchkit data extract --since 2026-03-06 --until 2026-03-07 --to data/extract --force
     """
-    from dispatchkit.flows import upkeep
+    from dispatchkit.flows.data import data_io as upkeep
 
     lower, upper = (_instant(ctx, text) for text in (since, until))
     if lower and upper and lower >= upper:
         raise Usage(f"--since {since} is not before --until {until}")
     to = to or _under_data(ctx, "extract")
-    with show.working(ctx, "extracting"):
+    with output.working(ctx, "extracting"):
         manifest = upkeep.extract(
             call(ctx).db, call(ctx).data, to, since=lower, until=upper, force=force
         )
@@ -204,11 +204,11 @@ def load(
 
     Example: dispatchkit data load data/extract --max-age 2h
     """
-    from dispatchkit.flows import upkeep
+    from dispatchkit.flows.data import data_io as upkeep
 
     to = to or _under_data(ctx, WAREHOUSE_FILE)
     upkeep.inside(to)
-    with show.working(ctx, "loading"):
+    with output.working(ctx, "loading"):
         found = upkeep.load_export(export, to, now=_now(now), max_age=_span(max_age), strict=strict)
     _loaded(ctx, found, to.with_name(QUARANTINE_FILE))
 
@@ -224,9 +224,9 @@ def check(
 
     Example: dispatchkit data check data/extract --strict
     """
-    from dispatchkit.flows import upkeep
+    from dispatchkit.flows.data import data_io as upkeep
 
-    with show.working(ctx, "checking"):
+    with output.working(ctx, "checking"):
         found = upkeep.check_export(export, now=_now(now), max_age=_span(max_age), strict=strict)
     _loaded(ctx, found, None)
 
@@ -234,7 +234,7 @@ def check(
 def _wrote(ctx: typer.Context, manifest: Manifest, to: Path) -> None:
     rows = {facts.table: facts.rows for facts in manifest.files}
     if call(ctx).json:
-        show.document(
+        output.document(
             {
                 "to": str(to),
                 "as_of": rfc3339(manifest.as_of),
@@ -243,13 +243,13 @@ def _wrote(ctx: typer.Context, manifest: Manifest, to: Path) -> None:
             }
         )
     else:
-        show.table(["table", "rows"], list(rows.items()))
-        show.note(ctx, f"export of {rfc3339(manifest.as_of)} written to {to}")
+        output.table(["table", "rows"], list(rows.items()))
+        output.note(ctx, f"export of {rfc3339(manifest.as_of)} written to {to}")
 
 
 def _loaded(ctx: typer.Context, found: LoadReport, quarantine: Path | None) -> None:
     if call(ctx).json:
-        show.document(
+        output.document(
             {
                 "as_of": rfc3339(found.as_of),
                 "database_id": found.database_id,
@@ -259,7 +259,7 @@ def _loaded(ctx: typer.Context, found: LoadReport, quarantine: Path | None) -> N
             }
         )
     else:
-        show.table(["table", "rows"], list(found.rows.items()))
+        output.table(["table", "rows"], list(found.rows.items()))
     _warn(ctx, found.warnings, found.quarantine, quarantine)
 
 
@@ -267,14 +267,14 @@ def _warn(
     ctx: typer.Context, warnings: list[str], quarantine: pl.DataFrame, written: Path | None
 ) -> None:
     for warning in warnings:
-        show.warn(warning)
+        output.warn(warning)
     if len(quarantine):
         first = quarantine.row(0, named=True)
         told = (
             f"{first['code']}: {first['file']}:{first['row']}: {first['column']}: {first['reason']}"
         )
         where = f", all of them in {written}" if written else ""
-        show.refuse(ctx, f"{len(quarantine)} rows quarantined{where}; the first: {told}")
+        output.refuse(ctx, f"{len(quarantine)} rows quarantined{where}; the first: {told}")
 
 
 def _by_reason(quarantine: pl.DataFrame) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 from dispatchkit.kernel.clock import parse_instant
 
 
@@ -37,7 +37,7 @@ def up(
 
     Example: dispatchkit db up
     """
-    from dispatchkit.flows import database
+    from dispatchkit.flows.data import database
 
     result = database.migrate_up(
         call(ctx).db, call(ctx).data, revision, strict_clock=strict_clock, dry_run=dry_run
@@ -58,7 +58,7 @@ def down(
 
     Example: dispatchkit db down 20260201000400
     """
-    from dispatchkit.flows import database
+    from dispatchkit.flows.data import database
 
     _tell(ctx, database.migrate_down(call(ctx).db, call(ctx).data, revision, dry_run=dry_run))
 
@@ -68,7 +68,7 @@ def status(ctx: typer.Context) -> None:
 
     Example: dispatchkit db status
     """
-    from dispatchkit.flows import database
+    from dispatchkit.flows.data import database
 
     _tell(ctx, database.schema_status(call(ctx).db, call(ctx).data))
 
@@ -84,34 +84,34 @@ def check(
 
     Example: dispatchkit db check
     """
-    from dispatchkit.flows import database
+    from dispatchkit.flows.data import database
 
     if sql:
-        show.line(
+        output.line(
             "SET timezone = 'UTC'; SET extra_float_digits = 1;  -- as the trail was written\n"
         )
         for name, offender, query in database.invariants():
-            show.line(f"-- {name}: {offender}\n{query};\n")
+            output.line(f"-- {name}: {offender}\n{query};\n")
         return
     at = parse_instant(now) if now else None
     result = database.check_database(call(ctx).db, call(ctx).data, at)
     if call(ctx).json:
-        show.document(result)
+        output.document(result)
     else:
-        show.table(
+        output.table(
             ("check", "offenders", "an offender is"),
             [(row["name"], row["offenders"], row["offender"]) for row in result["checks"]],
         )
-        show.table(
+        output.table(
             ("sweep", "last OK run", "oldest due row"),
             [(row["sweep"], row["last_ok"], row["oldest_due"]) for row in result["sweeps"]],
         )
     for finding in result["findings"]:
-        show.refuse(ctx, finding)
+        output.refuse(ctx, finding)
 
 
 def _tell(ctx: typer.Context, result: dict[str, object]) -> None:
     if call(ctx).json:
-        show.document(result)
+        output.document(result)
     else:
-        show.table(("what", "is"), list(result.items()))
+        output.table(("what", "is"), list(result.items()))

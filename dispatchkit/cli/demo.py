@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 from dispatchkit.kernel.errors import Usage
 
 
@@ -32,17 +32,19 @@ def demo(
 
     Example: dispatchkit demo
     """
-    from dispatchkit.flows.demo import demo as run
+    from dispatchkit.flows.data.demo import demo as run
 
     if call(ctx).db != "embedded":
         raise Usage("demo fills a database of its own; leave --db and DISPATCHKIT_DATABASE_URL out")
     to = to or call(ctx).data / "demo"
-    done = run(to, call(ctx).settings(), lambda text: show.note(ctx, text))
+    done = run(to, call(ctx).settings(), lambda text: output.note(ctx, text))
     if call(ctx).json:
-        show.document({"report": str(done.report), "now": done.evening, "steps": list(done.steps)})
+        output.document(
+            {"report": str(done.report), "now": done.evening, "steps": list(done.steps)}
+        )
         return
     there = f"{_program()} --data {to}"
-    show.line(f"""
+    output.line(f"""
 Open {done.report} in a browser. Then try, on the same evening:
 
   {there} show unassigned --now {done.evening}

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 
 
 def register(app: typer.Typer) -> None:
@@ -25,14 +25,18 @@ def flags(ctx: typer.Context) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    from dispatchkit.flows import catalog
+    from dispatchkit.flows.live import catalog
 
     settings = call(ctx).settings()
     found = [settings.flag(name) for name in catalog.FLAGS]
     if call(ctx).json:
-        show.document([{"name": f.name, "enabled": f.enabled, "percent": f.percent} for f in found])
+        output.document(
+            [{"name": f.name, "enabled": f.enabled, "percent": f.percent} for f in found]
+        )
     else:
-        show.table(("flag", "enabled", "percent"), [(f.name, f.enabled, f.percent) for f in found])
+        output.table(
+            ("flag", "enabled", "percent"), [(f.name, f.enabled, f.percent) for f in found]
+        )
 
 
 def who(
@@ -41,7 +45,9 @@ def who(
     ids: Annotated[
         list[int],
         typer.Argument(
-            min=1, max=show.MAX_ID, help="Ids of deliveries (for availability and routes: drivers)."
+            min=1,
+            max=output.MAX_ID,
+            help="Ids of deliveries (for availability and routes: drivers).",
         ),
     ],
 ) -> None:
@@ -49,7 +55,7 @@ def who(
 
     Example: dispatchkit flags who offers 1 2 3
     """
-    from dispatchkit.flows import catalog
+    from dispatchkit.flows.live import catalog
     from dispatchkit.kernel.errors import Usage
     from dispatchkit.kernel.flags import bucket
 
@@ -58,6 +64,6 @@ def who(
     found = call(ctx).settings().flag(flag)
     rows = [{"id": id_, "bucket": bucket(flag, id_), "inside": found.admits(id_)} for id_ in ids]
     if call(ctx).json:
-        show.document(rows)
+        output.document(rows)
     else:
-        show.table(("id", "bucket of 10,000", "inside"), [list(row.values()) for row in rows])
+        output.table(("id", "bucket of 10,000", "inside"), [list(row.values()) for row in rows])

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dispatchkit import __version__
-from dispatchkit.cli.show import Call, warn
+from dispatchkit.cli.output import CliContext, warn
 from dispatchkit.kernel.errors import DispatchError, IOFailed, NotPermitted
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-GROUPS = tuple("demo db data sweep act shows why outbox report streets routes flags audit".split())
+GROUPS = tuple("demo db data sweep act show why outbox report streets routes flags audit".split())
 
 
 def _version(asked: bool) -> None:
@@ -76,7 +76,7 @@ def options(
         warn(
             "a password in --db is visible to other users; put the URL into DISPATCHKIT_DATABASE_URL"
         )
-    ctx.obj = Call(
+    ctx.obj = CliContext(
         config=tuple(config or ()),
         db=db,
         data=data,
@@ -103,7 +103,7 @@ for _group in GROUPS:
 def run(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code; every error ends as one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
-    call = Call(debug="--debug" in (argv if argv is not None else sys.argv))
+    call = CliContext(debug="--debug" in (argv if argv is not None else sys.argv))
     try:
         call = _invoke(argv) or call
         sys.stdout.flush()
@@ -137,12 +137,12 @@ def run(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _invoke(argv: list[str] | None) -> Call | None:
+def _invoke(argv: list[str] | None) -> CliContext | None:
     command = typer.main.get_command(app)
     words = sys.argv[1:] if argv is None else argv
     with command.make_context("dispatchkit", _anywhere(words, command.params)) as ctx:
         command.invoke(ctx)
-        return ctx.obj if isinstance(ctx.obj, Call) else None
+        return ctx.obj if isinstance(ctx.obj, CliContext) else None
 
 
 def _anywhere(argv: Sequence[str], options: Sequence[Any]) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 
 
 def register(app: typer.Typer) -> None:
@@ -37,11 +37,11 @@ def retry(
 
     Example: dispatchkit outbox retry push
     """
-    from dispatchkit.flows import outbox
+    from dispatchkit.flows.live import outbox
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
     found = outbox.retry(store, settings, sender, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
-        show.document({"sender": sender, "due": found, "dry_run": dry_run})
+        output.document({"sender": sender, "due": found, "dry_run": dry_run})
     else:
-        show.table(("sender", "due"), [(sender, found)])
+        output.table(("sender", "due"), [(sender, found)])

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import Usage
 
@@ -49,7 +49,7 @@ def erase(
 
     Example: dispatchkit data erase customer:1017 --journal /mnt/elsewhere/erased.txt --dry-run
     """
-    from dispatchkit.flows import privacy
+    from dispatchkit.flows.trail import privacy
 
     if bool(people) == again:
         raise Usage(
@@ -59,19 +59,19 @@ def erase(
         call(ctx).store(), people or (), outside=journal, dry_run=dry_run, max_changes=max_changes
     )
     if call(ctx).json:
-        show.document({"dry_run": dry_run, "erased": done.held, "refused": done.refused})
+        output.document({"dry_run": dry_run, "erased": done.held, "refused": done.refused})
     else:
         rows = [
             (person, what, count)
             for person, found in done.held.items()
             for what, count in found.items()
         ]
-        show.table(("person", "held in", "rows"), rows)
-        show.note(ctx, f"{len(done.held)} people {'would be ' if dry_run else ''}erased")
+        output.table(("person", "held in", "rows"), rows)
+        output.note(ctx, f"{len(done.held)} people {'would be ' if dry_run else ''}erased")
         if done.refused:
-            show.table(("person", "not erased, because"), list(done.refused.items()))
+            output.table(("person", "not erased, because"), list(done.refused.items()))
     for first in list(done.refused.values())[:1]:
-        show.refuse(ctx, f"{len(done.refused)} people not erased, the first: {first}")
+        output.refuse(ctx, f"{len(done.refused)} people not erased, the first: {first}")
 
 
 def purge(
@@ -86,15 +86,15 @@ def purge(
 
     Example: dispatchkit data purge --dry-run
     """
-    from dispatchkit.flows import privacy
+    from dispatchkit.flows.trail import privacy
 
     settings, at = call(ctx).settings(), parse_instant(now) if now else None
     store = call(ctx).store()
-    with show.working(ctx, "purging"):
+    with output.working(ctx, "purging"):
         done = privacy.purge(
             store, call(ctx).data, settings, at, dry_run=dry_run, max_changes=max_changes
         )
     if call(ctx).json:
-        show.document({"dry_run": dry_run, **done})
+        output.document({"dry_run": dry_run, **done})
     else:
-        show.table(("what", "would go" if dry_run else "gone"), list(done.items()))
+        output.table(("what", "would go" if dry_run else "gone"), list(done.items()))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatchkit.cli import show
+from dispatchkit.cli import output
 
 if TYPE_CHECKING:
-    from dispatchkit.kernel.figures import Findings, Section
+    from dispatchkit.kernel.metrics import ReportResult, Section
 
 app = typer.Typer(
     help="What happened: funnel, money, zones, drivers, predicted times; every figure with its evidence."
@@ -27,7 +27,10 @@ To = Annotated[
 Seed = Annotated[
     int,
     typer.Option(
-        "--seed", min=0, max=show.MAX_SEED, help="Seed of the bootstrap over days (five and more)."
+        "--seed",
+        min=0,
+        max=output.MAX_SEED,
+        help="Seed of the bootstrap over days (five and more).",
     ),
 ]
 
@@ -94,34 +97,35 @@ def etas(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed
 
 
 def _run(ctx: typer.Context, name: str, day: str, days: int, to: Path | None, seed: int) -> None:
-    from dispatchkit.flows import report, upkeep
+    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data import report
     from dispatchkit.kernel.clock import parse_day
     from dispatchkit.warehouse import WAREHOUSE_FILE
 
-    call = show.call(ctx)
+    call = output.call(ctx)
     if to:
         upkeep.inside(to)
-    with show.working(ctx, "measuring"):
+    with output.working(ctx, "measuring"):
         found = report.report(
             name, parse_day(day), call.data / WAREHOUSE_FILE, call.settings(), days=days, seed=seed
         )
         files = report.write(found, to) if to else []
     if call.json:
-        show.line(report.as_json(found).rstrip())
+        output.line(report.as_json(found).rstrip())
     elif to:
-        show.note(ctx, f"{len(files)} files in {to}")
+        output.note(ctx, f"{len(files)} files in {to}")
         for path in files[:3]:
-            show.line(str(path))
+            output.line(str(path))
     else:
         _print(found, tables=name != "nightly")
     for fault in found.faults:
-        show.refuse(ctx, fault)
+        output.refuse(ctx, fault)
 
 
-def _print(found: Findings, *, tables: bool) -> None:
+def _print(found: ReportResult, *, tables: bool) -> None:
     from dispatchkit.kernel.clock import rfc3339
 
-    show.line(f"{found.title} {found.day}, as of {rfc3339(found.as_of)}")
+    output.line(f"{found.title} {found.day}, as of {rfc3339(found.as_of)}")
     for section in found.sections:
         _section(section, found.tz, tables=tables)
 
@@ -141,16 +145,16 @@ def _section(section: Section, tz: str, *, tables: bool) -> None:
         )
         for m in section.metrics
     ]
-    show.line("")
-    show.table(columns, rows, title=section.title)
+    output.line("")
+    output.table(columns, rows, title=section.title)
     for table in section.tables if tables else ():
-        show.line("")
-        show.table(
+        output.line("")
+        output.table(
             [words.heading(c) for c in table.frame.columns],
             words.rows(table, tz),
             title=table.title,
         )
         if table.note:
-            show.line(table.note)
+            output.line(table.note)
     for note in section.notes if tables else ():
-        show.line(note)
+        output.line(note)

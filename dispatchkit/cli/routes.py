@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli.show import MAX_SEED, call, document, line, note, refuse, table, working
+from dispatchkit.cli.output import MAX_SEED, call, document, line, note, refuse, table, working
 
 route = typer.Typer(help="Multi-stop plans of standalone problems.", no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def plan(
 
     dispatchkit route plan lc101.txt --format lilim --seconds 10 --out plan.json
     """
-    from dispatchkit.flows import routing
+    from dispatchkit.flows.planning import routes as routing
     from dispatchkit.kernel.files import check_output
 
     if out:
@@ -93,7 +93,7 @@ def check(
 
     dispatchkit route check lc101.txt plan.json --format lilim
     """
-    from dispatchkit.flows import routing
+    from dispatchkit.flows.planning import routes as routing
 
     found = routing.check(file, form, plan_file)
     if call(ctx).json:

@@ -1,136 +1,85 @@
-"""How results reach people and programs: data on stdout, messages on stderr, JSON when asked."""
+"""`show`: what is, now."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
+from dispatchkit.kernel.errors import Usage
+
 if TYPE_CHECKING:
-    from dispatchkit.config import Settings
-    from dispatchkit.store.postgres import PostgresStore
-
-WIDE = 2_000  # columns; no cell of ours is cut
-MAX_ID = 2**63 - 1  # what a bigint holds
-MAX_SEED = 2**31 - 1  # what every engine takes
+    import polars as pl
 
 
-@dataclass(kw_only=True)
-class Call:
-    """The options of every command; each finds them with `call(ctx)`."""
-
-    config: tuple[Path, ...] = ()
-    db: str = "embedded"
-    data: Path = Path("data")
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
-    refused: list[str] = field(
-        default_factory=list
-    )  # reasons for exit 3 once the command is through
-
-    def settings(self) -> Settings:
-        """Return the settings of this run. Raises BadConfig."""
-        from dispatchkit.flows.catalog import settings
-
-        return settings(self.config)
-
-    def store(
-        self, now: str | None = None, *, batch: int | None = None, workers: int | None = None
-    ) -> PostgresStore:
-        """Return the store behind --db, its schema checked; it takes `now` for its clock, if one is given."""
-        from dispatchkit.flows.database import store
-        from dispatchkit.kernel.clock import parse_instant
-
-        given = parse_instant(now) if now else None
-        return store(self.db, self.data, self.settings(), now=given, batch=batch, workers=workers)
+def register(app: typer.Typer) -> None:
+    """Add `show`."""
+    app.command()(show)
 
 
-def call(ctx: typer.Context) -> Call:
-    """Return the options that every command has."""
-    found = ctx.find_root().obj
-    assert isinstance(found, Call)
-    return found
+def show(
+    ctx: typer.Context,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="deliveries, offers, drivers, unassigned, cases, tickets, routes, outbox, runs, refusals; "
+            "or delivery ID."
+        ),
+    ],
+    id_: Annotated[
+        int | None, typer.Argument(metavar="[ID]", min=1, max=output.MAX_ID, help="Which delivery.")
+    ] = None,
+    state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10**7, help="At most this many rows.")] = 50,
+    now: Annotated[
+        str | None, typer.Option(help="Judge ages, slack and freshness at this instant.")
+    ] = None,
+) -> None:
+    """Show live rows, or one delivery with everything that was tried for it.
 
+    Example: dispatchkit show unassigned --limit 10
+    """
+    from dispatchkit.flows.explain import listings as shows
 
-def document(value: Any) -> None:
-    """Print one JSON document: sorted keys, so that equal results are equal bytes."""
-    print(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
-    """Print rows as a table on a terminal and as tab-separated lines when piped."""
-    cells = [[said(value) for _, value in zip(columns, row, strict=True)] for row in rows]
-    if not sys.stdout.isatty():
-        for line in [list(columns), *cells]:
-            print("\t".join(line))
+    if (what == "delivery") != (id_ is not None):
+        raise Usage("`show delivery` takes the id of a delivery, the listings take none")
+    settings, store = call(ctx).settings(), call(ctx).store(now)
+    if id_:
+        frames = shows.delivery(store, id_)
+    else:
+        found = shows.listing(
+            store, settings, what, state=state, limit=limit + 1
+        )  # one more tells that there are more
+        if found.height > limit:
+            output.note(ctx, f"the first {limit}; there are more, see --limit")
+        frames = {what: found.head(limit)}
+    if call(ctx).json:
+        documents = {name: _rows(frame) for name, frame in frames.items()}
+        output.document(documents if id_ else documents[what])
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    out = Table(
-        title=title or None, box=box.SIMPLE_HEAD, title_justify="left"
-    )  # too wide: the terminal wraps lines
-    for i, name in enumerate(columns):
-        numeric = bool(cells) and all(
-            row[i].replace(",", "").replace(".", "").lstrip("-").isdigit() for row in cells
-        )
-        out.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for row in cells:
-        out.add_row(*row)
-    Console(highlight=False, markup=False, width=WIDE, soft_wrap=True).print(out, crop=False)
+    for name, whole in frames.items():
+        frame = whole.drop(
+            "params", strict=False
+        )  # what a run was decided with is a document: --json has it
+        if name == "delivery":
+            output.table(("what", "is"), list(zip(frame.columns, _cells(frame)[0], strict=True)))
+        else:
+            output.table(frame.columns, _cells(frame), title=name if id_ else "")
 
 
-def said(value: Any) -> str:
-    """Return a value as people read it: nothing for None, yes and no, lists and counts by name without brackets."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case Mapping():
-            return ", ".join(f"{name} {said(part)}" for name, part in value.items())
-        case list() | tuple():
-            return ", ".join(map(said, value))
-    return str(value)
+def _rows(frame: pl.DataFrame) -> list[dict[str, object]]:
+    from dispatchkit.kernel.canonical_json import plain
+
+    return [plain(row) for row in frame.iter_rows(named=True)]
 
 
-def line(text: str) -> None:
-    """Print one line of data."""
-    print(text)
+def _cells(frame: pl.DataFrame) -> list[list[object]]:
+    """Return the rows for people: instants to the second."""
+    from datetime import datetime
 
-
-def note(ctx: typer.Context, text: str) -> None:
-    """Print a message for people on stderr, unless quiet."""
-    if not call(ctx).quiet:
-        print(text, file=sys.stderr)
-
-
-def warn(text: str) -> None:
-    """Print a warning on stderr."""
-    print(f"dispatchkit: warning: {text}", file=sys.stderr)
-
-
-def refuse(ctx: typer.Context, text: str) -> None:
-    """Remember that something was refused: the command finishes, says so in one line, and exits 3."""
-    call(ctx).refused.append(text)
-
-
-@contextmanager
-def working(ctx: typer.Context, what: str) -> Iterator[None]:
-    """Show a spinner on a terminal while something takes its time."""
-    if call(ctx).quiet or not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
+    return [
+        [f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else value for value in row]
+        for row in frame.rows()
+    ]

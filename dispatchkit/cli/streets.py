@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli.show import call, document, line, note, refuse, table, working
+from dispatchkit.cli.output import call, document, line, note, refuse, table, working
 from dispatchkit.kernel.errors import Usage
 
 streets = typer.Typer(
@@ -49,7 +49,7 @@ def build(
 
     dispatchkit streets build berlin.osm.pbf --to data/streets --profile car --profile bicycle
     """
-    from dispatchkit.flows import streets as flow
+    from dispatchkit.flows.planning import streets as flow
 
     with working(ctx, f"reading {file}"):
         flow.build(file, to, profiles=profile or ())
@@ -92,7 +92,7 @@ def matrix(
 
     dispatchkit streets matrix data/streets --from drivers.csv --to merchants.csv --out times.npy
     """
-    from dispatchkit.flows import streets as flow
+    from dispatchkit.flows.planning import streets as flow
 
     with working(ctx, "searching"):
         done = flow.matrix(folder, from_, to, out, vehicle=vehicle, max_gap_m=max_gap)
@@ -127,7 +127,7 @@ def route(
 
     dispatchkit streets route data/streets 52.5163,13.3777 52.5219,13.4132
     """
-    from dispatchkit.flows import streets as flow
+    from dispatchkit.flows.planning import streets as flow
 
     found = flow.route(folder, _place(a), _place(b), vehicle=vehicle, max_gap_m=max_gap)
     if call(ctx).json:
@@ -150,7 +150,7 @@ def route(
 
 
 def _describe(ctx: typer.Context, folder: Path) -> None:
-    from dispatchkit.flows import streets as flow
+    from dispatchkit.flows.planning import streets as flow
 
     facts = flow.info(folder)
     if call(ctx).json:

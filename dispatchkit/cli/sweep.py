@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, Refused, TryLater, Usage
 
 if TYPE_CHECKING:
-    from dispatchkit.flows.sweep import Options, Swept
+    from dispatchkit.flows.live.sweep import Options, Swept
     from dispatchkit.store.contract import Store
 
 
@@ -46,7 +46,7 @@ def sweep(
         str | None, typer.Option(help="Cron slot (an instant); done once only.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=show.MAX_SEED, help="Seed, kept in the run ledger.")
+        int | None, typer.Option(min=0, max=output.MAX_SEED, help="Seed, kept in the run ledger.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
     workers: Annotated[
@@ -77,8 +77,8 @@ def sweep(
 
     Example: dispatchkit sweep offers --dry-run
     """
-    from dispatchkit.flows import catalog
-    from dispatchkit.flows.sweep import Options
+    from dispatchkit.flows.live import catalog
+    from dispatchkit.flows.live.sweep import Options
 
     if keep and dry_run:
         raise Usage("--keep writes files and a dry run touches nothing; give one of them")
@@ -97,7 +97,7 @@ def sweep(
     results, failed = _run(ctx, store, wanted, options)
     if call(ctx).json and results:
         documents = [result.document() for result in results]
-        show.document(documents[0] if len(wanted) == 1 else documents)
+        output.document(documents[0] if len(wanted) == 1 else documents)
     _conclude(ctx, results, failed, several=len(wanted) > 1)
 
 
@@ -108,17 +108,17 @@ def _run(
 
     Only without a database there is nothing to go on with.
     """
-    from dispatchkit.flows import catalog
-    from dispatchkit.flows.sweep import sweep as run
+    from dispatchkit.flows.live import catalog
+    from dispatchkit.flows.live.sweep import sweep as run
 
     settings = call(ctx).settings()
     results: list[Swept] = []
     failed: list[tuple[str, Exception]] = []
     for name in wanted:
         if name in catalog.FEATURES and name not in settings.tables.get("flags", {}):
-            show.warn(f"no configuration sets flag {name}: its rollout is 100 % (see --config)")
+            output.warn(f"no configuration sets flag {name}: its rollout is 100 % (see --config)")
         try:
-            with show.working(ctx, f"sweep {name}"):
+            with output.working(ctx, f"sweep {name}"):
                 results.append(run(store, settings, name, options))
         except Exception as fault:
             failed.append((name, fault))
@@ -131,7 +131,7 @@ def _run(
 
 
 def _print(ctx: typer.Context, result: Swept) -> None:
-    from dispatchkit.flows import catalog
+    from dispatchkit.flows.live import catalog
 
     rows = [
         (
@@ -145,16 +145,16 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         for c in result.changes
     ]
     if rows:
-        show.table(("sweep", "event", "row", "version", "reason", "becomes"), rows)
+        output.table(("sweep", "event", "row", "version", "reason", "becomes"), rows)
     if result.unserved:
         keys = list(result.unserved[0])
-        show.table(keys, [[row.get(key) for key in keys] for row in result.unserved])
+        output.table(keys, [[row.get(key) for key in keys] for row in result.unserved])
     if result.slot_done:
-        show.note(ctx, f"sweep {result.sweep}: slot already done")
+        output.note(ctx, f"sweep {result.sweep}: slot already done")
         return
     if result.sweep in catalog.JOBS:
         counts = ", ".join(f"{name} {count}" for name, count in result.done.items())
-        show.note(
+        output.note(
             ctx,
             f"sweep {result.sweep}: {counts}{'; dry run, nothing done' if result.dry_run else ''}",
         )
@@ -176,11 +176,11 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         )
         if count
     )
-    show.note(ctx, f"sweep {result.sweep}: decided {len(result.changes)}, {tail}{extra}")
+    output.note(ctx, f"sweep {result.sweep}: decided {len(result.changes)}, {tail}{extra}")
 
 
 def _touched(result: Swept) -> str:
-    from dispatchkit.flows.blast import blast
+    from dispatchkit.flows.live.impact import blast
 
     return ", ".join(f"{name} {count:,}" for name, count in blast(result.changes).items())
 
@@ -213,7 +213,7 @@ def _conclude(
         told = f"sweep {name}: {_reason(fault)}" if several else _reason(fault)
         match _grade(fault):
             case _Grade.REFUSED:
-                show.refuse(ctx, told)
+                output.refuse(ctx, told)
             case _Grade.LATER:
                 later.append(told)
             case _:
@@ -222,7 +222,7 @@ def _conclude(
     lesser = [*later, *call(ctx).refused]
     if grave:
         for line in [*(named if several else ()), *lesser]:
-            show.warn(line)
+            output.warn(line)
         raise min(grave, key=_grade)  # of several the first
     if later:
         raise TryLater("; ".join(lesser))
@@ -232,17 +232,17 @@ def _refused(ctx: typer.Context, result: Swept) -> None:
     """Remember what of a sweep was refused."""
     if result.outcome.stale:
         ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.stale[:5])
-        show.refuse(
+        output.refuse(
             ctx, f"sweep {result.sweep}: {len(result.outcome.stale)} decisions were stale: {ids}"
         )
     if result.outcome.poison:
         ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.poisoned[:5])
-        show.refuse(
+        output.refuse(
             ctx,
             f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}",
         )
     for rule, count in result.set_aside.items():
-        show.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
+        output.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
 
 
 def _unfinished(results: list[Swept]) -> list[str]:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.show import call
+from dispatchkit.cli import output
+from dispatchkit.cli.output import call
 
-Delivery = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Delivery id.")]
+Delivery = Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Delivery id.")]
 DETAILS = {
     "decisions": ("rule", "event", "sweep", "as_of", "run_id"),
     "asked": (
@@ -50,7 +50,7 @@ def why(
     delivery: Delivery,
     driver: Annotated[
         int | None,
-        typer.Option(min=1, max=show.MAX_ID, help="Also why it is not with this driver."),
+        typer.Option(min=1, max=output.MAX_ID, help="Also why it is not with this driver."),
     ] = None,
     now: Now = None,
 ) -> None:
@@ -58,7 +58,7 @@ def why(
 
     Example: dispatchkit why 12
     """
-    from dispatchkit.flows import why as reasons
+    from dispatchkit.flows.explain import why as reasons
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
     said = reasons.why(store, settings, delivery)
@@ -70,14 +70,14 @@ def why(
 def why_not(
     ctx: typer.Context,
     delivery: Delivery,
-    driver: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Driver id.")],
+    driver: Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Driver id.")],
     now: Now = None,
 ) -> None:
     """Say why a delivery is not with a certain driver: the first rule that bars him, and the smallest relaxation.
 
     Example: dispatchkit why-not 12 7
     """
-    from dispatchkit.flows import why as reasons
+    from dispatchkit.flows.explain import why as reasons
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
     _tell(ctx, reasons.why_not(store, settings, delivery, driver))
@@ -86,18 +86,18 @@ def why_not(
 def _tell(ctx: typer.Context, said: Mapping[str, Any]) -> None:
     """Show the answer in sentences, then what it rests on; figures, hashes and parameters of the runs are in --json."""
     if call(ctx).json:
-        show.document(said)
+        output.document(said)
         return
     for sentence in (*said["because"], *said.get("why_not", {}).get("because", ())):
-        show.line(sentence)
+        output.line(sentence)
     found = {
         **said,
         "decisions": [one["decision"] for one in _reasons(said) if one.get("decision")],
     }
     for name, columns in DETAILS.items():
         if rows := found.get(name):
-            show.line("")
-            show.table(columns, [[row[column] for column in columns] for row in rows], title=name)
+            output.line("")
+            output.table(columns, [[row[column] for column in columns] for row in rows], title=name)
 
 
 def _reasons(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from dispatchkit.kernel.errors import IllegalTransition
 
-BIRTH = ""
+INITIAL = ""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The legal moves of one kind of row. `moves[BIRTH]` are the states a row may be born in."""
+    """The legal moves of one kind of row. `moves[INITIAL]` are the states a row may be born in."""
 
     table: str
     moves: Mapping[str, frozenset[str]]
@@ -21,7 +21,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         targets = frozenset().union(*self.moves.values())
-        object.__setattr__(self, "states", (targets | frozenset(self.moves)) - {BIRTH})
+        object.__setattr__(self, "states", (targets | frozenset(self.moves)) - {INITIAL})
         object.__setattr__(
             self, "terminal", frozenset(s for s in self.states if not self.moves.get(s))
         )

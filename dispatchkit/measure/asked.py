@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from dispatchkit.kernel.acceptance import Acceptance
-from dispatchkit.kernel.figures import Metric, Table
+from dispatchkit.domain.acceptance import Acceptance
+from dispatchkit.kernel.metrics import Metric, Table
 from dispatchkit.measure.metric import Scope, wilson
 
 READS = "state mode refused pickup_s held boost_cents distance_m response_s".split()

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.kernel.duty import STATES, WORKING, availability
-from dispatchkit.kernel.figures import Check, Metric, Section, Table
-from dispatchkit.kernel.hours import MOST, REST, Stretch, reached, runs
+from dispatchkit.domain.duty import STATES, WORKING, availability
+from dispatchkit.domain.hours import MOST, REST, Stretch, reached, runs
+from dispatchkit.kernel.metrics import Check, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, need, rate
 
 READS = {

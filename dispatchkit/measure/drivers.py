@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Metric, Section, Table
+from dispatchkit.kernel.metrics import Metric, Section, Table
 from dispatchkit.measure.metric import Scope, absent, need, rate
 from dispatchkit.measure.scores import FEWEST, WEIGHTS, WINDOW, scores
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Check, Exclusion, Metric, Section, Table
+from dispatchkit.kernel.metrics import Check, Exclusion, Metric, Section, Table
 from dispatchkit.kernel.money import dollars
 from dispatchkit.measure.metric import FEWEST_DAYS, Z95, Scope, bootstrap, count, need
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.kernel.cause import CAUSES, root_cause
-from dispatchkit.kernel.figures import Check, Metric, Section, Table
+from dispatchkit.domain.search_delay_cause import CAUSES, delay_cause
+from dispatchkit.kernel.metrics import Check, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, bootstrap, count, need, quantile, sort_rows
 
 READS = {
@@ -80,7 +80,7 @@ def _levels(searches: pl.DataFrame) -> Table:
 def _causes(searches: pl.DataFrame) -> tuple[Table, Check]:
     """Return why searches that climbed and are over took so long, one cause each, and whether the causes add up."""
     over = searches.filter((pl.col("level") > 0) & pl.col("closed_at").is_not_null()).with_columns(
-        root_cause()
+        delay_cause()
     )
     unfulfilled = (pl.col("state") == "UNFULFILLED").sum().cast(pl.Int64).alias("unfulfilled")
     found = over.group_by("cause").agg(unfulfilled, searches=pl.len().cast(pl.Int64))

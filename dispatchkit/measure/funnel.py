@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.kernel.figures import MAX_EXCLUDED_SHARE, Metric, Section, Table
+from dispatchkit.kernel.metrics import MAX_EXCLUDED_SHARE, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, count, need, rate
 
 READS = {

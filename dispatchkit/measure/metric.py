@@ -9,10 +9,10 @@ from datetime import datetime
 
 import polars as pl
 
-from dispatchkit.kernel import chance
+from dispatchkit.kernel import stable_random as chance
 from dispatchkit.kernel.clock import Window, rfc3339
 from dispatchkit.kernel.errors import SchemaMismatch
-from dispatchkit.kernel.figures import Exclusion, Metric
+from dispatchkit.kernel.metrics import Exclusion, Metric
 
 Z95 = 1.96
 FEWEST_DAYS = 5  # below this a bootstrap over days says nothing

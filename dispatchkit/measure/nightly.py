@@ -9,8 +9,8 @@ from functools import partial
 import polars as pl
 from polars import selectors as cs
 
-from dispatchkit.kernel.feature import Report
-from dispatchkit.kernel.figures import Section, Target
+from dispatchkit.domain.feature import Report
+from dispatchkit.kernel.metrics import Section, Target
 from dispatchkit.measure import (
     availability,
     drivers,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Exclusion, Metric, Section, Table
+from dispatchkit.kernel.metrics import Exclusion, Metric, Section, Table
 from dispatchkit.measure import asked
 from dispatchkit.measure.metric import Scope, need, rate
 

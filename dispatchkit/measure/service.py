@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Metric, Section
+from dispatchkit.kernel.metrics import Metric, Section
 from dispatchkit.measure.metric import Scope, count, need, quantile, rate
 
 READS = {

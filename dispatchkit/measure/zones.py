@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Metric, Section, Table
+from dispatchkit.kernel.metrics import Metric, Section, Table
 from dispatchkit.measure.metric import Z95, Scope, need, rate
 
 READS = {

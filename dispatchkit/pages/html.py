@@ -1,4 +1,4 @@
-"""Findings as one self-contained HTML file: headline, the day, then each section with its evidence folded beneath."""
+"""A report as one self-contained HTML file: headline, the day, then each section with its evidence folded beneath."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 
 import polars as pl
 
-from dispatchkit.kernel.figures import Findings, Metric, Section
+from dispatchkit.kernel.metrics import Metric, ReportResult, Section
 from dispatchkit.pages import charts, parts, words
 from dispatchkit.pages.style import CSS
 
@@ -23,7 +23,7 @@ TARGETS = (
 )
 
 
-def page(findings: Findings) -> str:
+def page(findings: ReportResult) -> str:
     """Return the whole page; it loads nothing, runs no script, and reads on light, dark and paper."""
     body = [_head(findings), *(_section(section, findings.tz) for section in findings.sections)]
     body += [_definitions(findings), _foot(findings)]
@@ -35,7 +35,7 @@ def page(findings: Findings) -> str:
     )
 
 
-def _head(findings: Findings) -> str:
+def _head(findings: ReportResult) -> str:
     cards = [parts.card(m) for m in _headline(findings)]
     alarm = ""
     if findings.faults:
@@ -52,7 +52,7 @@ def _head(findings: Findings) -> str:
     )
 
 
-def _headline(findings: Findings) -> list[Metric]:
+def _headline(findings: ReportResult) -> list[Metric]:
     found = {m.name: m for section in findings.sections for m in section.metrics}
     chosen = [found[name] for name in HEADLINE if name in found]
     return chosen or [m for section in findings.sections for m in section.metrics][:4]
@@ -220,7 +220,7 @@ SHOWN: dict[str, Callable[[Section, str], str]] = {
 }
 
 
-def _definitions(findings: Findings) -> str:
+def _definitions(findings: ReportResult) -> str:
     listed = "".join(
         f"<dt>{escape(words.name(m.name))} <code>{escape(m.name)}</code></dt><dd>{escape(m.definition)}. Cohort: "
         f"{escape(m.cohort)}. {f'Interval: {escape(m.interval)}.' if m.interval else ''}<br><code>{escape(m.line())}"
@@ -233,7 +233,7 @@ def _definitions(findings: Findings) -> str:
     )
 
 
-def _foot(findings: Findings) -> str:
+def _foot(findings: ReportResult) -> str:
     source = ", ".join(
         f"{escape(k)} <code>{escape(v)}</code>" for k, v in sorted(findings.source.items())
     )

@@ -1,14 +1,14 @@
-"""Findings as Markdown: every figure on one line with all it was made from, every table in full."""
+"""ReportResult as Markdown: every figure on one line with all it was made from, every table in full."""
 
 from __future__ import annotations
 
-from dispatchkit.kernel.figures import Findings, Section, Table
+from dispatchkit.kernel.metrics import ReportResult, Section, Table
 from dispatchkit.pages import words
 
 LONGEST = 200  # rows of a table; the rest is in the CSV and Parquet files
 
 
-def markdown(findings: Findings) -> str:
+def markdown(findings: ReportResult) -> str:
     """Return the findings as one Markdown document, the same bytes for the same findings."""
     parts = [
         f"# {findings.title}, {findings.day}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from dispatchkit.kernel.figures import Metric, Table
+from dispatchkit.kernel.metrics import Metric, Table
 from dispatchkit.pages import words
 from dispatchkit.pages.charts import BANDS
 

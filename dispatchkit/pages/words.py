@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from dispatchkit.kernel.clock import zone
-from dispatchkit.kernel.figures import Findings, Metric, Table, amount
+from dispatchkit.kernel.metrics import Metric, ReportResult, Table, amount
 
 _NAMES = {
     "unassigned_never_served": "Never served",
@@ -135,7 +135,7 @@ def instant(at: datetime, tz: str) -> str:
     return f"{at.astimezone(zone(tz)):%Y-%m-%d %H:%M} {tz}"
 
 
-def span(findings: Findings) -> str:
+def span(findings: ReportResult) -> str:
     """Return the window in words: the service day with its first and last local minute."""
     since, until = findings.window.since, findings.window.until
     hours = findings.window.length.total_seconds() / 3600

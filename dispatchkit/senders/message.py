@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from dispatchkit.kernel.change import canonical
+from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import rfc3339
 
 

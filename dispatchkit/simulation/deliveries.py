@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from dispatchkit.kernel.states import ACTIVE
+from dispatchkit.domain.states import ACTIVE
 from dispatchkit.simulation.book import Day
 from dispatchkit.simulation.desk import CASE_GRACE, SUSPECT_AFTER
 from dispatchkit.simulation.ground import Ground, degrees

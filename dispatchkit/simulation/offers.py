@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import polars as pl
 
-from dispatchkit.kernel.states import DECLINE_REASONS
+from dispatchkit.domain.states import DECLINE_REASONS
 from dispatchkit.simulation.book import (
     ACCEPTED,
     DECLINED,

@@ -8,9 +8,9 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.clock import Window, service_day
 from dispatchkit.kernel.errors import Usage
+from dispatchkit.kernel.stable_random import stable_id
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -106,7 +106,7 @@ class CityPlan:
 
 def draws(seed: int, day: int, stream: str) -> np.random.Generator:
     """Return the random numbers of one question on one day: no other question or day can shift them."""
-    return np.random.Generator(np.random.Philox(key=key(seed, day, stream)))
+    return np.random.Generator(np.random.Philox(key=stable_id(seed, day, stream)))
 
 
 def placement_curve() -> tuple[Floats, Floats]:

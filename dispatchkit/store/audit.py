@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, CursorResult, Engine, TextClause, text
 
+from dispatchkit.domain.tables import ENTITIES
 from dispatchkit.kernel.errors import TryLater, Usage
-from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.sql import parse
-from dispatchkit.kernel.tables import ENTITIES
 from dispatchkit.store import statements
 from dispatchkit.store.check import audit_faults
 from dispatchkit.store.connect import connection
@@ -171,7 +171,7 @@ def seal(made: Engine) -> list[str]:
     with connection(made, role="dk_verify") as on, on.begin():
         on.exec_driver_sql("SET LOCAL statement_timeout = 0")
         lines = list(on.execute(query("make_seals")).scalars())
-    reached("seal made")
+    failpoint("seal made")
     return lines
 
 
@@ -217,7 +217,7 @@ def retire(made: Engine, name: str, sha256: str, before: datetime, events: pl.Da
         moved = on.execute(
             query("retire"), {"name": name, "sha256": sha256, "before": before, **keys}
         ).scalar_one()
-    reached("events retired")
+    failpoint("events retired")
     return int(moved)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from dispatchkit.domain.tables import ENTITIES
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
 from dispatchkit.kernel.sql import parse
-from dispatchkit.kernel.tables import ENTITIES
 from dispatchkit.store.connect import connection
 from dispatchkit.store.statements import query
 

@@ -10,15 +10,15 @@ from typing import Protocol
 
 import polars as pl
 
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
 from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.stable_random import stable_id
 
 Args = Mapping[str, int | datetime]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ticket:
+class RunRequest:
     """What the run ledger keeps of a run before it starts."""
 
     sweep: str
@@ -114,7 +114,7 @@ class Acting(Protocol):
 
 def ping_id(driver: int, at: datetime) -> int:
     """Return the id of a driver's position at an instant: told twice, it is one row."""
-    return key("ping", driver, rfc3339(at))
+    return stable_id("ping", driver, rfc3339(at))
 
 
 class Store(Protocol):
@@ -128,7 +128,7 @@ class Store(Protocol):
         """Return each query's frame, all from one snapshot, without lock or ledger."""
         ...
 
-    def sweeping(self, ticket: Ticket) -> AbstractContextManager[Run | None]:
+    def sweeping(self, ticket: RunRequest) -> AbstractContextManager[Run | None]:
         """Yield a Run that alone does this sweep; None if its slot is already done. Raises TryLater."""
         ...
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.tables import ENTITIES, LOCK_ORDER, TABLES
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER, TABLES
 
 Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Group:
+class WriteGroup:
     """The changes of one root, in their order, each with its decision id."""
 
     root: Key
@@ -47,7 +47,7 @@ class Group:
         return frozenset((self.root, *self.seen, *self.births))
 
 
-def groups(changes: Iterable[Change], sweep: str) -> list[Group]:
+def groups(changes: Iterable[Change], sweep: str) -> list[WriteGroup]:
     """Return changes gathered by root, roots in lock order. Raises BadData for two equal decisions, and as `fit`."""
     found: dict[Key, list[tuple[Change, bytes]]] = defaultdict(list)
     decided: dict[bytes, Change] = {}
@@ -63,15 +63,15 @@ def groups(changes: Iterable[Change], sweep: str) -> list[Group]:
         decided[id_] = change
         found[change.root].append((change, id_))
     ordered = sorted(found, key=lambda root: (LOCK_ORDER.index(root[0]), root[1]))
-    return [Group(root, *zip(*found[root], strict=True)) for root in ordered]
+    return [WriteGroup(root, *zip(*found[root], strict=True)) for root in ordered]
 
 
-def batches(left: Iterable[Group], size: int) -> Iterator[list[Group]]:
+def batches(left: Iterable[WriteGroup], size: int) -> Iterator[list[WriteGroup]]:
     """Yield groups in batches of about `size` changes.
 
     A group that sees a row which the batch writes begins the next, where it is judged on what is left.
     """
-    part: list[Group] = []
+    part: list[WriteGroup] = []
     count, written = 0, set[Key]()
     for group in left:
         if part and (
@@ -87,7 +87,7 @@ def batches(left: Iterable[Group], size: int) -> Iterator[list[Group]]:
         yield part
 
 
-def shares(whole: Sequence[Group], workers: int) -> list[list[Group]]:
+def shares(whole: Sequence[WriteGroup], workers: int) -> list[list[WriteGroup]]:
     """Return the groups in at most `workers` shares of like size that touch no row in common, each in its order.
 
     So whatever the number of workers, two decisions about one row are judged in the same order, by the same worker.

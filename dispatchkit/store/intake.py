@@ -9,9 +9,9 @@ import polars as pl
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.kernel.points import reached
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.store import connect, statements
 
 
@@ -40,12 +40,12 @@ def insert(
                 found[table] = _table(on, table, frames[table])
             except DBAPIError as fault:
                 raise _contradiction(table, fault) from None
-            reached(f"imported {table}")
+            failpoint(f"imported {table}")
         if dry_run:
             transaction.rollback()
             return found
         transaction.commit()
-        reached("import committed")
+        failpoint("import committed")
         on.exec_driver_sql("RESET ROLE")
         on.exec_driver_sql(
             "ANALYZE"

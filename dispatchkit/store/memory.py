@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.kernel.change import Change, Value
+from dispatchkit.domain.changes import Change, Value
+from dispatchkit.domain.tables import ENTITIES, TABLES
 from dispatchkit.kernel.errors import IllegalTransition, TryLater
 from dispatchkit.kernel.sql import bind
-from dispatchkit.kernel.tables import ENTITIES, TABLES
 from dispatchkit.store import rules
-from dispatchkit.store.contract import Acting, Args, Outcome, Run, Stale, Ticket, ping_id
-from dispatchkit.store.groups import Group, fit, groups
+from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, Stale, ping_id
+from dispatchkit.store.groups import WriteGroup, fit, groups
 from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 
 DEFAULTS: Mapping[
@@ -63,7 +63,7 @@ class MemoryStore:
         return {name: context.execute(bind(query, args)) for name, query in queries.items()}
 
     @contextmanager
-    def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
+    def sweeping(self, ticket: RunRequest) -> Iterator[Run | None]:
         """Yield a Run, or None if the slot is done. Raises TryLater while the same sweep is under way."""
         if ticket.sweep in self._locked:
             raise TryLater(f"another run of sweep {ticket.sweep} is at work")
@@ -173,7 +173,7 @@ class MemoryStore:
                 if row and (key := rule.of(row)):
                     self._taken[rule.name][key].add(id_)
 
-    def judge(self, group: Group) -> Stale | None:
+    def judge(self, group: WriteGroup) -> Stale | None:
         """Return why a group is stale, or None if every row is at the version it was seen at."""
         for (entity, id_), version in group.seen.items():
             row = self.rows[ENTITIES[entity]].get(id_)
@@ -186,13 +186,13 @@ class MemoryStore:
                 return Stale(entity, id_, 0, f"{entity} {id_} is there already")
         return None
 
-    def applied(self, group: Group) -> bool:
+    def applied(self, group: WriteGroup) -> bool:
         """Return whether every decision of a group was applied before."""
         return self._applied.issuperset(group.ids)
 
 
 class _MemoryRun:
-    def __init__(self, store: MemoryStore, ticket: Ticket, id_: str) -> None:
+    def __init__(self, store: MemoryStore, ticket: RunRequest, id_: str) -> None:
         self._store, self._sweep, self.id, self.now = store, ticket.sweep, id_, store.now
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:

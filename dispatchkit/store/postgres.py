@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from dispatchkit.config import Database
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, TryLater, Usage
-from dispatchkit.kernel.points import reached
-from dispatchkit.store import connect, crew, migrate, read, statements
-from dispatchkit.store.contract import Acting, Args, Outcome, Run, Ticket, ping_id
+from dispatchkit.kernel.failpoints import failpoint
+from dispatchkit.store import connect, migrate, read, statements
+from dispatchkit.store import parallel as crew
+from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, ping_id
 from dispatchkit.store.groups import groups
 from dispatchkit.store.statements import query
 from dispatchkit.store.write import Clock, Writer
@@ -71,7 +72,7 @@ class PostgresStore:
         return read.frames(self.engine, queries, args, self.waits)
 
     @contextmanager
-    def sweeping(self, ticket: Ticket) -> Iterator[Run | None]:
+    def sweeping(self, ticket: RunRequest) -> Iterator[Run | None]:
         """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
         with self.connected() as on:
             longest = self.time_of(ticket) + self.waits.statement_timeout + LAST
@@ -82,7 +83,7 @@ class PostgresStore:
                     raise TryLater("the database is being migrated")
                 if not ours:
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
-            reached("lock held")
+            failpoint("lock held")
             try:
                 with on.begin():  # again, now that no migration can begin
                     migrate.require_on(on)
@@ -90,17 +91,17 @@ class PostgresStore:
             finally:
                 let_go(on, ticket.sweep)
 
-    def time_of(self, ticket: Ticket) -> timedelta:
+    def time_of(self, ticket: RunRequest) -> timedelta:
         """Return how long a run may begin batches: its own deadline, or the one that the settings give all."""
         return self.waits.deadline if ticket.deadline is None else ticket.deadline
 
-    def _ledgered(self, on: Connection, ticket: Ticket, leader: int) -> Iterator[Run | None]:
+    def _ledgered(self, on: Connection, ticket: RunRequest, leader: int) -> Iterator[Run | None]:
         try:
             run = PostgresRun(self, on, ticket, leader, self._instant(on))
         except SlotDone:
             yield None
             return
-        reached("ledger open")
+        failpoint("ledger open")
         self._run = run
         try:
             yield run
@@ -111,7 +112,7 @@ class PostgresStore:
         finally:
             self._run = None
         run.close()
-        reached("ledger closed")
+        failpoint("ledger closed")
 
     @contextmanager
     def acting(
@@ -166,7 +167,7 @@ class PostgresRun:
     """One run: its row in the ledger is RUNNING while the advisory lock is held."""
 
     def __init__(
-        self, store: PostgresStore, on: Connection, ticket: Ticket, leader: int, now: datetime
+        self, store: PostgresStore, on: Connection, ticket: RunRequest, leader: int, now: datetime
     ) -> None:
         self.id, self.now = str(uuid4()), now
         self._store, self._on, self._ticket, self._leader = store, on, ticket, leader
@@ -187,7 +188,7 @@ class PostgresRun:
         }
         with on.begin():  # we hold the lock, so whatever is still RUNNING died
             on.execute(query("abandon_runs"), {"sweep": ticket.sweep})
-            reached("reaped")
+            failpoint("reaped")
         try:
             with on.begin():
                 on.execute(query("begin_run"), values)
@@ -201,7 +202,7 @@ class PostgresRun:
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         """Return each query's frame, all from one snapshot, on a connection of its own."""
         found = self._store.read(queries, args)
-        reached("read")
+        failpoint("read")
         return found
 
     def apply(

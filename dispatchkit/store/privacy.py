@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, Row, TextClause, text
 
 from dispatchkit.kernel.errors import Refused
-from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.connect import connection
 
@@ -56,10 +56,10 @@ def erase(made: Engine, person: Person, *, dry_run: bool = False) -> dict[str, i
             found[what] = int(on.execute(query(f"count_{what}"), values).scalar_one())
             if found[what] and not dry_run:
                 on.execute(query(f"erase_{what}"), values)
-                reached(f"{what} erased")
+                failpoint(f"{what} erased")
         if not dry_run:
             on.execute(query("journal"), {"kind": kind, "id": id_, "removed": sum(found.values())})
-    reached("erasure committed")
+    failpoint("erasure committed")
     return found
 
 
@@ -92,7 +92,7 @@ def purge(made: Engine, what: str, before: datetime, *, dry_run: bool = False) -
                 gone = on.execute(
                     query(f"purge_{what}"), {"before": before, "most": BATCH}
                 ).rowcount
-            reached(f"{what} purged")
+            failpoint(f"{what} purged")
             total += gone
             if gone < BATCH:
                 return total

@@ -12,6 +12,7 @@ import polars as pl
 from sqlalchemy import Connection, Engine, text
 
 from dispatchkit.config import Database
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import (
     DatabaseUnavailable,
     DispatchError,
@@ -19,7 +20,6 @@ from dispatchkit.kernel.errors import (
     SchemaMismatch,
 )
 from dispatchkit.kernel.sql import bind
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store import connect, migrate, statements
 from dispatchkit.store.contract import Args
 

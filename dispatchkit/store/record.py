@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from dispatchkit.kernel.change import Change, compact
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.tables import ENTITIES, LOCK_ORDER
+from dispatchkit.kernel.canonical_json import compact
 from dispatchkit.kernel.errors import DispatchError
-from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER
 from dispatchkit.store import statements
-from dispatchkit.store.groups import Group
+from dispatchkit.store.groups import WriteGroup
 from dispatchkit.store.statements import array, query, words
 
 
-def rows(on: Connection, ready: Sequence[Group]) -> None:
+def rows(on: Connection, ready: Sequence[WriteGroup]) -> None:
     """Write step by step: the first change of every group, then the second, ...; updates before births."""
     for step in range(max((len(g.changes) for g in ready), default=0)):
         shapes: dict[statements.Shape, list[Change]] = defaultdict(list)
@@ -44,7 +45,7 @@ def _shape(on: Connection, shape: statements.Shape, changes: list[Change]) -> No
 def decisions(
     on: Connection,
     run: str | None,
-    decided: Sequence[Group],
+    decided: Sequence[WriteGroup],
     outcome: str,
     state: str | None = None,
 ) -> None:
@@ -66,7 +67,7 @@ def decisions(
     )
 
 
-def events(on: Connection, run: str | None, done: Sequence[Group]) -> None:
+def events(on: Connection, run: str | None, done: Sequence[WriteGroup]) -> None:
     """Write one event a change, in the order of the groups."""
     changes = [change for group in done for change in group.changes]
     if not changes:

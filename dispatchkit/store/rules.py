@@ -12,9 +12,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from dispatchkit.kernel.errors import DispatchError
-from dispatchkit.kernel.machine import BIRTH
-from dispatchkit.kernel.states import (
+from dispatchkit.domain.states import (
     ACTIVE,
     AWAY,
     CASE_OPEN,
@@ -24,7 +22,9 @@ from dispatchkit.kernel.states import (
     OPEN,
     WITH_DRIVER,
 )
-from dispatchkit.kernel.tables import TABLES, refs
+from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.kernel.errors import DispatchError
+from dispatchkit.kernel.machine import INITIAL
 
 Row = dict[str, Any]
 Rows = Mapping[str, Mapping[int, Row]]
@@ -159,7 +159,7 @@ def check(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> N
             raise Violation(f"{table} {row['id']}: a frozen column changed: {name}")
     machine, column = _MACHINES.get(table), _STATE.get(table, "state")
     if machine and (not old or old[column] != row[column]):
-        machine.step(old[column] if old else BIRTH, row[column])
+        machine.step(old[column] if old else INITIAL, row[column])
     for rule in CHECKS:
         if rule.table == table and not rule.holds(row):
             raise Violation(f"{table} {row['id']}: {rule.name}")

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import TextClause, text
 
+from dispatchkit.domain.tables import ENTITIES, TABLES
 from dispatchkit.kernel.sql import parse
-from dispatchkit.kernel.tables import ENTITIES, TABLES
 
 Item = str | int | float | bytes | datetime | None
 Shape = tuple[str, bool, tuple[str, ...]]  # (entity, is a birth, columns written)

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.tables import LOCK_ORDER
 from dispatchkit.kernel.errors import BadConfig, DatabaseUnavailable
-from dispatchkit.kernel.points import reached
-from dispatchkit.kernel.tables import LOCK_ORDER
+from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.store import record, statements
 from dispatchkit.store.connect import RETRIED, sqlstate
 from dispatchkit.store.contract import Outcome, Stale
-from dispatchkit.store.groups import Group, Key, batches, fit
+from dispatchkit.store.groups import Key, WriteGroup, batches, fit
 from dispatchkit.store.statements import query
 
 ROW_FAULTS = ("22", "23", "DK", "P0")  # SQLSTATE classes that one row can cause
@@ -54,14 +54,14 @@ class Writer:
     ) -> None:
         self._on, self._sweep, self._run, self._leader = connection, sweep, run_id, leader
 
-    def apply(self, left: Sequence[Group], batch: int, clock: Clock) -> Outcome:
+    def apply(self, left: Sequence[WriteGroup], batch: int, clock: Clock) -> Outcome:
         """Write all groups in batches of about `batch` changes; rows locked by others are tried again at the end.
 
         No batch begins once the clock is over; what is left then counts as busy, and the next run takes it up.
         """
         total = Outcome()
         for round_ in range(ROUNDS):
-            busy: list[Group] = []
+            busy: list[WriteGroup] = []
             for part in batches(left, batch):
                 done, locked = (Outcome(), part) if clock.over else self._part(part)
                 total.add(done)
@@ -69,18 +69,18 @@ class Writer:
             left = busy
             if not left or round_ + 1 == ROUNDS or clock.over:
                 break
-            reached("busy retry")
+            failpoint("busy retry")
             time.sleep(0.05 * (round_ + 1))
         total.busy = sum(len(group.changes) for group in left)
         return total
 
-    def _part(self, part: list[Group]) -> tuple[Outcome, list[Group]]:
+    def _part(self, part: list[WriteGroup]) -> tuple[Outcome, list[WriteGroup]]:
         """Write one batch; a batch that holds a bad row is halved down to it."""
         for attempt in range(TRIES):
             try:
                 with self._on.begin():
                     done = self._transaction(part)
-                reached("batch committed")
+                failpoint("batch committed")
                 return done
             except DBAPIError as fault:
                 state = sqlstate(fault)
@@ -91,36 +91,36 @@ class Writer:
                     raise
                 break
         if len(part) == 1:
-            reached("poison")
+            failpoint("poison")
             return self._poison(part[0], state), []
-        reached("bisect")
+        failpoint("bisect")
         half = len(part) // 2
         first, busy = self._part(part[:half])
         second, more = self._part(part[half:])
         first.add(second)
         return first, busy + more
 
-    def _transaction(self, part: list[Group]) -> tuple[Outcome, list[Group]]:
-        reached("batch begin")
+    def _transaction(self, part: list[WriteGroup]) -> tuple[Outcome, list[WriteGroup]]:
+        failpoint("batch begin")
         self._fence()
         self._tell()
         locked = self._locked(part)
-        reached("roots locked")
+        failpoint("roots locked")
         ready, stale, busy = self._judge(part, locked)
         stale, already = self._already(stale)
         outcome = Outcome(applied=sum(len(g.changes) for g in ready), already=already)
         record.rows(self._on, ready)
-        reached("rows written")
+        failpoint("rows written")
         outcome.stale = [
             Stale(c.entity, c.id, c.version, why) for g, why in stale for c in g.changes
         ]
         record.decisions(self._on, self._run, ready, "APPLIED")
         record.decisions(self._on, self._run, [group for group, _ in stale], "STALE")
-        reached("decisions written")
+        failpoint("decisions written")
         record.events(self._on, self._run, ready)
-        reached("outbox written")
+        failpoint("outbox written")
         self._count(outcome)
-        reached("counters written")
+        failpoint("counters written")
         return outcome, busy
 
     def _fence(self) -> None:
@@ -140,7 +140,7 @@ class Writer:
     def _tell(self) -> None:
         self._on.execute(query("tell_audit"), {"run": self._run or "", "reason": self._sweep})
 
-    def _locked(self, part: list[Group]) -> dict[Key, int]:
+    def _locked(self, part: list[WriteGroup]) -> dict[Key, int]:
         """Lock every row the batch needs, in lock order, and return the versions found; busy rows are missing."""
         found: dict[Key, int] = {}
         for entity, ids in _by_entity(key for group in part for key in (group.root, *group.seen)):
@@ -151,8 +151,8 @@ class Writer:
         return found
 
     def _judge(
-        self, part: list[Group], locked: dict[Key, int]
-    ) -> tuple[list[Group], list[tuple[Group, str]], list[Group]]:
+        self, part: list[WriteGroup], locked: dict[Key, int]
+    ) -> tuple[list[WriteGroup], list[tuple[WriteGroup, str]], list[WriteGroup]]:
         """Part the groups into ready, stale (with the reason) and busy."""
         missing = {key for g in part for key in (g.root, *g.seen) if key not in locked}
         there = self._there(missing.union(*(g.births for g in part)))
@@ -195,7 +195,9 @@ class Writer:
             found.update((entity, id_) for id_, _ in rows)
         return found
 
-    def _already(self, stale: list[tuple[Group, str]]) -> tuple[list[tuple[Group, str]], int]:
+    def _already(
+        self, stale: list[tuple[WriteGroup, str]]
+    ) -> tuple[list[tuple[WriteGroup, str]], int]:
         """Part what is really stale from repeats of decisions that were applied before; return the repeats' count."""
         if not stale:
             return stale, 0
@@ -223,7 +225,7 @@ class Writer:
                 "another run took over, since this one had lost its lock; its last batch is undone"
             )
 
-    def _poison(self, group: Group, state: str) -> Outcome:
+    def _poison(self, group: WriteGroup, state: str) -> Outcome:
         outcome = Outcome(poison=len(group.changes))
         outcome.poisoned = [
             Stale(c.entity, c.id, c.version, f"SQLSTATE {state}") for c in group.changes
@@ -239,7 +241,7 @@ class Writer:
         for change in changes:
             fit(change)
         self._tell()
-        whole = Group(("delivery", 0), tuple(changes), ())
+        whole = WriteGroup(("delivery", 0), tuple(changes), ())
         record.rows(self._on, [whole])
         record.events(self._on, None, [whole])
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, IOFailed, shown
 from dispatchkit.kernel.sql import parse
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.contracts import ROW, judge, limit, nothing, repeated
 from dispatchkit.warehouse.csvtable import CsvTable
 from dispatchkit.warehouse.facts import rising

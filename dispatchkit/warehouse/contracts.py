@@ -12,8 +12,8 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES, refs
 from dispatchkit.kernel.errors import BadData, shown
-from dispatchkit.kernel.tables import TABLES, refs
 from dispatchkit.warehouse.rings import require_rings
 
 RULES = {  # the rules of the contracts that join columns, as one says them

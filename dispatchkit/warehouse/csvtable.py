@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.contracts import ROW, harmless, nothing, quarantined
 from dispatchkit.warehouse.csvtext import read_csv
 from dispatchkit.warehouse.manifest import FileFacts

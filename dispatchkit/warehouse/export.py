@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Usage, shown
 from dispatchkit.kernel.files import (
     TMP,
@@ -27,7 +28,6 @@ from dispatchkit.kernel.files import (
     translate_os_errors,
     write_whole,
 )
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.facts import Tally, arrow_schema, meta_columns
 from dispatchkit.warehouse.manifest import (
     FORMAT,

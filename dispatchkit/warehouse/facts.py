@@ -8,8 +8,8 @@ from functools import cache
 import polars as pl
 import pyarrow as pa
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.tables import TABLES
 
 _ARROW: dict[type[pl.DataType], pa.DataType] = {
     pl.Int64: pa.int64(),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from dispatchkit.domain.states import DELIVERY
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.kernel.states import DELIVERY
 from dispatchkit.warehouse.build import MAX_QUARANTINE
 from dispatchkit.warehouse.contracts import (
     EMPTY_INTERVAL,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, Usage
 from dispatchkit.kernel.files import digest
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import MAX_QUARANTINE, build, connect
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import parse_instant, rfc3339
 from dispatchkit.kernel.errors import (
     BadData,
@@ -27,7 +28,6 @@ from dispatchkit.kernel.errors import (
     shown,
 )
 from dispatchkit.kernel.files import digest, open_existing
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.facts import shape
 
 FORMAT = 1

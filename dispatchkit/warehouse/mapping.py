@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dispatchkit.config import build
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import zone
 from dispatchkit.kernel.errors import BadConfig, shown
 from dispatchkit.kernel.files import open_existing, translate_os_errors
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.csvtext import ENCODINGS
 
 _MOST_BYTES = 1_000_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import dataframely as dy
 import polars as pl
 
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.warehouse.contracts import (
     NOT_ID,
     NOT_PLACE,

@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES, refs
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.sql import parse
-from dispatchkit.kernel.tables import TABLES, refs
 from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, ORPHAN, ROW, nothing, quarantined
 
 NAMED = 5

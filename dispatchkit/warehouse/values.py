@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import polars as pl
 
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.tables import TABLES, refs
+from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.warehouse.contracts import NOT_ID, ROW
 from dispatchkit.warehouse.mapping import Column, Constant, Key, Mapping, Source, Sum, Text
 from dispatchkit.warehouse.parse import number, parse
@@ -72,10 +72,10 @@ def _unread(
 def _key(rows: pl.DataFrame, source: str, table: str, made_of: Key) -> Read:
     columns = list(made_of.key)
     if not columns:
-        return pl.Series([key(source, table)] * len(rows), dtype=pl.Int64), _nothing()
+        return pl.Series([stable_id(source, table)] * len(rows), dtype=pl.Int64), _nothing()
     distinct = rows.select(columns).unique(maintain_order=True)
     ids = [
-        key(source, table, *("" if part is None else part for part in parts))
+        stable_id(source, table, *("" if part is None else part for part in parts))
         for parts in distinct.iter_rows()
     ]
     keyed = distinct.with_columns(pl.Series("the key", ids, pl.Int64))

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from dispatchkit.domain.tables import ENTITIES, TABLES
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.tables import ENTITIES, TABLES
 from tests import databases
 
 OPTIONS = ("--now", rfc3339(databases.NOW))

@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.config import Database
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep, uncollected
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep, uncollected
 from dispatchkit.store import connect
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.benchmarks import due
@@ -82,7 +82,7 @@ def copy(made: Engine) -> Iterator[Engine]:
 def ours(made: Engine, changes: Sequence[Change], workers: int) -> float:
     """Return the seconds that the corridor's own write takes, with trail, decisions, events and counters."""
     store = PostgresStore(made, Database(batch=BATCH, workers=workers), now=databases.NOW)
-    with uncollected(), store.sweeping(Ticket(sweep="offers")) as run:
+    with uncollected(), store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None
         begin = time.perf_counter()
         outcome = run.apply(changes, inputs_sha256="")

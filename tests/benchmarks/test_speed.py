@@ -16,13 +16,13 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.flows import upkeep
-from dispatchkit.flows.sample import write_sample
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.tables import ENTITIES, TABLES
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.tables import ENTITIES, TABLES
+from dispatchkit.flows.data import data_io as upkeep
+from dispatchkit.flows.data.sample import write_sample
 from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.store import intake
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 
@@ -128,7 +128,7 @@ def test_audited_write_beside_unaudited(filled: Engine) -> None:
                     for kind in "iud":
                         word = "ENABLE ALWAYS" if audited else "DISABLE"
                         on.exec_driver_sql(f"ALTER TABLE dk.{table} {word} TRIGGER z_audit_{kind}")
-            with store.sweeping(Ticket(sweep="bench")) as run:
+            with store.sweeping(RunRequest(sweep="bench")) as run:
                 assert run is not None
                 begin = time.perf_counter()
                 run.apply(changes, inputs_sha256="")

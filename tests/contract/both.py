@@ -8,14 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.kernel.change import Change, canonical
-from dispatchkit.kernel.tables import TABLES
-from dispatchkit.store.contract import Outcome, Run, Ticket
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.kernel.canonical_json import canonical
+from dispatchkit.store.contract import Outcome, Run, RunRequest
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 
 Either = MemoryStore | PostgresStore
-TICKET = Ticket(sweep="offers")
+TICKET = RunRequest(sweep="offers")
 
 
 def table(store: Either, name: str) -> pl.DataFrame:
@@ -29,7 +30,7 @@ def row(store: Either, name: str, id: int) -> dict[str, Any]:
     return table(store, name).row(by_predicate=pl.col("id") == id, named=True)
 
 
-def apply(store: Either, *changes: Change, ticket: Ticket = TICKET) -> Outcome:
+def apply(store: Either, *changes: Change, ticket: RunRequest = TICKET) -> Outcome:
     """Return what became of `changes` in a run of their own."""
     with store.sweeping(ticket) as run:
         assert run is not None

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.flows.gather import gather
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
-from dispatchkit.kernel.states import ACTIVE, OPEN, TO_PICKUP
-from dispatchkit.store.contract import Ticket
+from dispatchkit.domain.feature import Event
+from dispatchkit.domain.states import ACTIVE, OPEN, TO_PICKUP
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.gather import gather
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.store.contract import RunRequest
 from tests import databases
 from tests.contract.both import Either, events, refusals, row, table, written
 
@@ -185,7 +185,7 @@ def test_goods_for_which_their_holder_has_no_slot_let_go_who_is_asked_and_call_a
 def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(store, settings, name):
     feature = catalog.feature(name)
     params, travel = catalog.params(feature, settings), catalog.travel(settings)
-    with store.sweeping(Ticket(sweep=name)) as run:
+    with store.sweeping(RunRequest(sweep=name)) as run:
         assert run is not None and feature.decide is not None
         changes = feature.decide(
             gather(run, feature, settings.flag(name), NOW).frames, params, NOW, travel

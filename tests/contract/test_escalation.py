@@ -12,13 +12,13 @@ import pytest
 from dispatchkit.config import Settings
 from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.flows.gather import gather
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.gather import gather
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.flags import Flag
-from dispatchkit.store.contract import Outcome, Run, Ticket
+from dispatchkit.store.contract import Outcome, Run, RunRequest
 from dispatchkit.streets.straight import StraightLine
 from tests.contract.both import Either, events, row, table, written
 
@@ -54,7 +54,7 @@ def giving_up(store: Either) -> Outcome:
 
 
 def _swept(store: Either) -> Outcome:
-    with store.sweeping(Ticket(sweep="escalation")) as run:
+    with store.sweeping(RunRequest(sweep="escalation")) as run:
         assert run is not None
         return written(run, decided(run))
 
@@ -69,7 +69,7 @@ def test_a_driver_who_says_yes_while_the_ladder_decides_has_the_delivery_and_nob
     store, settings, offer
 ):
     delivery = offer["delivery_id"]
-    with store.sweeping(Ticket(sweep="escalation")) as run:
+    with store.sweeping(RunRequest(sweep="escalation")) as run:
         changes = decided(run)
         assert accepted(store, settings, offer) == "OK"
         outcome = written(run, changes)
@@ -111,7 +111,7 @@ def test_a_level_raised_by_hand_while_the_ladder_decides_is_told_once(store, set
     )
     delivery = int(searching.sort("id")["delivery_id"][0])
     soon = Params(age_1=SECOND, age_2=SECOND, age_3=SECOND)
-    with store.sweeping(Ticket(sweep="escalation")) as run:
+    with store.sweeping(RunRequest(sweep="escalation")) as run:
         changes = decided(run, soon)
         raised = Event(name="escalate", actor="ops", delivery_id=delivery, args={"level": 3})
         assert act(store, settings, raised).answer.code == "OK"

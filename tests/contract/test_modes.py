@@ -9,9 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from dispatchkit.config import Settings
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases

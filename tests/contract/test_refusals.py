@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.tables import ENTITIES
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.kernel.tables import ENTITIES
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 from dispatchkit.store.rules import CHECKS, EXCLUSIONS
@@ -30,7 +30,7 @@ def first(table: str, *where: pl.Expr) -> Row:
     return CITY[table].filter(*where).sort("id").row(0, named=True)
 
 
-def born(entity: str, after: Mapping[str, Any], id: int = GONE) -> Change:
+def insert(entity: str, after: Mapping[str, Any], id: int = GONE) -> Change:
     return change(entity, {"id": id, "version": 0, **after}, after)
 
 
@@ -128,7 +128,7 @@ ROUTE = {
 def again(*steps: Change, id: int) -> list[Change]:
     """Return a second suspicion of a case's delivery, and the same steps for it."""
     return [
-        born("case", SUSPICION, id),
+        insert("case", SUSPICION, id),
         *(replace(s, id=id, version=i + 1) for i, s in enumerate(steps)),
     ]
 
@@ -160,12 +160,12 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         '"UNASSIGNED" may not become "DELIVERED"',
     ),
     "an offer for a delivery that has ended": (
-        [born("offer", OFFER | {"delivery_id": DONE["id"], "episode": DONE["episode"]})],
+        [insert("offer", OFFER | {"delivery_id": DONE["id"], "episode": DONE["episode"]})],
         "DK004",
         "takes no offers now",
     ),
     "an offer of another episode": (
-        [born("offer", OFFER | {"episode": OFFER["episode"] + 1})],
+        [insert("offer", OFFER | {"episode": OFFER["episode"] + 1})],
         "DK004",
         "takes no offers now",
     ),
@@ -209,14 +209,14 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "which the clock denies",
     ),
     "an offer to an unknown driver": (
-        [born("offer", OFFER | {"driver_id": GONE})],
+        [insert("offer", OFFER | {"driver_id": GONE})],
         "23503",
         "there is no driver_id",
     ),
     "a case of an unknown delivery": (
         [
             replace(
-                born("case", SUSPICION | {"delivery_id": GONE}), root=("delivery", SEEKING["id"])
+                insert("case", SUSPICION | {"delivery_id": GONE}), root=("delivery", SEEKING["id"])
             )
         ],
         "23503",
@@ -228,22 +228,22 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "there is no zone_id",
     ),
     "an offer without a mode": (
-        [born("offer", {name: value for name, value in OFFER.items() if name != "mode"})],
+        [insert("offer", {name: value for name, value in OFFER.items() if name != "mode"})],
         "23502",
         "mode may not be None",
     ),
     "a boost above the pay": (
-        [born("offer", OFFER | {"boost_cents": OFFER["pay_cents"] + 1})],
+        [insert("offer", OFFER | {"boost_cents": OFFER["pay_cents"] + 1})],
         "23514",
         "boost_is_part_of_pay",
     ),
     "a ticket that is open and closed": (
-        [born("ticket", TICKET | {"closed_at": NOW})],
+        [insert("ticket", TICKET | {"closed_at": NOW})],
         "23514",
         "ticket_closed_iff_over",
     ),
     "one ticket twice": (
-        [born("ticket", TICKET), born("ticket", TICKET, GONE + 1)],
+        [insert("ticket", TICKET), insert("ticket", TICKET, GONE + 1)],
         "23505",
         "ticket_once",
     ),
@@ -261,7 +261,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "holds a delivery",
     ),
     "negative pay": (
-        [born("offer", OFFER | {"pay_cents": -1})],
+        [insert("offer", OFFER | {"pay_cents": -1})],
         "23514",
         "pay_cents may not be -1",
     ),
@@ -281,12 +281,12 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "timeouts may not be",
     ),
     "an offer that is sent when it expires": (
-        [born("offer", OFFER | {"expires_at": OFFER["sent_at"]})],
+        [insert("offer", OFFER | {"expires_at": OFFER["sent_at"]})],
         "23514",
         "offer_times",
     ),
     "an offer that expires after its deadline": (
-        [born("offer", OFFER | {"expires_at": OFFER["hard_deadline"] + SECOND})],
+        [insert("offer", OFFER | {"expires_at": OFFER["hard_deadline"] + SECOND})],
         "23514",
         "offer_times",
     ),
@@ -336,7 +336,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "duty_interval_not_empty",
     ),
     "the route of one driver under the id of another": (
-        [born("route", ROUTE)],
+        [insert("route", ROUTE)],
         "23514",
         "route_optimization_data_check",
     ),
@@ -346,13 +346,13 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "delivery_one_per_slot",
     ),
     "a second pending offer of a driver": (
-        [born("offer", OFFER | {"driver_id": OTHER["driver_id"]})],
+        [insert("offer", OFFER | {"driver_id": OTHER["driver_id"]})],
         "23505",
         "offer_one_pending",
     ),
     "a second accepted offer of an episode": (
         [
-            born("offer", OFFER),
+            insert("offer", OFFER),
             accepted(OFFER | {"id": GONE, "version": 1}, THEN),
             accepted(PENDING, THEN),
         ],
@@ -361,7 +361,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
     ),
     "a second row of an episode": (
         [
-            born(
+            insert(
                 "episode",
                 EPISODE | {"delivery_id": OVER["delivery_id"], "episode": OVER["episode"]},
             )
@@ -370,11 +370,15 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
         "episode_once",
     ),
     "a second open episode of a delivery": (
-        [born("episode", EPISODE)],
+        [insert("episode", EPISODE)],
         "23505",
         "episode_one_open",
     ),
-    "a second suspicion of a delivery": ([born("case", SUSPICION)], "23505", "case_one_suspicion"),
+    "a second suspicion of a delivery": (
+        [insert("case", SUSPICION)],
+        "23505",
+        "case_one_suspicion",
+    ),
     "a second release of a delivery": (
         [*RELEASED, *again(*RELEASED, id=GONE)],
         "23505",
@@ -382,7 +386,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
     ),
     "a duty interval within another": (
         [
-            born(
+            insert(
                 "duty",
                 {
                     "driver_id": DUTY["driver_id"],
@@ -429,13 +433,13 @@ def test_every_rule_has_a_case():
 
 def test_a_refused_change_frees_what_it_had_taken(store):
     apply(store, *REFUSED["a second accepted offer of an episode"][0])
-    idle = born("offer", OFFER)
+    idle = insert("offer", OFFER)
     assert apply(store, idle).applied == 1, "the driver of the refused offer is free for another"
 
 
 def test_duty_intervals_may_meet(store):
     ends = change("duty", DUTY, {"until": NOW})
-    begins = born("duty", {"driver_id": DUTY["driver_id"], "duty": "ON_BREAK", "since": NOW})
+    begins = insert("duty", {"driver_id": DUTY["driver_id"], "duty": "ON_BREAK", "since": NOW})
     assert apply(store, ends, begins).applied == 2
 
 

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from dispatchkit.flows import act, catalog
-from dispatchkit.flows.gather import bounds, gather, queries
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.change import canonical
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
+from dispatchkit.domain.hours import LOOK_BACK
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.flows.live import act, catalog
+from dispatchkit.flows.live.gather import bounds, gather, queries
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.flags import Flag
-from dispatchkit.kernel.hours import LOOK_BACK
-from dispatchkit.kernel.tables import TABLES
 from tests import databases
 from tests.contract.both import events, refusals, table
 

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
 from dispatchkit.kernel.errors import DispatchError, TryLater
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from tests import databases
 from tests.contract.both import apply, events, refusals, row, table, written
 
@@ -184,7 +184,7 @@ def test_a_refused_birth_leaves_no_row_and_no_event(store):
 
 
 def test_a_slot_is_done_once_and_another_slot_is_another_run(store):
-    ticket = Ticket(sweep="offers", slot=databases.NOW)
+    ticket = RunRequest(sweep="offers", slot=databases.NOW)
     assert apply(store, asks(DRIVERS[0]), ticket=ticket).applied == 1
     with store.sweeping(ticket) as again:
         assert again is None
@@ -193,18 +193,18 @@ def test_a_slot_is_done_once_and_another_slot_is_another_run(store):
 
 
 def test_a_slot_whose_run_failed_may_be_done_again(store):
-    ticket = Ticket(sweep="offers", slot=databases.NOW)
+    ticket = RunRequest(sweep="offers", slot=databases.NOW)
     with pytest.raises(ZeroDivisionError), store.sweeping(ticket):
         raise ZeroDivisionError
     assert apply(store, asks(DRIVERS[0]), ticket=ticket).applied == 1
 
 
 def test_a_sweep_under_way_keeps_out_a_second_of_its_name_and_no_other(store):
-    with store.sweeping(Ticket(sweep="offers")) as run:
+    with store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None
-        with pytest.raises(TryLater), store.sweeping(Ticket(sweep="offers")):
+        with pytest.raises(TryLater), store.sweeping(RunRequest(sweep="offers")):
             pass
-        with store.sweeping(Ticket(sweep="routes")) as other:
+        with store.sweeping(RunRequest(sweep="routes")) as other:
             assert other is not None
         assert written(run, [asks(DRIVERS[0])]).applied == 1, (
             "the refused second run left the first its lock"
@@ -213,7 +213,7 @@ def test_a_sweep_under_way_keeps_out_a_second_of_its_name_and_no_other(store):
 
 
 def test_a_run_reasons_at_the_instant_it_was_given(store, now):
-    with store.sweeping(Ticket(sweep="offers")) as run:
+    with store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None
         assert (run.now, store.clock()) == (now, now)
 

@@ -66,7 +66,7 @@ def _start(asked: dict[str, Any], number: int) -> tuple[int, int]:
 
 def _run(asked: dict[str, Any], number: int, tell: int) -> None:
     from dispatchkit.cli import main
-    from dispatchkit.kernel import points
+    from dispatchkit.kernel import failpoints as points
     from dispatchkit.store import connect
 
     if asked["patience"]:

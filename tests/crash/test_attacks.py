@@ -7,8 +7,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally
 from tests.property.attacks import ATTACKS

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.kernel.tables import ENTITIES
+from dispatchkit.domain.tables import ENTITIES
 from tests import databases, tally
 from tests.crash.wreck import broken, contents, different, settle, sweeping
 

@@ -9,11 +9,11 @@ from threading import Barrier
 
 from sqlalchemy import Engine
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import TryLater
-from dispatchkit.kernel.feature import Event
 from dispatchkit.store import intake
 from dispatchkit.store.postgres import PostgresStore
 from tests import tally

@@ -13,7 +13,7 @@ from time import monotonic
 
 import pytest
 
-from dispatchkit.flows import catalog
+from dispatchkit.flows.live import catalog
 from tests import databases, tally
 from tests.crash.proxy import Cut, Message, batches, between
 from tests.crash.wreck import SEED, broken, contents, different, seed, settle, sweeping

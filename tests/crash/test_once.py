@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.flows.sample import write_sample
+from dispatchkit.flows.data.sample import write_sample
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store import migrate
 from tests import databases

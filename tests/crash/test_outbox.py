@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases

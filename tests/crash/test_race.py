@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
-from dispatchkit.kernel.feature import Event
 from dispatchkit.store import intake
 from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.flows import audit, catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.flows.trail import audit
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.store import audit as trail
 from dispatchkit.store import migrate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.flows import catalog
+from dispatchkit.flows.live import catalog
 from tests import databases, tally
 from tests.crash.servers import own_server, restart
 from tests.crash.wreck import broken, contents, different, settle, sweeping

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from dispatchkit.flows import catalog
+from dispatchkit.flows.live import catalog
 from tests import databases, tally
 from tests.crash import test_outbox, test_trail
 from tests.crash.wreck import broken, contents, different, settle, sweeping

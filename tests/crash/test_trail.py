@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.flows import audit, catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.flows.trail import audit
 from dispatchkit.store import audit as trail
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally

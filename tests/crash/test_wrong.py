@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from dispatchkit.cli.main import app
-from dispatchkit.flows.sample import write_sample
+from dispatchkit.flows.data.sample import write_sample
 from dispatchkit.store import migrate
 from tests import databases, tally
 from tests.crash.wreck import SEED, contents, different, seed, sweeping

@@ -9,8 +9,8 @@ from zlib import crc32
 
 from sqlalchemy import Engine
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store.check import offenders
 from tests import databases
 

@@ -11,7 +11,7 @@ from tests.house.tree import PACKAGE, Module
 
 FLOORS = (
     {"kernel"},
-    {"config"},
+    {"config", "domain"},
     {"decide", "measure", "store", "warehouse", "streets", "simulation", "pages", "senders"},
     {"flows"},
     {"replay"},

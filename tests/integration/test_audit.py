@@ -8,8 +8,8 @@ from hashlib import sha256
 
 import psycopg
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 

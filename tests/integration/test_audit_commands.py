@@ -15,8 +15,10 @@ import polars as pl
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import anchor, audit, bundle, catalog, retention
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import bundle, catalog
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.flows.trail import audit, retention
+from dispatchkit.flows.trail import seal_file as anchor
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, TryLater
 from dispatchkit.store import audit as trail

@@ -11,11 +11,11 @@ from typing import NoReturn
 import pytest
 
 from dispatchkit.cli import main
-from dispatchkit.flows import catalog
+from dispatchkit.flows.live import catalog
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadData, DatabaseUnavailable, IllegalTransition, TryLater
 from dispatchkit.store import migrate
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 
@@ -116,7 +116,7 @@ def test_a_strict_clock_takes_no_instant_from_anyone(run, city):
 
 
 def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, city, now):
-    with PostgresStore(city, now=now).sweeping(Ticket(sweep="offers")):
+    with PostgresStore(city, now=now).sweeping(RunRequest(sweep="offers")):
         code, out, err = run("--db", databases.url(city), "sweep", "offers", *OPTIONS)
         assert (code, out, "another run" in one_line(err)) == (75, "", True)
         assert run("--db", databases.url(city), "sweep", "offers", *OPTIONS, "--dry-run")[0] == 0
@@ -212,7 +212,7 @@ def runs(made) -> dict[str, str]:
 
 
 def test_one_stuck_sweep_stops_no_other(run, city, now):
-    with PostgresStore(city, now=now).sweeping(Ticket(sweep="reassignment")):
+    with PostgresStore(city, now=now).sweeping(RunRequest(sweep="reassignment")):
         code, out, err = run("--db", databases.url(city), "sweep", "all", *OPTIONS)
     assert (code, "another run of sweep reassignment" in err) == (75, True)
     assert "offer_created" in out

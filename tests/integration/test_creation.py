@@ -6,9 +6,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.config import Database
-from dispatchkit.kernel import points
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
+from dispatchkit.kernel import failpoints as points
 from dispatchkit.kernel.errors import DatabaseUnavailable
-from dispatchkit.store.contract import Outcome, Ticket
+from dispatchkit.store.contract import Outcome, RunRequest
 from dispatchkit.store.groups import groups
 from dispatchkit.store.postgres import PostgresRun, PostgresStore
 from dispatchkit.store.write import Clock
@@ -112,7 +112,7 @@ LEADER = (
 def test_workers_whose_leader_has_died_begin_no_batch(city, now):
     """The leader's connection goes while a worker is about to begin: whatever that worker tries is undone."""
     store = PostgresStore(city, Database(batch=2), now=now)
-    with pytest.raises(DatabaseUnavailable), store.sweeping(Ticket(sweep="offers")) as leader:
+    with pytest.raises(DatabaseUnavailable), store.sweeping(RunRequest(sweep="offers")) as leader:
         assert isinstance(leader, PostgresRun)
         with leader._hire() as worker:
             run(LEADER, city)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.check import checks, offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases

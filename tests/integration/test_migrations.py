@@ -9,11 +9,11 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.domain.states import DUTY, FROZEN, MACHINES
+from dispatchkit.domain.tables import ENTITIES, TABLES, refs
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import SchemaMismatch, Usage
-from dispatchkit.kernel.states import DUTY, FROZEN, MACHINES
-from dispatchkit.kernel.tables import ENTITIES, TABLES, refs
 from dispatchkit.store import migrate
 from dispatchkit.store.postgres import PostgresStore
 from dispatchkit.store.rules import CHECKS, EXCLUSIONS

@@ -15,14 +15,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog, shows
-from dispatchkit.flows.database import check_database
-from dispatchkit.flows.outbox import backoff
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.flows.data.database import check_database
+from dispatchkit.flows.explain import listings as shows
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.outbox import backoff
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import DatabaseUnavailable, TryLater, Usage
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.senders.params import Outbox
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
@@ -274,7 +275,7 @@ def test_an_event_that_commits_late_is_not_lost(database, tmp_path):
 def test_a_second_run_meanwhile_leaves_with_try_later(database, tmp_path):
     tell(database, ("a", 1))
     store = PostgresStore(database, now=NOW)
-    with store.sweeping(Ticket(sweep="outbox")), pytest.raises(TryLater):
+    with store.sweeping(RunRequest(sweep="outbox")), pytest.raises(TryLater):
         send(database, settings(record=a_file(tmp_path)))
     assert written(tmp_path) == []
     with (
@@ -361,7 +362,7 @@ def take_over(made: Engine) -> None:
 
 
 def test_a_run_that_another_took_over_does_not_end_well(database):
-    sweeping = PostgresStore(database).sweeping(Ticket(sweep="offers"))
+    sweeping = PostgresStore(database).sweeping(RunRequest(sweep="offers"))
     with (
         pytest.raises(
             DatabaseUnavailable, match="sweep offers lost its lock and a later run took over"
@@ -373,7 +374,10 @@ def test_a_run_that_another_took_over_does_not_end_well(database):
 
 
 def test_why_a_run_failed_is_told_even_if_another_took_over(database):
-    with pytest.raises(ZeroDivisionError), PostgresStore(database).sweeping(Ticket(sweep="offers")):
+    with (
+        pytest.raises(ZeroDivisionError),
+        PostgresStore(database).sweeping(RunRequest(sweep="offers")),
+    ):
         take_over(database)
         raise ZeroDivisionError
 

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import audit, catalog, outside, privacy, upkeep
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.data import data_io as upkeep
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.flows.trail import append_only_file as outside
+from dispatchkit.flows.trail import audit, privacy
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadData, DispatchError, InputMissing, Refused, Usage
-from dispatchkit.store.classes import LEDGERS
+from dispatchkit.store.data_classification import LEDGERS
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.config import Database, Settings
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store import connect
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases

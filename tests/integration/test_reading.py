@@ -9,11 +9,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from dispatchkit.config import Database
-from dispatchkit.flows import act, catalog, shows
-from dispatchkit.flows.gather import queries
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.flows.explain import listings as shows
+from dispatchkit.flows.live import act, catalog
+from dispatchkit.flows.live.gather import queries
 from dispatchkit.kernel.errors import DatabaseUnavailable, SchemaMismatch
 from dispatchkit.kernel.sql import bind
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.store import read
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases

@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog
-from dispatchkit.flows.database import check_database
-from dispatchkit.flows.sweep import Options, sweep
+from dispatchkit.flows.data.database import check_database
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import TryLater
 from dispatchkit.kernel.sql import bind, parse
 from dispatchkit.store import check
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.unit.senders.gateway import gateway
@@ -37,7 +37,7 @@ def findings(made: Engine, at: datetime) -> list[str]:
 
 def ran(made: Engine, name: str, at: datetime) -> None:
     """Enter a finished run that reasoned at an instant and found nothing to do."""
-    with PostgresStore(made, now=at).sweeping(Ticket(sweep=name)):
+    with PostgresStore(made, now=at).sweeping(RunRequest(sweep=name)):
         pass
 
 

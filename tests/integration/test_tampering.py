@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from dispatchkit.flows import audit, catalog, retention
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.tables import ENTITIES
+from dispatchkit.domain.tables import ENTITIES
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.flows.trail import audit, retention
 from dispatchkit.store import audit as trail
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import Acted, act
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.flows.why import why, why_not
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.explain.why import why, why_not
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import Acted, act
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import Refused
-from dispatchkit.kernel.feature import Event
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.config import Database
-from dispatchkit.flows import catalog
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import BadConfig, DatabaseUnavailable
-from dispatchkit.store.contract import Outcome, Ticket
+from dispatchkit.store.contract import Outcome, RunRequest
 from dispatchkit.store.postgres import PostgresRun, PostgresStore
 from tests import databases
 from tests.contract.both import apply, events, written
@@ -110,7 +110,7 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
             (raised(root), counted(drivers[root % len(drivers)], root, root=("delivery", root)))
             for root in order
         ]
-        ticket = Ticket(sweep=f"worker {seed}")
+        ticket = RunRequest(sweep=f"worker {seed}")
         return apply(
             PostgresStore(city, Database(batch=30), now=now),
             *itertools.chain(*pairs),
@@ -136,7 +136,7 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
 
 
 def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(city, now):
-    store, ticket = PostgresStore(city, now=now), Ticket(sweep="offers")
+    store, ticket = PostgresStore(city, now=now), RunRequest(sweep="offers")
     driver = int(databases.city_frames()["drivers"]["id"][0])
     with pytest.raises(DatabaseUnavailable), store.sweeping(ticket) as run:
         assert run is not None
@@ -157,10 +157,10 @@ def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(city, now)
     store = PostgresStore(city, now=now)
     with (
         pytest.raises(BadConfig, match="transaction pooler"),
-        store.sweeping(Ticket(sweep="offers")) as run,
+        store.sweeping(RunRequest(sweep="offers")) as run,
     ):
         assert isinstance(run, PostgresRun)
-        run._ticket = Ticket(sweep="routes")  # whose lock this connection does not hold
+        run._ticket = RunRequest(sweep="routes")  # whose lock this connection does not hold
         run.apply([counted(driver, 1)], inputs_sha256="")
     with city.connect() as on:
         assert on.exec_driver_sql("SELECT max(version) FROM dk.drivers").scalar_one() == 1

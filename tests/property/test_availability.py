@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from dispatchkit.config import Settings
 from dispatchkit.decide.availability.wish import WISHES
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
-from dispatchkit.kernel.states import AWAY
+from dispatchkit.domain.feature import Event
+from dispatchkit.domain.states import AWAY
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.memory import MemoryStore
 from tests.builders import a_delivery, a_driver, a_duty, an_offer, city
 from tests.unit.decide.availability.town import LOSSES, lose

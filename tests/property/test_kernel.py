@@ -10,14 +10,14 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatchkit.kernel import states
-from dispatchkit.kernel.chance import key, normal, uniform
-from dispatchkit.kernel.change import canonical, plain
+from dispatchkit.domain import states
+from dispatchkit.kernel.canonical_json import canonical, plain
 from dispatchkit.kernel.clock import day_of, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.kernel.geo import EARTH_M, contains, haversine_expr, haversine_m, ring_fault
-from dispatchkit.kernel.machine import BIRTH
+from dispatchkit.kernel.machine import INITIAL
 from dispatchkit.kernel.money import split, to_cents
+from dispatchkit.kernel.stable_random import normal, stable_id, uniform
 
 ZONES = st.sampled_from(
     "UTC Europe/Berlin America/New_York Australia/Lord_Howe Asia/Kolkata America/St_Johns".split()
@@ -91,12 +91,12 @@ def test_chance_stays_in_its_range_for_any_words(seed, stream, ids):
     assert 0 < u < 1
     assert u == uniform(seed, stream, *ids)
     assert math.isfinite(normal(seed, stream, *ids))
-    assert 0 < key(seed, stream, *ids) < 2**63
+    assert 0 < stable_id(seed, stream, *ids) < 2**63
 
 
 @given(st.sampled_from(states.MACHINES), st.lists(st.integers(0, 99), max_size=30))
 def test_a_walk_through_a_machine_never_leaves_it_and_ends_only_where_it_may(machine, choices):
-    state = BIRTH
+    state = INITIAL
     for choice in choices:
         onward = sorted(machine.moves.get(state, ()))
         if not onward:

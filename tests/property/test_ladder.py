@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.feature import Frames
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.feature import Frames
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, a_delivery, a_driver, an_offer, city, minutes
 from tests.unit.decide.corridor import gather

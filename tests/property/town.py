@@ -14,11 +14,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
-from dispatchkit.kernel.tables import ENTITIES, TABLES
+from dispatchkit.domain.feature import Event
+from dispatchkit.domain.tables import ENTITIES, TABLES
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store import intake
 from dispatchkit.store.check import checks
 from dispatchkit.store.memory import MemoryStore

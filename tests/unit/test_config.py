@@ -11,8 +11,8 @@ import pytest
 
 from dispatchkit import config
 from dispatchkit.decide.audit.model import Params as Audit
-from dispatchkit.flows import catalog
-from dispatchkit.kernel.dispatch import Dispatch
+from dispatchkit.domain.dispatching import Dispatch
+from dispatchkit.flows.live import catalog
 from dispatchkit.kernel.errors import BadConfig, InputMissing
 from dispatchkit.senders.params import Outbox
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from dispatchkit.cli.act import delivery, driver, escalation, offer, ping, reassign, ticket
-from dispatchkit.cli.act.words import limited
+from dispatchkit.cli.act.options import limited
 
 GROUPS = {  # the word after `act`, its help, and the modules whose COMMANDS stand under it
     "offer": ("A driver answers an offer.", (offer,)),

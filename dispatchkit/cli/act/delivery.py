@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.act.words import Delivery, Dry, Now, send, word
+from dispatchkit.cli import output
+from dispatchkit.cli.act.options import Delivery, Dry, Now, send, word
 from dispatchkit.kernel.clock import parse_instant
 
 Driver = Annotated[
     int | None,
     typer.Option(
         min=1,
-        max=show.MAX_ID,
+        max=output.MAX_ID,
         help="The driver who tells it; without one, operations tell it for him.",
     ),
 ]
@@ -53,11 +53,11 @@ Answers = Annotated[
 
 def create(
     ctx: typer.Context,
-    order: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Order id.")],
+    order: Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Order id.")],
     replaces: Annotated[
         int | None,
         typer.Option(
-            min=1, max=show.MAX_ID, help="The delivery that came to nothing, for a second try."
+            min=1, max=output.MAX_ID, help="The delivery that came to nothing, for a second try."
         ),
     ] = None,
     now: Now = None,
@@ -163,7 +163,7 @@ def handover(
     ctx: typer.Context,
     delivery: Delivery,
     to: Annotated[
-        int, typer.Option(min=1, max=show.MAX_ID, help="The driver who now has the goods.")
+        int, typer.Option(min=1, max=output.MAX_ID, help="The driver who now has the goods.")
     ],
     now: Now = None,
     dry_run: Dry = False,

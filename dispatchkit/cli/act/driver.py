@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.act.words import Dry, Now, send, word
+from dispatchkit.cli import output
+from dispatchkit.cli.act.options import Dry, Now, send, word
 from dispatchkit.kernel.clock import parse_instant
 
-Driver = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Driver id.")]
+Driver = Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Driver id.")]
 Until = Annotated[str | None, typer.Option(help="When the shift is planned to end (an instant).")]
 Why = Annotated[
     str, typer.Option(help="Why, in one word such as DOCUMENTS_MISSING; kept in the audit trail.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli.act.words import Delivery, Dry, Now, send
+from dispatchkit.cli.act.options import Delivery, Dry, Now, send
 
 A_DAY = 24 * 60  # minutes
 

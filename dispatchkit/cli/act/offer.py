@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.act.words import Dry, Now, send, word
+from dispatchkit.cli import output
+from dispatchkit.cli.act.options import Dry, Now, send, word
 
-Offer = Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Offer id.")]
-Driver = Annotated[int, typer.Option(min=1, max=show.MAX_ID, help="The driver it was made to.")]
+Offer = Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Offer id.")]
+Driver = Annotated[int, typer.Option(min=1, max=output.MAX_ID, help="The driver it was made to.")]
 
 
 def accept(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.act.words import Delivery, Dry, Now, send, word
+from dispatchkit.cli import output
+from dispatchkit.cli.act.options import Delivery, Dry, Now, send, word
 
 
 def reassign(
@@ -19,7 +19,7 @@ def reassign(
     to: Annotated[
         int | None,
         typer.Option(
-            min=1, max=show.MAX_ID, help="Hand it to this driver; otherwise it is offered anew."
+            min=1, max=output.MAX_ID, help="Hand it to this driver; otherwise it is offered anew."
         ),
     ] = None,
     now: Now = None,
@@ -44,14 +44,14 @@ def reassign(
         args=args,
     )
     if (sooner := told.get("sooner_s")) is not None and sooner < 0:
-        show.warn(f"the pickup would be {-sooner} s later than by the driver who has it now")
+        output.warn(f"the pickup would be {-sooner} s later than by the driver who has it now")
 
 
 def unassign(
     ctx: typer.Context,
     delivery: Delivery,
     driver: Annotated[
-        int, typer.Option(min=1, max=show.MAX_ID, help="The driver who gives it back.")
+        int, typer.Option(min=1, max=output.MAX_ID, help="The driver who gives it back.")
     ],
     reason: Annotated[
         str, typer.Option(help="Why, in one word such as TOO_HEAVY; kept in the audit trail.")
@@ -81,7 +81,7 @@ def breakdown(
     delivery: Delivery,
     driver: Annotated[
         int | None,
-        typer.Option(min=1, max=show.MAX_ID, help="The driver who tells it; else operations do."),
+        typer.Option(min=1, max=output.MAX_ID, help="The driver who tells it; else operations do."),
     ] = None,
     now: Now = None,
     dry_run: Dry = False,

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from dispatchkit.cli import show
-from dispatchkit.cli.act.words import Dry, Now, send
+from dispatchkit.cli import output
+from dispatchkit.cli.act.options import Dry, Now, send
 
 
 def close(
     ctx: typer.Context,
-    ticket: Annotated[int, typer.Argument(min=1, max=show.MAX_ID, help="Ticket id.")],
+    ticket: Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Ticket id.")],
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dispatchkit.decide.availability.model import FORCED, Driver, Hands, Params
-from dispatchkit.kernel.duty import WORKING, Duty, begin, turn
-from dispatchkit.kernel.group import Group, Said
-from dispatchkit.kernel.hours import Stretch, current, reached
+from dispatchkit.domain.change_set import ChangeExtras, ChangeSet
+from dispatchkit.domain.duty import WORKING, Duty, begin, change_duty
+from dispatchkit.domain.hours import Stretch, current, reached
 
 EXPIRED = "BREAK_EXPIRED"
 
@@ -26,7 +26,7 @@ class Step:
 class Course:
     """The duties of one driver as the changes of a group leave them."""
 
-    def __init__(self, group: Group, driver: Driver, duties: Sequence[Duty]) -> None:
+    def __init__(self, group: ChangeSet, driver: Driver, duties: Sequence[Duty]) -> None:
         self.group, self.driver = group, driver
         self.past = [d for d in duties if d.until is not None]
         self.last = next((d for d in duties if d.until is None), None)
@@ -62,7 +62,7 @@ class Course:
             stretches.append((self.since, now))
         return current(stretches, rest, now)
 
-    def turn(
+    def change_duty(
         self,
         duty: str,
         reason: str,
@@ -72,7 +72,9 @@ class Course:
     ) -> None:
         """Add a change of duty; off duty there is no planned end."""
         ends = None if duty == "OFF_DUTY" else shift_end
-        new = turn(self.group, self.driver, self.last, duty, reason, at, shift_end=ends, rest=rest)
+        new = change_duty(
+            self.group, self.driver, self.last, duty, reason, at, shift_end=ends, rest=rest
+        )
         if self.last:
             self.past.append(replace(self.last, until=new.since))
         self.last = new
@@ -81,7 +83,9 @@ class Course:
         """Add that a break ran out at `at`; the interval keeps it as its reason, so that it is said once."""
         since = self.since or at
         lasted = int((at - since).total_seconds())
-        said: Said = {"payload": {"driverId": self.driver.id, "breakDuration": lasted, "at": at}}
+        said: ChangeExtras = {
+            "payload": {"driverId": self.driver.id, "breakDuration": lasted, "at": at}
+        }
         if self.last is None:
             self.last = begin(
                 self.group,
@@ -114,7 +118,7 @@ def follow(course: Course, hands: Hands, params: Params, now: datetime) -> None:
             course.run_out(step.at)
             continue
         rest = (course.rest or params.break_max) if step.duty == "ON_BREAK" else None
-        course.turn(step.duty, step.reason, step.at, course.shift_end, rest)
+        course.change_duty(step.duty, step.reason, step.at, course.shift_end, rest)
 
 
 def _due(course: Course, hands: Hands, params: Params, now: datetime) -> Step | None:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import Dispatch, HeldRead
+from dispatchkit.domain.dispatching import Dispatch, HeldRead
+from dispatchkit.domain.hours import LOOK_BACK, MOST, REST
+from dispatchkit.domain.tables import Deliveries, Drivers, Duties, Offers
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.hours import LOOK_BACK, MOST, REST
-from dispatchkit.kernel.tables import Deliveries, Drivers, Duties, Offers
 
 FORCED = (
     "TIMEOUTS",

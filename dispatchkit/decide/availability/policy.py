@@ -12,10 +12,10 @@ from pathlib import Path
 from dispatchkit.decide.availability.course import Course, follow
 from dispatchkit.decide.availability.model import READS, Driver, Hands, Params
 from dispatchkit.decide.availability.wish import WISHES, respond
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.duty import Duty
-from dispatchkit.kernel.feature import Feature, Frames, Travel
-from dispatchkit.kernel.group import Group, rows
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.duty import Duty
+from dispatchkit.domain.feature import Feature, Frames, Travel
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
@@ -26,7 +26,7 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
     hands = _hands(frames)
     changes: list[Change] = []
     for driver in sorted(rows(frames["drivers"], Driver), key=lambda d: d.id):
-        group = Group(("driver", driver.id), now)
+        group = ChangeSet(("driver", driver.id), now)
         follow(Course(group, driver, duties[driver.id]), hands.get(driver.id, Hands()), params, now)
         changes += group.changes
     return changes

@@ -9,15 +9,16 @@ import polars as pl
 
 from dispatchkit.decide.availability.course import Course
 from dispatchkit.decide.availability.model import Asking, Driver, Offer, Params
-from dispatchkit.kernel.change import Change, plain
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.duty import Duty
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.hours import worked
+from dispatchkit.domain.search import end_round, withdraw
+from dispatchkit.domain.states import DUTY
+from dispatchkit.kernel.canonical_json import plain
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.duty import Duty
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.hours import worked
-from dispatchkit.kernel.search import end_round, withdraw
-from dispatchkit.kernel.states import DUTY
 
 TARGETS: Mapping[str, Mapping[str, str]] = {  # wish -> duty now -> duty wished for (semantics 2.3)
     "start-shift": dict.fromkeys(("OFF_DUTY", "ENDING_SHIFT", "FORCED_OFF"), "ON_DUTY"),
@@ -72,7 +73,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     if duty is None:
         return refused("ILLEGAL_TRANSITION")
     duties = [d for d in rows(frames["duties"], Duty) if d.driver_id == driver.id]
-    course = Course(Group(("driver", driver.id), now), driver, duties)
+    course = Course(ChangeSet(("driver", driver.id), now), driver, duties)
     if duty == "ON_DUTY":
         run = course.hours(params.drive_reset, now)
         if worked(run) >= params.drive_max:
@@ -82,9 +83,9 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         ahead = (
             driver.shift_end if driver.shift_end and driver.shift_end > now else None
         )  # else he works on without
-        course.turn(duty, REASONS[event.name], now, until or ahead)
+        course.change_duty(duty, REASONS[event.name], now, until or ahead)
     else:
-        course.turn(
+        course.change_duty(
             duty,
             REASONS[event.name],
             now,
@@ -100,7 +101,7 @@ def _again(driver: Driver, event: Event, now: datetime) -> Answer:
     """Return the answer to a wish that has been granted before. Who says that he is at work is silent no more."""
     if driver.duty != "ON_DUTY" or not driver.timeouts:
         return Answer("OK_REPLAY")
-    group = Group(("driver", driver.id), now)
+    group = ChangeSet(("driver", driver.id), now)
     group.change("driver", driver, "driver_answered", REASONS[event.name], {"timeouts": 0})
     return Answer("OK", tuple(group.changes))
 
@@ -122,7 +123,7 @@ def _revoked(frames: Frames, driver: Driver, now: datetime) -> list[Change]:
     mine = [offer for offer in rows(frames["pending"], Offer) if offer.driver_id == driver.id]
     changes: list[Change] = []
     for delivery in rows(frames["delivery"], Asking):
-        group = Group(("delivery", delivery.id), now)
+        group = ChangeSet(("delivery", delivery.id), now)
         withdraw(group, [offer for offer in mine if offer.delivery_id == delivery.id], UNAVAILABLE)
         others = [
             o

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from dispatchkit.decide.deliveries.model import Delivery, Params
-from dispatchkit.kernel.dispatch import dispatch_at
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, rows
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.dispatching import dispatch_at
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
 
 CAME_TO_NOTHING = ("CANCELLED", "UNFULFILLED", "FAILED", "RETURNED")
 
@@ -33,10 +33,10 @@ def create(frames: Frames, event: Event, params: Params, now: datetime) -> Answe
         tries and replaces not in latest
     ):
         return refused("ILLEGAL_TRANSITION")
-    group = Group(("delivery", event.delivery_id), now)
+    group = ChangeSet(("delivery", event.delivery_id), now)
     due = dispatch_at(order["ready_at"], now, params.lead)
     told = {"deliveryId": event.delivery_id, "orderId": order["id"], "dispatchAt": due}
-    group.born(
+    group.insert(
         "delivery",
         event.delivery_id,
         "delivery_created",

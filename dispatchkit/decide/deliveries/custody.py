@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dispatchkit.decide.deliveries.model import Delivery, Driver, Scene, closed
-from dispatchkit.kernel.duty import Duty, turn
-from dispatchkit.kernel.feature import Answer, refused
-from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.search import Episode, Offer, close_search, end_round, given, withdraw
-from dispatchkit.kernel.states import AWAY, CUSTODY, OPEN
-from dispatchkit.kernel.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
+from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.duty import Duty, change_duty
+from dispatchkit.domain.feature import Answer, refused
+from dispatchkit.domain.search import (
+    Episode,
+    Offer,
+    close_search,
+    end_round,
+    touch_driver,
+    withdraw,
+)
+from dispatchkit.domain.states import AWAY, CUSTODY, OPEN
+from dispatchkit.domain.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
 
 BACK = {  # nobody rests or is off duty while he holds goods; who had left is not asked for more
     "ON_BREAK": ("ON_DUTY",),
@@ -51,7 +58,7 @@ def _restore(scene: Scene, driver: Driver, slot: int) -> Answer:
     return Answer("CUSTODY_RESTORED", tuple(group.changes))
 
 
-def _back_on_duty(group: Group, scene: Scene, driver: Driver) -> None:
+def _back_on_duty(group: ChangeSet, scene: Scene, driver: Driver) -> None:
     """Write the row of a driver who was given goods; one who had left or rests is back until he has delivered them."""
     if driver.duty not in BACK:
         group.change("driver", driver, "driver_given", "CUSTODY_RESTORED", {"timeouts": 0})
@@ -64,7 +71,7 @@ def _back_on_duty(group: Group, scene: Scene, driver: Driver) -> None:
         None,
     )
     for duty in BACK.get(driver.duty, ()):
-        last = turn(
+        last = change_duty(
             group, driver, last, duty, "CUSTODY_RESTORED", scene.now, shift_end=driver.shift_end
         )
 
@@ -133,5 +140,5 @@ def _hand(scene: Scene, delivery: Delivery, driver: Driver, slot: int) -> Answer
         },
         payload=told,
     )
-    given(group, driver, "RESCUE")
+    touch_driver(group, driver, "RESCUE")
     return Answer("OK", tuple(group.changes))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dispatchkit.decide.deliveries.model import Scene, closed
-from dispatchkit.kernel.feature import Answer, refused
-from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.search import Episode, Offer, close_search, withdraw
-from dispatchkit.kernel.states import HOLDS_GOODS, OPEN, TO_PICKUP
+from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.feature import Answer, refused
+from dispatchkit.domain.search import Episode, Offer, close_search, withdraw
+from dispatchkit.domain.states import HOLDS_GOODS, OPEN, TO_PICKUP
 
 
 def cancel(scene: Scene) -> Answer:
@@ -39,7 +39,7 @@ def cancel(scene: Scene) -> Answer:
     return Answer("OK", tuple(group.changes))
 
 
-def _pay_for_nothing(group: Group, scene: Scene) -> None:
+def _pay_for_nothing(group: ChangeSet, scene: Scene) -> None:
     """Tell the driver who was on his way, and whoever pays him."""
     delivery, driver = scene.delivery, scene.driver(scene.delivery.driver_id)
     if driver is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.kernel.dispatch import Dispatch, free_slot
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.search import Offer
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.dispatching import Dispatch, free_slot
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.search import Offer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +81,8 @@ class Scene:
         last = max((at for at in known if at is not None), default=self.at)
         return None if last - self.at > self.max_skew else max(last, self.at)
 
-    def group(self) -> Group:
-        return Group(("delivery", self.delivery.id), self.now)
+    def group(self) -> ChangeSet:
+        return ChangeSet(("delivery", self.delivery.id), self.now)
 
     def driver(self, id: int | None) -> Driver | None:
         return next((d for d in rows(self.frames["drivers"], Driver) if d.id == id), None)

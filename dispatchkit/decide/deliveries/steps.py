@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from dispatchkit.decide.deliveries.custody import picked_up_by_another
 from dispatchkit.decide.deliveries.model import Scene, closed
-from dispatchkit.kernel.feature import Answer, refused
-from dispatchkit.kernel.group import Values
-from dispatchkit.kernel.states import CHAIN
+from dispatchkit.domain.change_set import Values
+from dispatchkit.domain.feature import Answer, refused
+from dispatchkit.domain.states import CHAIN
 
 STEPS = {  # act -> the state it leads to, the column that keeps its time, and the event it is told by
     "start": ("EN_ROUTE_PICKUP", "started_at", "delivery_started"),

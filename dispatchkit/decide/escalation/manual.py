@@ -11,9 +11,9 @@ from dispatchkit.decide.escalation.model import Episode, Job, Ticket
 from dispatchkit.decide.escalation.notices import climb, close
 from dispatchkit.decide.escalation.params import TOP, Params
 from dispatchkit.decide.escalation.sight import causes_of
+from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, Values, rows
 
 
 def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -26,7 +26,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     delivery = next((d for d in rows(frames["delivery"], Job) if d.id == event.delivery_id), None)
     if delivery is None:
         return refused("NOT_FOUND")
-    group = Group(("delivery", delivery.id), now)
+    group = ChangeSet(("delivery", delivery.id), now)
     if event.name == "close_ticket":
         return _close(group, frames, event)
     episode = next(
@@ -42,7 +42,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 
 
 def _escalate(
-    group: Group, frames: Frames, event: Event, delivery: Job, episode: Episode
+    group: ChangeSet, frames: Frames, event: Event, delivery: Job, episode: Episode
 ) -> Answer:
     """Raise the search level by level, each due at this instant; the clocks go on from there."""
     given = event.args.get("level")
@@ -67,7 +67,7 @@ def _cause(frames: Frames, delivery: Job, episode: Episode) -> str:
     )
 
 
-def _ack(group: Group, episode: Episode) -> Answer:
+def _ack(group: ChangeSet, episode: Episode) -> Answer:
     if episode.level == 0:
         return refused("ILLEGAL_TRANSITION")
     if episode.acked_at is not None and episode.acked_at >= (episode.level_at or episode.opened_at):
@@ -84,7 +84,7 @@ def _ack(group: Group, episode: Episode) -> Answer:
     return Answer("OK", tuple(group.changes))
 
 
-def _snooze(group: Group, episode: Episode, event: Event) -> Answer:
+def _snooze(group: ChangeSet, episode: Episode, event: Event) -> Answer:
     minutes = int(event.args.get("minutes") or 0)
     if minutes < 1:
         raise Usage(f"a snooze of {minutes} minutes silences nothing; expected 1 or more")
@@ -97,7 +97,7 @@ def _snooze(group: Group, episode: Episode, event: Event) -> Answer:
     return Answer("OK", tuple(group.changes))
 
 
-def _close(group: Group, frames: Frames, event: Event) -> Answer:
+def _close(group: ChangeSet, frames: Frames, event: Event) -> Answer:
     """Close a ticket of the delivery."""
     ticket = next(
         (t for t in rows(frames["raised"], Ticket) if t.id == event.args.get("ticket")), None

@@ -7,9 +7,8 @@ from datetime import datetime
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import DriverRead, HeldRead, PingRead
-from dispatchkit.kernel.geo import Point, point
-from dispatchkit.kernel.tables import (
+from dispatchkit.domain.dispatching import DriverRead, HeldRead, PingRead
+from dispatchkit.domain.tables import (
     Cases,
     Deliveries,
     Drivers,
@@ -19,6 +18,7 @@ from dispatchkit.kernel.tables import (
     Orders,
     Tickets,
 )
+from dispatchkit.kernel.geo import Point, point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

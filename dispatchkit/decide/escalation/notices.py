@@ -9,11 +9,11 @@ from typing import Any
 from dispatchkit.decide.escalation.ladder import Search, Step
 from dispatchkit.decide.escalation.model import Episode, Job, Kept, Ticket
 from dispatchkit.decide.escalation.params import CALLS, OPS, TICKET, Params
-from dispatchkit.kernel.cause import CAUSES
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.search import close_search
+from dispatchkit.domain.search_delay_cause import CAUSES
+from dispatchkit.domain.tickets import open_ticket
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.search import close_search
-from dispatchkit.kernel.tickets import open_ticket
 
 RESOLVED = (
     "ASSIGNED",
@@ -23,7 +23,7 @@ RESOLVED = (
 
 
 def climb(
-    group: Group,
+    group: ChangeSet,
     episode: Episode,
     delivery: Job,
     taken: Sequence[Step],
@@ -83,7 +83,7 @@ def reminds(episode: Episode, params: Params, now: datetime) -> bool:
     return now - max(reached_at, episode.reminded_at or reached_at) >= params.reminder
 
 
-def remind(group: Group, search: Search) -> None:
+def remind(group: ChangeSet, search: Search) -> None:
     """Add one reminder; a late sweep sends one and not those it missed."""
     episode = search.episode
     number = episode.reminders + 1
@@ -98,7 +98,7 @@ def remind(group: Group, search: Search) -> None:
     group.change("episode", episode, "unassigned_order_reminder", search.cause, after, payload=told)
 
 
-def give_up(group: Group, search: Search, due_at: datetime) -> None:
+def give_up(group: ChangeSet, search: Search, due_at: datetime) -> None:
     """Add that nobody is sought any more."""
     delivery = search.delivery
     told = {
@@ -118,7 +118,7 @@ def give_up(group: Group, search: Search, due_at: datetime) -> None:
     close_search(group, [search.episode], "UNFULFILLED", "LADDER_EXHAUSTED")
 
 
-def close(group: Group, ticket: Ticket, by: str, reason: str) -> None:
+def close(group: ChangeSet, ticket: Ticket, by: str, reason: str) -> None:
     """Add that a ticket is closed."""
     told = {"ticketId": ticket.id, "deliveryId": ticket.delivery_id, "by": by}
     after: Values = {"state": "CLOSED", "closed_at": group.at, "closed_by": by}

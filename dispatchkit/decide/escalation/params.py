@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from dispatchkit.kernel.dispatch import Dispatch
+from dispatchkit.domain.dispatching import Dispatch
 from dispatchkit.kernel.errors import BadConfig
 
 OPS, TICKET, TOP = 2, 3, 4  # levels; 1 is for machines alone: radius up, boost allowed

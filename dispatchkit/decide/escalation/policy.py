@@ -13,17 +13,18 @@ from dispatchkit.decide.escalation.model import READS, Kept
 from dispatchkit.decide.escalation.notices import climb, close, give_up, remind, reminds, settled
 from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
-from dispatchkit.kernel.change import Change, plain
-from dispatchkit.kernel.feature import OUTSIDE, Feature, Frames, Travel
-from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.tickets import open_ticket, ticket_id
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.feature import OUTSIDE, Feature, Frames, Travel
+from dispatchkit.domain.tickets import open_ticket, ticket_id
+from dispatchkit.kernel.canonical_json import plain
 
 CALL = ("id", "episode", "since", OUTSIDE)  # the columns of each read that calls for a person
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
     """Return what to write at `now`, grouped by delivery in ascending id."""
-    groups: dict[int, Group] = {}
+    groups: dict[int, ChangeSet] = {}
     for search in searches(frames, params, now, travel):
         _press(_group(groups, search.delivery.id, now), search, params)
     _call(groups, frames, params, now)
@@ -44,7 +45,7 @@ def explain(
     return [plain(row) for row in urgent]
 
 
-def _press(group: Group, search: Search, params: Params) -> None:
+def _press(group: ChangeSet, search: Search, params: Params) -> None:
     """Add what one search calls for now: its end, or the levels it has reached, or a reminder.
 
     It does not end while somebody is being asked. Outside the rollout it comes to its end if it has begun to climb.
@@ -69,7 +70,7 @@ def _why(search: Search, now: datetime) -> Mapping[str, Any]:
     }
 
 
-def _call(groups: dict[int, Group], frames: Frames, params: Params, now: datetime) -> None:
+def _call(groups: dict[int, ChangeSet], frames: Frames, params: Params, now: datetime) -> None:
     """Open tickets for deliveries that have a driver and need a person, and close those with nothing left to ask.
 
     Outside the rollout none is opened, and one that is open stays so as long as there is reason for it.
@@ -93,8 +94,8 @@ def _call(groups: dict[int, Group], frames: Frames, params: Params, now: datetim
             close(_group(groups, ticket.delivery_id, now), ticket, "system:escalation", reason)
 
 
-def _group(groups: dict[int, Group], delivery: int, now: datetime) -> Group:
-    return groups.setdefault(delivery, Group(("delivery", delivery), now))
+def _group(groups: dict[int, ChangeSet], delivery: int, now: datetime) -> ChangeSet:
+    return groups.setdefault(delivery, ChangeSet(("delivery", delivery), now))
 
 
 FEATURE = Feature(

@@ -12,10 +12,18 @@ import polars as pl
 from dispatchkit.decide.escalation.ladder import Search, Slack, Step, clocks, ends_at
 from dispatchkit.decide.escalation.model import Episode, Offer, Sought
 from dispatchkit.decide.escalation.params import TOP, Params
-from dispatchkit.kernel.cause import UNTAKEN, root_cause
-from dispatchkit.kernel.dispatch import Approach, Driver, Free, Ping, approaches, free_drivers, legs
-from dispatchkit.kernel.feature import Frames, Travel
-from dispatchkit.kernel.group import rows
+from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.dispatching import (
+    Approach,
+    Driver,
+    Free,
+    Ping,
+    approaches,
+    free_drivers,
+    legs,
+)
+from dispatchkit.domain.feature import Frames, Travel
+from dispatchkit.domain.search_delay_cause import UNTAKEN, delay_cause
 
 Barred = Mapping[int, set[int]]
 WITHOUT_DRIVER = "bicycle"  # by what the way to the door is measured while there is nobody to ask
@@ -73,7 +81,7 @@ def causes_of(
         .join(last, left_on=here, right_on=there, how="left")
         .with_columns(pickup_known=pl.col("id").is_in(sorted(pickup_known)))
     )
-    return dict(told.select("id", root_cause()).iter_rows())
+    return dict(told.select("id", delay_cause()).iter_rows())
 
 
 def outlook(search: Search, params: Params, now: datetime) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from dispatchkit.decide.offers import receipt
 from dispatchkit.decide.offers.model import Asked, Episode, Job, Offer, Params
-from dispatchkit.kernel.dispatch import Driver, free_slot, rest_until
+from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.dispatching import Driver, free_slot, rest_until
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.search import close_search, end_round, withdraw
+from dispatchkit.domain.states import DECLINE_REASONS, OPEN
 from dispatchkit.kernel.errors import Usage, shown
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.search import close_search, end_round, withdraw
-from dispatchkit.kernel.states import DECLINE_REASONS, OPEN
 
 EVENTS = ("accept", "decline", *receipt.EVENTS)
 ENDED = {"EXPIRED": "OFFER_EXPIRED", "REVOKED": "OFFER_REVOKED", "UNDELIVERABLE": "OFFER_REVOKED"}
@@ -36,7 +36,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         return Answer(code, refused=code != "OK_REPLAY", told=told)
     if code := _closed(asked):
         return refused(code)
-    group = Group(("delivery", asked.delivery.id), now)
+    group = ChangeSet(("delivery", asked.delivery.id), now)
     if event.name in receipt.EVENTS:
         return receipt.note(group, asked, event, params)
     if now >= asked.offer.hard_deadline:
@@ -88,7 +88,7 @@ def _closed(asked: Asked) -> str | None:
     return None if is_open else "ILLEGAL_TRANSITION"
 
 
-def _accept(group: Group, frames: Frames, asked: Asked, event: Event, params: Params) -> Answer:
+def _accept(group: ChangeSet, frames: Frames, asked: Asked, event: Event, params: Params) -> Answer:
     offer, delivery, driver = asked.offer, asked.delivery, asked.driver
     if event.args.get("payload_sha256", offer.payload_sha256) != offer.payload_sha256:
         return refused("PAYLOAD_CHANGED")
@@ -120,7 +120,7 @@ def _accept(group: Group, frames: Frames, asked: Asked, event: Event, params: Pa
     return Answer("OK_LATE" if late else "OK", tuple(group.changes))
 
 
-def _decline(group: Group, asked: Asked, reason: str, params: Params) -> Answer:
+def _decline(group: ChangeSet, asked: Asked, reason: str, params: Params) -> Answer:
     offer, delivery, driver = asked.offer, asked.delivery, asked.driver
     no: Values = {"state": "DECLINED", "cause": reason, "responded_at": group.at}
     told = {"offerId": offer.id, "deliveryId": delivery.id, "driverId": driver.id, "reason": reason}

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dispatchkit.decide.offers.model import Episode, Offer, Params, Sought
-from dispatchkit.kernel.dispatch import Driver, rest_until
-from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.search import end_round, episode_id, open_search, withdraw
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.dispatching import Driver, rest_until
+from dispatchkit.domain.search import end_round, episode_id, open_search, withdraw
 
 
-def begin_search(group: Group, delivery: Sought, now: datetime) -> Episode | None:
+def begin_search(group: ChangeSet, delivery: Sought, now: datetime) -> Episode | None:
     """Move a delivery to where its dispatch time puts it; once due, its first episode opens and is returned.
 
     The episode counts from when the search was due, not from when a late sweep noticed.
@@ -47,7 +47,7 @@ def search_began(delivery: Sought) -> datetime:
 
 
 def expire(
-    group: Group,
+    group: ChangeSet,
     delivery: Sought,
     offers: Sequence[Offer],
     drivers: Mapping[int, Driver],

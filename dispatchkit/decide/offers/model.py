@@ -8,9 +8,9 @@ from datetime import datetime
 import dataframely as dy
 
 from dispatchkit.decide.offers.params import Params
-from dispatchkit.kernel.dispatch import Driver, DriverRead, HeldRead, PingRead
+from dispatchkit.domain.dispatching import Driver, DriverRead, HeldRead, PingRead
+from dispatchkit.domain.tables import Deliveries, Episodes, Merchants, Offers, Orders
 from dispatchkit.kernel.geo import Point, point
-from dispatchkit.kernel.tables import Deliveries, Episodes, Merchants, Offers, Orders
 
 __all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "Sought"]
 

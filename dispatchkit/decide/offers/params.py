@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dispatchkit.kernel.acceptance import Acceptance
-from dispatchkit.kernel.dispatch import Dispatch
+from dispatchkit.domain.acceptance import Acceptance
+from dispatchkit.domain.dispatching import Dispatch
 from dispatchkit.kernel.errors import BadConfig
 
 MODES = ("cascade", "waves", "broadcast", "forced")

@@ -21,10 +21,10 @@ from dispatchkit.decide.offers.propose import Choice, propose, survey
 from dispatchkit.decide.offers.seek import Seeker, remember, seek
 from dispatchkit.decide.offers.send import Explanation, Slots, send
 from dispatchkit.decide.offers.unserved import unserved
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.dispatch import Driver, Free, Ping, free_drivers
-from dispatchkit.kernel.feature import Feature, Frames, Travel
-from dispatchkit.kernel.group import Group, rows
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.dispatching import Driver, Free, Ping, free_drivers
+from dispatchkit.domain.feature import Feature, Frames, Travel
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def plan(frames: Frames, params: Params, now: datetime, travel: Travel) -> Plan:
         by_delivery[offer.delivery_id].append(offer)
 
     memory = remember(frames)
-    groups = {delivery.id: Group(("delivery", delivery.id), now) for delivery in sought}
+    groups = {delivery.id: ChangeSet(("delivery", delivery.id), now) for delivery in sought}
     seekers: list[Seeker] = []
     for delivery in sought:
         group, asked = groups[delivery.id], by_delivery[delivery.id]

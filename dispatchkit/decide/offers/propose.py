@@ -13,8 +13,8 @@ from datetime import datetime
 from dispatchkit.decide.offers.model import Params, Refusal
 from dispatchkit.decide.offers.seek import Seeker
 from dispatchkit.decide.offers.terms import Terms, terms_told
-from dispatchkit.kernel.dispatch import SHIFT_ENDS, Approach, Free, approaches, legs
-from dispatchkit.kernel.feature import Travel
+from dispatchkit.domain.dispatching import SHIFT_ENDS, Approach, Free, approaches, legs
+from dispatchkit.domain.feature import Travel
 
 LEAST_P = 0.0001
 

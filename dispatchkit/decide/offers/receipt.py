@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 
 from dispatchkit.decide.offers.model import Asked, Offer, Params
-from dispatchkit.kernel.dispatch import rest_until
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.dispatching import rest_until
+from dispatchkit.domain.feature import Answer, Event, refused
+from dispatchkit.domain.search import end_round
 from dispatchkit.kernel.errors import Usage, shown
-from dispatchkit.kernel.feature import Answer, Event, refused
-from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.search import end_round
 
 EVENTS = ("delivered", "viewed", "undeliverable")
 ANSWERED = ("ACCEPTED", "DECLINED")
@@ -27,7 +27,7 @@ def known(offer: Offer, event: str) -> bool:
     return event in noted and (noted[event] is not None or offer.state in ANSWERED)
 
 
-def note(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
+def note(group: ChangeSet, asked: Asked, event: Event, params: Params) -> Answer:
     """Return what word of the push of a pending offer comes to.
 
     A receipt counts while the offer is shown (`t < expires_at`): later, there is nothing left to see. A failure counts
@@ -47,7 +47,7 @@ def note(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
     return Answer("OK", tuple(group.changes))
 
 
-def _failed(group: Group, asked: Asked, event: Event, params: Params) -> Answer:
+def _failed(group: ChangeSet, asked: Asked, event: Event, params: Params) -> Answer:
     """End the offer, and its round if no other is pending; the driver rests as after silence, and is not blamed.
 
     Without the rest the same dead phone, being nearest, would be tried for one delivery after another.

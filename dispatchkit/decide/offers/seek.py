@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from dispatchkit.decide.offers.expire import search_began
 from dispatchkit.decide.offers.model import Episode, Offer, Params, Refusal, Sought
-from dispatchkit.kernel.feature import Frames
-from dispatchkit.kernel.group import Group, rows
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.feature import Frames
 
 REFUSED = ("DECLINED", "EXPIRED")
 
@@ -26,7 +26,7 @@ class Seeker:
     """
 
     delivery: Sought
-    group: Group
+    group: ChangeSet
     episode: Episode | None  # None only for a delivery imported without one
     rounds: int
     waited: timedelta
@@ -73,7 +73,7 @@ def remember(frames: Frames) -> Memory:
 
 
 def seek(
-    group: Group,
+    group: ChangeSet,
     delivery: Sought,
     opened: Episode | None,
     offers: Sequence[Offer],

@@ -10,9 +10,9 @@ from typing import Any
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.propose import Candidate, Choice
 from dispatchkit.decide.offers.terms import frozen
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.group import Values
-from dispatchkit.kernel.search import close_search, given
+from dispatchkit.domain.change_set import Values
+from dispatchkit.domain.search import close_search, touch_driver
+from dispatchkit.kernel.stable_random import stable_id
 
 Explanation = dict[str, Any]
 Slots = Mapping[int, frozenset[int]]  # those taken, by driver
@@ -64,8 +64,8 @@ def _offer(choice: Choice, candidate: Candidate, params: Params, now: datetime) 
         "ask": seeker.asked.get(driver.id, 0) + 1,
         "mode": params.mode,
     }
-    offer_id = key("offer", delivery.id, delivery.episode, attempt, driver.id)
-    seeker.group.born(
+    offer_id = stable_id("offer", delivery.id, delivery.episode, attempt, driver.id)
+    seeker.group.insert(
         "offer",
         offer_id,
         "offer_created",
@@ -124,7 +124,7 @@ def _give(
     }
     group.change("delivery", delivery, "delivery_assigned", "FORCED", with_driver)
     close_search(group, [seeker.episode] if seeker.episode else [], "ASSIGNED", "FORCED")
-    given(group, driver, "FORCED")
+    touch_driver(group, driver, "FORCED")
 
 
 def _why(choice: Choice, candidate: Candidate, params: Params) -> Explanation:

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.seek import Seeker
-from dispatchkit.kernel.change import canonical
-from dispatchkit.kernel.group import Values
+from dispatchkit.domain.change_set import Values
+from dispatchkit.kernel.canonical_json import canonical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from dispatchkit.decide.offers.model import Offer, Params, Sought
 from dispatchkit.decide.offers.policy import Plan, plan
 from dispatchkit.decide.offers.propose import Candidate, Choice, survey
 from dispatchkit.decide.offers.unserved import TAKEN, stops_search
+from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.dispatching import SHIFT_ENDS, Driver, Free, Ping, unfit
+from dispatchkit.domain.feature import Frames, Travel
 from dispatchkit.kernel.clock import rfc3339
-from dispatchkit.kernel.dispatch import SHIFT_ENDS, Driver, Free, Ping, unfit
-from dispatchkit.kernel.feature import Frames, Travel
-from dispatchkit.kernel.group import rows
 
 Reason = tuple[str | None, str | None]  # rule, smallest relaxation
 ANYWHERE_M = 21_000_000  # by air, no two places are farther apart

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from dispatchkit.decide.reassignment.model import Case, Followed
-from dispatchkit.kernel.group import Group, Values
-from dispatchkit.kernel.states import OPEN, TO_PICKUP
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.states import OPEN, TO_PICKUP
 
 TAKEN = (
     "RELEASED",
@@ -30,7 +30,7 @@ EVENTS = {
 CLOSING = ("CLEARED", "SUCCEEDED", "RELAPSED", "EXHAUSTED", "ABORTED")
 
 
-def follow(group: Group, case: Case, delivery: Followed) -> None:
+def follow(group: ChangeSet, case: Case, delivery: Followed) -> None:
     """Add the steps of an open case that the state of its delivery calls for, none if it is where it should be."""
     for state, reason in _due(case, delivery):
         step(
@@ -42,7 +42,7 @@ def follow(group: Group, case: Case, delivery: Followed) -> None:
         )
 
 
-def born(group: Group, case: Case, also: Values, seen: Mapping[str, Any]) -> None:
+def new_case(group: ChangeSet, case: Case, also: Values, seen: Mapping[str, Any]) -> None:
     """Add a new case to the group, with the columns that only its row has."""
     columns: Values = {
         name: value for name, value in asdict(case).items() if name not in ("id", "version")
@@ -54,10 +54,10 @@ def born(group: Group, case: Case, also: Values, seen: Mapping[str, Any]) -> Non
         "reason": case.trigger,
     }
     event = EVENTS[case.state] if case.state != "CONFIRMED" else EVENTS["GRACE"]
-    group.born("case", case.id, event, case.trigger, columns | also, payload=told, why=seen)
+    group.insert("case", case.id, event, case.trigger, columns | also, payload=told, why=seen)
 
 
-def step(group: Group, case: Case, state: str, reason: str, also: Values | None = None) -> None:
+def step(group: ChangeSet, case: Case, state: str, reason: str, also: Values | None = None) -> None:
     """Add one step of a case and the columns that go with it; staying is no step, a closing step is stamped."""
     if group.value("case", case, "state") == state:
         return

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dispatchkit.decide.reassignment.model import Params
-from dispatchkit.kernel.dispatch import Driver, Ping, approaches, free_drivers, legs
-from dispatchkit.kernel.feature import Event, Frames, Travel
+from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.dispatching import Driver, Ping, approaches, free_drivers, legs
+from dispatchkit.domain.feature import Event, Frames, Travel
 from dispatchkit.kernel.geo import Point, point
-from dispatchkit.kernel.group import rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchkit.decide.reassignment.model import Params, Sight
-from dispatchkit.kernel.dispatch import Approach, Driver
+from dispatchkit.domain.dispatching import Approach, Driver
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from dispatchkit.decide.reassignment.follow import born, step
+from dispatchkit.decide.reassignment.follow import new_case, step
 from dispatchkit.decide.reassignment.gain import Gain, gain
 from dispatchkit.decide.reassignment.model import Case, Params, Sight
 from dispatchkit.decide.reassignment.release import a_case, close_others, release
 from dispatchkit.decide.reassignment.suspicion import Suspicion, distance_m
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.dispatch import Approach, rest_until
-from dispatchkit.kernel.group import Group, Said, Values
-from dispatchkit.kernel.states import CASE_SUSPECT
+from dispatchkit.domain.change_set import ChangeExtras, ChangeSet, Values
+from dispatchkit.domain.dispatching import Approach, rest_until
+from dispatchkit.domain.states import CASE_SUSPECT
+from dispatchkit.kernel.stable_random import stable_id
 
 Verdict = dict[str, Any]
 AT_ONCE = "DRIVER_OFFDUTY"  # no grace, no limit of attempts: there is nobody to nudge and nobody who would carry it
@@ -62,7 +62,7 @@ class Bench:
 
 
 def judge(
-    bench: Bench, group: Group, sight: Sight, found: Suspicion | None, cases: Sequence[Case]
+    bench: Bench, group: ChangeSet, sight: Sight, found: Suspicion | None, cases: Sequence[Case]
 ) -> Verdict | None:
     """Add what one assignment calls for to its group; return what to say about it, None if it is beyond suspicion."""
     case = next((c for c in cases if group.value("case", c, "state") in CASE_SUSPECT), None)
@@ -96,24 +96,26 @@ def judge(
     return _compare(bench, group, sight, found, case, cases)
 
 
-def drop(group: Group, cases: Sequence[Case]) -> None:
+def drop(group: ChangeSet, cases: Sequence[Case]) -> None:
     """Add the end of a suspicion against an assignment that has left the rollout; what somebody told of it stands."""
     for case in cases:
         if case.trigger != "VEHICLE" and group.value("case", case, "state") in CASE_SUSPECT:
             step(group, case, "ABORTED", "ROLLOUT")
 
 
-def _suspect(bench: Bench, group: Group, sight: Sight, found: Suspicion) -> Case:
+def _suspect(bench: Bench, group: ChangeSet, sight: Sight, found: Suspicion) -> Case:
     """Open a case: in grace, its driver nudged, or confirmed at once if there is nobody to nudge."""
     delivery = sight.delivery
-    id = key("case", delivery.id, delivery.episode, len(bench.lost_it.get(delivery.id, ())) + 1)
+    id = stable_id(
+        "case", delivery.id, delivery.episode, len(bench.lost_it.get(delivery.id, ())) + 1
+    )
     grace = None if found.trigger == AT_ONCE else bench.params.grace
     case = a_case(delivery, sight.driver.id, found.trigger, id, bench.now, grace)
-    born(group, case, {"pickup_distance_m": distance_m(sight), "actor": None}, found.seen)
+    new_case(group, case, {"pickup_distance_m": distance_m(sight), "actor": None}, found.seen)
     return case
 
 
-def _in_grace(bench: Bench, group: Group, case: Case) -> bool:
+def _in_grace(bench: Bench, group: ChangeSet, case: Case) -> bool:
     """Return whether the driver still has time to show progress; a suspicion without a grace gets one now."""
     if case.state == "SUSPECTED":
         step(group, case, "GRACE", case.trigger, {"grace_until": bench.now + bench.params.grace})
@@ -122,7 +124,12 @@ def _in_grace(bench: Bench, group: Group, case: Case) -> bool:
 
 
 def _compare(
-    bench: Bench, group: Group, sight: Sight, found: Suspicion, case: Case, cases: Sequence[Case]
+    bench: Bench,
+    group: ChangeSet,
+    sight: Sight,
+    found: Suspicion,
+    case: Case,
+    cases: Sequence[Case],
 ) -> Verdict:
     """Take the delivery away if somebody else would be sooner by enough, or if its driver has left for good."""
     delivery, driver = sight.delivery, sight.driver
@@ -132,7 +139,7 @@ def _compare(
         return _said(
             sight, found, "NO_OTHER_DRIVER" if won.other is None else "GAIN_TOO_SMALL", won
         )
-    said: Said = {"why": why}
+    said: ChangeExtras = {"why": why}
     if won.other:
         bench.claimed.add(won.other.id)
         said["expects"] = (("driver", won.other.id, won.other.version),)

@@ -6,12 +6,19 @@ from datetime import datetime
 
 from dispatchkit.decide.reassignment.model import Case, Job, Params
 from dispatchkit.decide.reassignment.release import closed, take_away
-from dispatchkit.kernel.dispatch import Driver, free_slot
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.dispatching import Driver, free_slot
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.search import (
+    Episode,
+    Offer,
+    close_search,
+    episode_id,
+    touch_driver,
+    withdraw,
+)
+from dispatchkit.domain.states import TO_PICKUP
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, rows
-from dispatchkit.kernel.search import Episode, Offer, close_search, episode_id, given, withdraw
-from dispatchkit.kernel.states import TO_PICKUP
 
 
 def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -39,7 +46,7 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
         slot = free_slot(frames["held"], driver.id, driver.max_stack)
     if driver and slot is None:
         return refused("DRIVER_UNAVAILABLE")
-    group = Group(("delivery", delivery.id), now)
+    group = ChangeSet(("delivery", delivery.id), now)
     if delivery.state in TO_PICKUP:
         take_away(group, frames, delivery, event, "OPS")
     elif driver is None:
@@ -55,7 +62,7 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
 
 
 def _give(
-    group: Group, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params
+    group: ChangeSet, frames: Frames, delivery: Job, driver: Driver, slot: int, params: Params
 ) -> None:
     """Assign the delivery to a driver without asking, locked, and close the episode in which it sought one."""
     group.change(
@@ -71,7 +78,7 @@ def _give(
             "lock_until": group.at + params.lock_expiry,
         },
     )
-    given(group, driver, "OPS")
+    touch_driver(group, driver, "OPS")
     episodes = rows(frames["episode"], Episode)
     if delivery.state in TO_PICKUP:
         episodes = [

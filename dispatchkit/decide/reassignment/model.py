@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.kernel.dispatch import RECENT, Dispatch, Driver, Ping
+from dispatchkit.domain.dispatching import RECENT, Dispatch, Driver, Ping
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
 

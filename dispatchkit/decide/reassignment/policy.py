@@ -18,10 +18,10 @@ from dispatchkit.decide.reassignment.reads import PREVIEW, READS
 from dispatchkit.decide.reassignment.sight import sights
 from dispatchkit.decide.reassignment.suspicion import suspicion
 from dispatchkit.decide.reassignment.telling import breakdown, unassign
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.dispatch import Driver, Free, Ping, approaches, free_drivers
-from dispatchkit.kernel.feature import Answer, Event, Feature, Frames, Preview, Travel
-from dispatchkit.kernel.group import Group, rows
+from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.dispatching import Driver, Free, Ping, approaches, free_drivers
+from dispatchkit.domain.feature import Answer, Event, Feature, Frames, Preview, Travel
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
@@ -51,7 +51,7 @@ def _plan(
     assigned = sorted(rows(frames["assigned"], Assigned), key=lambda d: d.id)
     followed = {delivery.id: delivery for delivery in rows(frames["followed"], Followed)}
     roots = sorted({delivery.id for delivery in assigned} | set(followed))
-    groups = {root: Group(("delivery", root), now) for root in roots}
+    groups = {root: ChangeSet(("delivery", root), now) for root in roots}
     for root, delivery in sorted(followed.items()):
         for case in cases[root]:
             follow(groups[root], case, delivery)

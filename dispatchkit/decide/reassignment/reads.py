@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataframely as dy
 
-from dispatchkit.kernel.dispatch import DriverRead, HeldRead, PingRead
-from dispatchkit.kernel.tables import Cases, Deliveries, Locations, Merchants, Offers, Orders
+from dispatchkit.domain.dispatching import DriverRead, HeldRead, PingRead
+from dispatchkit.domain.tables import Cases, Deliveries, Locations, Merchants, Offers, Orders
 
 
 class JobRead(dy.Schema):

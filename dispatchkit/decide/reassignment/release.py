@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from dispatchkit.decide.reassignment.follow import born, step
+from dispatchkit.decide.reassignment.follow import new_case, step
 from dispatchkit.decide.reassignment.model import Case, Job
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.feature import Event, Frames
-from dispatchkit.kernel.group import Group, Said, rows
-from dispatchkit.kernel.search import open_search
-from dispatchkit.kernel.states import CASE, CASE_SUSPECT, HOLDS_GOODS, OPEN, TO_PICKUP
+from dispatchkit.domain.change_set import ChangeExtras, ChangeSet, rows
+from dispatchkit.domain.feature import Event, Frames
+from dispatchkit.domain.search import open_search
+from dispatchkit.domain.states import CASE, CASE_SUSPECT, HOLDS_GOODS, OPEN, TO_PICKUP
+from dispatchkit.kernel.stable_random import stable_id
 
 
-def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
+def release(group: ChangeSet, delivery: Job, reason: str, said: ChangeExtras) -> None:
     """Put a delivery back into the search, ahead of its like, and open its next episode."""
     group.change(
         "delivery",
@@ -38,7 +38,7 @@ def release(group: Group, delivery: Job, reason: str, said: Said) -> None:
     open_search(group, delivery.id, delivery.episode + 1, reason, group.at)
 
 
-def close_others(group: Group, cases: Sequence[Case], reason: str) -> None:
+def close_others(group: ChangeSet, cases: Sequence[Case], reason: str) -> None:
     """Close the other open cases of a delivery that is taken away now: an earlier reassignment has relapsed.
 
     A case that no sweep has moved on since its delivery found a new driver passes the states it missed.
@@ -61,7 +61,7 @@ def closed(delivery: Job) -> str | None:
     return None if delivery.state in TO_PICKUP or delivery.state in OPEN else "ILLEGAL_TRANSITION"
 
 
-def take_away(group: Group, frames: Frames, delivery: Job, event: Event, trigger: str) -> None:
+def take_away(group: ChangeSet, frames: Frames, delivery: Job, event: Event, trigger: str) -> None:
     """Release a delivery at somebody's word, under a case of its own; earlier cases of it are closed."""
     assert delivery.driver_id is not None
     close_others(group, rows(frames["case"], Case), trigger)
@@ -69,11 +69,11 @@ def take_away(group: Group, frames: Frames, delivery: Job, event: Event, trigger
         delivery,
         delivery.driver_id,
         trigger,
-        key("case", delivery.id, delivery.episode, trigger),
+        stable_id("case", delivery.id, delivery.episode, trigger),
         group.at,
     )
     said = {"reason": str(event.args["reason"])}
-    born(group, case, {"pickup_distance_m": None, "actor": event.actor}, said)
+    new_case(group, case, {"pickup_distance_m": None, "actor": event.actor}, said)
     release(
         group, delivery, trigger, {"why": said, "payload": {"driverId": delivery.driver_id, **said}}
     )

@@ -10,12 +10,12 @@ from datetime import datetime
 import polars as pl
 
 from dispatchkit.decide.reassignment.model import Assigned, Sight
+from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.dispatching import Driver, Ping, legs
+from dispatchkit.domain.feature import Frames, Travel
+from dispatchkit.domain.states import CASE_SUSPECT
 from dispatchkit.kernel.clock import parse_instant
-from dispatchkit.kernel.dispatch import Driver, Ping, legs
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Frames, Travel
-from dispatchkit.kernel.group import rows
-from dispatchkit.kernel.states import CASE_SUSPECT
 
 
 def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list[Sight]:

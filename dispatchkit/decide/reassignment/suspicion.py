@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from dispatchkit.decide.reassignment.model import Params, Sight
-from dispatchkit.kernel.dispatch import Ping
-from dispatchkit.kernel.duty import OFFLINE
+from dispatchkit.domain.dispatching import Ping
+from dispatchkit.domain.duty import OFFLINE
 from dispatchkit.kernel.geo import haversine_m
 
 

@@ -6,15 +6,15 @@ from datetime import datetime
 
 import polars as pl
 
-from dispatchkit.decide.reassignment.follow import born, step
+from dispatchkit.decide.reassignment.follow import new_case, step
 from dispatchkit.decide.reassignment.model import Case, Job, Params
 from dispatchkit.decide.reassignment.release import a_case, closed, take_away
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.dispatch import Driver, rest_until
+from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.dispatching import Driver, rest_until
+from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.states import CASE_SUSPECT, TO_PICKUP
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event, Frames, refused
-from dispatchkit.kernel.group import Group, Values, rows
-from dispatchkit.kernel.states import CASE_SUSPECT, TO_PICKUP
+from dispatchkit.kernel.stable_random import stable_id
 
 
 def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -37,7 +37,7 @@ def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
         return Answer("OK_REPLAY") if lost.height else refused("NOT_FOUND")
     if code := closed(delivery):
         return refused(code)
-    group = Group(("delivery", delivery.id), now)
+    group = ChangeSet(("delivery", delivery.id), now)
     if _kept_waiting(frames, delivery, params, now):
         take_away(group, frames, delivery, event, "MERCHANT_WAIT")
         return Answer("OK", tuple(group.changes))
@@ -62,12 +62,12 @@ def breakdown(frames: Frames, event: Event, params: Params, now: datetime) -> An
     doubts = [case for case in rows(frames["case"], Case) if case.state in CASE_SUSPECT]
     if any(case.trigger == "VEHICLE" for case in doubts):
         return Answer("OK_REPLAY")
-    group = Group(("delivery", delivery.id), now)
+    group = ChangeSet(("delivery", delivery.id), now)
     for case in doubts:
         step(group, case, "ABORTED", "VEHICLE")
-    id = key("case", delivery.id, delivery.episode, "VEHICLE", frames["cases"].height)
+    id = stable_id("case", delivery.id, delivery.episode, "VEHICLE", frames["cases"].height)
     case = a_case(delivery, delivery.driver_id, "VEHICLE", id, now, params.grace)
-    born(group, case, {"pickup_distance_m": None, "actor": event.actor}, {"reason": "VEHICLE"})
+    new_case(group, case, {"pickup_distance_m": None, "actor": event.actor}, {"reason": "VEHICLE"})
     return Answer("OK", tuple(group.changes))
 
 

@@ -10,11 +10,11 @@ from hashlib import sha256
 
 from dispatchkit.decide.routes.model import Carrier, Held, Params, Ping
 from dispatchkit.decide.routes.problem import Problem, Task, Vehicle
-from dispatchkit.kernel.change import canonical
+from dispatchkit.domain.feature import Travel
+from dispatchkit.domain.states import CUSTODY, HOLDS_GOODS
+from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import LATEST
-from dispatchkit.kernel.feature import Travel
 from dispatchkit.kernel.geo import Point
-from dispatchkit.kernel.states import CUSTODY, HOLDS_GOODS
 
 _IN_MOTION = (
     "ARRIVED_DROPOFF",

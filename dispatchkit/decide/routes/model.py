@@ -9,9 +9,9 @@ import dataframely as dy
 
 from dispatchkit.decide.routes.exact import MAX_TASKS
 from dispatchkit.decide.routes.problem import Weights
+from dispatchkit.domain.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
-from dispatchkit.kernel.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from dispatchkit.decide.routes.engines import answer, as_plan
 from dispatchkit.decide.routes.model import READS, Carrier, Held, Params, Ping, Stored
 from dispatchkit.decide.routes.problem import Plan, Problem, Visit, schedule
 from dispatchkit.decide.routes.stops import Stop, differs, listed, overdue, parse
-from dispatchkit.kernel.change import Change, Value, canonical
-from dispatchkit.kernel.feature import Feature, Frames, Travel
-from dispatchkit.kernel.group import Group, Said, rows
+from dispatchkit.domain.change_set import ChangeExtras, ChangeSet, rows
+from dispatchkit.domain.changes import Change, Value
+from dispatchkit.domain.feature import Feature, Frames, Travel
+from dispatchkit.kernel.canonical_json import canonical
 
 NO_INPUTS = sha256(b"").hexdigest()
 
@@ -76,7 +77,7 @@ def _replan(
         "engine": plan.engine,
         "inputs_sha256": inputs,
     }
-    said: Said = {
+    said: ChangeExtras = {
         "expects": tuple(("delivery", row.id, row.version) for row in work.held),
         "payload": {"driver_id": work.driver.id, "stops": [stop.entry() for stop in stops]},
         "why": {
@@ -141,7 +142,7 @@ def _emptied(stored: Stored, now: datetime) -> list[Change]:
         "duration_s": 0,
         "inputs_sha256": NO_INPUTS,
     }
-    said: Said = {"payload": {"driver_id": stored.driver_id, "stops": []}}
+    said: ChangeExtras = {"payload": {"driver_id": stored.driver_id, "stops": []}}
     after: dict[str, Value] = {"state": "EMPTY", "planned_at": now, **nothing}
     return _written(stored.driver_id, stored, "WORK_ENDED", after, said, now)
 
@@ -151,14 +152,14 @@ def _written(
     stored: Stored | None,
     reason: str,
     after: dict[str, Value],
-    said: Said,
+    said: ChangeExtras,
     now: datetime,
 ) -> list[Change]:
     """Return the change with the columns that differ from the stored ones, all of them at birth."""
-    group = Group(("driver", driver_id), now)
+    group = ChangeSet(("driver", driver_id), now)
     event = "route_planned" if after["state"] == "PLANNED" else "route_emptied"
     if stored is None:
-        group.born("route", driver_id, event, reason, after, **said)
+        group.insert("route", driver_id, event, reason, after, **said)
     else:
         changed = {name: value for name, value in after.items() if getattr(stored, name) != value}
         group.change("route", stored, event, reason, changed, **said)

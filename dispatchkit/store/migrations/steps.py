@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic import op
 
-from dispatchkit.kernel.points import reached
+from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.sql import parse
 
 
@@ -25,4 +25,4 @@ def _run(revision_file: str, direction: str) -> None:
     driver = op.get_bind().connection.driver_connection
     assert driver is not None
     driver.execute(script)  # no parameters: psycopg sends the whole script in one message
-    reached(f"migration {direction}")
+    failpoint(f"migration {direction}")

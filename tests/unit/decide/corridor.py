@@ -7,16 +7,16 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.flows import act
-from dispatchkit.flows.gather import bounds
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.feature import Event, Feature, Frames
-from dispatchkit.kernel.group import STATE
-from dispatchkit.kernel.hours import LOOK_BACK
-from dispatchkit.kernel.machine import BIRTH
+from dispatchkit.domain.change_set import STATE
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.feature import Event, Feature, Frames
+from dispatchkit.domain.hours import LOOK_BACK
+from dispatchkit.domain.states import ACTIVE
+from dispatchkit.domain.tables import ENTITIES, TABLES
+from dispatchkit.flows.live import act
+from dispatchkit.flows.live.gather import bounds
+from dispatchkit.kernel.machine import INITIAL
 from dispatchkit.kernel.sql import bind, parse
-from dispatchkit.kernel.states import ACTIVE
-from dispatchkit.kernel.tables import ENTITIES, TABLES
 from tests.builders import NOW, Tables
 
 ACTS = parse(act.SQL.read_text())
@@ -73,7 +73,7 @@ def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
     if change.version == 0:
         assert change.id not in state, f"{change.entity} {change.id} is born twice"
         if machine:
-            machine.step(BIRTH, str(change.after[column]))
+            machine.step(INITIAL, str(change.after[column]))
         state[change.id] = {"id": change.id, **change.after, "version": 1}
         return
     row = state[change.id]

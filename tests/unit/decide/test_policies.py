@@ -23,7 +23,7 @@ from dispatchkit.decide.offers import policy as offers
 from dispatchkit.decide.offers.model import Params as OfferParams
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as ReassignmentParams
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
 from dispatchkit.kernel.sql import parse
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Place, Tables, a_delivery, a_driver, a_ping, city, minutes, seconds

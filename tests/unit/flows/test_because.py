@@ -9,8 +9,8 @@ import pytest
 
 from dispatchkit.decide.offers import propose, unserved
 from dispatchkit.decide.offers import why_not as why_not_room
-from dispatchkit.flows.because import MEANING, why, why_not
-from dispatchkit.kernel import dispatch
+from dispatchkit.domain import dispatching as dispatch
+from dispatchkit.flows.explain.explanation_text import MEANING, why, why_not
 
 BEFORE: dict[str, object] = {"asked": [], "released": [], "refused": []}
 CHOICE = {

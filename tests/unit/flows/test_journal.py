@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from dispatchkit.flows import journal
+from dispatchkit.flows.trail import erasure_log as journal
 from dispatchkit.kernel.errors import BadData, IOFailed, Usage
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from dispatchkit.flows.report import write
+from dispatchkit.flows.data.report import write
 from dispatchkit.kernel.clock import Window
 from dispatchkit.kernel.errors import CannotCreate, IOFailed, NotPermitted
-from dispatchkit.kernel.figures import Findings, Section, Table
+from dispatchkit.kernel.metrics import ReportResult, Section, Table
 
 DAY = Window(datetime(2026, 3, 6, 4, tzinfo=UTC), datetime(2026, 3, 7, 4, tzinfo=UTC))
 
@@ -22,14 +22,14 @@ TOLD = ["=1+1", "+1", "-1", "@x", "\tx", "north", None]
 
 
 @pytest.fixture
-def findings() -> Findings:
+def findings() -> ReportResult:
     table = Table(
         name="by_zone",
         title="Zones",
         frame=pl.DataFrame({"zone": TOLD, "margin": [-5] * len(TOLD)}),
     )
     section = Section(name="other", title="Other", metrics=(), tables=(table,))
-    return Findings(
+    return ReportResult(
         name="zones",
         title="Zones",
         day="2026-03-06",

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows import catalog
-from dispatchkit.flows.gather import gather
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import OUTSIDE
+from dispatchkit.domain.feature import OUTSIDE
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.gather import gather
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.memory import MemoryStore
 from tests import databases

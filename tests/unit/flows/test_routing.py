@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dispatchkit.flows import routing
+from dispatchkit.flows.planning import routes as routing
 from dispatchkit.kernel.errors import BadData, InputMissing, Usage
 
 # Two pairs on a line east of the depot; the windows let one vehicle of two do all: 10 out, 10 back.

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.acceptance import Acceptance
+from dispatchkit.domain.acceptance import Acceptance
 from dispatchkit.kernel.errors import BadConfig
 
 USUAL = Acceptance()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from dispatchkit.kernel import dispatch
-from dispatchkit.kernel.dispatch import Dispatch, Driver, Free, approaches
+from dispatchkit.domain import dispatching as dispatch
+from dispatchkit.domain.dispatching import Dispatch, Driver, Free, approaches
 from dispatchkit.kernel.geo import Point
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import at_place

@@ -7,7 +7,7 @@ from statistics import correlation, fmean, stdev
 
 import pytest
 
-from dispatchkit.kernel.chance import key, normal, uniform
+from dispatchkit.kernel.stable_random import normal, stable_id, uniform
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from dispatchkit.kernel.chance import key, normal, uniform
 )
 def test_known_words_give_known_numbers(words, u, id):
     assert uniform(*words) == u
-    assert key(*words) == id
+    assert stable_id(*words) == id
 
 
 def test_words_do_not_run_into_each_other():
@@ -68,6 +68,6 @@ def test_normal_numbers_have_mean_zero_and_deviation_one():
 
 
 def test_keys_are_positive_fit_a_bigint_and_differ():
-    keys = [key("offer", delivery, ask) for delivery in range(200) for ask in range(50)]
+    keys = [stable_id("offer", delivery, ask) for delivery in range(200) for ask in range(50)]
     assert all(0 < k < 2**63 for k in keys)
     assert len(set(keys)) == len(keys)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from dispatchkit.kernel.change import Change, canonical
+from dispatchkit.domain.changes import Change
+from dispatchkit.kernel.canonical_json import canonical
 
 AT = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
 CHANGE = Change(
@@ -26,7 +27,7 @@ CHANGE = Change(
 )
 SCRIPT = """
 from datetime import UTC, datetime
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
 at = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
 after = {"state": "EXPIRED", "responded_at": at, "late": False, "cause": None}
 after = {name: after[name] for name in set(after)}  # an order that the hash seed decides

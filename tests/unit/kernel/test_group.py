@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.kernel.errors import IllegalTransition
-from dispatchkit.kernel.group import Group
 from tests.builders import NOW
 
 
@@ -19,8 +19,8 @@ class Job:
     version: int
 
 
-def group() -> Group:
-    return Group(("delivery", 1), NOW)
+def group() -> ChangeSet:
+    return ChangeSet(("delivery", 1), NOW)
 
 
 def test_a_row_changed_twice_is_seen_as_the_first_change_left_it():
@@ -41,7 +41,7 @@ def test_a_row_changed_twice_is_seen_as_the_first_change_left_it():
 
 def test_a_row_is_born_at_version_0_and_changed_at_version_1():
     told, episode = group(), Job(9, "OPEN", 0, 1)
-    told.born("episode", 9, "episode_opened", "DISPATCH_DUE", {"state": "OPEN"})
+    told.insert("episode", 9, "episode_opened", "DISPATCH_DUE", {"state": "OPEN"})
     told.change("episode", episode, "episode_closed", "OPS", {"state": "ASSIGNED"})
     assert [(c.version, c.before) for c in told.changes] == [(0, {}), (1, {"state": "OPEN"})]
 
@@ -56,4 +56,4 @@ def test_an_illegal_step_is_refused_at_once(was, becomes):
 
 def test_a_row_may_not_be_born_in_a_later_state():
     with pytest.raises(IllegalTransition):
-        group().born("offer", 1, "offer_created", "x", {"state": "ACCEPTED"})
+        group().insert("offer", 1, "offer_created", "x", {"state": "ACCEPTED"})

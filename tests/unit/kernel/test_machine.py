@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from dispatchkit.kernel.errors import IllegalTransition
-from dispatchkit.kernel.machine import BIRTH, machine
+from dispatchkit.kernel.machine import INITIAL, machine
 
-DOOR = machine("doors", {BIRTH: "SHUT", "SHUT": "OPEN BRICKED", "OPEN": "SHUT"})
+DOOR = machine("doors", {INITIAL: "SHUT", "SHUT": "OPEN BRICKED", "OPEN": "SHUT"})
 
 
 def test_a_legal_step_returns_the_new_state():
     assert DOOR.step("SHUT", "OPEN") == "OPEN"
-    assert DOOR.step(BIRTH, "SHUT") == "SHUT"
+    assert DOOR.step(INITIAL, "SHUT") == "SHUT"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_a_legal_step_returns_the_new_state():
         ("OPEN", "BRICKED"),
         ("OPEN", "OPEN"),
         ("BRICKED", "OPEN"),
-        (BIRTH, "OPEN"),
+        (INITIAL, "OPEN"),
         ("GLASS", "OPEN"),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatchkit.kernel.geo import Point, haversine_m
-from dispatchkit.kernel.near import near
+from dispatchkit.kernel.radius_join import within_radius
 
 spots = st.tuples(st.floats(-89, 89), st.floats(-180, 180))
 
@@ -35,7 +35,7 @@ def test_the_grid_finds_every_pair_and_no_other(centre, offsets, reach):
     ]
     sources, targets = points[::2], dict(enumerate(points[1::2], 5))
     within = {key: reach if key % 2 else reach // 2 for key in targets}
-    found = near(sources, targets, within)
+    found = within_radius(sources, targets, within)
     assert len(found) == len(set(found))
     differing = set(found) ^ compared(sources, targets, within)
     assert all(
@@ -44,10 +44,10 @@ def test_the_grid_finds_every_pair_and_no_other(centre, offsets, reach):
 
 
 def test_across_the_date_line_neighbours_are_neighbours():
-    assert [pair[:2] for pair in near([(10.0, 179.999)], {1: (10.0, -179.999)}, {1: 500})] == [
-        (0, 1)
-    ]
+    assert [
+        pair[:2] for pair in within_radius([(10.0, 179.999)], {1: (10.0, -179.999)}, {1: 500})
+    ] == [(0, 1)]
 
 
 def test_nobody_is_near_nothing():
-    assert near([], {1: (0.0, 0.0)}, {1: 10}) == near([(0.0, 0.0)], {}, {}) == []
+    assert within_radius([], {1: (0.0, 0.0)}, {1: 10}) == within_radius([(0.0, 0.0)], {}, {}) == []

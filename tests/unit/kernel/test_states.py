@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.kernel import states
-from dispatchkit.kernel.machine import BIRTH
+from dispatchkit.domain import states
+from dispatchkit.kernel.machine import INITIAL
 
 DELIVERY = """
     -> CREATED
@@ -82,7 +82,7 @@ EXPECTED = {
 def pairs(text: str) -> set[tuple[str, str]]:
     """Return (from, to) of every arrow in a table of moves."""
     lines = [line.split("->") for line in text.strip().splitlines()]
-    return {(was.strip() or BIRTH, to) for was, targets in lines for to in targets.split()}
+    return {(was.strip() or INITIAL, to) for was, targets in lines for to in targets.split()}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -9,8 +9,8 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.states import MACHINES
-from dispatchkit.kernel.tables import ENTITIES, LOCK_ORDER, TABLES, refs
+from dispatchkit.domain.states import MACHINES
+from dispatchkit.domain.tables import ENTITIES, LOCK_ORDER, TABLES, refs
 
 AT = datetime(2026, 3, 2, 19, 30, tzinfo=UTC)
 COLUMNS = [

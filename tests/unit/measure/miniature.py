@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import service_day
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.measure.metric import Scope
 from dispatchkit.warehouse.marts import ORDER
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.kernel.errors import SchemaMismatch
-from dispatchkit.kernel.figures import Exclusion, Metric, Target
+from dispatchkit.kernel.metrics import Exclusion, Metric, Target
 from dispatchkit.measure.metric import bootstrap, need, quantile, rate, wilson
 from tests.unit.measure.miniature import at, scope
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dispatchkit.kernel.states import DECLINE_REASONS
+from dispatchkit.domain.states import DECLINE_REASONS
 from dispatchkit.measure import offers
 from tests.unit.measure.miniature import Row, at, delivered, marts, scope, tables
 

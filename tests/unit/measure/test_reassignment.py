@@ -9,7 +9,7 @@ import pytest
 
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params
-from dispatchkit.flows.gather import gather
+from dispatchkit.flows.live.gather import gather
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.measure.metric import Scope
 from dispatchkit.measure.reassignment import judged, measure

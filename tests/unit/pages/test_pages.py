@@ -10,7 +10,15 @@ import polars as pl
 import pytest
 
 from dispatchkit.kernel.clock import Window
-from dispatchkit.kernel.figures import Check, Exclusion, Findings, Metric, Section, Table, Target
+from dispatchkit.kernel.metrics import (
+    Check,
+    Exclusion,
+    Metric,
+    ReportResult,
+    Section,
+    Table,
+    Target,
+)
 from dispatchkit.pages import charts, words
 from dispatchkit.pages.html import page
 from dispatchkit.pages.markdown import markdown
@@ -29,10 +37,10 @@ def metric(**more) -> Metric:
     return Metric(**{**given, **figures, "target": Target("> 80 %", ">", 0.8), **more})
 
 
-def findings(*metrics: Metric, tables=(), checks=(), name="offers") -> Findings:
+def findings(*metrics: Metric, tables=(), checks=(), name="offers") -> ReportResult:
     section = Section(name=name, title="Offers", metrics=metrics, tables=tables, checks=checks)
     window = Window(NOON.replace(hour=4), NOON.replace(day=3, hour=4))
-    return Findings(name="nightly", title="Nightly report", day="2026-03-02", window=window, as_of=NOON,
+    return ReportResult(name="nightly", title="Nightly report", day="2026-03-02", window=window, as_of=NOON,
                     sections=(section,), tz="Europe/Berlin", source={"sha256": "abc"})  # fmt: skip
 
 

@@ -11,11 +11,11 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.change import canonical
+from dispatchkit.domain.states import ACTIVE, CASE, DELIVERY, EPISODE, OFFER, OPEN, WITH_DRIVER
+from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.geo import contains, ring_fault
-from dispatchkit.kernel.states import ACTIVE, CASE, DELIVERY, EPISODE, OFFER, OPEN, WITH_DRIVER
-from dispatchkit.kernel.tables import TABLES, refs
 from dispatchkit.simulation import CityPlan, days, world
 
 PLANS = (

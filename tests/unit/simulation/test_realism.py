@@ -9,7 +9,7 @@ from itertools import chain
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.states import ACTIVE, OPEN
+from dispatchkit.domain.states import ACTIVE, OPEN
 from dispatchkit.simulation import CityPlan, days, world
 
 WEEK = CityPlan(orders=12_000, days=6, seed=11)

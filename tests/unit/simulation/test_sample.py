@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from dispatchkit.flows.sample import write_sample
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.flows.data.sample import write_sample
 from dispatchkit.simulation import CityPlan
 
 TRACKED = Path(__file__).parents[3] / "data" / "sample"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.kernel.tables import ENTITIES, TABLES
-from dispatchkit.store.classes import CLASSES, LEDGERS, PERSONAL, TEXTS, class_of
+from dispatchkit.domain.tables import ENTITIES, TABLES
+from dispatchkit.store.data_classification import CLASSES, LEDGERS, PERSONAL, TEXTS, class_of
 from dispatchkit.store.privacy import ERASED
 
 COLUMNS = [(table, column) for table, schema in TABLES.items() for column in schema.columns()]

@@ -7,8 +7,8 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatchkit.kernel.change import Change
-from dispatchkit.store.groups import Group, groups, shares
+from dispatchkit.domain.changes import Change
+from dispatchkit.store.groups import WriteGroup, groups, shares
 from tests import databases
 
 ROWS = st.integers(1, 12)
@@ -33,7 +33,7 @@ def decided(root: int, drivers: list[int], seen: list[int]) -> list[Change]:
 
 
 @st.composite
-def wholes(draw: st.DrawFn) -> list[Group]:
+def wholes(draw: st.DrawFn) -> list[WriteGroup]:
     roots = draw(st.lists(st.integers(1, 99), unique=True, max_size=20))
     drivers = st.lists(ROWS, unique=True, min_size=1, max_size=2)
     found = [decided(root, draw(drivers), draw(st.lists(ROWS, max_size=1))) for root in roots]

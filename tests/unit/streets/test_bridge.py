@@ -6,7 +6,7 @@ import osmnx
 import pytest
 from shapely import LineString  # type: ignore[import-untyped]
 
-from dispatchkit.flows.streets import build
+from dispatchkit.flows.planning.streets import build
 from dispatchkit.kernel.errors import BadData, Usage
 from dispatchkit.streets.bridge import from_networkx, read_graphml, to_networkx
 from dispatchkit.streets.cut import cut

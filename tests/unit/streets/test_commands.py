@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.cli.main import run
-from dispatchkit.flows.streets import make_up
+from dispatchkit.flows.planning.streets import make_up
 from tests.unit.streets.made import BOX
 from tests.unit.streets.osm import place, write
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dispatchkit.flows.streets import build, info, make_up
+from dispatchkit.flows.planning.streets import build, info, make_up
 from dispatchkit.kernel.errors import BadConfig, BadData, CannotCreate, InputMissing
 from dispatchkit.streets.folder import manifest_of, open_profile
 from dispatchkit.streets.graph import Streets

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from dispatchkit.domain.tables import VEHICLES
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.tables import VEHICLES
 from dispatchkit.streets.profile import (
     FOR_VEHICLE,
     KEYS,

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from dispatchkit.domain.feature import Travel
+from dispatchkit.domain.tables import VEHICLES
 from dispatchkit.kernel.errors import BadConfig, BadData
-from dispatchkit.kernel.feature import Travel
 from dispatchkit.kernel.geo import haversine_m
-from dispatchkit.kernel.tables import VEHICLES
 from dispatchkit.streets.straight import StraightLine
 
 A, B, C = (52.50, 13.40), (52.52, 13.45), (52.47, 13.38)

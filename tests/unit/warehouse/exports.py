@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.warehouse.export import ExportWriter
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dispatchkit.kernel.chance import key
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadConfig, BadData, DispatchError, Usage
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.warehouse import mapping as mappings
 from dispatchkit.warehouse.foreign import read_foreign
 from dispatchkit.warehouse.intake import Intake, require
@@ -76,7 +76,7 @@ def test_a_good_line_becomes_an_order_and_a_delivery(tmp_path: Path) -> None:
         came.frames["orders"].row(0, named=True),
         came.frames["deliveries"].row(0, named=True),
     )
-    assert order["id"] == key("shop", "orders", "1") == delivery["order_id"]
+    assert order["id"] == stable_id("shop", "orders", "1") == delivery["order_id"]
     assert (
         order["placed_at"] == datetime(2026, 3, 2, 11, tzinfo=UTC) and order["goods_cents"] == 1200
     )
@@ -419,7 +419,7 @@ def test_the_shipped_mappings_read_files_of_their_kind(
     assert {count: came.counts[count] for count in expected} == expected
     if name == "postmates":
         first = came.frames["orders"].filter(
-            came.frames["orders"]["id"] == key("postmates", "orders", "7")
+            came.frames["orders"]["id"] == stable_id("postmates", "orders", "7")
         )
         assert first.row(0, named=True)["items"] == 3
         assert first.row(0, named=True)["placed_at"] == datetime(

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from dispatchkit.kernel.chance import key
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import service_day
-from dispatchkit.kernel.tables import TABLES
+from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.warehouse import mapping as mappings
 from dispatchkit.warehouse.foreign import read_foreign
 from dispatchkit.warehouse.intake import Intake
@@ -94,7 +94,9 @@ def test_postmates_agrees_with_a_count_by_hand() -> None:
             words["item_quantity"] or 0
         )
     found = dict(intake.frames["orders"].select("id", "items").iter_rows())
-    assert found == {key("postmates", "orders", number): count for number, count in items.items()}
+    assert found == {
+        stable_id("postmates", "orders", number): count for number, count in items.items()
+    }
 
 
 def test_postmates_of_one_service_day_agree_with_a_count_by_hand() -> None:
@@ -110,7 +112,7 @@ def test_postmates_of_one_service_day_agree_with_a_count_by_hand() -> None:
     assert ours.select((pl.col("ended_at") - pl.col("created_at")).sum()).item() == total
     by_driver: dict[int, int] = {}
     for line in that_day:
-        driver = key("postmates", "drivers", line["jumpman_id"])
+        driver = stable_id("postmates", "drivers", line["jumpman_id"])
         by_driver[driver] = by_driver.get(driver, 0) + 1
     assert dict(ours.group_by("driver_id").len().iter_rows()) == by_driver
     waits = [

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dispatchkit.flows import upkeep
+from dispatchkit.domain.tables import TABLES
+from dispatchkit.flows.data import data_io as upkeep
 from dispatchkit.kernel.errors import InputMissing, IOFailed, NotPermitted, Refused
-from dispatchkit.kernel.tables import TABLES
 from dispatchkit.warehouse.intake import read_native
 from tests import databases
 

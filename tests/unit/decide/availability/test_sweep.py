@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from dispatchkit.decide.availability.model import Params
-from dispatchkit.flows import catalog
-from dispatchkit.flows.gather import gather
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.duty import TICK
+from dispatchkit.domain.duty import TICK
+from dispatchkit.domain.hours import LOOK_BACK
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.gather import gather
+from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.flags import Flag
-from dispatchkit.kernel.hours import LOOK_BACK
-from dispatchkit.store.contract import Ticket
+from dispatchkit.store.contract import RunRequest
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, a_case, a_delivery, a_driver, a_duty, an_offer, hours, minutes
 from tests.unit.decide.availability.town import LOSSES, Town, at, on_duty
@@ -239,7 +239,7 @@ def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
     town = Town(on_duty(timeouts=3))
     town.store.now = NOW
     feature, params = catalog.feature("availability"), Params()
-    with town.store.sweeping(Ticket(sweep="availability")) as run:
+    with town.store.sweeping(RunRequest(sweep="availability")) as run:
         assert run is not None and feature.decide is not None
         frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
         town.store.rows["drivers"][1] |= {

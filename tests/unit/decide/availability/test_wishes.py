@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from dispatchkit.decide.availability.wish import WISHES
+from dispatchkit.domain.states import AWAY, DUTY
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.states import AWAY, DUTY
 from tests.builders import NOW, a_delivery, a_duty, an_offer, hours, minutes
 from tests.unit.decide.availability.town import Town, at, on_duty
 

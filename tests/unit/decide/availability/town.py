@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dispatchkit.config import Settings
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, Swept, sweep
-from dispatchkit.kernel.feature import Answer, Event
+from dispatchkit.domain.feature import Answer, Event
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, Swept, sweep
 from dispatchkit.store.memory import MemoryStore
 from tests.builders import NOW, Row, Rows, a_driver, a_duty, city, minutes
 

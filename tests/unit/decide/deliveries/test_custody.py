@@ -9,7 +9,7 @@ import pytest
 
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as Reassigning
-from dispatchkit.kernel.feature import Answer
+from dispatchkit.domain.feature import Answer
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Row, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes
 from tests.unit.decide.corridor import apply, gather

@@ -12,9 +12,9 @@ from dispatchkit.decide.deliveries.model import Params
 from dispatchkit.decide.deliveries.policy import respond
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as Reassigning
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.dispatch import dispatch_at
-from dispatchkit.kernel.feature import Answer, Event
+from dispatchkit.domain.dispatching import dispatch_at
+from dispatchkit.domain.feature import Answer, Event
+from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes
 from tests.unit.decide.corridor import apply, gather, locked
@@ -112,9 +112,9 @@ def an_order(*, ready_at: datetime | None) -> Tables:
     }
 
 
-def born(tables: Tables, *, replaces: int | None = None) -> Answer:
+def insert(tables: Tables, *, replaces: int | None = None) -> Answer:
     """Return the answer to somebody who asks for a delivery of order 1."""
-    id = key("delivery", 1, replaces or 0)
+    id = stable_id("delivery", 1, replaces or 0)
     event = Event(
         name="create", actor="ops", delivery_id=id, args={"order": 1, "replaces": replaces}
     )
@@ -131,7 +131,7 @@ def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_re
     ready: Any = None if ready_in is None else NOW + ready_in
     assert dispatch_at(ready, NOW, timedelta(minutes=8)) == NOW + dispatched_in
     tables = an_order(ready_at=ready)
-    given = born(tables)
+    given = insert(tables)
     after = apply(tables, given.changes)
     [delivery] = after["deliveries"].rows(named=True)
     assert (given.code, delivery["state"], delivery["dispatch_at"]) == (
@@ -139,16 +139,18 @@ def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_re
         "CREATED",
         NOW + dispatched_in,
     )
-    assert born(after) == Answer("OK_REPLAY")
+    assert insert(after) == Answer("OK_REPLAY")
 
 
 @pytest.mark.parametrize("ended", ["CANCELLED", "UNFULFILLED", "FAILED", "RETURNED"])
 def test_a_second_try_replaces_one_that_came_to_nothing_once(ended):
     tables = city(a_job(ended))
-    assert born(tables).code == "ILLEGAL_TRANSITION", "a second delivery says which one it replaces"
-    after = apply(tables, born(tables, replaces=1).changes)
+    assert insert(tables).code == "ILLEGAL_TRANSITION", (
+        "a second delivery says which one it replaces"
+    )
+    after = apply(tables, insert(tables, replaces=1).changes)
     assert after["deliveries"].filter(pl.col("id") != 1)["replaces"].to_list() == [1]
-    assert born(after, replaces=1) == Answer("OK_REPLAY")
+    assert insert(after, replaces=1) == Answer("OK_REPLAY")
 
 
 OF_ANOTHER = city(a_job("CANCELLED"), a_delivery(2, state="FAILED", driver=7))
@@ -163,4 +165,4 @@ NONE = {
 @pytest.mark.parametrize("because", NONE)
 def test_no_delivery_is_born_when(because):
     tables, replaces, code = NONE[because]
-    assert born(tables, replaces=replaces) == Answer(code, (), refused=True)
+    assert insert(tables, replaces=replaces) == Answer(code, (), refused=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dispatchkit.kernel.feature import Answer
+from dispatchkit.domain.feature import Answer
 from tests.builders import NOW, Tables, a_delivery, a_driver, city, minutes, seconds
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.deliveries.told import a_job, tell

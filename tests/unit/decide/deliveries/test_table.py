@@ -6,7 +6,7 @@ import pytest
 
 from dispatchkit.decide.deliveries.policy import ACTS
 from dispatchkit.decide.deliveries.steps import STEPS
-from dispatchkit.kernel.states import CHAIN, DELIVERY, HOLDS_GOODS, TO_PICKUP
+from dispatchkit.domain.states import CHAIN, DELIVERY, HOLDS_GOODS, TO_PICKUP
 from tests.builders import Rows, a_driver, an_offer, city
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.deliveries.told import a_job, tell

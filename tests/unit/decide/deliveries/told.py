@@ -7,8 +7,8 @@ from typing import Any
 
 from dispatchkit.decide.deliveries.model import Params
 from dispatchkit.decide.deliveries.policy import FEATURE
-from dispatchkit.kernel.feature import Answer, Event
-from dispatchkit.kernel.states import CHAIN, WITH_DRIVER
+from dispatchkit.domain.feature import Answer, Event
+from dispatchkit.domain.states import CHAIN, WITH_DRIVER
 from tests.builders import NOW, Rows, Tables, a_delivery, minutes
 from tests.unit.decide.corridor import locked
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide, explain
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.feature import OUTSIDE
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.feature import OUTSIDE
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Row, Rows, Tables
 from tests.unit.decide.corridor import apply, gather

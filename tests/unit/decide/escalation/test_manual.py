@@ -9,8 +9,8 @@ import pytest
 
 from dispatchkit.decide.escalation.manual import respond
 from dispatchkit.decide.escalation.params import Params
+from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event
 from tests.builders import NOW, Tables, a_case, a_delivery, an_episode, an_offer, city, minutes
 from tests.unit.decide.corridor import apply, locked
 from tests.unit.decide.escalation.ladder import ESCALATED, a_ticket, episode, events, levels, run

@@ -8,9 +8,9 @@ import pytest
 
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE
+from dispatchkit.domain.feature import Event
+from dispatchkit.domain.search import episode_id
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.kernel.feature import Event
-from dispatchkit.kernel.search import episode_id
 from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import apply, locked
 from tests.unit.decide.offers.rounds import after, asked, offer, run, said

@@ -8,8 +8,8 @@ import pytest
 
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE, decide
+from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_offer, city, minutes, seconds
 from tests.unit.decide.corridor import apply, gather, locked

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from dispatchkit.decide.offers.model import Params
-from dispatchkit.kernel.chance import key
 from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.stable_random import stable_id
 from tests.builders import (
     NOW,
     Row,
@@ -36,7 +36,7 @@ def test_a_due_delivery_is_offered_to_the_driver_soonest_at_the_pickup():
     changes = run(town)
     assert [c.event for c in changes] == ["delivery_offering", "offer_created"]
     offer = changes[1]
-    assert offer.id == key("offer", 1, 1, 1, 8)
+    assert offer.id == stable_id("offer", 1, 1, 1, 8)
     assert (offer.after["sent_at"], offer.after["expires_at"]) == (NOW, NOW + seconds(30))
     assert offer.after["hard_deadline"] == NOW + seconds(32)
     assert offer.expects == (("driver", 8, 1),)

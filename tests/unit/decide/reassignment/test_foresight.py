@@ -9,7 +9,7 @@ import pytest
 
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, at_place, city, minutes
 from tests.unit.decide.corridor import gather

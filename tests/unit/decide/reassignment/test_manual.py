@@ -8,8 +8,8 @@ import pytest
 
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE, decide
+from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import BadConfig, Usage
-from dispatchkit.kernel.feature import Answer, Event
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes
 from tests.unit.decide.corridor import apply, gather, locked

@@ -11,9 +11,9 @@ from dispatchkit.decide.offers import policy as offers
 from dispatchkit.decide.offers.model import Params as Offering
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE, decide, explain
-from dispatchkit.kernel.chance import key
-from dispatchkit.kernel.change import Change
-from dispatchkit.kernel.feature import OUTSIDE
+from dispatchkit.domain.changes import Change
+from dispatchkit.domain.feature import OUTSIDE
+from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import (
     NOW,
@@ -251,7 +251,7 @@ def test_after_grace_a_delivery_goes_back_ahead_of_its_like_and_its_driver_rests
     delivery = after["deliveries"].row(0, named=True)
     assert (delivery["state"], delivery["episode"], delivery["priority"]) == ("UNASSIGNED", 2, 1)
     assert delivery["driver_id"] is delivery["slot"] is delivery["assigned_at"] is None
-    assert after["unassigned_orders"]["id"].to_list() == [key("episode", 1, 2)]
+    assert after["unassigned_orders"]["id"].to_list() == [stable_id("episode", 1, 2)]
     assert after["drivers"]["cooldown_until"].to_list() == [NOW + minutes(15), None]
     assert run(after) == []
 

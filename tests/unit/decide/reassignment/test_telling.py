@@ -10,8 +10,8 @@ from dispatchkit.decide.offers import policy as offers
 from dispatchkit.decide.offers.model import Params as Offering
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE, decide
+from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.kernel.feature import Answer, Event
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, city, minutes
 from tests.unit.decide.corridor import apply, gather, locked

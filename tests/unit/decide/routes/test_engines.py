@@ -15,8 +15,8 @@ from dispatchkit.decide.routes.exact import best_order
 from dispatchkit.decide.routes.insertion import insert_all
 from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, Weights, schedule
 from dispatchkit.decide.routes.solve import search
-from dispatchkit.kernel.chance import uniform
 from dispatchkit.kernel.errors import Usage
+from dispatchkit.kernel.stable_random import uniform
 from tests.unit.decide.routes.problems import least_cost, problems
 
 LINE = [[abs(a - b) for b in (0, 10, 20, 30, 40)] for a in (0, 10, 20, 30, 40)]

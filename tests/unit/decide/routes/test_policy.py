@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dispatchkit.decide.routes.model import Params
 from dispatchkit.decide.routes.policy import FEATURE, decide
-from dispatchkit.kernel.change import Change
+from dispatchkit.domain.changes import Change
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.streets.straight import StraightLine
 from tests.builders import (

@@ -1,0 +1,127 @@
+"""The changes of one root in their order: versions follow each other, and no illegal step gets out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack
+
+import polars as pl
+
+from dispatchkit.domain.changes import Change, Ref, Value
+from dispatchkit.domain.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE, TICKET
+from dispatchkit.kernel.machine import INITIAL, Machine
+
+STATE: Mapping[str, tuple[Machine, str]] = {
+    "delivery": (DELIVERY, "state"),
+    "offer": (OFFER, "state"),
+    "driver": (DUTY, "duty"),
+    "episode": (EPISODE, "state"),
+    "case": (CASE, "state"),
+    "ticket": (TICKET, "state"),
+    "route": (ROUTE, "state"),
+}
+
+
+class Row(Protocol):
+    """A row as a policy sees it: a frozen dataclass with at least an id and a version."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+
+
+R = TypeVar("R")
+Values = dict[str, Value]
+
+
+def rows(frame: pl.DataFrame, shape: type[R]) -> list[R]:
+    """Return the rows of a frame as `shape`, a dataclass whose fields are columns; other columns are left out."""
+    names = [f.name for f in fields(shape)]  # type: ignore[arg-type]
+    return [shape(**row) for row in frame.select(names).iter_rows(named=True)]
+
+
+class ChangeExtras(TypedDict, total=False):
+    """What a change may carry beside its columns; see `kernel.change.Change`."""
+
+    expects: tuple[Ref, ...]
+    payload: Mapping[str, Any]
+    why: Mapping[str, Any]
+
+
+class ChangeSet:
+    """Collects the changes of one root. A row changed twice is seen the second time as the first change left it."""
+
+    def __init__(self, root: tuple[str, int], at: datetime) -> None:
+        self.root, self.at = root, at
+        self.changes: list[Change] = []
+        self._seen: dict[tuple[str, int], Values] = {}
+
+    def insert(
+        self,
+        entity: str,
+        id: int,
+        event: str,
+        reason: str,
+        after: Values,
+        **said: Unpack[ChangeExtras],
+    ) -> None:
+        """Add a row. Raises IllegalTransition if rows of this kind are not born in that state."""
+        self._add(entity, id, {"version": 0}, event, reason, after, said)
+
+    def change(
+        self,
+        entity: str,
+        row: Row,
+        event: str,
+        reason: str,
+        after: Values,
+        **said: Unpack[ChangeExtras],
+    ) -> None:
+        """Add a step of a row, be it read or born here. Raises IllegalTransition if its state may not become that."""
+        self._add(entity, row.id, self._as_left(entity, row), event, reason, after, said)
+
+    def value(self, entity: str, row: Row, column: str) -> Value:
+        """Return a column of a row as the changes so far leave it."""
+        return self._as_left(entity, row)[column]
+
+    def _as_left(self, entity: str, row: Row) -> Values:
+        return self._seen.get((entity, row.id)) or {
+            name: getattr(row, name) for name in row.__dataclass_fields__
+        }
+
+    def _add(
+        self,
+        entity: str,
+        id: int,
+        seen: Values,
+        event: str,
+        reason: str,
+        after: Values,
+        said: ChangeExtras,
+    ) -> None:
+        version = seen["version"]
+        assert isinstance(version, int)
+        if entity in STATE:
+            machine, column = STATE[entity]
+            if column in after:
+                machine.step(str(seen.get(column, INITIAL)), str(after[column]))
+        self.changes.append(
+            Change(
+                entity=entity,
+                id=id,
+                version=version,
+                event=event,
+                after=after,
+                before={name: seen[name] for name in after} if version else {},
+                reason=reason,
+                at=self.at,
+                root=self.root,
+                **said,
+            )
+        )
+        self._seen[entity, id] = {**seen, **after, "version": version + 1}

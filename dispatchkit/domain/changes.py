@@ -1,0 +1,64 @@
+"""A Change is one decision as data: one row, one version step, one reason, one event.
+
+Applied, it becomes exactly one row version, one audit row, one decision row and one outbox event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from dispatchkit.kernel.canonical_json import canonical, plain
+from dispatchkit.kernel.clock import rfc3339
+
+Value = str | int | float | bool | datetime | None
+Ref = tuple[str, int, int]  # (entity, id, version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One decided step of one row.
+
+    entity: a word of `kernel.tables.ENTITIES` (offer, delivery, driver, ...); id: the row; version: the version the
+    decision saw, 0 for a row that is born. event: the name that leaves through the outbox (offer_created, ...).
+    after: the columns to write. before: the same columns as seen (empty at birth).
+    root: the row locked first, normally the delivery; changes of one root apply together or not at all, in their order.
+    expects: rows that were read and must still be at that version, though they are not written.
+    payload: what the event tells the outside. why: what an explanation needs (chosen, runner-up, binding rule).
+    """
+
+    entity: str
+    id: int
+    version: int
+    event: str
+    after: Mapping[str, Value]
+    reason: str
+    at: datetime
+    root: tuple[str, int]
+    before: Mapping[str, Value] = field(default_factory=dict)
+    expects: tuple[Ref, ...] = ()
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    why: Mapping[str, Any] = field(default_factory=dict)
+
+    def decision_id(self, sweep: str) -> bytes:
+        """Return SHA-256 over (sweep, entity, id, version, event, after): a decision keeps its id on any retry."""
+        words = sweep, self.entity, self.id, self.version, self.event, canonical(self.after)
+        return sha256(canonical(words).encode()).digest()
+
+    def shown(self, sweep: str) -> dict[str, Any]:
+        """Return the change as it stands in `--json` output."""
+        return {
+            "decision_id": self.decision_id(sweep).hex(),
+            "entity": self.entity,
+            "id": self.id,
+            "version": self.version,
+            "event": self.event,
+            "reason": self.reason,
+            "before": plain(self.before),
+            "after": plain(self.after),
+            "at": rfc3339(self.at),
+            "why": plain(self.why),
+        }

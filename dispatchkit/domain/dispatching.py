@@ -1,0 +1,268 @@
+"""Who may be asked now, and how soon they could be at a pickup: the driver's side of every assignment.
+
+`Dispatch` holds the parameters that offers, reassignment and assignment share; each feature's Params inherit them.
+`DriverRead`, `PingRead` and `HeldRead` are the contracts of what their reads.sql bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import dataframely as dy
+import polars as pl
+
+from dispatchkit.domain.feature import Travel
+from dispatchkit.domain.tables import Deliveries, Drivers, Locations
+from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.kernel.geo import Point
+from dispatchkit.kernel.radius_join import within_radius
+
+LEGS_AT_ONCE, PICKUPS_AT_ONCE = 32, 256
+SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
+RECENT = timedelta(
+    minutes=20
+)  # how far back reads see pings: older ones say nothing that silence does not say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dispatch:
+    """When a search begins, how many deliveries a driver may hold, how old a ping may be and how wrong a clock."""
+
+    lead: timedelta = timedelta(
+        minutes=8
+    )  # before the goods are ready: from then on a driver is sought
+    max_stack: int = 2  # at most this many, and at most the driver's own max_stack
+    timeouts_to_offline: int = (
+        3  # countable silences in a row after which a driver is not asked any more
+    )
+    stack_detour: timedelta = timedelta(
+        minutes=6
+    )  # added to the way to a pickup for each delivery already held
+    fresh: timedelta = timedelta(seconds=60)
+    aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
+    stale: timedelta = timedelta(seconds=600)  # older still: lost
+    max_skew: timedelta = timedelta(
+        seconds=120
+    )  # how far a phone's clock may differ from the database's
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_stack <= 3:
+            raise BadConfig(f"max_stack is {self.max_stack}; a driver has slots 1 to 3")
+        if self.timeouts_to_offline < 1:
+            raise BadConfig(
+                f"timeouts_to_offline is {self.timeouts_to_offline}; expected 1 or more"
+            )
+        for name in ("lead", "stack_detour", "max_skew"):
+            if getattr(self, name) < timedelta():
+                raise BadConfig(f"{name} is below zero")
+        if not timedelta() < self.fresh <= self.aging <= self.stale:
+            raise BadConfig(
+                f"fresh {self.fresh}, aging {self.aging} and stale {self.stale} must not fall"
+            )
+
+    def freshness(self, pinged_at: datetime | None, now: datetime) -> str:
+        """Return FRESH, AGING, STALE or LOST by the age of the last ping."""
+        if pinged_at is None or now - pinged_at > self.stale:
+            return "LOST"
+        age = now - pinged_at
+        return "FRESH" if age <= self.fresh else "AGING" if age <= self.aging else "STALE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """A driver's row, as far as dispatching needs it."""
+
+    id: int
+    vehicle: str
+    duty: str
+    shift_end: datetime | None
+    max_stack: int
+    timeouts: int
+    cooldown_until: datetime | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Where a driver was last seen."""
+
+    driver_id: int
+    at: datetime
+    lat: float
+    lon: float
+
+
+class DriverRead(dy.Schema):
+    """Rows of drivers, on duty or with work: what a Driver is made of."""
+
+    id = Drivers.id
+    vehicle = Drivers.vehicle
+    duty = Drivers.duty
+    shift_end = Drivers.shift_end
+    max_stack = Drivers.max_stack
+    timeouts = Drivers.timeouts
+    cooldown_until = Drivers.cooldown_until
+    version = Drivers.version
+
+
+class PingRead(dy.Schema):
+    """Recent positions of drivers: what a Ping is made of."""
+
+    id = Locations.id
+    driver_id = Locations.driver_id
+    at = Locations.at
+    lat = Locations.lat
+    lon = Locations.lon
+
+
+class HeldRead(dy.Schema):
+    """Deliveries that occupy a driver."""
+
+    id = Deliveries.id
+    driver_id = dy.Int64(min=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """A dispatchable driver: where, and holding how many deliveries."""
+
+    driver: Driver
+    at: Point
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """One free driver's way to one pickup. `cost_s` is the way plus a detour for each delivery already held."""
+
+    driver: Driver
+    seconds: int
+    cost_s: int
+    air_m: int
+
+    def pickup_at(self, ready_at: datetime | None, now: datetime) -> datetime:
+        """Return when the goods could be picked up: the driver there, the goods ready."""
+        there = now + timedelta(seconds=self.cost_s)
+        return max(there, ready_at or there)
+
+    def in_shift(self, ready_at: datetime | None, now: datetime) -> bool:
+        """Return whether the driver's shift lasts until that pickup."""
+        ends = self.driver.shift_end
+        return ends is None or self.pickup_at(ready_at, now) <= ends
+
+
+def dispatch_at(ready_at: datetime | None, created_at: datetime, lead: timedelta) -> datetime:
+    """Return when the search for a delivery's driver begins: `lead` before the goods are ready, never in the past.
+
+    At once where nobody knows when they will be ready.
+    """
+    return created_at if ready_at is None else max(created_at, ready_at - lead)
+
+
+def unfit(
+    driver: Driver, ping: Ping | None, held: int, pending: bool, params: Dispatch, now: datetime
+) -> str | None:
+    """Return the first rule that keeps a driver from being asked at `now`, or None (semantics 2.3)."""
+    if driver.duty != "ON_DUTY":
+        return "NOT_ON_DUTY"
+    if pending:
+        return "OFFER_PENDING"
+    if held >= min(driver.max_stack, params.max_stack):
+        return "STACK_FULL"
+    if params.freshness(ping.at if ping else None, now) not in ("FRESH", "AGING"):
+        return "NO_RECENT_PING"
+    if driver.timeouts >= params.timeouts_to_offline:
+        return "TIMED_OUT"
+    if driver.cooldown_until is not None and now < driver.cooldown_until:
+        return "COOLDOWN"
+    return None
+
+
+def rest_until(driver: Driver, until: datetime) -> datetime:
+    """Return until when a driver rests who is to rest until `until`: a longer rest that he has stands."""
+    return max(until, driver.cooldown_until or until)
+
+
+def free_slot(held: pl.DataFrame, driver_id: int, most: int) -> int | None:
+    """Return the lowest slot, up to `most`, that no active delivery of a driver occupies; None if all are taken."""
+    taken = {
+        slot for driver, slot in held.select("driver_id", "slot").iter_rows() if driver == driver_id
+    }
+    return next((slot for slot in range(1, most + 1) if slot not in taken), None)
+
+
+def free_drivers(
+    drivers: Iterable[Driver],
+    pings: Mapping[int, Ping],
+    held: Mapping[int, int],
+    pending: frozenset[int],
+    params: Dispatch,
+    now: datetime,
+) -> tuple[list[Free], dict[str, int]]:
+    """Return the dispatchable drivers by id, and how many each rule kept out."""
+    free: list[Free] = []
+    kept_out: dict[str, int] = {}
+    for driver in sorted(drivers, key=lambda d: d.id):
+        ping, n = pings.get(driver.id), held.get(driver.id, 0)
+        rule = unfit(driver, ping, n, driver.id in pending, params, now)
+        if rule is None and ping is not None:
+            free.append(Free(driver, (ping.lat, ping.lon), n))
+        elif rule is not None:
+            kept_out[rule] = kept_out.get(rule, 0) + 1
+    return free, dict(sorted(kept_out.items()))
+
+
+def approaches(
+    free: Sequence[Free],
+    pickups: Mapping[int, Point],
+    within_m: int | Mapping[int, int],
+    params: Dispatch,
+    travel: Travel,
+) -> dict[int, list[Approach]]:
+    """Return for each pickup the free drivers within `within_m` of it by air, soonest first, ties by driver id.
+
+    within_m: for all pickups, or for each its own. Drivers who cannot get there at all are left out. Travel is asked
+    for neighbouring pickups together, by kind of vehicle, and only from drivers near them.
+    """
+    found: dict[int, list[Approach]] = {key: [] for key in pickups}
+    reach = within_m if isinstance(within_m, Mapping) else dict.fromkeys(pickups, within_m)
+    by_vehicle: dict[str, dict[int, list[tuple[int, int]]]] = {}
+    for i, key, air_m in within_radius([one.at for one in free], pickups, reach):
+        by_vehicle.setdefault(free[i].driver.vehicle, {}).setdefault(key, []).append((i, air_m))
+    detour = int(params.stack_detour.total_seconds())
+    for vehicle, pairs in sorted(by_vehicle.items()):
+        keys = list(pairs)
+        for block in (keys[n : n + PICKUPS_AT_ONCE] for n in range(0, len(keys), PICKUPS_AT_ONCE)):
+            row = {i: n for n, i in enumerate(sorted({i for key in block for i, _ in pairs[key]}))}
+            seconds, _ = travel.matrix(
+                [free[i].at for i in row], [pickups[key] for key in block], vehicle
+            )
+            for column, key in enumerate(block):
+                for i, air_m in pairs[key]:
+                    way = seconds[row[i]][column]
+                    if way >= 0:
+                        one = free[i]
+                        found[key].append(Approach(one.driver, way, way + one.held * detour, air_m))
+    for ways in found.values():
+        ways.sort(key=lambda a: (a.cost_s, a.driver.id))
+    return found
+
+
+def legs(
+    asked: Mapping[int, tuple[Point, Point, str]], travel: Travel
+) -> dict[int, tuple[int, int]]:
+    """Return (seconds, metres) of single ways: key -> (from, to, vehicle); -1 where there is no way.
+
+    Asked in blocks, since a matrix answers many ways at once and a single question costs nearly as much as a block.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for vehicle in sorted({way[2] for way in asked.values()}):
+        keys = sorted(key for key, way in asked.items() if way[2] == vehicle)
+        for block in (keys[i : i + LEGS_AT_ONCE] for i in range(0, len(keys), LEGS_AT_ONCE)):
+            seconds, metres = travel.matrix(
+                [asked[k][0] for k in block], [asked[k][1] for k in block], vehicle
+            )
+            found |= {key: (seconds[n][n], metres[n][n]) for n, key in enumerate(block)}
+    return found

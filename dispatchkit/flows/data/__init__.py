@@ -1,0 +1,1 @@
+"""Data in and out: import, extract, load, reports, the made-up city."""

@@ -1,0 +1,1 @@
+"""Answers to questions about live work: why, why not, listings."""

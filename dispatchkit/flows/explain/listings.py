@@ -1,0 +1,139 @@
+"""What is, now: listings of live rows, and one delivery with everything that was tried for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+from polars import selectors as cs
+
+from dispatchkit.config import Settings
+from dispatchkit.domain.dispatching import Dispatch
+from dispatchkit.domain.duty import STATES as AVAILABILITY
+from dispatchkit.domain.duty import availability
+from dispatchkit.domain.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE, TICKET
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.gather import gather, queries
+from dispatchkit.kernel.errors import Refused, Usage
+from dispatchkit.kernel.flags import Flag
+from dispatchkit.store.contract import Store
+
+SQL = Path(__file__).with_name("listings.sql")
+PLAIN = ("deliveries", "offers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
+LISTINGS = (
+    *PLAIN,
+    "drivers",
+    "unassigned",
+)  # the last two are judged: they say more than their rows hold
+DRIVER_COLUMNS = (
+    "id vehicle state availability work freshness unreachable same_place pinged_at duty_since break_until shift_end "
+    "max_stack timeouts cooldown_until version"
+).split()
+STATES = {
+    "deliveries": DELIVERY.states,
+    "offers": OFFER.states,
+    "drivers": DUTY.states | set(AVAILABILITY),
+    "unassigned": OPEN,
+    "cases": CASE.states,
+    "tickets": TICKET.states,
+    "routes": ROUTE.states,
+    "outbox": frozenset({"UNSENT", "UNWANTED", "WAITING", "DELIVERED", "REFUSED", "FAILED"}),
+}
+
+
+def listing(
+    store: Store, settings: Settings, what: str, *, state: str | None = None, limit: int = 50
+) -> pl.DataFrame:
+    """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
+    if what not in LISTINGS:
+        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join(LISTINGS)}")
+    if state not in (None, *STATES.get(what, (state,))):
+        raise Usage(
+            f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}"
+        )
+    if what == "drivers":
+        return _drivers(store, settings, state, limit)
+    return (
+        _unassigned(store, settings, state, limit)
+        if what == "unassigned"
+        else _rows(store, what, state, limit)
+    )
+
+
+def _rows(store: Store, what: str, state: str | None, limit: int) -> pl.DataFrame:
+    if state is None:
+        return store.read({what: f"{queries(SQL)[what]} LIMIT :limit"}, {"limit": limit})[what]
+    found = store.read({what: queries(SQL)[what]}, {})[
+        what
+    ]  # no text of a user becomes SQL: it is compared here
+    if "state" not in found.columns:
+        raise Usage(f"{what} have no state to filter by")
+    return found.filter(pl.col("state") == state).head(limit)
+
+
+def _unassigned(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
+    """Return at most `limit` deliveries that seek a driver, the least slack first, then the oldest search.
+
+    Slack, cause and what comes next are judged as the escalation sweep judges them at this instant, for every delivery.
+    """
+    feature, now = catalog.feature("escalation"), store.clock()
+    assert feature.explain is not None
+    frames = gather(store, feature, Flag(name="escalation"), now).frames
+    seen = feature.explain(frames, catalog.params(feature, settings), now, catalog.travel(settings))
+    rows = [{"id": row["delivery_id"], **row} for row in seen if state in (None, row["state"])][
+        :limit
+    ]
+    instants = cs.matches("_(at|until)$").cast(pl.String).str.to_datetime(time_zone="UTC")
+    return (
+        pl.DataFrame(rows, infer_schema_length=None)
+        .drop("delivery_id", strict=False)
+        .with_columns(instants)
+    )
+
+
+def _drivers(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
+    """Return at most `limit` drivers: duty (`state`), work, freshness, and the plan's one word for the first two.
+
+    state: a duty or one of those words. unreachable: at work, and not heard of for longer than a driver is asked.
+    """
+    now, params = store.clock(), settings.params("dispatch", Dispatch)
+    cut = " LIMIT :limit" if state is None else ""
+    found = store.read({"drivers": queries(SQL)["drivers"] + cut}, {"now": now, "limit": limit})[
+        "drivers"
+    ]
+    held, asked, duty = pl.col("held"), pl.col("asked"), pl.col("state")
+    work = (
+        pl.when(held > 0)
+        .then(pl.format("ASSIGNED({})", held))
+        .otherwise(pl.when(asked).then(pl.lit("OFFERED")).otherwise(pl.lit("IDLE")))
+    )
+    fresh = pl.Series(
+        "freshness", [params.freshness(at, now) for at in found["pinged_at"]], dtype=pl.String
+    )
+    told = found.with_columns(
+        fresh,
+        availability=availability(duty, held, asked),
+        work=work,
+        same_place=pl.col("same_place").fill_null(False),
+    ).with_columns(
+        unreachable=pl.col("freshness").is_in(["STALE", "LOST"])
+        & (pl.col("availability") != "OFFLINE"),
+    )
+    wanted = told.filter((duty == state) | (pl.col("availability") == state)) if state else told
+    return wanted.select(DRIVER_COLUMNS).head(limit)
+
+
+def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:
+    """Return one delivery and all that was tried for it. Raises Refused if there is no such delivery."""
+    named = queries(SQL)
+    wanted = {
+        "delivery": "one_delivery",
+        "offers": "its_offers",
+        "cases": "its_cases",
+        "searches": "its_searches",
+        "tickets": "its_tickets",
+    }
+    found = store.read({name: named[sql] for name, sql in wanted.items()}, {"delivery": id_})
+    if found["delivery"].is_empty():
+        raise Refused(f"there is no delivery {id_}")
+    return found

@@ -1,0 +1,1 @@
+"""Live work: sweeps, acts, positions and outgoing events."""

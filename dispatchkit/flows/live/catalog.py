@@ -1,0 +1,135 @@
+"""The one list of features and reports, and the settings that their names make known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from dispatchkit import config
+from dispatchkit.decide.audit.model import Params as Audit
+from dispatchkit.domain.dispatching import Dispatch
+from dispatchkit.domain.feature import Feature, Report, Travel
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.senders.params import Outbox, ways
+from dispatchkit.store.contract import Store
+
+# Sweeps in the order of one cycle: who is there, what stalls, what is open, what stays open, in which order to drive.
+FEATURES: Mapping[str, str] = {
+    "availability": "dispatchkit.decide.availability.policy",
+    "reassignment": "dispatchkit.decide.reassignment.policy",
+    "offers": "dispatchkit.decide.offers.policy",
+    "escalation": "dispatchkit.decide.escalation.policy",
+    "routes": "dispatchkit.decide.routes.policy",
+}
+# Rooms that only answer acts.
+ANSWERING: Mapping[str, str] = {
+    "deliveries": "dispatchkit.decide.deliveries.policy",
+}
+# Upkeep that runs like a sweep, under its own lock and with its line in the ledger, but decides nothing.
+JOBS: Mapping[str, str] = {
+    "audit": "dispatchkit.flows.trail.audit",
+    "outbox": "dispatchkit.flows.live.outbox",
+}
+SWEEPS = (*FEATURES, *JOBS)
+FLAGS = (*FEATURES, "audit")  # the last governs whose trail is told; what is captured knows no flag
+TABLES = ("dispatch", "travel", "senders", *FEATURES, *ANSWERING, *JOBS)
+
+
+class Job(Protocol):
+    """Upkeep on a schedule: what it did, as counts by name. A dry run counts what it would do."""
+
+    def __call__(
+        self, store: Store, settings: config.Settings, now: datetime, *, dry_run: bool
+    ) -> Mapping[str, int]:
+        """Do the work as of `now`; the caller holds the job's lock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TravelParams:
+    """Where travel times come from: a street map built by `streets build`, or the straight line made longer."""
+
+    map: str = ""
+    circuity: float = 1.3
+
+
+def feature(name: str) -> Feature[Any]:
+    """Return a feature by name. Raises Usage for an unknown one."""
+    known = {**FEATURES, **ANSWERING}
+    if name not in known:
+        raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(SWEEPS)} or `all`")
+    found: Feature[Any] = import_module(known[name]).FEATURE
+    return found
+
+
+def sweeps(names: Sequence[str]) -> list[str]:
+    """Return the sweeps asked for, each once, `all` as one whole cycle. Raises Usage for an unknown one."""
+    for name in names:
+        if name not in (*SWEEPS, "all"):
+            raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(SWEEPS)} or `all`")
+    return list(SWEEPS) if "all" in names else list(dict.fromkeys(names))
+
+
+def job(name: str) -> Job:
+    """Return a job by name."""
+    found: Job = import_module(JOBS[name]).run
+    return found
+
+
+def answering(event: str) -> Feature[Any]:
+    """Return the feature that answers an act."""
+    for name in (*FEATURES, *ANSWERING):
+        found = feature(name)
+        if event in found.events:
+            return found
+    raise Usage(f"no feature answers the event {event!r}")
+
+
+def report(name: str) -> Report:
+    """Return a report by name. Raises Usage for an unknown one."""
+    reports: Mapping[str, Report] = import_module("dispatchkit.measure.nightly").REPORTS
+    if name not in reports:
+        raise Usage(f"unknown report {name!r}; expected one of {', '.join(reports)}")
+    return reports[name]
+
+
+def settings(files: Sequence[Path] = ()) -> config.Settings:
+    """Return the settings of a run, every feature's table checked: a typing error never waits for its sweep."""
+    found = config.load(files, known=TABLES, flags=FLAGS)
+    for name in (*FEATURES, *ANSWERING):
+        params(feature(name), found)
+    for name in FLAGS:
+        found.flag(name)
+    found.params("travel", TravelParams)
+    found.params("dispatch", Dispatch)
+    found.params("audit", Audit)
+    found.params("outbox", Outbox)
+    ways(found)
+    _ = found.market, found.database
+    return found
+
+
+def params(feature_: Feature[Any], found: config.Settings) -> Any:
+    """Return a feature's Params: its own table over the shared [dispatch] table."""
+    names = {field.name for field in dataclasses.fields(feature_.params)}
+    shared = {key: value for key, value in found.tables.get("dispatch", {}).items() if key in names}
+    return config.build(
+        feature_.params, shared | found.tables.get(feature_.name, {}), feature_.name
+    )
+
+
+def travel(found: config.Settings) -> Travel:
+    """Return the engine of travel times that the settings name."""
+    given = found.params("travel", TravelParams)
+    if given.map:
+        from dispatchkit.streets.street_map import StreetMap
+
+        return StreetMap(Path(given.map))
+    from dispatchkit.streets.straight import StraightLine
+
+    return StraightLine(circuity=given.circuity)

@@ -1,0 +1,96 @@
+"""A driver's phone says where it is: kept as it came, neither audited nor an event, and gone after its time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dispatchkit.config import Settings
+from dispatchkit.domain.dispatching import Dispatch
+from dispatchkit.flows.live.gather import queries
+from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.errors import Usage
+from dispatchkit.store.contract import Store
+
+SQL = Path(__file__).with_name("pings.sql")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinged:
+    """What a ping came to. repeated: the phone gave the very same place before, as a frozen one does."""
+
+    code: str
+    at: datetime
+    repeated: bool = False
+    dry_run: bool = False
+
+    @property
+    def refused(self) -> bool:
+        return self.code in ("NOT_FOUND", "CLOCK_SKEW")
+
+    def document(self) -> dict[str, Any]:
+        """Return the result as it stands in `--json` output; the place is not repeated."""
+        told = {
+            "event": "ping",
+            "code": self.code,
+            "refused": self.refused,
+            "dry_run": self.dry_run,
+        }
+        return told | {"at": rfc3339(self.at), "repeated": self.repeated}
+
+
+def ping(
+    store: Store,
+    settings: Settings,
+    driver: int,
+    lat: float,
+    lon: float,
+    *,
+    at: datetime | None = None,
+    dry_run: bool = False,
+) -> Pinged:
+    """Keep one position and return OK, or OK_REPLAY if that instant of the driver is known already.
+
+    Refused and recorded: NOT_FOUND for an unknown driver, CLOCK_SKEW for an instant further ahead than max_skew.
+    Raises Usage for what is no place on earth; 0, 0 is what a phone says that knows nothing.
+    """
+    if not (math.isfinite(lat) and math.isfinite(lon) and abs(lat) <= 90 and abs(lon) <= 180):
+        raise Usage("the position must be degrees: latitude -90 to 90, longitude -180 to 180")
+    if lat == lon == 0:
+        raise Usage("position 0, 0 is no place; a phone says so when it does not know where it is")
+    now = store.clock()
+    when = at or now
+    code, repeated = _judged(store, settings, driver, lat, lon, when, now)
+    if dry_run:
+        return Pinged(code=code, at=when, repeated=repeated, dry_run=True)
+    if code == "OK" and not store.ping(driver, when, lat, lon):
+        code = "OK_REPLAY"  # another process was faster
+    made = Pinged(code=code, at=when, repeated=repeated)
+    if made.refused:
+        with store.acting(("driver", driver), drivers=(), actor=f"driver:{driver}") as acting:
+            acting.refuse("ping", ("driver", driver), code)
+    return made
+
+
+def _judged(
+    store: Store,
+    settings: Settings,
+    driver: int,
+    lat: float,
+    lon: float,
+    at: datetime,
+    now: datetime,
+) -> tuple[str, bool]:
+    """Return the code, and whether the ping before it was at the very same place."""
+    found = store.read(dict(queries(SQL)), {"driver": driver, "at": at})
+    if found["driver"].is_empty():
+        return "NOT_FOUND", False
+    if at > now + settings.params("dispatch", Dispatch).max_skew:
+        return "CLOCK_SKEW", False
+    last = found["last"].row(0, named=True) if found["last"].height else None
+    if last and last["at"] == at:
+        return "OK_REPLAY", False
+    return "OK", bool(last and (last["lat"], last["lon"]) == (lat, lon))

@@ -1,0 +1,1 @@
+"""Routes and street maps as commands of their own."""

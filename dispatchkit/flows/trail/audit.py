@@ -1,0 +1,208 @@
+"""The audit trail for people: shown, verified, sealed outside, exported; and the job that seals it every minute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dispatchkit.config import Settings
+from dispatchkit.decide.audit.model import Params
+from dispatchkit.decide.audit.trail import Event, Image, Step, state_at, timeline
+from dispatchkit.flows.trail import retention
+from dispatchkit.flows.trail import seal_file as anchor
+from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
+from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
+from dispatchkit.kernel.files import check_output, write_whole
+from dispatchkit.kernel.flags import Flag
+from dispatchkit.store import audit
+from dispatchkit.store.contract import Store
+from dispatchkit.store.postgres import PostgresStore
+
+FLAG = "audit"  # governs whose trail `show` tells, and whether `export` may; what is captured knows no flag
+SUFFIXES = (".parquet", ".csv", ".json")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One chain: its steps, its rows at an instant if one was asked for, its runs, what was refused, broken links."""
+
+    subject: str
+    steps: Sequence[Step]
+    state: Mapping[str, Sequence[Image]] | None
+    runs: Sequence[Mapping[str, Any]]
+    decisions: Mapping[int, str]
+    refusals: Sequence[Mapping[str, Any]]
+    broken: Sequence[audit.Fault]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found: the size of the trail, its faults, lines of the outside file that it contradicts."""
+
+    found: audit.Verified
+    lines: int
+    contradicted: Sequence[str]
+    archives: retention.Read
+    unread: Sequence[str]
+
+    @property
+    def findings(self) -> list[str]:
+        """Return every finding in words, none if all is as it was written."""
+        told = [f"{f.fault}: {f.count}, first {place(f)}" for f in self.found.faults]
+        if self.contradicted:
+            count = f"{len(self.contradicted)} of {self.lines}"
+            first = " ".join(self.contradicted[0].split()[:2])
+            told.append(f"outside: {count} seals are not the database's, first {first}")
+        return told + [f"archive: {wrong}" for wrong in self.archives.wrong]
+
+
+def place(fault: audit.Fault) -> str:
+    """Return where a fault shows, in the words of an operator."""
+    if fault.fault == "seal":
+        return f"seal {fault.row_version} {fault.row_id}"
+    if fault.fault == "archive":
+        return str(fault.tbl)
+    chain = f"{subject(fault.chain)}, " if fault.chain else ""
+    row = (
+        f"{fault.tbl} {fault.row_id} version {fault.row_version}" if fault.tbl else "no event left"
+    )
+    return f"{chain}{row}" + (f", seq {fault.seq}" if fault.seq else "")
+
+
+def subject(chain: int) -> str:
+    """Return whose chain a number names."""
+    return f"delivery {chain}" if chain > 0 else f"driver {-chain}"
+
+
+def show(
+    store: PostgresStore,
+    settings: Settings,
+    chain: int,
+    at: datetime | None = None,
+    files: Sequence[Path] = (),
+) -> Shown:
+    """Return a chain's timeline, and how its rows stood `at` an instant; bodies from archives where `files` hold them.
+
+    chain: a delivery's id, or a driver's with a minus sign. The reading is recorded. Raises NotPermitted while the flag
+    is off, Refused if there is no such chain.
+    """
+    _permit(settings.flag(FLAG), abs(chain))
+    found = audit.chain(store.engine, chain)
+    if not found.events:
+        raise Refused(f"the trail knows no {subject(chain)}")
+    bodies = retention.bodies(files, chain) if files else {}
+    decisions = {row["seq"]: row.pop("decision_id") for row in found.events}
+    events = [Event(**row | bodies.get(row["seq"], {})) for row in found.events]
+    state = state_at(events, at) if at else None
+    return Shown(
+        subject(chain), timeline(events), state, found.runs, decisions, found.refusals, found.broken
+    )
+
+
+def verify(store: PostgresStore, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
+    """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
+    kept = (
+        anchor.read(seals) if seals else []
+    )  # first: what the database seals meanwhile is no contradiction
+    found, held = audit.verify(store.engine)
+    known = audit.archives(store.engine)
+    archives = retention.verify(store, files, known)
+    unread = sorted(set(known) - set(archives.given))
+    return Verdict(found, len(kept), anchor.contradictions(kept, held), archives, unread)
+
+
+def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
+    """Seal what is not sealed, append every seal that the file lacks, and return those lines.
+
+    Raises BadData when the file contradicts the database, TryLater while another run appends.
+    """
+    if not to.parent.is_dir():
+        raise CannotCreate(f"{to.parent}: no such directory")
+    if dry_run:
+        kept = anchor.read(to) if to.exists() else []
+        held = audit.seal_lines(store.engine)
+        wrong = anchor.contradictions(kept, held)
+        if wrong:
+            raise BadData(
+                f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's",
+                code="DK-AUD-SEAL",
+            )
+        return [line for line in held if line not in set(kept)]
+    with anchor.appending(to) as file:
+        anchor.missing(
+            file, audit.seal_lines(store.engine)
+        )  # one that contradicts is refused before a seal is made
+        if unsealed(store):
+            audit.seal(store.engine)
+        lines = anchor.missing(file, audit.seal_lines(store.engine))
+        file.append(lines)
+    return lines
+
+
+def unsealed(store: PostgresStore) -> int:
+    """Return how many finished events no seal covers yet."""
+    return audit.unsealed(store.engine)[0]
+
+
+def export(
+    store: PostgresStore,
+    settings: Settings,
+    to: Path,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    force: bool = False,
+) -> int:
+    """Write the trail of a period as Parquet, CSV or JSON by the file's suffix; return how many events it holds.
+
+    The reading is recorded. Raises NotPermitted while the flag is off, Usage for another suffix, CannotCreate.
+    """
+    _permit(settings.flag(FLAG))
+    if to.suffix not in SUFFIXES:
+        raise Usage(f"{to}: by its suffix neither of {', '.join(SUFFIXES)}")
+    check_output(to, force=force)
+    audit.note(store.engine, "export")
+    frame = audit.period(store.engine, since or EARLIEST, until or LATEST)
+    write_whole(to, _encoded(frame, to.suffix))
+    return frame.height
+
+
+def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
+    """Seal what waits, if the last seal is old enough; return how many events were sealed and how many wait."""
+    if not isinstance(store, PostgresStore):  # in memory there is no trail
+        return {"sealed": 0, "waiting": 0}
+    open_, made_at = audit.unsealed(store.engine)
+    due = (
+        made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal
+    )  # --now may lie anywhere
+    if not (open_ and due):
+        return {"sealed": 0, "waiting": open_}
+    if dry_run:
+        return {"sealed": open_, "waiting": 0}
+    sealed = sum(int(line.split()[2]) for line in audit.seal(store.engine))
+    return {"sealed": sealed, "waiting": unsealed(store)}
+
+
+def _permit(flag: Flag, unit: int | None = None) -> None:
+    if not (flag.enabled if unit is None else flag.admits(unit)):
+        raise NotPermitted(
+            "audit queries are off (flags.audit); the trail itself goes on being written"
+        )
+
+
+def _encoded(frame: pl.DataFrame, suffix: str) -> bytes:
+    import io
+
+    out = io.BytesIO()
+    if suffix == ".parquet":
+        frame.write_parquet(out, compression="zstd")
+        return out.getvalue()
+    told = frame.with_columns(pl.col("at").map_elements(rfc3339, return_dtype=pl.String))
+    if suffix == ".csv":
+        return told.write_csv().encode()
+    return told.write_json().encode() + b"\n"

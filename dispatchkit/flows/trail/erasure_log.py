@@ -1,0 +1,66 @@
+"""The outside file of who was erased, a line a person, by id only: a restored backup does not know them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dispatchkit.flows.trail import append_only_file as outside
+from dispatchkit.kernel.errors import BadData, Usage
+from dispatchkit.store.privacy import WHERE, Person
+
+
+def person(told: str) -> Person:
+    """Return the person that `customer:ID` or `driver:ID` names. Raises Usage."""
+    kind, _, id_ = told.partition(":")
+    if kind not in WHERE or not id_.isascii() or not id_.isdigit() or not 0 < int(id_) < 2**63:
+        raise Usage(f"{told!r} names nobody; expected customer:ID or driver:ID")
+    return kind, int(id_)
+
+
+def read(path: Path) -> list[Person]:
+    """Return everybody in the file. Raises BadData for a line that names nobody or is cut short, InputMissing."""
+    lines, torn = outside.read(path)
+    found = _people(path, lines)
+    if torn:  # half an id would name somebody else
+        raise _cut_short(path, lines)
+    return found
+
+
+def append(path: Path, people: Iterable[Person]) -> None:
+    """Add to the file, made if need be, those of some people whom it does not name yet: all of them or none.
+
+    Raises TryLater while another run appends, BadData, NotPermitted, IOFailed.
+    """
+    with outside.appending(path, "journal") as file:
+        there = set(_people(path, file.lines))
+        lines = [f"{kind}:{id_}" for kind, id_ in dict.fromkeys(people) if (kind, id_) not in there]
+        if not file.fits(lines) or (_names(file.torn) and file.torn != lines[0]):
+            raise _cut_short(
+                path, file.lines
+            )  # to complete it could take away a person whom it names as it stands
+        file.append(lines)
+
+
+def _people(path: Path, lines: Sequence[str]) -> list[Person]:
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(person(line))
+        except Usage as fault:
+            raise BadData(f"{path}:{number}: {fault}") from None
+    return found
+
+
+def _names(told: str) -> bool:
+    """Return whether a line that is cut short names somebody all the same."""
+    try:
+        return bool(person(told))
+    except Usage:
+        return False
+
+
+def _cut_short(path: Path, lines: Sequence[str]) -> BadData:
+    return BadData(
+        f"{path}:{len(lines) + 1}: cut short, it has no end of line; complete it or take it out"
+    )

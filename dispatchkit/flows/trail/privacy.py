@@ -1,0 +1,128 @@
+"""Personal data: erased on request with every audit chain intact, and purged when its time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dispatchkit.config import Settings
+from dispatchkit.flows.trail import erasure_log as journal
+from dispatchkit.flows.trail import retention
+from dispatchkit.kernel.errors import DispatchError, Refused
+from dispatchkit.kernel.failpoints import failpoint
+from dispatchkit.kernel.files import exclusive_lock, translate_os_errors
+from dispatchkit.store import privacy
+from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.warehouse import manifest
+
+
+@dataclass(frozen=True)
+class Erased:
+    """person -> what held their data, how often; and person -> why they may not go yet."""
+
+    held: Mapping[str, Mapping[str, int]]
+    refused: Mapping[str, str]
+
+
+def erase(
+    store: PostgresStore,
+    people: Sequence[str],
+    *,
+    outside: Path | None = None,
+    dry_run: bool = False,
+    max_changes: int | None = None,
+) -> Erased:
+    """Erase each person, or count what would go; who is named is noted in the file `outside` first.
+
+    Nobody named: everybody once more who stands in the database's journal or in that file, for rows that came back with
+    an old file or backup, which may not know some of them; of these whoever may go goes, also when others may not.
+    Raises Refused, before anybody is touched, if one of those named is at work, and for more rows than `max_changes`.
+    """
+    wanted = [journal.person(told) for told in people]
+    if not wanted:
+        noted = journal.read(outside) if outside else []
+        wanted = privacy.known(store.engine, sorted({*privacy.erased(store.engine), *noted}))
+    found = _each(store, wanted, dry_run=True)
+    if people and found.refused:
+        raise Refused(f"{'; '.join(found.refused.values())}; nobody erased")
+    if dry_run:
+        return found
+    rows = sum(sum(held.values()) for held in found.held.values())
+    if max_changes is not None and rows > max_changes:
+        raise Refused(f"{rows} rows would be erased, --max-changes is {max_changes}; nothing done")
+    if outside and people:
+        journal.append(outside, wanted)
+    return _each(store, wanted, dry_run=False)
+
+
+def _each(store: PostgresStore, people: Sequence[privacy.Person], *, dry_run: bool) -> Erased:
+    """Return what became of each person by themselves."""
+    held, refused = {}, {}
+    for kind, id_ in people:
+        try:
+            held[f"{kind}:{id_}"] = privacy.erase(store.engine, (kind, id_), dry_run=dry_run)
+        except Refused as why:
+            refused[f"{kind}:{id_}"] = str(why)
+    return Erased(held, refused)
+
+
+def purge(
+    store: PostgresStore,
+    data: Path,
+    settings: Settings,
+    now: datetime | None,
+    *,
+    dry_run: bool = False,
+    max_changes: int | None = None,
+) -> dict[str, int]:
+    """Purge pings, payloads of events that have left, and exports under `data`, each past its time in [audit].
+
+    Returns how many of each went, or would. Raises Refused when they are more than `max_changes`; then none goes.
+    """
+    spans = {"pings": "pings", "payloads": "sent"}
+    limits = {what: retention.limit(store, settings, name, now) for what, name in spans.items()}
+    extracts = _old_extracts(store, data, retention.limit(store, settings, "extracts", now))
+    if dry_run or max_changes is not None:
+        found = {
+            what: privacy.purge(store.engine, what, limit, dry_run=True)
+            for what, limit in limits.items()
+        }
+        found["extracts"] = len(extracts)
+        if dry_run:
+            return found
+        if max_changes is not None and sum(found.values()) > max_changes:
+            raise Refused(
+                f"{sum(found.values())} would be purged, --max-changes is {max_changes}; nothing done"
+            )
+    done = {what: privacy.purge(store.engine, what, limit) for what, limit in limits.items()}
+    for directory in extracts:
+        _remove(directory)
+    return {**done, "extracts": len(extracts)}
+
+
+def _old_extracts(store: PostgresStore, data: Path, before: datetime) -> list[Path]:
+    """Return the exports right under `data` that this very database wrote before an instant."""
+    mine = privacy.database_id(store.engine)
+    found = []
+    for path in sorted(data.glob(f"*/{manifest.NAME}")):
+        try:
+            told = manifest.read(path.parent)
+        except DispatchError:  # a foreign or damaged folder is not ours to remove
+            continue
+        if told.database_id == mine and told.as_of < before:
+            found.append(path.parent)
+    return found
+
+
+def _remove(directory: Path) -> None:
+    """Remove an export's files, the manifest last: what a killed run leaves is refused by readers, and found again."""
+    told = manifest.read(directory)
+    with exclusive_lock(directory), translate_os_errors(directory):
+        for facts in told.files:
+            (directory / facts.name).unlink(missing_ok=True)
+        failpoint("export emptied")
+        (directory / manifest.NAME).unlink()
+        if not any(directory.iterdir()):
+            directory.rmdir()

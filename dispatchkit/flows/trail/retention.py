@@ -1,0 +1,189 @@
+"""Retention of the audit trail: old bodies move to archive files, whose links stay in the database.
+
+The file is whole, synced and named before the database lets go of anything; its name comes from its content, so a run
+that was killed in between finds its file again. An archive is Parquet: `head` and `image` are the very text that was
+hashed, so sha256(prev || head || newline || image) = hash for anyone who holds the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dispatchkit.config import Settings
+from dispatchkit.decide.audit.model import Params
+from dispatchkit.kernel.errors import BadData, Refused, Usage
+from dispatchkit.kernel.failpoints import failpoint
+from dispatchkit.kernel.files import (
+    check_folder,
+    digest,
+    make_folder,
+    open_existing,
+    translate_os_errors,
+    write_whole,
+)
+from dispatchkit.store import audit
+from dispatchkit.store.postgres import PostgresStore
+
+FILE = ("chain", "seq", "epoch", "txid", "head", "image", "prev", "hash")
+KEYS = ("tbl", "row_id", "row_version", "op")  # of a link, as the head of its body names them
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How many events left, and the files that hold them now."""
+
+    events: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Read:
+    """Archives that were read, what is wrong with them, and files that are none of this database's archives.
+
+    Such a file is no fault: a prune that was killed leaves one, whose bodies never left the database.
+    """
+
+    given: tuple[str, ...]
+    wrong: tuple[str, ...]
+    strange: tuple[str, ...]
+
+
+def limit(
+    store: PostgresStore, settings: Settings, name: str, now: datetime | None = None
+) -> datetime:
+    """Return the instant before which [audit] `name` has passed, by --now or the database clock.
+
+    Raises Usage for --now where the clock is strict.
+    """
+    kept: timedelta = getattr(settings.params("audit", Params), name)
+    return audit.clock(store.engine, now) - kept
+
+
+def prune(
+    store: PostgresStore,
+    before: datetime,
+    to: Path,
+    *,
+    dry_run: bool = False,
+    max_changes: int | None = None,
+) -> Pruned:
+    """Move the bodies of sealed events older than `before` to archive files in the directory `to`, made if need be.
+
+    The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
+    CannotCreate, IOFailed.
+    """
+    check_folder(to)
+    if dry_run or max_changes is not None:
+        waiting = audit.retirable_count(store.engine, before)
+        if dry_run:
+            return Pruned(waiting, ())
+        if max_changes is not None and waiting > max_changes:
+            raise Refused(
+                f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done"
+            )
+    make_folder(to)
+    moved, names = 0, []
+    with audit.pruning(store.engine):
+        while (events := audit.retirable(store.engine, before)).height:
+            name, told = _archive(events, to)
+            moved += audit.retire(store.engine, name, told, before, events)
+            names.append(name)
+    return Pruned(moved, tuple(names))
+
+
+def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
+    """Write events as an archive unless it stands there already; return its name and SHA-256."""
+    out = io.BytesIO()
+    events.select(FILE).write_parquet(out, compression="zstd")
+    data = out.getvalue()
+    told = sha256(data).hexdigest()
+    path = to / f"audit-{told[:16]}.parquet"
+    if not path.exists() or digest(path)[1] != told:
+        write_whole(path, data)
+    failpoint("archive written")
+    return path.name, told
+
+
+def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]) -> Read:
+    """Return the archives that were read and what is wrong with them, the first bad row of each named."""
+    given, wrong, strange = [], [], []
+    names = {told: name for name, told in known.items()}
+    for path in _listed(files):
+        name = names.get(digest(path)[1])
+        if name is not None:
+            given.append(name)
+            wrong += _misfits(path, audit.retired_links(store.engine, name))
+        elif path.name in known:
+            wrong.append(f"{path}: not the file that was archived")
+        else:
+            strange.append(str(path))
+    return Read(tuple(sorted(given)), tuple(wrong), tuple(strange))
+
+
+def _misfits(path: Path, links: pl.DataFrame) -> list[str]:
+    """Return the first row of an archive that is not the body of its link."""
+    rows = _read(path)
+    if rows.height != links.height:
+        return [f"{path}: {rows.height} events, {links.height} links point to it"]
+    for body, link in zip(rows.iter_rows(named=True), links.iter_rows(named=True), strict=True):
+        told = body["head"].encode() + b"\n" + (body["image"] or "").encode()
+        head = dict(zip(("chain", "seq", *KEYS), json.loads(body["head"]), strict=False))
+        hashed = sha256(bytes.fromhex(body["prev"]) + told).hexdigest()
+        if (
+            hashed != link["hash"]
+            or body["prev"] != link["prev"]
+            or any(head[k] != link[k] for k in head)
+        ):
+            return [
+                f"{path}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"
+            ]
+    return []
+
+
+def bodies(files: Sequence[Path], chain: int) -> dict[int, dict[str, Any]]:
+    """Return what archives hold of one chain: seq -> the fields of an event that its link lacks."""
+    found = {}
+    for path in _listed(files):
+        for row in _read(path).filter(pl.col("chain") == chain).iter_rows(named=True):
+            login, actor, _, reason, at = json.loads(row["head"])[6:]
+            found[int(row["seq"])] = {
+                "image": json.loads(row["image"]) if row["image"] else None,
+                "archived": False,
+                "login": login,
+                "actor": actor,
+                "reason": reason,
+                "at": datetime.fromisoformat(at).replace(tzinfo=UTC),
+            }
+    return found
+
+
+def _listed(files: Sequence[Path]) -> list[Path]:
+    """Return the files given, those of a directory included. Raises Usage for a directory without archives."""
+    found: list[Path] = []
+    for path in files:
+        inside = sorted(path.glob("audit-*.parquet")) if path.is_dir() else [path]
+        if not inside:
+            raise Usage(f"{path}: no archive in it; expected audit-*.parquet")
+        found += inside
+    return found
+
+
+def _read(path: Path) -> pl.DataFrame:
+    with open_existing(path) as file, translate_os_errors(path):
+        data = file.read()
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except pl.exceptions.PolarsError:
+        raise BadData(f"{path}: not an archive of the audit trail") from None
+    if tuple(frame.columns) != FILE:
+        raise BadData(f"{path}: not an archive of the audit trail; its columns are others")
+    return frame

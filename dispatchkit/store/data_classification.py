@@ -1,0 +1,84 @@
+"""What kind of thing each column says: the base of retention, erasure and of what may leave for outsiders.
+
+Most kinds follow from the contract: a key is an id, an instant a time, a closed vocabulary a word. Free text says
+nothing of itself, so each such column is classed here by hand; one that is not has no class, and a test fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dataframely as dy
+
+from dispatchkit.domain.tables import TABLES
+
+PERSONAL = frozenset({"person", "position"})  # names somebody, or says where somebody was
+CLASSES = PERSONAL | {"id", "time", "money", "number", "word", "digest", "document", "business"}
+# word: of a vocabulary of ours. document: JSON of our own making, of the other kinds only, none of them personal
+# (invariant I16). business: says who or where a merchant or a zone is.
+TEXTS: Mapping[str, str] = {
+    "delivery_zones.name": "business",
+    "delivery_zones.ring": "business",
+    "merchants.label": "business",
+    "merchants.lat": "business",
+    "merchants.lon": "business",
+    "orders.source": "word",
+    "deliveries.ended_while": "word",
+    "driver_offers.cause": "word",
+    "driver_offers.payload": "document",
+    "driver_offers.payload_sha256": "digest",
+    "driver_availability_history.reason": "word",
+    "unassigned_orders.cause": "word",
+    "reassignment_cases.trigger": "word",
+    "reassignment_cases.actor": "id",
+    "support_tickets.cause": "word",
+    "support_tickets.closed_by": "id",
+    "delivery_costs.rule": "word",
+    "delivery_revenue.rule": "word",
+    "eta_quotes.model": "word",
+    "driver_performance_metrics.tag": "word",
+    "pricing_rules.reason": "word",
+    "route_optimization_data.stops": "document",
+    "route_optimization_data.engine": "word",
+    "route_optimization_data.inputs_sha256": "digest",
+    "zone_health_metrics.score": "number",
+    "driver_performance_metrics.score": "number",
+}
+LEDGERS: Mapping[str, Mapping[str, str]] = {  # what decisions leave behind, outside the contracts
+    "decisions": {
+        **dict.fromkeys(("decision_id", "run_id", "row_id", "row_version"), "id"),
+        **dict.fromkeys(("entity", "event", "reason", "outcome", "sqlstate"), "word"),
+        "why": "document",
+        "at": "time",
+    },
+    "outbox": {
+        **dict.fromkeys(("id", "root_id", "row_id", "decision_id", "txid"), "id"),
+        **dict.fromkeys(("event", "root"), "word"),
+        "payload": "document",
+        **dict.fromkeys(("at", "sent_at"), "time"),
+    },
+}
+
+
+def class_of(table: str, column: str) -> str | None:
+    """Return the class of a column, None if nobody said and nothing tells."""
+    if table in LEDGERS:
+        return LEDGERS[table].get(column)
+    spec = TABLES[table].columns().get(column)
+    return None if spec is None else TEXTS.get(f"{table}.{column}") or _told(spec)
+
+
+def _told(spec: dy.Column) -> str | None:
+    """Return what a contract's column says of itself."""
+    meta = spec.metadata or {}
+    if "class" in meta:
+        return str(meta["class"])
+    if spec.primary_key or "ref" in meta:
+        return "id"
+    if meta.get("kind") == "cents":
+        return "money"
+    if isinstance(spec, dy.Datetime | dy.Date):
+        return "time"
+    if "words" in meta or isinstance(spec, dy.Bool):
+        return "word"
+    return "number" if isinstance(spec, dy.Int64) else None
