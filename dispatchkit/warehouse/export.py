@@ -1,7 +1,7 @@
-"""Write an export: one Parquet file a table and a manifest, all of one snapshot, streamed and hashed on the way.
+"""Write an export: one Parquet file per table and a manifest, all of one snapshot, hashed while written.
 
-Files keep a `.tmp` name until every one of them is complete and synced; then they are named, the manifest last.
-A run that fails leaves nothing under a final name; a run that was killed leaves what the next run clears away.
+Files keep a `.tmp` name until all of them are complete and synced; then they are renamed, the manifest last.
+A run that fails leaves nothing under a final name. A run that was killed leaves files that the next run removes.
 """
 
 from __future__ import annotations
@@ -28,35 +28,33 @@ from dispatchkit.kernel.files import (
     translate_os_errors,
     write_whole,
 )
-from dispatchkit.warehouse.facts import Tally, arrow_schema, meta_columns
 from dispatchkit.warehouse.manifest import (
     FORMAT,
-    KINDS,
     NAME,
+    SUFFIXES,
     FileFacts,
     Manifest,
     column_types,
     fingerprint,
 )
+from dispatchkit.warehouse.table_facts import TableFacts, arrow_schema, columns_with
 
-Batches: TypeAlias = (
-    pl.DataFrame | pa.RecordBatch | pa.Table | Iterable[pl.DataFrame | pa.RecordBatch | pa.Table]
-)
-_GROUP_ROWS = 262_144  # rows of a Parquet row group: what a reader holds at once
+Batch: TypeAlias = pl.DataFrame | pa.RecordBatch | pa.Table
+_ROW_GROUP_ROWS = 262_144  # what a reader of the Parquet file holds in memory at once
 
 
-class _Hashed:
-    """A file that hashes what is written to it: one pass, no second read."""
+class _HashingFile:
+    """A file that hashes what is written to it, so that it need not be read again."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._digest = sha256()
         self.bytes = 0
         self.closed = False
-        self.void = False  # an abandoned writer still wants to write its footer
+        self.discard = False  # ignore writes: closing an abandoned Parquet writer writes its footer
 
     def write(self, data: Any) -> int:
-        if self.void:
+        if self.discard:
             return len(data)
         self._digest.update(data)
         self._file.write(data)
@@ -77,59 +75,58 @@ class _Hashed:
 
 
 class _TableFile:
-    """One table on its way to disk."""
+    """One table's Parquet file while it is written."""
 
     def __init__(self, to: Path, table: str, origin: dict[str, str]) -> None:
         self.table = table
         self.name = table + ".parquet"
         self.tmp = to / (self.name + TMP)
         self.schema = arrow_schema(table).with_metadata(origin)
-        self.tally = Tally(table)
+        self.table_facts = TableFacts(table)
         self._file = create_new(self.tmp)
-        self._sink = _Hashed(self._file)
+        self._hashing = _HashingFile(self._file)
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._sink, mode="w"),
+            pa.PythonFile(self._hashing, mode="w"),
             self.schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=list(
-                meta_columns(table, "words")
-            ),  # few words; ids and payloads rarely repeat
+            use_dictionary=list(columns_with(table, "words")),  # other columns rarely repeat values
             write_page_checksum=True,
             store_schema=True,
         )
 
     def append(self, table: pa.Table) -> None:
         if table.num_rows:
-            self.tally.add(pl.DataFrame(pl.from_arrow(table.select(self.tally.needs))))
-        self._writer.write_table(table, row_group_size=_GROUP_ROWS)
+            columns = table.select(self.table_facts.columns)
+            self.table_facts.add(pl.DataFrame(pl.from_arrow(columns)))
+        self._writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
 
     def finish(self) -> FileFacts:
-        """Sync the file and return its facts; ids out of order are counted by reading them back."""
+        """Sync the file and return its facts; ids out of order are read back to count the distinct ones."""
         self._writer.close()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        tally = self.tally
-        distinct = tally.rows
-        if not tally.rising:
+        table_facts = self.table_facts
+        distinct = table_facts.rows
+        if not table_facts.ids_rise:
             distinct = pl.Series(pq.read_table(self.tmp, columns=["id"]).column("id")).n_unique()
         return FileFacts(
             name=self.name,
             table=self.table,
-            bytes=self._sink.bytes,
-            sha256=self._sink.hexdigest(),
-            rows=tally.rows,
+            bytes=self._hashing.bytes,
+            sha256=self._hashing.hexdigest(),
+            rows=table_facts.rows,
             distinct_ids=distinct,
             columns=column_types(self.table),
-            ranges=tally.ranges(),
-            cents=tally.cents,
-            classes=meta_columns(self.table, "class"),
+            ranges=table_facts.ranges(),
+            cents=table_facts.cents,
+            classes=columns_with(self.table, "class"),
         )
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Close and remove the unfinished file, on a full disk too."""
-        self._sink.void = True
+        self._hashing.discard = True
         self._writer.close()
         with suppress(OSError):
             self._file.close()
@@ -139,8 +136,8 @@ class _TableFile:
 class ExportWriter:
     """An export being written: append batches inside a `with` block; leaving it without an error completes it.
 
-    `to` is a directory that does not exist yet (its parent must) or that holds no export; `force` replaces one.
-    Ids ascending within a table make the export cheapest to write and to check.
+    to: a directory that does not exist yet (its parent must), or an empty one; `force` replaces an export there.
+    An export is cheapest to write and to check when ids rise within each table.
     Raises CannotCreate, NotPermitted (symlink), TryLater (another writer), IOFailed (disk full), BadData (types).
     """
 
@@ -155,7 +152,7 @@ class ExportWriter:
         force: bool = False,
     ) -> None:
         self.to = to
-        self._head = {"database_id": database_id, "revision": revision, "snapshot": snapshot}
+        self._origin = {"database_id": database_id, "revision": revision, "snapshot": snapshot}
         self._as_of = as_of
         self._force = force
         self._files: dict[str, _TableFile] = {}
@@ -163,26 +160,25 @@ class ExportWriter:
         self.manifest: Manifest | None = None
 
     def __enter__(self) -> Self:
-        self._made = _prepare(self.to, force=self._force)
+        self._created = _prepare(self.to, force=self._force)
         with self._stack as stack:
             stack.enter_context(exclusive_lock(self.to))
-            for name in _own_names():
+            for name in _table_file_names():
                 (self.to / (name + TMP)).unlink(missing_ok=True)
             self._stack = stack.pop_all()
         return self
 
-    def append(self, table: str, data: Batches) -> None:
-        """Add rows to a table; columns are matched by name and must be exactly the contract's."""
+    def append(self, table: str, data: Batch | Iterable[Batch]) -> None:
+        """Add rows to a table; columns are matched by name and must be exactly those of the contract."""
         if table not in TABLES:
             raise Usage(f"{shown(table)!r} is not one of our tables", code="DK-IN-050")
         with translate_os_errors(self.to / (table + ".parquet")):
             if table not in self._files:
-                self._files[table] = _TableFile(self.to, table, self._head)
+                self._files[table] = _TableFile(self.to, table, self._origin)
             file = self._files[table]
-            for piece in (
-                [data] if isinstance(data, pl.DataFrame | pa.RecordBatch | pa.Table) else data
-            ):
-                file.append(_conform(piece, file.schema, table))
+            batches = [data] if isinstance(data, Batch) else data
+            for batch in batches:
+                file.append(_as_contract(batch, file.schema, table))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._stack:
@@ -199,10 +195,8 @@ class ExportWriter:
         with translate_os_errors(self.to):
             order = [table for table in TABLES if table in self._files]
             facts = [self._files[table].finish() for table in order]
-            for name in (
-                NAME,
-                *_own_names(),
-            ):  # from here on, what lay here before is no export any more
+            # Without its manifest, an export that lay here is none any more.
+            for name in (NAME, *_table_file_names()):
                 (self.to / name).unlink(missing_ok=True)
             for table in order:
                 file = self._files[table]
@@ -213,26 +207,29 @@ class ExportWriter:
             files=tuple(facts),
             contracts=fingerprint(order),
             format=FORMAT,
-            **self._head,
+            **self._origin,
         )
         write_whole(self.to / NAME, manifest.encode())
         self.manifest = manifest
 
     def _abandon(self) -> None:
         for file in self._files.values():
-            file.drop()
+            file.discard()
             if not (self.to / NAME).exists():
                 (self.to / file.name).unlink(missing_ok=True)
-        if self._made and not any(self.to.iterdir()):
+        if self._created and not any(self.to.iterdir()):
             self.to.rmdir()
 
 
-def _own_names() -> list[str]:
-    return [table + kind for table in TABLES for kind in KINDS]
+def _table_file_names() -> list[str]:
+    return [table + suffix for table in TABLES for suffix in SUFFIXES]
 
 
 def _prepare(to: Path, *, force: bool) -> bool:
-    """Return whether the directory was made. What is not ours is never touched, `force` or not."""
+    """Create the directory unless it exists, and return whether it was created.
+
+    Raises CannotCreate, NotPermitted. Files that no export has are never touched, not even by `force`.
+    """
     if to.is_symlink():
         raise NotPermitted(
             f"{to.name}: symlink refused; give the directory itself", code="DK-IN-047"
@@ -245,8 +242,9 @@ def _prepare(to: Path, *, force: bool) -> bool:
         with translate_os_errors(to):
             to.mkdir(mode=0o700)
         return True
-    unfinished = {name + end for name in (NAME, *_own_names()) for end in ("", TMP)} - {NAME}
-    if not force and any(path.name not in unfinished for path in to.iterdir()):
+    names = (NAME, *_table_file_names())
+    leftovers = {name + suffix for name in names for suffix in ("", TMP)} - {NAME}
+    if not force and any(path.name not in leftovers for path in to.iterdir()):
         raise CannotCreate(
             f"{to.name}: exists and is not empty; give --force to replace the export",
             code="DK-IN-048",
@@ -254,19 +252,18 @@ def _prepare(to: Path, *, force: bool) -> bool:
     return False
 
 
-def _conform(
-    piece: pl.DataFrame | pa.RecordBatch | pa.Table, schema: pa.Schema, table: str
-) -> pa.Table:
-    if isinstance(piece, pl.DataFrame):
-        piece = piece.to_arrow()
-    found = piece if isinstance(piece, pa.Table) else pa.Table.from_batches([piece])
-    if set(found.column_names) != set(schema.names) or len(found.column_names) != len(schema.names):
-        missing = sorted(set(schema.names) - set(found.column_names))
-        extra = sorted(set(found.column_names) - set(schema.names))
+def _as_contract(batch: Batch, schema: pa.Schema, table: str) -> pa.Table:
+    """Return the rows in the column order and types of the contract. Raises BadData when they do not fit."""
+    if isinstance(batch, pl.DataFrame):
+        batch = batch.to_arrow()
+    rows = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+    if sorted(rows.column_names) != sorted(schema.names):
+        missing = sorted(set(schema.names) - set(rows.column_names))
+        unknown = sorted(set(rows.column_names) - set(schema.names))
         raise BadData(
-            f"{table}: missing columns {missing}, unknown columns {extra}", code="DK-IN-026"
+            f"{table}: missing columns {missing}, unknown columns {unknown}", code="DK-IN-026"
         )
     try:
-        return found.select(schema.names).cast(schema)
+        return rows.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise BadData(f"{table}: a column is not of its contract's type: {shown(error)}") from error

@@ -1,23 +1,7 @@
 -- name: create_manifest
--- Room for what is known of the export that was loaded.
+-- What is known of the export that was loaded, one row per key.
 CREATE TABLE export_manifest (key VARCHAR, value VARCHAR)
 
--- name: fill_manifest
--- Note one thing of the export.
+-- name: insert_manifest
+-- Note one key of the export.
 INSERT INTO export_manifest VALUES (?, ?)
-
--- name: manifest
--- All that was noted of the export.
-SELECT key, value FROM export_manifest
-
--- name: names
--- Every table and mart of the database.
-SELECT table_name FROM duckdb_tables()
-
--- name: rows
--- One table or mart in the order it was made. {columns}: quoted names, or all; {name}: one of the names above.
-SELECT {columns} FROM "{name}"
-
--- name: rows_within
--- The rows of a mart whose time, {time}, lies in a window.
-SELECT {columns} FROM "{name}" WHERE "{time}" >= $since AND "{time}" < $until

@@ -1,4 +1,4 @@
-"""Checks between rows, in SQL over the loaded tables: orphans, overlapping duties, two accepts of one episode."""
+"""Checks between rows, in SQL over the loaded tables: orphans, overlapping duties, two accepted offers."""
 
 from __future__ import annotations
 
@@ -11,75 +11,83 @@ import polars as pl
 from dispatchkit.domain.tables import TABLES, refs
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.sql import parse
-from dispatchkit.warehouse.contracts import EMPTY_INTERVAL, ORPHAN, ROW, nothing, quarantined
+from dispatchkit.warehouse.quarantine import ROW, RowFault, empty_quarantine, quarantine_lines
 
-NAMED = 5
+_DRIVERS_IN_WARNING = 5
 _SQL = parse(Path(__file__).with_name("relations.sql").read_text("utf-8"))
 
 
-def retire(
+def remove_contradictions(
     con: duckdb.DuckDBPyConnection, files: Mapping[str, str], ids: Mapping[str, pl.Series]
 ) -> pl.DataFrame:
-    """Take out rows that contradict others and return their quarantine lines.
+    """Delete rows that contradict others and return their quarantine lines.
 
-    files: table -> file name; ids: table -> id column in file order, from which row numbers are told.
-    Raises BadData when an episode has two accepted offers: no one can tell which of them was true.
+    files: table -> file name; ids: table -> id column in file order, which gives the row numbers.
+    Raises BadData when an episode has two accepted offers: nobody can tell which of them is true.
     """
-    found = [nothing()]
+    lines = [empty_quarantine()]
     for table in TABLES:
         for column, parent in refs(TABLES[table]).items():
             query = _SQL["orphans"].format(table=table, parent=parent, column=column)
-            fact = f"points to a row of {parent} that is not there"
-            while len(lost := _remove(con, table, query)):
-                found.append(
-                    quarantined(
-                        files[table], _rows(ids[table], lost), column, ORPHAN, fact, quote=False
+            reason = f"points to a row of {parent} that is not there"
+            while len(orphans := _delete(con, table, query)):
+                rows = _row_numbers(ids[table], orphans)
+                lines.append(
+                    quarantine_lines(
+                        files[table], rows, column, RowFault.ORPHAN, reason, quote=False
                     )
                 )
-                if parent != table:
+                if parent != table:  # a table that refers to itself may have orphans of orphans
                     break
-        if table == "driver_availability_history" and len(
-            lost := _remove(con, table, _SQL["overlaps"])
-        ):
-            rows = _rows(ids[table], lost)
-            fact = "intervals overlap: begins before an earlier one of this driver ends"
-            found.append(
-                quarantined(files[table], rows, "since", EMPTY_INTERVAL, fact, quote=False)
-            )
-    twice = con.execute(_SQL["two_accepted"]).fetchone()
-    if twice:
-        text = (
-            f"delivery {twice[0]} episode {twice[1]} has two accepted offers: the source breaks I1"
+        if table == "driver_availability_history":
+            overlapping = _delete(con, table, _SQL["overlaps"])
+            if len(overlapping):
+                rows = _row_numbers(ids[table], overlapping)
+                reason = "intervals overlap: begins before an earlier one of this driver ends"
+                lines.append(
+                    quarantine_lines(
+                        files[table], rows, "since", RowFault.EMPTY_INTERVAL, reason, quote=False
+                    )
+                )
+
+    doubly_accepted = con.execute(_SQL["two_accepted"]).fetchone()
+    if doubly_accepted:
+        delivery, episode = doubly_accepted
+        raise BadData(
+            f"{files.get('driver_offers', 'driver_offers')}: delivery {delivery} episode {episode}"
+            " has two accepted offers: an episode ends with the first one",
+            code="DK-IN-042",
         )
-        raise BadData(f"{files.get('driver_offers', 'driver_offers')}: {text}", code="DK-IN-042")
-    return pl.concat(found)
+    return pl.concat(lines)
 
 
-def gaps(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return a warning naming drivers whose duties leave time untold; no row is at fault, so none is set aside."""
-    found = con.sql(_SQL["gaps"]).fetchall()
-    if not found:
+def duty_gaps(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return a warning naming drivers whose duties leave time uncovered; no row is wrong, none is quarantined."""
+    gaps = con.sql(_SQL["gaps"]).fetchall()
+    if not gaps:
         return []
-    drivers = ", ".join(str(driver) for driver, _, _ in found[:NAMED]) + (
-        ", ..." if len(found) > NAMED else ""
-    )
-    number, hours = sum(n for _, n, _ in found), sum(h for _, _, h in found)
+    drivers = ", ".join(str(driver) for driver, _, _ in gaps[:_DRIVERS_IN_WARNING])
+    more = ", ..." if len(gaps) > _DRIVERS_IN_WARNING else ""
+    count = sum(count for _, count, _ in gaps)
+    hours = sum(hours for _, _, hours in gaps)
     return [
-        f"driver_availability_history: {number} gaps, {hours:.1f} h not told, in the duties of drivers {drivers}"
+        f"driver_availability_history: {count} gaps, {hours:.1f} h without a duty,"
+        f" of drivers {drivers}{more}"
     ]
 
 
-def _remove(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series:
-    lost = con.sql(query).pl().get_column("id")
-    if len(lost):
-        con.register("lost", lost.to_frame())
-        con.execute(_SQL["remove"].format(table=table))
-        con.unregister("lost")
-    return lost
+def _delete(con: duckdb.DuckDBPyConnection, table: str, query: str) -> pl.Series:
+    """Delete the rows whose ids the query finds, and return these ids."""
+    ids = con.sql(query).pl().get_column("id")
+    if len(ids):
+        con.register("bad_rows", ids.to_frame())
+        con.execute(_SQL["delete"].format(table=table))
+        con.unregister("bad_rows")
+    return ids
 
 
-def _rows(ids: pl.Series, lost: pl.Series) -> pl.DataFrame:
-    numbered = ids.to_frame().with_row_index(ROW, offset=1).with_columns(pl.col(ROW).cast(pl.Int64))
-    return numbered.filter(pl.col("id").is_in(lost.implode())).unique(
-        "id", keep="first", maintain_order=True
-    )
+def _row_numbers(ids: pl.Series, bad: pl.Series) -> pl.DataFrame:
+    """Return the row number of each bad id in its file."""
+    numbers = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW)
+    rows = ids.to_frame().with_columns(numbers).filter(pl.col("id").is_in(bad.implode()))
+    return rows.unique("id", keep="first", maintain_order=True)

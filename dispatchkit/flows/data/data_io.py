@@ -19,12 +19,13 @@ from dispatchkit.store import connect, migrate, read
 from dispatchkit.store.intake import Counts, insert
 from dispatchkit.warehouse import QUARANTINE_FILE
 from dispatchkit.warehouse import load as warehouse
-from dispatchkit.warehouse import mapping as mappings
 from dispatchkit.warehouse.export import ExportWriter
-from dispatchkit.warehouse.foreign import read_foreign
-from dispatchkit.warehouse.intake import Intake, read_native, require
-from dispatchkit.warehouse.load import LoadReport, quarantine_csv
+from dispatchkit.warehouse.foreign.mapping import read_mapping
+from dispatchkit.warehouse.foreign.read import read_foreign
+from dispatchkit.warehouse.imports import ImportBatch, read_export, require_checksum
+from dispatchkit.warehouse.load import LoadReport
 from dispatchkit.warehouse.manifest import Manifest
+from dispatchkit.warehouse.quarantine import quarantine_csv
 
 T = TypeVar("T")
 MADE_UP = "made-up"  # the revision of exports that no database wrote
@@ -35,7 +36,7 @@ _PERIOD = parse(Path(__file__).with_name("extract.sql").read_text("utf-8"))
 class Imported:
     """What an import read, and what became of it in the database, table by table."""
 
-    intake: Intake
+    intake: ImportBatch
     tables: dict[str, Counts]
 
     @property
@@ -75,7 +76,7 @@ def read_files(
     strict: bool = False,
     sha256: str | None = None,
     rows: int | None = None,
-) -> Intake:
+) -> ImportBatch:
     """Return the rows of foreign files (with a mapping) or of one export of ours (without), fit for the database.
 
     sha256, rows: what the sender said of a single foreign file; lines after the header. Raises Usage, BadData, ...
@@ -85,12 +86,12 @@ def read_files(
             raise Usage(
                 "an export of ours is one directory and has a manifest; foreign files need --mapping FILE"
             )
-        return read_native(paths[0], now=now, strict=strict, revisions=_revisions())
+        return read_export(paths[0], now=now, strict=strict, revisions=_revisions())
     if (sha256 is not None or rows is not None) and len(paths) != 1:
         raise Usage("--sha256 and --rows tell of one file; import the files one by one")
-    meaning = mappings.read(mapping)
+    meaning = read_mapping(mapping)
     if sha256 is not None:
-        require(paths[0], sha256)
+        require_checksum(paths[0], sha256)
     found = read_foreign(paths, meaning, strict=strict)
     if rows is not None and found.counts["lines"] != rows:
         raise BadData(
@@ -100,7 +101,7 @@ def read_files(
 
 
 def import_files(
-    db: str, data: Path, came: Intake, *, dry_run: bool = False, max_changes: int | None = None
+    db: str, data: Path, came: ImportBatch, *, dry_run: bool = False, max_changes: int | None = None
 ) -> Imported:
     """Write what was read to Postgres, all tables or none; quarantine lines go to quarantine.csv under `data`.
 

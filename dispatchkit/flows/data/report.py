@@ -17,7 +17,7 @@ from dispatchkit.kernel.errors import CannotCreate, InputMissing
 from dispatchkit.kernel.files import SHARED, make_folder, staged
 from dispatchkit.kernel.metrics import ReportResult
 from dispatchkit.measure.metric import Scope
-from dispatchkit.warehouse.load import Marts, open_marts
+from dispatchkit.warehouse.database import Marts, open_marts
 
 HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
 RUNS = r"^[=+\-@\t\r\n]"  # a spreadsheet runs text that begins so; words of an import reach these tables

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from dispatchkit.kernel.errors import DispatchError
-from dispatchkit.warehouse.contracts import QUARANTINE
-from dispatchkit.warehouse.intake import read_native
-from dispatchkit.warehouse.load import check, load, open_marts, quarantine_csv
+from dispatchkit.warehouse.database import open_marts
+from dispatchkit.warehouse.imports import read_export
+from dispatchkit.warehouse.load import check, load
+from dispatchkit.warehouse.quarantine import QUARANTINE, quarantine_csv
 from tests.unit.warehouse.exports import (
     NOON,
     NOW,
@@ -169,10 +170,10 @@ BAD: list[tuple[str, Damage, int, str, str]] = [
     ("other contracts", said(contracts="0" * 64), 76, "DK-IN-014", "this program reads"),
     ("no JSON", text('{"format": 1,\n oops'), 65, "DK-IN-015", "unreadable at line 2"),
     ("a key twice", text('{"format": 1, "format": 1}'), 65, "DK-IN-015", "is there twice"),
-    ("another document", text('{"format": 1}'), 65, "DK-IN-015", "not a manifest of ours"),
-    ("no object", text("[]"), 65, "DK-IN-015", "not a manifest of ours"),
+    ("another document", text('{"format": 1}'), 65, "DK-IN-015", "not a manifest of an export"),
+    ("no object", text("[]"), 65, "DK-IN-015", "not a manifest of an export"),
     ("deep JSON", text("[" * 100_000), 65, "DK-IN-015", "unreadable"),
-    ("a number for a name", file_said(name=7), 65, "DK-IN-015", "not a manifest of ours"),
+    ("a number for a name", file_said(name=7), 65, "DK-IN-015", "not a manifest of an export"),
     (
         "a path upwards",
         file_said(name="../orders.parquet"),
@@ -264,7 +265,7 @@ def test_check_and_import_refuse_what_load_refuses(tmp_path: Path) -> None:
     with pytest.raises(DispatchError, match="checksum mismatch"):
         check(tmp_path / "x", now=NOW)
     with pytest.raises(DispatchError, match="checksum mismatch"):
-        read_native(tmp_path / "x", now=NOW)
+        read_export(tmp_path / "x", now=NOW)
 
 
 RINGS = [
@@ -295,7 +296,7 @@ def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(
     for use in (
         lambda: load(x, tmp_path / "x.duckdb", now=NOW),
         lambda: check(x, now=NOW),
-        lambda: read_native(x, now=NOW),
+        lambda: read_export(x, now=NOW),
     ):
         with pytest.raises(
             DispatchError, match=f"delivery_zones.parquet: zone 7: .*{fault}"
@@ -529,7 +530,7 @@ def test_time_that_no_duty_tells_of_is_warned_of_by_driver_and_sets_nothing_asid
     found = check(export(tmp_path / "x", data), now=NOW)
     assert (found.rows["driver_availability_history"], found.quarantine.height) == (3, 0)
     assert found.warnings == [
-        "driver_availability_history: 1 gaps, 2.0 h not told, in the duties of drivers 1"
+        "driver_availability_history: 1 gaps, 2.0 h without a duty, of drivers 1"
     ]
 
 

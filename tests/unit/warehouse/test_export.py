@@ -21,8 +21,9 @@ from dispatchkit.kernel.errors import (
     Usage,
 )
 from dispatchkit.warehouse import manifest as manifests
+from dispatchkit.warehouse.database import open_marts
 from dispatchkit.warehouse.export import ExportWriter
-from dispatchkit.warehouse.load import check, load, open_marts
+from dispatchkit.warehouse.load import check, load
 from tests.unit.warehouse.exports import NOON, NOW, export, frames, order, rows
 
 

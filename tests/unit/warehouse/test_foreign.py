@@ -11,9 +11,9 @@ import pytest
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadConfig, BadData, DispatchError, Usage
 from dispatchkit.kernel.stable_random import stable_id
-from dispatchkit.warehouse import mapping as mappings
-from dispatchkit.warehouse.foreign import read_foreign
-from dispatchkit.warehouse.intake import Intake, require
+from dispatchkit.warehouse.foreign.mapping import mapping_of, read_mapping
+from dispatchkit.warehouse.foreign.read import read_foreign
+from dispatchkit.warehouse.imports import ImportBatch, require_checksum
 
 IMPORTS = Path(__file__).parents[3] / "configs" / "imports"
 SIMPLE: dict[str, Any] = {
@@ -51,13 +51,13 @@ GOOD = "1,2026-03-02 12:00:00,2026-03-02 12:10:00,2026-03-02 12:30:00,1200,2\n"
 
 def bring(
     tmp_path: Path, text: str | bytes, mapping: dict[str, Any] | None = None, **options: Any
-) -> Intake:
+) -> ImportBatch:
     path = tmp_path / "shop.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return read_foreign([path], mappings.checked(mapping or SIMPLE, "shop.toml"), **options)
+    return read_foreign([path], mapping_of(mapping or SIMPLE, "shop.toml"), **options)
 
 
-def adds_up(came: Intake) -> None:
+def adds_up(came: ImportBatch) -> None:
     c = came.counts
     assert (
         c["lines"]
@@ -217,7 +217,7 @@ def test_lines_of_one_order_are_folded_and_exact_duplicates_dropped(tmp_path: Pa
 def test_a_line_that_came_in_two_files_counts_once(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEAD + GOOD)
     (tmp_path / "b.csv").write_text(HEAD + GOOD + GOOD.replace("1,", "2,", 1))
-    came = read_foreign([tmp_path / "a.csv", tmp_path / "b.csv"], mappings.checked(SIMPLE, "m"))
+    came = read_foreign([tmp_path / "a.csv", tmp_path / "b.csv"], mapping_of(SIMPLE, "m"))
     adds_up(came)
     assert (came.counts["lines"], came.counts["duplicate_lines"], came.counts["records"]) == (
         3,
@@ -328,23 +328,25 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("document", "gist"), UNUSABLE, ids=[u[1] for u in UNUSABLE])
 def test_a_mapping_that_cannot_be_used_names_the_key(document: dict[str, Any], gist: str) -> None:
     with pytest.raises(BadConfig, match=gist) as refused:
-        mappings.checked(document, "shop.toml")
+        mapping_of(document, "shop.toml")
     assert refused.value.exit_code == 78
 
 
 def test_a_mapping_file_is_toml(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(BadConfig, match="not TOML"):
-        mappings.read(tmp_path / "m.toml")
+        read_mapping(tmp_path / "m.toml")
 
 
 def test_a_file_is_held_against_the_checksum_its_sender_gave(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_bytes(b"abc")
-    require(tmp_path / "f.csv", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    require_checksum(
+        tmp_path / "f.csv", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
     with pytest.raises(BadData, match="checksum mismatch"):
-        require(tmp_path / "f.csv", "0" * 64)
+        require_checksum(tmp_path / "f.csv", "0" * 64)
     with pytest.raises(Usage, match="64 hexadecimal digits"):
-        require(tmp_path / "f.csv", "abc")
+        require_checksum(tmp_path / "f.csv", "abc")
 
 
 MINIATURES: list[tuple[str, list[dict[str, str]], dict[str, int]]] = [
@@ -407,7 +409,7 @@ USUAL = {
 def test_the_shipped_mappings_read_files_of_their_kind(
     name: str, lines: list[dict[str, str]], expected: dict[str, int], tmp_path: Path
 ) -> None:
-    mapping = mappings.read(IMPORTS / f"{name}.toml")
+    mapping = read_mapping(IMPORTS / f"{name}.toml")
     text = ",".join(mapping.columns) + "\n"
     text += "".join(
         ",".join((USUAL | line).get(column, "") for column in mapping.columns) + "\n"

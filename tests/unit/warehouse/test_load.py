@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from dispatchkit.kernel.errors import CannotCreate, InputMissing, IOFailed, TryLater, Usage
-from dispatchkit.warehouse.intake import read_native
-from dispatchkit.warehouse.load import load, open_marts
+from dispatchkit.warehouse.database import open_marts
+from dispatchkit.warehouse.imports import read_export
+from dispatchkit.warehouse.load import load
 from tests.unit.warehouse.exports import NOW, export, frames, order, rows
 
 
@@ -93,7 +94,7 @@ def test_marts_are_read_only_and_know_their_names(tmp_path: Path) -> None:
 
 def test_an_export_comes_back_as_frames_without_its_bad_rows(tmp_path: Path) -> None:
     data = frames(2) | {"orders": rows("orders", order(2), order(1), order(3, customer_id=9))}
-    came = read_native(export(tmp_path / "x", data), now=NOW)
+    came = read_export(export(tmp_path / "x", data), now=NOW)
     assert came.frames["orders"].get_column("id").to_list() == [1, 2]
     assert came.frames["orders"].schema == data["orders"].schema
     counts = came.counts

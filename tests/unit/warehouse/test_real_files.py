@@ -18,9 +18,9 @@ import pytest
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import service_day
 from dispatchkit.kernel.stable_random import stable_id
-from dispatchkit.warehouse import mapping as mappings
-from dispatchkit.warehouse.foreign import read_foreign
-from dispatchkit.warehouse.intake import Intake
+from dispatchkit.warehouse.foreign.mapping import read_mapping
+from dispatchkit.warehouse.foreign.read import read_foreign
+from dispatchkit.warehouse.imports import ImportBatch
 
 ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("DISPATCHKIT_REAL_DATA", ROOT.parent / "shared" / "data")) / "deliveries"
@@ -46,10 +46,10 @@ def raw(name: str) -> list[dict[str, str]]:
 
 
 @cache
-def came(name: str) -> Intake:
+def came(name: str) -> ImportBatch:
     raw(name)
     return read_foreign(
-        [DATA / FILES[name]], mappings.read(ROOT / "configs" / "imports" / f"{name}.toml")
+        [DATA / FILES[name]], read_mapping(ROOT / "configs" / "imports" / f"{name}.toml")
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.flows.data import data_io as upkeep
 from dispatchkit.kernel.errors import InputMissing, IOFailed, NotPermitted, Refused
-from dispatchkit.warehouse.intake import read_native
+from dispatchkit.warehouse.imports import read_export
 from tests import databases
 
 HEAD = "store,placed,done,cents\n"
@@ -73,7 +73,7 @@ def test_what_a_database_holds_comes_out_in_again_and_out_the_same(city, databas
 def test_an_extract_of_a_period_has_its_orders_and_all_that_hangs_on_them(city, tmp_path, now):
     since, until = now - timedelta(hours=3), now - timedelta(hours=1)
     upkeep.extract(databases.url(city), tmp_path, tmp_path / "x", since=since, until=until)
-    came = read_native(tmp_path / "x", now=now + timedelta(days=3650))
+    came = read_export(tmp_path / "x", now=now + timedelta(days=3650))
     assert came.quarantine.is_empty()  # so nothing points to a row that was left out
     placed = databases.city_frames()["orders"].get_column("placed_at")
     assert len(came.frames["orders"]) == placed.is_between(since, until, closed="left").sum() > 0

@@ -1,4 +1,4 @@
-"""What `data import` read, ours or foreign: frames fit for the store, what was set aside, and the counts."""
+"""What `data import` reads: an export (here) or foreign files (`foreign/`), as frames that fit the store."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, Usage
 from dispatchkit.kernel.files import digest
 from dispatchkit.warehouse import manifest as manifests
-from dispatchkit.warehouse.build import MAX_QUARANTINE, build, connect
+from dispatchkit.warehouse.build import build
+from dispatchkit.warehouse.database import connect
+from dispatchkit.warehouse.quarantine import MAX_QUARANTINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intake:
-    """Contract-valid frames by table (ids ascending), quarantine lines, and counts by name."""
+class ImportBatch:
+    """Frames by table that keep their contract (ids ascending), quarantine lines, and counts by name."""
 
     frames: dict[str, pl.DataFrame]
     quarantine: pl.DataFrame
@@ -25,36 +27,37 @@ class Intake:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_native(
+def read_export(
     directory: Path,
     *,
     now: datetime,
     strict: bool = False,
     max_quarantine: float = MAX_QUARANTINE,
     revisions: frozenset[str] | None = None,
-) -> Intake:
-    """Return the rows of an export of ours, verified as for a load. Raises as `load` does, for the export."""
+) -> ImportBatch:
+    """Return the rows of an export, verified as for a load. Raises for the export as `load` does."""
     manifest = manifests.read(directory)
     manifests.verify(directory, manifest, now=now, revisions=revisions)
+    exported = {facts.table for facts in manifest.files}
     with connect(":memory:") as con:
         built = build(con, directory, manifest, strict=strict, max_quarantine=max_quarantine)
-        came = [table for table in TABLES if table in {facts.table for facts in manifest.files}]
-        frames = {table: con.table(table).order("id").pl() for table in came}
+        frames = {table: con.table(table).order("id").pl() for table in TABLES if table in exported}
+
     lines = sum(facts.rows for facts in manifest.files)
     counts = {
         "lines": lines,
         "quarantined_lines": len(built.quarantine),
         "records": lines - len(built.quarantine),
     }
-    return Intake(
+    return ImportBatch(
         frames=frames, quarantine=built.quarantine, counts=counts, warnings=built.warnings
     )
 
 
-def require(path: Path, sha256: str) -> None:
-    """Check a file that comes without a manifest against its sender's SHA-256, before any parser opens it.
+def require_checksum(path: Path, sha256: str) -> None:
+    """Check a file without manifest against its sender's SHA-256, before any parser opens it.
 
-    Raises BadData when they differ, Usage for a SHA-256 that is none.
+    Raises BadData when they differ, Usage for a text that is no SHA-256.
     """
     if len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef"):
         raise Usage("--sha256 expects 64 hexadecimal digits")
