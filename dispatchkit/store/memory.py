@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -30,17 +32,28 @@ DEFAULTS: Mapping[
 
 
 class MemoryStore:
-    """Rows as dictionaries by table and id; frames are made when asked for."""
+    """Each table as a frame, which queries read, and its rows by id, which the rules look at.
+
+    Rows are made from the frame at the first look; the frame takes over written rows at the next read of its table.
+    """
 
     def __init__(self, tables: Mapping[str, pl.DataFrame], now: datetime) -> None:
         self.now = now
-        self.rows: dict[str, dict[int, Row]] = {name: {} for name in TABLES}
-        self._taken: dict[str, dict[tuple[Any, ...], set[int]]] = {
-            rule.name: defaultdict(set) for rule in EXCLUSIONS
+        self._frames = {
+            name: tables.get(name, pl.DataFrame(schema=_types(name)))
+            .select(pl.col(column).cast(dtype) for column, dtype in _types(name).items())
+            .sort("id")
+            for name in TABLES
         }
-        for name, frame in tables.items():
-            for row in frame.iter_rows(named=True):
-                self._put(name, row["id"], row)
+        self.rows = _Rows(self._frames)
+        self._written: dict[str, set[int]] = {name: set() for name in TABLES}
+        self._taken: dict[str, dict[tuple[Any, ...], set[int]]] = {}
+        for rule in EXCLUSIONS:
+            self._taken[rule.name] = defaultdict(set)
+            for id_, row in self.rows[rule.table].items():
+                if key := rule.of(row):
+                    self._taken[rule.name][key].add(id_)
+        self._pings = set(self._frames["driver_locations"].select("driver_id", "at").iter_rows())
         self.events: list[Row] = []  # the outbox
         self.refusals: list[Row] = []
         self.runs: list[Row] = []
@@ -53,13 +66,24 @@ class MemoryStore:
 
     def frame(self, table: str) -> pl.DataFrame:
         """Return a whole table as a frame of its contract, rows in ascending id."""
-        dtypes = {name: column.dtype for name, column in TABLES[table].columns().items()}
-        rows = self.rows[table]
-        return pl.DataFrame([rows[key] for key in sorted(rows)], schema=dtypes)
+        written = self._written[table]
+        if written:
+            rows = self.rows[table]
+            new = [rows[id_] for id_ in sorted(written) if id_ in rows]
+            kept = self._frames[table].filter(~pl.col("id").is_in(list(written)))
+            self._frames[table] = kept.merge_sorted(pl.DataFrame(new, _types(table)), "id")
+            written.clear()
+        return self._frames[table]
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         """Return each query's frame; the SQL is the one Postgres runs."""
-        context = pl.SQLContext({name: self.frame(name) for name in TABLES}, eager=True)
+        plans = self.plan(queries, args)
+        return dict(zip(plans, pl.collect_all(list(plans.values())), strict=True))
+
+    def plan(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.LazyFrame]:
+        """Return each query as a plan over the frames of the tables that the queries name."""
+        tables = set[str]().union(*map(_tables_named, queries.values()))
+        context = pl.SQLContext({name: self.frame(name) for name in sorted(tables)})
         return {name: context.execute(bind(query, args)) for name, query in queries.items()}
 
     @contextmanager
@@ -98,9 +122,9 @@ class MemoryStore:
 
     def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
         """Keep where a driver was; return False if that instant of his is known already."""
-        pings = self.rows["driver_locations"]
-        if any((row["driver_id"], row["at"]) == (driver, at) for row in pings.values()):
+        if (driver, at) in self._pings:
             return False
+        self._pings.add((driver, at))
         row: Row = {
             "id": ping_id(driver, at),
             "driver_id": driver,
@@ -108,7 +132,7 @@ class MemoryStore:
             "lat": lat,
             "lon": lon,
         }
-        self._put("driver_locations", row["id"], row)
+        self.put("driver_locations", row["id"], row)
         return True
 
     def commit(self, sweep: str, changes: Sequence[Change], decided: bool) -> None:
@@ -126,7 +150,7 @@ class MemoryStore:
                     rules.carry(self.rows["deliveries"][change.id], old, self.rows)
         except (Violation, IllegalTransition):
             for table, id_, row in reversed(undo):
-                self._put(table, id_, row)
+                self.put(table, id_, row)
             raise
         for change in changes:
             did = change.decision_id(sweep) if decided else None
@@ -154,18 +178,19 @@ class MemoryStore:
         blank: Row = dict.fromkeys(TABLES[table].columns()) | dict(DEFAULTS.get(table, {}))
         row = (old or blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
         rules.check(table, row, old, self.rows, self.now)
-        self._put(table, change.id, row)
+        self.put(table, change.id, row)
         for rule in EXCLUSIONS:
             key = rule.of(row) if rule.table == table else None
             for other in self._taken[rule.name][key] if key else ():
                 if other != change.id and rule.clash(row, self.rows[table][other]):
                     raise Violation(f"{table} {change.id}: {rule.name}, taken by {other}")
 
-    def _put(self, table: str, id_: int, row: Row | None) -> None:
-        """Set or remove a row, and keep count of the keys that exclude others."""
+    def put(self, table: str, id_: int, row: Row | None) -> None:
+        """Set or remove a row, without asking the rules; keep count of the keys that exclude others."""
         old = self.rows[table].pop(id_, None)
         if row is not None:
             self.rows[table][id_] = row
+        self._written[table].add(id_)
         for rule in EXCLUSIONS:
             if rule.table == table:
                 if old and (was := rule.of(old)):
@@ -189,6 +214,29 @@ class MemoryStore:
     def applied(self, group: WriteGroup) -> bool:
         """Return whether every decision of a group was applied before."""
         return self._applied.issuperset(group.ids)
+
+
+class _Rows(dict[str, dict[int, Row]]):
+    """The rows of each table by id, made from its frame when first asked for: most tables are only read."""
+
+    def __init__(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        self._frames = frames
+
+    def __missing__(self, table: str) -> dict[int, Row]:
+        self[table] = {row["id"]: row for row in self._frames[table].iter_rows(named=True)}
+        return self[table]
+
+
+@lru_cache
+def _types(table: str) -> dict[str, pl.DataType]:
+    """Return column -> type of a table's contract."""
+    return {name: column.dtype for name, column in TABLES[table].columns().items()}
+
+
+@lru_cache(maxsize=1024)
+def _tables_named(query: str) -> set[str]:
+    """Return the tables that a query may read: all whose names are words of it."""
+    return TABLES.keys() & set(re.findall(r"\w+", query))
 
 
 class _MemoryRun:
@@ -227,11 +275,12 @@ class _MemoryActing:
         self._store, self._actor, self.now = store, actor, store.now
 
     def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
-        found = self._store.read({name: query for name, (_, query) in queries.items()}, args)
-        return {
-            name: found[name].select(list(TABLES[table].columns())).sort("id")
+        plans = self._store.plan({name: query for name, (_, query) in queries.items()}, args)
+        typed = [
+            plans[name].select(list(TABLES[table].columns())).sort("id")
             for name, (table, _) in queries.items()
-        }
+        ]
+        return dict(zip(queries, pl.collect_all(typed), strict=True))
 
     def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
         for change in changes:

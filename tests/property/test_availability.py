@@ -67,13 +67,15 @@ class Night:
             [row for id in range(1, 9) for row in an_offer(id, delivery=id, state="ACCEPTED")],
         )
         self.store = MemoryStore(told, begins)
-        driver, first = (
-            self.store.rows["drivers"][1],
-            next(iter(self.store.rows["driver_availability_history"].values())),
-        )
-        driver["duty_since"] = first["since"] = begins - BEGAN
+        [first] = self.store.rows["driver_availability_history"]
+        self.set("drivers", 1, duty_since=begins - BEGAN)
+        self.set("driver_availability_history", first, since=begins - BEGAN)
         self.settings = Settings({})
         self.given = 0
+
+    def set(self, table: str, id: int, **columns: Any) -> None:
+        """Set columns of a row, as if another part of the system had written them."""
+        self.store.put(table, id, self.store.rows[table][id] | columns)
 
     @property
     def deliveries(self) -> dict[int, dict[str, Any]]:
@@ -95,12 +97,13 @@ class Night:
             self.given += 1
             slot = 1 + sum(row["state"] == "ASSIGNED" for row in self.deliveries.values())
             if slot <= 3:
-                self.deliveries[self.given] |= {"state": "ASSIGNED", "slot": slot, "ended_at": None}
-                driver |= {"version": driver["version"] + 1, "timeouts": 0}
+                self.set("deliveries", self.given, state="ASSIGNED", slot=slot, ended_at=None)
+                self.set("drivers", 1, version=driver["version"] + 1, timeouts=0)
         elif what in ENDS:
             self.finish(what, self.store.now)
         elif what == "silence" and driver["duty"] == "ON_DUTY":
-            driver |= {"version": driver["version"] + 1, "timeouts": driver["timeouts"] + 1}
+            version, timeouts = driver["version"] + 1, driver["timeouts"] + 1
+            self.set("drivers", 1, version=version, timeouts=timeouts)
 
     def finish(self, how: str, at: datetime) -> None:
         """All that the driver has in hand is done, taken away or cancelled at an instant."""
@@ -108,7 +111,7 @@ class Night:
             if row["state"] == "ASSIGNED" and how in LOSSES:
                 lose(self.store, self.settings, how, id, at)
             elif row["state"] == "ASSIGNED":
-                row |= {"state": "DELIVERED", "ended_at": at}
+                self.set("deliveries", id, state="DELIVERED", ended_at=at)
 
     def sweep(self) -> None:
         swept = sweep(self.store, self.settings, "availability", Options())

@@ -90,7 +90,7 @@ class Town:
             lat, lon = at_place(place)
             id = len(self._memory.rows["driver_locations"]) + 1
             ping = {"id": id, "driver_id": driver, "at": instant, "lat": lat, "lon": lon}
-            self._memory._put("driver_locations", id, ping)
+            self._memory.put("driver_locations", id, ping)
             self._on.execute(
                 "INSERT INTO dk.driver_locations VALUES (%(id)s, %(driver_id)s, %(at)s, %(lat)s, %(lon)s)",
                 ping,

@@ -25,7 +25,7 @@ def resting(**columns):
 
 def delivered(town: Town, minute: float, id: int = 1) -> None:
     """What other rooms write: a driver finishes a delivery."""
-    town.store.rows["deliveries"][id] |= {"state": "DELIVERED", "ended_at": at(minute)}
+    town.set("deliveries", id, state="DELIVERED", ended_at=at(minute))
 
 
 def test_a_break_that_runs_out_is_said_once_and_then_the_driver_goes_off_duty():
@@ -138,7 +138,7 @@ def test_a_delivery_finished_after_the_planned_end_counts_as_overrun_even_if_nob
 def test_who_is_being_asked_just_now_may_still_answer():
     town = Town(on_duty(shift_end=at(-1), timeouts=3), a_delivery(1, state="OFFERING"), an_offer(1))
     assert not town.sweep(0).changes
-    town.store.rows["driver_offers"][1] |= {"state": "EXPIRED", "responded_at": at(0.2)}
+    town.set("driver_offers", state="EXPIRED", responded_at=at(0.2))
     town.sweep(1)
     assert town.history() == [("ON_DUTY", -30, -1), ("OFF_DUTY", -1, None)]
 
@@ -242,10 +242,7 @@ def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
     with town.store.sweeping(RunRequest(sweep="availability")) as run:
         assert run is not None and feature.decide is not None
         frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
-        town.store.rows["drivers"][1] |= {
-            "version": 2,
-            "timeouts": 0,
-        }  # work was given: his version moved
+        town.set("drivers", version=2, timeouts=0)  # the driver was given work meanwhile
         outcome = run.apply(feature.decide(frames, params, NOW, StraightLine()), inputs_sha256="")
     assert (outcome.applied, len(outcome.stale), town.duty()) == (0, 3, "ON_DUTY")
     assert len(town.history()) == 1

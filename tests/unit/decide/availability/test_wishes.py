@@ -138,7 +138,7 @@ def test_while_somebody_else_is_still_being_asked_the_round_goes_on():
 def test_a_break_lasts_as_long_as_asked_from_when_the_hands_are_empty():
     town = Town(on_duty(), a_delivery(1, state="ARRIVED_DROPOFF", driver=1))
     assert town.act("break", minutes=20).code == "OK_PENDING"
-    town.store.rows["deliveries"][1] |= {"state": "DELIVERED", "ended_at": at(7)}
+    town.set("deliveries", state="DELIVERED", ended_at=at(7))
     town.sweep(8)
     assert (town.duty(), town.row("drivers")["break_until"]) == ("ON_BREAK", at(27))
     assert town.history() == [("ON_DUTY", -30, 0), ("BREAK_PENDING", 0, 7), ("ON_BREAK", 7, None)]

@@ -80,6 +80,10 @@ class Town:
     def lose(self, how: str, minute: float, delivery: int = 1) -> None:
         lose(self.store, self.settings, how, delivery, at(minute))
 
+    def set(self, table: str, id: int = 1, **columns: Any) -> None:
+        """Set columns of a row, as if another part of the system had written them."""
+        self.store.put(table, id, self.row(table, id) | columns)
+
     def row(self, table: str, id: int = 1) -> dict[str, Any]:
         return self.store.rows[table][id]
 
