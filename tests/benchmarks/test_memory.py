@@ -12,11 +12,11 @@ from functools import partial
 import polars as pl
 import pytest
 
-from dispatchkit.city import CityPlan, days, world
-from dispatchkit.flows import catalog
-from dispatchkit.flows.act import act
-from dispatchkit.flows.sweep import Options, sweep
-from dispatchkit.kernel.feature import Event
+from dispatchkit.domain.feature import Event
+from dispatchkit.flows.live import catalog
+from dispatchkit.flows.live.act import act
+from dispatchkit.flows.live.sweep import Options, sweep
+from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.store.memory import MemoryStore
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
