@@ -50,15 +50,15 @@ def database() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def city() -> Iterator[Engine]:
+def sample_db() -> Iterator[Engine]:
     """Yield an engine on a fresh database filled with a small made-up city, live at `now`."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         yield made
 
 
 @pytest.fixture
 def now() -> datetime:
-    """Return the instant at which the made-up city of `city` stands."""
+    """Return the instant at which the made-up city of `sample_db` stands."""
     return databases.NOW
 
 
@@ -66,7 +66,7 @@ def now() -> datetime:
 def cli(tmp_path: Path) -> Cli:
     """Return a function that runs the real command line in a process of its own, in an empty folder.
 
-    `cli("sweep", "offers", db=city, env={...})`: db is an engine or a URL; values of the environment are added.
+    `cli("sweep", "offers", db=sample_db, env={...})`: db is an engine or a URL; values of the environment are added.
     """
 
     def run(

@@ -55,14 +55,14 @@ def server() -> str:
 
 
 @cache
-def city_frames() -> Mapping[str, pl.DataFrame]:
+def sample_frames() -> Mapping[str, pl.DataFrame]:
     """Return the tables of the small made-up city, live at NOW."""
     return dict(world(PLAN)) | {name: frame for day in days(PLAN) for name, frame in day.items()}
 
 
 @contextmanager
 def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
-    """Yield an engine on a new copy of template `empty` or `city`; if `sound`, the end must keep every invariant."""
+    """Yield an engine on a new copy of template `empty` or `sample`; if `sound`, the end must keep every invariant."""
     template = _template(kind)
     name = f"dk_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server(), autocommit=True) as on:
@@ -102,14 +102,14 @@ def to_database(url: str, name: str) -> str:
 
 @cache
 def _template(kind: str) -> str:
-    """Return the name of a migrated template database (`city`: filled too), made by the first process that asks."""
+    """Return the name of a migrated template database (`sample`: filled too), made by the first process that asks."""
     name = f"dk_{kind}"
     with psycopg.connect(server(), autocommit=True) as on:
         if not on.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
             on.execute(f'CREATE DATABASE "{name}_unfinished"')
             made = connect.engine(to_database(server(), f"{name}_unfinished"))
             migrate.up(made)
-            if kind == "city":
-                intake.insert(made, city_frames())
+            if kind == "sample":
+                intake.insert(made, sample_frames())
             on.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
     return name

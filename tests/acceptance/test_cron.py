@@ -30,73 +30,73 @@ def ledger(made) -> list[tuple[object, ...]]:
         return [tuple(row) for row in found]
 
 
-def test_a_run_cut_at_max_rows_says_so_and_the_next_runs_end_where_one_run_would(cli, city):
+def test_a_run_cut_at_max_rows_says_so_and_the_next_runs_end_where_one_run_would(cli, sample_db):
     words = ("--json", "sweep", "routes", *OPTIONS)
-    with databases.fresh("city") as whole:
+    with databases.fresh("sample") as whole:
         planned = json.loads(cli(*words, db=whole).stdout)
         wanted = contents(whole)
     limit = len(planned["changes"]) // 2 + 1
-    first, second = (cli(*words, "--max-rows", limit, db=city) for _ in range(2))
+    first, second = (cli(*words, "--max-rows", limit, db=sample_db) for _ in range(2))
     assert (first.exit, second.exit) == (75, 0), first.stderr + second.stderr
     assert "beyond --max-rows" in first.stderr
     done = [json.loads(ran.stdout) for ran in (first, second)]
     assert 0 < done[0]["applied"] <= limit
     assert done[0]["left"] == len(planned["changes"]) - done[0]["applied"] == done[1]["applied"]
-    assert [line[0] for line in ledger(city)] == ["PARTIAL", "OK"]
-    assert different(contents(city), wanted) == {}
+    assert [line[0] for line in ledger(sample_db)] == ["PARTIAL", "OK"]
+    assert different(contents(sample_db), wanted) == {}
 
 
-def test_a_dry_run_tells_how_many_orders_drivers_promises_and_cents_it_would_touch(cli, city):
-    ran = cli("--json", "sweep", "offers", *OPTIONS, "--dry-run", db=city)
+def test_a_dry_run_tells_how_many_orders_drivers_promises_and_cents_it_would_touch(cli, sample_db):
+    ran = cli("--json", "sweep", "offers", *OPTIONS, "--dry-run", db=sample_db)
     told = json.loads(ran.stdout)
     offers = [c for c in told["changes"] if c["entity"] == "offer" and c["version"] == 0]
     assert told["blast"]["promises"] >= len(offers) > 0
     assert told["blast"]["cents"] == sum(c["after"]["pay_cents"] for c in offers)
-    said = cli("sweep", "offers", *OPTIONS, "--dry-run", db=city).stderr
+    said = cli("sweep", "offers", *OPTIONS, "--dry-run", db=sample_db).stderr
     assert (
         f"would touch orders {told['blast']['orders']}, drivers {told['blast']['drivers']}" in said
     )
 
 
-def test_an_act_that_would_change_more_than_allowed_is_refused_and_changes_nothing(cli, city):
-    with city.connect() as on:
+def test_an_act_that_would_change_more_than_allowed_is_refused_and_changes_nothing(cli, sample_db):
+    with sample_db.connect() as on:
         held = (
             on.exec_driver_sql("SELECT id FROM dk.deliveries WHERE state = 'ASSIGNED' ORDER BY id")
             .scalars()
             .first()
         )
     words = ("act", "delivery", "reassign", held, "--reason", "FLAT_TYRE", *OPTIONS)
-    before = contents(city)
-    refused = cli(*words, "--max-changes", 1, db=city)
-    assert (refused.exit, different(contents(city), before)) == (3, {})
+    before = contents(sample_db)
+    refused = cli(*words, "--max-changes", 1, db=sample_db)
+    assert (refused.exit, different(contents(sample_db), before)) == (3, {})
     assert "limit 1; nothing done" in refused.stderr
-    assert cli(*words, "--max-changes", 20, db=city).exit == 0
-    assert different(contents(city), before) != {}
+    assert cli(*words, "--max-changes", 20, db=sample_db).exit == 0
+    assert different(contents(sample_db), before) != {}
 
 
-def test_a_sweep_and_a_migration_keep_each_other_out(cli, city):
-    with psycopg.connect(databases.url(city), autocommit=True) as other:
+def test_a_sweep_and_a_migration_keep_each_other_out(cli, sample_db):
+    with psycopg.connect(databases.url(sample_db), autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(1684733952)")  # as a migration holds it
-        swept = cli("sweep", "offers", *OPTIONS, db=city)
+        swept = cli("sweep", "offers", *OPTIONS, db=sample_db)
         other.execute("SELECT pg_advisory_unlock_all()")
         other.execute("SELECT pg_advisory_lock_shared(1684733952)")  # as a sweep holds it
-        migrated = cli("db", "down", "base", db=city)
+        migrated = cli("db", "down", "base", db=sample_db)
     assert (swept.exit, migrated.exit) == (75, 75), swept.stderr + migrated.stderr
     assert "the database is being migrated" in swept.stderr
     assert "a sweep is at work" in migrated.stderr
-    assert migrate.status(city).current
-    assert ledger(city) == []
+    assert migrate.status(sample_db).current
+    assert ledger(sample_db) == []
 
 
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(city, stop, code):
+def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(sample_db, stop, code):
     words = ("sweep", "offers", *OPTIONS, "--batch", "20")
-    with psycopg.connect(databases.url(city)) as other:
+    with psycopg.connect(databases.url(sample_db)) as other:
         other.execute(
             "SELECT FROM dk_aud.head FOR UPDATE"
         )  # so that the first batch waits for its trail
         process = subprocess.Popen(
-            [sys.executable, "-m", "dispatchkit", "--db", databases.url(city), *words],
+            [sys.executable, "-m", "dispatchkit", "--db", databases.url(sample_db), *words],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -107,21 +107,21 @@ def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(city, sto
                 "SELECT count(*) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
-            with city.connect() as on:
+            with sample_db.connect() as on:
                 if on.exec_driver_sql(waits).scalar_one():
                     break
             time.sleep(0.05)
         process.send_signal(stop)
         _, said = process.communicate(timeout=30)
     assert process.returncode == code, said
-    settle(city)
-    assert broken(city) == []
-    assert [line[:2] for line in ledger(city)] == [("FAILED", 0)]
+    settle(sample_db)
+    assert broken(sample_db) == []
+    assert [line[:2] for line in ledger(sample_db)] == [("FAILED", 0)]
 
 
-def test_show_runs_tells_what_a_run_was_decided_with_and_how_long_it_took(cli, city):
-    assert cli("sweep", "offers", *OPTIONS, "--seed", 7, db=city).exit == 0
-    (run,) = json.loads(cli("--json", "show", "runs", db=city).stdout)
+def test_show_runs_tells_what_a_run_was_decided_with_and_how_long_it_took(cli, sample_db):
+    assert cli("sweep", "offers", *OPTIONS, "--seed", 7, db=sample_db).exit == 0
+    (run,) = json.loads(cli("--json", "show", "runs", db=sample_db).stdout)
     assert (run["sweep"], run["state"], run["seed"], run["now_given"]) == ("offers", "OK", 7, True)
     assert (len(run["inputs"]), len(run["config"])) == (12, 12)
     assert 0 < run["took_s"] < 60

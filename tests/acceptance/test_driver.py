@@ -44,10 +44,10 @@ def history(made, driver: int, since: datetime = databases.NOW):
 
 
 @pytest.fixture
-def idle(city) -> int:
+def idle(sample_db) -> int:
     """Return a driver on duty with empty hands whom nobody asks."""
     ((driver,),) = ask(
-        city,
+        sample_db,
         "SELECT min(id) FROM dk.drivers r WHERE duty = 'ON_DUTY' AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE "
         "d.driver_id = r.id AND d.active) AND NOT EXISTS (SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND "
         "o.state = 'PENDING')",
@@ -55,17 +55,18 @@ def idle(city) -> int:
     return int(driver)
 
 
-def test_a_break_runs_out_is_said_and_ends_the_shift_of_who_sleeps(cli, city, idle):
-    asked = cli("--json", "act", "driver", "break", idle, "--minutes", 20, *when(), db=city)
+def test_a_break_runs_out_is_said_and_ends_the_shift_of_who_sleeps(cli, sample_db, idle):
+    asked = cli("--json", "act", "driver", "break", idle, "--minutes", 20, *when(), db=sample_db)
     assert said(asked) == (0, "OK")
     sweeps = [
-        cli("-q", "--json", "sweep", "availability", *when(m), db=city) for m in (19, 21, 22, 26)
+        cli("-q", "--json", "sweep", "availability", *when(m), db=sample_db)
+        for m in (19, 21, 22, 26)
     ]
     events = [[c["event"] for c in json.loads(ran.stdout)["changes"] if c["entity"] == "duty" or c["id"] == idle]
               for ran in sweeps]  # fmt: skip
     assert [sum(event == "break_expired" for event in made) for made in events] == [0, 1, 0, 0]
-    assert history(city, idle) == [("ON_BREAK", 0, True), ("OFF_DUTY", 25, True)]
-    told = ask(city, "SELECT payload->>'from', payload->>'to', payload->>'reason' FROM dk.outbox "
+    assert history(sample_db, idle) == [("ON_BREAK", 0, True), ("OFF_DUTY", 25, True)]
+    told = ask(sample_db, "SELECT payload->>'from', payload->>'to', payload->>'reason' FROM dk.outbox "
                      "WHERE event = 'availability_changed' AND root_id = %s ORDER BY id", idle)  # fmt: skip
     assert told == [
         ("ON_DUTY", "ON_BREAK", "BREAK_ASKED"),
@@ -73,68 +74,72 @@ def test_a_break_runs_out_is_said_and_ends_the_shift_of_who_sleeps(cli, city, id
     ]
 
 
-def test_a_dry_run_says_what_an_act_would_do_and_leaves_no_trace(cli, city, idle):
-    dry = cli("--json", "act", "driver", "end-shift", idle, "--dry-run", *when(), db=city)
-    assert (said(dry), history(city, idle)) == ((0, "OK"), [])
-    done = cli("--json", "act", "driver", "end-shift", idle, *when(), db=city)
+def test_a_dry_run_says_what_an_act_would_do_and_leaves_no_trace(cli, sample_db, idle):
+    dry = cli("--json", "act", "driver", "end-shift", idle, "--dry-run", *when(), db=sample_db)
+    assert (said(dry), history(sample_db, idle)) == ((0, "OK"), [])
+    done = cli("--json", "act", "driver", "end-shift", idle, *when(), db=sample_db)
     assert json.loads(done.stdout)["changes"] == json.loads(dry.stdout)["changes"]
-    again = cli("--json", "act", "driver", "end-shift", idle, *when(1), db=city)
+    again = cli("--json", "act", "driver", "end-shift", idle, *when(1), db=sample_db)
     assert said(again) == (0, "OK_REPLAY")
 
 
-def test_a_busy_driver_waits_for_the_last_delivery_and_sleeps_through_no_rule(cli, city):
-    ((driver,),) = ask(city, "SELECT min(driver_id) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id "
+def test_a_busy_driver_waits_for_the_last_delivery_and_sleeps_through_no_rule(cli, sample_db):
+    ((driver,),) = ask(sample_db, "SELECT min(driver_id) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id "
                              "WHERE d.active AND r.duty = 'ON_DUTY'")  # fmt: skip
-    assert said(cli("--json", "act", "driver", "break", driver, *when(), db=city)) == (
+    assert said(cli("--json", "act", "driver", "break", driver, *when(), db=sample_db)) == (
         0,
         "OK_PENDING",
     )
-    assert said(cli("--json", "act", "driver", "end-shift", driver, *when(1), db=city)) == (
+    assert said(cli("--json", "act", "driver", "end-shift", driver, *when(1), db=sample_db)) == (
         0,
         "OK_PENDING",
     )
-    assert said(cli("--json", "act", "driver", "start-shift", driver, *when(2), db=city)) == (
+    assert said(cli("--json", "act", "driver", "start-shift", driver, *when(2), db=sample_db)) == (
         0,
         "OK",
     )
-    assert [duty for duty, _, _ in history(city, driver)] == [
+    assert [duty for duty, _, _ in history(sample_db, driver)] == [
         "BREAK_PENDING",
         "ENDING_SHIFT",
         "ON_DUTY",
     ]
     ran = cli(
-        "act", "driver", "suspend", driver, "--reason", "DOCUMENTS_MISSING", *when(3), db=city
+        "act", "driver", "suspend", driver, "--reason", "DOCUMENTS_MISSING", *when(3), db=sample_db
     )
     assert (ran.exit, ran.stdout.splitlines()[0]) == (0, "OK")
     refused = cli(
-        "--json", "act", "driver", "reinstate", driver, "--reason", "SEEN", *when(4), db=city
+        "--json", "act", "driver", "reinstate", driver, "--reason", "SEEN", *when(4), db=sample_db
     )
     assert said(refused) == (3, "ILLEGAL_TRANSITION")
-    assert ask(city, "SELECT event, root, root_id, code, was FROM dk.refusals") == [
+    assert ask(sample_db, "SELECT event, root, root_id, code, was FROM dk.refusals") == [
         ("reinstate", "driver", driver, "ILLEGAL_TRANSITION", "SUSPENDED")
     ]
-    assert ask(city, "SELECT DISTINCT reason FROM dk_aud.delivery_audit_logs WHERE tbl = 'drivers' AND row_id = %s "
-                     "AND reason = 'DOCUMENTS_MISSING'", driver)  # fmt: skip
+    assert ask(
+        sample_db,
+        "SELECT DISTINCT reason FROM dk_aud.delivery_audit_logs "
+        "WHERE tbl = 'drivers' AND row_id = %s AND reason = 'DOCUMENTS_MISSING'",
+        driver,
+    )
 
 
-def test_after_twelve_hours_the_answer_names_when_the_driver_may_come_back(cli, city, idle):
-    cli("act", "driver", "end-shift", idle, *when(), db=city)
-    assert cli("act", "driver", "start-shift", idle, *when(400), db=city).exit == 0, (
+def test_after_twelve_hours_the_answer_names_when_the_driver_may_come_back(cli, sample_db, idle):
+    cli("act", "driver", "end-shift", idle, *when(), db=sample_db)
+    assert cli("act", "driver", "start-shift", idle, *when(400), db=sample_db).exit == 0, (
         "rested six hours"
     )
-    cli("-q", "sweep", "availability", *when(400 + 721), db=city)
-    ran = cli("--json", "act", "driver", "start-shift", idle, *when(400 + 722), db=city)
+    cli("-q", "sweep", "availability", *when(400 + 721), db=sample_db)
+    ran = cli("--json", "act", "driver", "start-shift", idle, *when(400 + 722), db=sample_db)
     assert said(ran) == (3, "HOURS_CAP")
     back = databases.NOW + timedelta(minutes=400 + 720 + 360)
     assert json.loads(ran.stdout)["told"] == {"rested_at": rfc3339(back)}
-    assert history(city, idle)[-1] == ("FORCED_OFF", 400 + 720, True)
+    assert history(sample_db, idle)[-1] == ("FORCED_OFF", 400 + 720, True)
 
 
-def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, city, idle):
-    before = ask(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, sample_db, idle):
+    before = ask(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
     here = ("--lat", 52.5, "--lon", 13.4)
     outcomes = [
-        said(cli("--json", "act", "ping", idle, *here, *place, *when(), db=city))
+        said(cli("--json", "act", "ping", idle, *here, *place, *when(), db=sample_db))
         for place in (
             (),
             (),
@@ -143,16 +148,19 @@ def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, city, idle):
         )
     ]
     assert outcomes == [(0, "OK"), (0, "OK_REPLAY"), (0, "OK"), (3, "CLOCK_SKEW")]
-    assert said(cli("--json", "act", "ping", MISSING, *here, *when(), db=city)) == (3, "NOT_FOUND")
+    assert said(cli("--json", "act", "ping", MISSING, *here, *when(), db=sample_db)) == (
+        3,
+        "NOT_FOUND",
+    )
     kept = ask(
-        city,
+        sample_db,
         "SELECT at FROM dk.driver_locations WHERE driver_id = %s AND at >= %s",
         idle,
         databases.NOW,
     )
     assert len(kept) == 2
-    assert ask(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
-    shown = cli("--json", "show", "drivers", "--limit", 1000, *when(3), db=city)
+    assert ask(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
+    shown = cli("--json", "show", "drivers", "--limit", 1000, *when(3), db=sample_db)
     (row,) = [row for row in json.loads(shown.stdout) if row["id"] == idle]
     assert (row["same_place"], row["freshness"], row["availability"], row["unreachable"]) == (
         True,
@@ -166,11 +174,11 @@ def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, city, idle):
 @pytest.mark.parametrize(
     "place", [("--lat", "nan", "--lon", 1), ("--lat", 91, "--lon", 1), ("--lat", 0, "--lon", 0)]
 )
-def test_what_is_no_place_on_earth_is_a_usage_error(cli, city, idle, place):
-    assert cli("act", "ping", idle, *place, *when(), db=city).exit == 2
+def test_what_is_no_place_on_earth_is_a_usage_error(cli, sample_db, idle, place):
+    assert cli("act", "ping", idle, *place, *when(), db=sample_db).exit == 2
 
 
-def test_drivers_that_no_sweep_looked_after_are_found_by_db_check(cli, city):
-    ran = cli("-q", "db", "check", *when(60), db=city)
+def test_drivers_that_no_sweep_looked_after_are_found_by_db_check(cli, sample_db):
+    ran = cli("-q", "db", "check", *when(60), db=sample_db)
     assert ran.exit == 3
     assert "sweep availability fell silent" in ran.stdout + ran.stderr

@@ -33,9 +33,9 @@ SECRET = {"PUSH_SECRET": "geheim42"}
 
 
 @pytest.fixture
-def filled(city):
-    sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
-    return city
+def filled(sample_db):
+    sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), "offers", Options())
+    return sample_db
 
 
 def config(tmp_path, text: str) -> tuple[str, str]:
@@ -136,14 +136,14 @@ def test_a_run_whose_time_is_up_says_what_it_leaves_and_tries_later(cli, filled,
         (PUSH.format(url="https://push.example/"), "PUSH_SECRET"),
     ],
 )
-def test_a_sender_that_cannot_be_is_a_bad_configuration(cli, city, tmp_path, text, said):
-    ran = cli(*config(tmp_path, text), "sweep", "outbox", *AT, db=city)
+def test_a_sender_that_cannot_be_is_a_bad_configuration(cli, sample_db, tmp_path, text, said):
+    ran = cli(*config(tmp_path, text), "sweep", "outbox", *AT, db=sample_db)
     assert ran.exit == 78
     assert said in ran.stderr
 
 
-def test_an_unknown_sender_has_nothing_to_retry(cli, city):
-    ran = cli("outbox", "retry", "pigeon", db=city)
+def test_an_unknown_sender_has_nothing_to_retry(cli, sample_db):
+    ran = cli("outbox", "retry", "pigeon", db=sample_db)
     assert (ran.exit, "senders.pigeon" in ran.stderr) == (2, True)
 
 

@@ -17,17 +17,17 @@ from tests.contract.both import Either
 def store(request: pytest.FixtureRequest) -> Iterator[Either]:
     """Yield the filled city in memory, then in Postgres: every test of the contract runs on both."""
     if request.param == "memory":
-        yield MemoryStore(databases.city_frames(), databases.NOW)
+        yield MemoryStore(databases.sample_frames(), databases.NOW)
         return
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         yield PostgresStore(made, Database(batch=3), now=databases.NOW)
 
 
 @pytest.fixture
 def pair() -> Iterator[tuple[MemoryStore, PostgresStore]]:
     """Yield both stores with the same city."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         yield (
-            MemoryStore(databases.city_frames(), databases.NOW),
+            MemoryStore(databases.sample_frames(), databases.NOW),
             PostgresStore(made, Database(batch=5), now=databases.NOW),
         )

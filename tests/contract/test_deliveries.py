@@ -19,7 +19,7 @@ from dispatchkit.store.contract import RunRequest
 from tests import databases
 from tests.contract.both import Either, events, refusals, row, table, written
 
-CITY, NOW = databases.city_frames(), databases.NOW
+CITY, NOW = databases.sample_frames(), databases.NOW
 state = pl.col("state")
 BUSY = CITY["deliveries"].filter(state.is_in(sorted(ACTIVE)))
 ON_WAY = CITY["deliveries"].filter(state == "ASSIGNED").sort("id").row(0, named=True)

@@ -19,7 +19,7 @@ from dispatchkit.store.rules import CHECKS, EXCLUSIONS
 from tests import databases
 from tests.contract.both import apply, events, table
 
-CITY, NOW = databases.city_frames(), databases.NOW
+CITY, NOW = databases.sample_frames(), databases.NOW
 GONE = 999_999_999
 SECOND = timedelta(seconds=1)
 Row = dict[str, Any]
@@ -404,7 +404,7 @@ REFUSED: Mapping[str, tuple[Sequence[Change], str, str]] = {
 @pytest.fixture(scope="module")
 def stores():
     """Yield both stores with one city for all cases: what is refused leaves nothing behind."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         yield MemoryStore(CITY, THEN), PostgresStore(made, now=THEN)
 
 

@@ -32,7 +32,7 @@ def lines(store: Either) -> list[tuple[Any, ...]]:
 
 
 def first(table: str, **columns: Any) -> dict[str, Any]:
-    return databases.city_frames()[table].filter(**columns).sort("id").row(0, named=True)
+    return databases.sample_frames()[table].filter(**columns).sort("id").row(0, named=True)
 
 
 def at(store: Either, now: datetime) -> Either:

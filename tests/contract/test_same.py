@@ -55,7 +55,7 @@ def test_every_read_of_an_act_is_the_same_frame(pair):
     named = queries(act.SQL)
     asked = {name: (where, named[name]) for name, where in act.NEIGHBOURS.items()}
     offers = (
-        databases.city_frames()["driver_offers"]
+        databases.sample_frames()["driver_offers"]
         .sort("state", "id")
         .unique("state", keep="first")
         .sort("id")
@@ -109,7 +109,7 @@ def test_acts_answer_and_leave_the_same(pair, settings):
         sweep(store, settings, "offers", Options())
     pending = table(memory, "driver_offers").filter(pl.col("state") == "PENDING").sort("id")
     assigned = (
-        databases.city_frames()["deliveries"].filter(pl.col("state") == "ASSIGNED").sort("id")
+        databases.sample_frames()["deliveries"].filter(pl.col("state") == "ASSIGNED").sort("id")
     )
     offer, other, third = (pending.row(n, named=True) for n in range(3))
     asked = [

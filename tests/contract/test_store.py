@@ -14,7 +14,7 @@ from dispatchkit.store.contract import RunRequest
 from tests import databases
 from tests.contract.both import apply, events, refusals, row, table, written
 
-DRIVERS = tuple(databases.city_frames()["drivers"]["id"][:12])
+DRIVERS = tuple(databases.sample_frames()["drivers"]["id"][:12])
 GONE = 999_999_999
 
 
@@ -41,9 +41,11 @@ def illegal(driver: int) -> Change:
 
 def suspicion(id: int = GONE) -> Change:
     """The birth of a reassignment case for the first delivery that is under way and has none."""
-    cases = databases.city_frames()["reassignment_cases"]["delivery_id"].implode()
+    cases = databases.sample_frames()["reassignment_cases"]["delivery_id"].implode()
     under_way = (pl.col("state") == "ASSIGNED") & ~pl.col("id").is_in(cases)
-    delivery = databases.city_frames()["deliveries"].filter(under_way).sort("id").row(0, named=True)
+    delivery = (
+        databases.sample_frames()["deliveries"].filter(under_way).sort("id").row(0, named=True)
+    )
     return Change(
         entity="case",
         id=id,
@@ -151,7 +153,7 @@ def test_a_group_with_one_refused_change_is_refused_whole_and_the_rest_goes_thro
     assert versions == [2, 2, 2, 2, 1, 1, 2, 2, 2, 2, 2, 2]
 
 
-ROOTS = [("delivery", int(id)) for id in databases.city_frames()["deliveries"]["id"][:2]]
+ROOTS = [("delivery", int(id)) for id in databases.sample_frames()["deliveries"]["id"][:2]]
 
 
 @pytest.mark.parametrize(

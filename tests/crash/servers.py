@@ -27,7 +27,7 @@ def own_server(folder: Path) -> Iterator[Engine]:
     """Yield an engine on the made-up city in a server of its own, whose data lie in `folder`/postgres."""
     with empty_server(folder) as made:
         migrate.up(made)
-        intake.insert(made, databases.city_frames())
+        intake.insert(made, databases.sample_frames())
         yield made
 
 

@@ -14,13 +14,15 @@ from tests import databases, tally
 from tests.property.attacks import ATTACKS
 
 
-def test_whoever_goes_past_the_program_is_refused_by_name(city):
+def test_whoever_goes_past_the_program_is_refused_by_name(sample_db):
     for name, later in (
         ("offers", timedelta()),
         ("escalation", timedelta(minutes=7)),
     ):  # offers, and levels above none
-        sweep(PostgresStore(city, now=databases.NOW + later), catalog.settings(), name, Options())
-    with psycopg.connect(databases.url(city)) as on:
+        sweep(
+            PostgresStore(sample_db, now=databases.NOW + later), catalog.settings(), name, Options()
+        )
+    with psycopg.connect(databases.url(sample_db)) as on:
         for what, (statement, state) in ATTACKS.items():
             on.execute("SET LOCAL ROLE dk_app")
             with pytest.raises(psycopg.Error) as fault:

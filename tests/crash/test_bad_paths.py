@@ -67,7 +67,7 @@ PATHS = {  # what is wrong, how such a run exits, and what it passes in this ord
 def victim(forge):
     @cache
     def first(sweep: str) -> Victim:
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             assert forge.run(made, *sweeping(sweep, BATCH[sweep])).exit == 0
             with made.connect() as on:
                 return Victim(*on.exec_driver_sql(FIRST).one())
@@ -101,7 +101,7 @@ def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(
     """
     trouble, exit_, passed = PATHS[path]
     words, its = sweeping(sweep, BATCH[sweep]), victim(sweep)
-    with databases.fresh("city") as made, trouble(made, its):
+    with databases.fresh("sample") as made, trouble(made, its):
         before = contents(made)
         whole = forge.run(made, *words)
         wanted = result(made)
@@ -113,7 +113,7 @@ def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(
     )
     ends, finished = list(enumerate(whole.points))[::-1], list[Held]()
     while ends:
-        with databases.fresh("city", sound=False) as made, trouble(made, its) as beside:
+        with databases.fresh("sample", sound=False) as made, trouble(made, its) as beside:
             while ends:
                 end_at, point = ends.pop()
                 where = f"{path}, killed at point {end_at}, {point!r}"

@@ -17,7 +17,7 @@ from dispatchkit.kernel.errors import TryLater
 from dispatchkit.store import intake
 from dispatchkit.store.postgres import PostgresStore
 from tests import tally
-from tests.builders import NOW, Row, a_delivery, a_driver, a_duty, an_offer, city, minutes
+from tests.builders import NOW, Row, a_delivery, a_driver, a_duty, an_offer, minutes, tables
 
 DRIVERS = 24
 THEN = NOW + timedelta(seconds=5)
@@ -42,7 +42,7 @@ def told(made: Engine, query: str) -> list[tuple[object, ...]]:
 
 
 def test_who_accepts_leaves_and_is_swept_at_once_ends_in_one_sound_state(database):
-    intake.insert(database, city(rows()))
+    intake.insert(database, tables(rows()))
     settings, together = catalog.settings(), Barrier(4)
 
     def client(what: str) -> Counter[str]:

@@ -58,34 +58,34 @@ def talk(made: Engine, words: tuple[str, ...], folder: Path) -> subprocess.Compl
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("words", TALKS, ids=" ".join)
-def test_output_to_a_full_device_is_74_in_one_line(city, tmp_path, words):
-    before = contents(city)
-    ended = talk(city, words, tmp_path)
+def test_output_to_a_full_device_is_74_in_one_line(sample_db, tmp_path, words):
+    before = contents(sample_db)
+    ended = talk(sample_db, words, tmp_path)
     assert (ended.returncode, ended.stderr.strip().splitlines()[-1][:22]) == (
         74,
         "dispatchkit: DK-IO: No",
     ), ended.stderr
-    assert different(contents(city), before) == {}
+    assert different(contents(sample_db), before) == {}
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
-def test_a_sweep_that_cannot_say_what_it_did_has_done_it_once(city, tmp_path, forge):
-    assert talk(city, sweeping("offers"), tmp_path).returncode == 74
-    done = contents(city)
-    assert forge.run(city, *sweeping("offers")).exit == 0
-    assert different(contents(city), done) == {}
+def test_a_sweep_that_cannot_say_what_it_did_has_done_it_once(sample_db, tmp_path, forge):
+    assert talk(sample_db, sweeping("offers"), tmp_path).returncode == 74
+    done = contents(sample_db)
+    assert forge.run(sample_db, *sweeping("offers")).exit == 0
+    assert different(contents(sample_db), done) == {}
 
 
 @pytest.mark.parametrize("kilobytes", [8, 64, 200])
 def test_an_export_to_a_full_disk_leaves_no_file_and_the_database_as_it_was(
-    city, tmp_path, forge, kilobytes
+    sample_db, tmp_path, forge, kilobytes
 ):
-    before = contents(city)
+    before = contents(sample_db)
     with small_disk(tmp_path / "disk", kilobytes / 1024) as disk:
-        ended = forge.run(city, "data", "extract", "--to", disk / "extract")
+        ended = forge.run(sample_db, "data", "extract", "--to", disk / "extract")
         assert ended.exit == 74, ended
         assert [path.name for path in disk.rglob("*") if path.is_file()] == []
-    assert different(contents(city), before) == {}
+    assert different(contents(sample_db), before) == {}
     tally.count("exports to a full disk")
 
 
@@ -94,7 +94,7 @@ def test_an_export_to_a_full_disk_leaves_no_file_and_the_database_as_it_was(
 @pytest.mark.parametrize("sweep", ["offers", "routes"])
 def test_a_server_without_room_fails_the_sweep_and_loses_nothing(tmp_path, forge, sweep):
     """Its own server on a small disk that is filled up: 74, or 69 where the server gave itself up; then room again."""
-    with databases.fresh("city") as whole:
+    with databases.fresh("sample") as whole:
         assert forge.run(whole, *sweeping(sweep)).exit == 0
         wanted = contents(whole)
     with small_disk(tmp_path / "disk", 300) as disk, own_server(disk) as made:

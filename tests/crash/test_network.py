@@ -66,7 +66,7 @@ def clean_runs(forge):
 
     @cache
     def run(sweep: str) -> Clean:
-        with databases.fresh("city") as made, between(databases.url(made)) as proxy:
+        with databases.fresh("sample") as made, between(databases.url(made)) as proxy:
             ended = forge.run(made, *sweeping(sweep), through=proxy.url)
             assert ended.exit == 0, ended.stderr
             return Clean(tuple(proxy.passed), contents(made))
@@ -81,7 +81,7 @@ def endure(forge, sweep: str, clean: Clean, cuts: Iterable[Cut]) -> None:
     """
     left = list(cuts)
     while left:
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             before = contents(made)
             while left:
                 cut = left.pop()
@@ -178,7 +178,7 @@ def test_a_slow_network_and_one_that_cuts_everything_to_bytes_change_nothing(
     forge, undisturbed, sweep, latency
 ):
     for poor in ({"latency": latency}, {"slices": 1}):
-        with databases.fresh("city") as made, between(databases.url(made), **poor) as proxy:
+        with databases.fresh("sample") as made, between(databases.url(made), **poor) as proxy:
             ended = forge.run(made, *sweeping(sweep), through=proxy.url)
             assert ended.exit == 0, ended
             assert different(contents(made), undisturbed(sweep).held) == {}, poor
@@ -191,7 +191,7 @@ def test_a_silent_network_is_given_up_in_seconds_and_the_lock_is_free_once_the_s
     """With the waits that are shipped: nothing acknowledged for ten seconds ends the run."""
     clean = undisturbed("offers")
     cut = replace(clean.lost_answers()[0], when="before", silent=True)
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         with between(databases.url(made), cut) as proxy:
             began = monotonic()
             assert forge.run(made, *sweeping("offers"), through=proxy.url).exit == 69

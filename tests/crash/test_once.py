@@ -42,7 +42,7 @@ def test_a_migration_killed_in_every_step_goes_on_from_the_step_before(forge, di
     """Each run is killed inside its second step: so it has finished one, and half of the next must vanish."""
     steps = ["base", *(step for step, _ in migrate.history())]
     words = ("db", "up") if direction == "up" else ("db", "down", "base")
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         wanted = contents(made)
         if direction == "up":
             migrate.down(made, "base")

@@ -19,10 +19,10 @@ OWN = {"outbox read", "outbox sent", "outbox marked", "outbox closed"}
 
 
 @pytest.fixture
-def filled(city):
+def filled(sample_db):
     """Return a city whose outbox holds the events of a sweep."""
-    sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
-    return city
+    sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), "offers", Options())
+    return sample_db
 
 
 def words(tmp_path: Path, sender: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def runs_alone(forge):
 
     @cache
     def run(sweep: str) -> tuple[dict[str, list[str]], int]:
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             ended = forge.run(made, *sweeping(sweep))
             assert ended.exit == 0, ended.stderr
             return contents(made), applied(made, sweep)
@@ -79,7 +79,7 @@ def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, al
     suffered = 0
     for round_ in range(rounds):
         slot = () if round_ % 2 else SLOT
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             ended = forge.together(made, [(*sweeping(sweep), *slot)] * COPIES)
             exits = Counter(run.exit for run in ended)
             assert set(exits) <= {0, 75} and exits[0] >= 1, [run.stderr for run in ended]
@@ -104,7 +104,7 @@ def test_all_sweeps_at_once_beside_clients_who_answer_leave_nothing_twice(
     """Stale decisions (exit 3) are to be expected here: clients change rows between a sweep's reading and writing."""
     suffered = rows = 0
     for _ in range(rounds):
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             day = Day(databases.NOW)
             with ThreadPoolExecutor(clients) as pool:
                 answers = [pool.submit(_answer, made, client, day) for client in range(clients)]

@@ -23,7 +23,7 @@ from dispatchkit.store import intake
 from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally
-from tests.builders import NOW, Row, a_delivery, a_driver, an_offer, city
+from tests.builders import NOW, Row, a_delivery, a_driver, an_offer, tables
 
 NAMED = set(
     "OK OK_REPLAY NOT_FOUND DELIVERY_CANCELLED ILLEGAL_TRANSITION CUSTODY_RESTORED CUSTODY_CONFLICT".split()
@@ -56,7 +56,7 @@ class Contest:
 def held(contest: Contest, *, sound: bool = True) -> Iterator[Engine]:
     """Yield a database in which the contest is about to begin."""
     with databases.fresh("empty", sound=sound) as made:
-        intake.insert(made, city(*contest.rows()))
+        intake.insert(made, tables(*contest.rows()))
         yield made
 
 
@@ -201,7 +201,7 @@ def test_acts_on_one_delivery_at_once_are_each_answered_by_name():
     with databases.fresh("empty") as made:
         open_ = [a_delivery(id) for id in ids if id % 2]
         carried = [a_delivery(id, state="ASSIGNED", driver=id) for id in ids if id % 2 == 0]
-        intake.insert(made, city(*(a_driver(id) for id in ids), *open_, *carried))
+        intake.insert(made, tables(*(a_driver(id) for id in ids), *open_, *carried))
 
         def ask(asked: Event) -> list[str]:
             codes = []
@@ -225,7 +225,7 @@ def test_an_acceptance_that_waited_past_the_deadline_is_refused(database):
     sent = datetime.now(UTC)
     expires, deadline = sent + timedelta(seconds=4), sent + timedelta(seconds=5)
     offer = an_offer(1, sent_at=sent, expires_at=expires, hard_deadline=deadline)
-    intake.insert(database, city(a_driver(1), a_delivery(1, state="OFFERING"), offer))
+    intake.insert(database, tables(a_driver(1), a_delivery(1, state="OFFERING"), offer))
     with (
         psycopg.connect(databases.url(database), autocommit=True) as other,
         ThreadPoolExecutor(1) as pool,

@@ -125,23 +125,23 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["command", "job"])
-def test_whoever_seals_seals_every_epoch_that_is_left(city, tmp_path, by):
-    with city.begin() as on:
+def test_whoever_seals_seals_every_epoch_that_is_left(sample_db, tmp_path, by):
+    with sample_db.begin() as on:
         on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
-    assert scalar(city, "SELECT count(*) FROM dk_aud.unsealed WHERE NOT closed") == 0
+    assert scalar(sample_db, "SELECT count(*) FROM dk_aud.unsealed WHERE NOT closed") == 0
     for drivers in (2, 3):
-        change(city, drivers)
-        with city.begin() as on:
+        change(sample_db, drivers)
+        with sample_db.begin() as on:
             on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
-    change(city, 4)
-    born = scalar(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 1")
-    store = PostgresStore(city)
+    change(sample_db, 4)
+    born = scalar(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 1")
+    store = PostgresStore(sample_db)
     if by == "command":
         audit.seal(store, tmp_path / "seals.txt")
     else:
         done = sweep(store, catalog.settings(), "audit", Options()).done
         assert done == {"sealed": born + 2 + 3 + 4, "waiting": 0}
-    made = [line.split()[:3] for line in trail.seal_lines(city)]
+    made = [line.split()[:3] for line in trail.seal_lines(sample_db)]
     assert made == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "4"]]
     assert audit.unsealed(store) == 0
     assert audit.verify(store).findings == []

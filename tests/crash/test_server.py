@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
 @pytest.mark.parametrize("sweep", catalog.FEATURES)
 def test_a_sweep_whose_server_is_killed_is_finished_by_one_more_run(forge, tmp_path, sweep):
-    with databases.fresh("city") as whole:
+    with databases.fresh("sample") as whole:
         clean = forge.run(whole, *sweeping(sweep))
         assert clean.exit == 0, clean.stderr
         wanted = contents(whole)

@@ -32,7 +32,7 @@ def clean_runs(forge):
 
     @cache
     def run(sweep: str) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             ended = forge.run(made, *sweeping(sweep))
             assert ended.exit == 0, ended.stderr
             return tuple(ended.points), contents(made)
@@ -48,7 +48,7 @@ def recovered(forge, undisturbed, sweep, ends, how="kill", again=None):
     points, wanted = undisturbed(sweep)
     left = list(ends)[::-1]
     while left:
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             before = contents(made)
             while left:
                 where = f"{how} at point {left[-1]}, {points[left[-1]]!r}"

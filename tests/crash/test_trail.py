@@ -23,7 +23,7 @@ RETIRED = "SELECT count(*) FROM dk_aud.retired"
 @pytest.fixture
 def worked() -> Iterator[Engine]:
     """Yield a city on which sweeps ran and whose trail is sealed."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         for name in ("reassignment", "offers"):
             sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options())
         trail.seal(made)
@@ -135,7 +135,7 @@ def test_a_purge_killed_at_any_point_is_finished_by_one_more(forge, worked):
 
 def test_a_run_killed_while_it_keeps_its_bundle_leaves_no_half_of_one(forge, worked, tmp_path):
     words = ("sweep", "routes", "--now", "2026-03-06T20:00:00Z", "--keep", tmp_path)
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         clean = forge.run(made, *words).points
     at = clean.index("bundle written")
     for path in tmp_path.iterdir():

@@ -14,14 +14,14 @@ SHARES = 4
 @pytest.fixture(scope="module")
 def undisturbed(forge):
     """Return the points of a whole run, and what the database then holds."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         ended = forge.run(made, *WORDS)
         assert ended.exit == 0, ended.stderr
         return tuple(ended.points), contents(made)
 
 
 def test_what_three_workers_write_is_what_one_writes(forge, undisturbed):
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         assert forge.run(made, *sweeping("offers")).exit == 0
         assert different(contents(made), undisturbed[1]) == {}
 
@@ -45,7 +45,7 @@ def test_a_run_of_three_workers_killed_at_any_point_is_finished_by_one_more_run(
         "points of three workers drawn with", f"{SEED}={seed()}: every {SHARES}th from {share}"
     )
     for end_at in range(len(points))[share::SHARES]:
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             ended = forge.run(made, *WORDS, end_at=end_at)
             assert ended.exit in (-9, 0), (
                 f"{end_at}: {ended}"

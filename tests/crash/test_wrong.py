@@ -50,12 +50,12 @@ def test_no_client_asks_its_own_clock_what_time_it_is(floor):
         assert not asked, f"{path}: {asked}"
 
 
-def test_under_a_strict_clock_the_database_tells_the_time(forge, city):
+def test_under_a_strict_clock_the_database_tells_the_time(forge, sample_db):
     """No --now is taken: what was offered long ago has run out."""
-    migrate.strict_clock(city)
-    assert forge.run(city, *sweeping("offers")).exit == 2
-    assert forge.run(city, "sweep", "offers").exit == 0
-    with city.connect() as on:
+    migrate.strict_clock(sample_db)
+    assert forge.run(sample_db, *sweeping("offers")).exit == 2
+    assert forge.run(sample_db, "sweep", "offers").exit == 0
+    with sample_db.connect() as on:
         states = on.exec_driver_sql("SELECT DISTINCT state FROM dk.driver_offers").scalars().all()
         answered = on.exec_driver_sql(
             "SELECT max(responded_at) BETWEEN now() - interval '1 min' AND now() FROM dk.driver_offers"
@@ -74,7 +74,7 @@ def test_under_a_strict_clock_the_database_tells_the_time(forge, city):
 def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(
     forge, revision, tmp_path
 ):
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         known = [step for step, _ in migrate.history()]
         with made.begin() as on:
             on.exec_driver_sql(VERSION, (known[-2] if revision == "older" else "20991231235959",))

@@ -17,10 +17,10 @@ LOGS = "dk_aud.delivery_audit_logs"
 STAMP = "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
 
 
-def test_the_chain_can_be_recomputed_by_anyone_from_what_stands_in_it(city, now):
+def test_the_chain_can_be_recomputed_by_anyone_from_what_stands_in_it(sample_db, now):
     for name in catalog.FEATURES:
-        sweep(PostgresStore(city, now=now), catalog.settings(), name, Options())
-    with city.connect() as on:
+        sweep(PostgresStore(sample_db, now=now), catalog.settings(), name, Options())
+    with sample_db.connect() as on:
         rows = on.exec_driver_sql(
             f"SELECT chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason, {STAMP}, image::text, "
             f"prev, hash FROM {LOGS} WHERE chain IN (SELECT chain FROM {LOGS} WHERE run_id IS NOT NULL) "
@@ -35,15 +35,15 @@ def test_the_chain_can_be_recomputed_by_anyone_from_what_stands_in_it(city, now)
     assert len(rows) > len(heads) > 10
 
 
-def test_many_rows_of_one_chain_in_one_statement_are_chained_one_after_another(city):
-    with city.begin() as on:
+def test_many_rows_of_one_chain_in_one_statement_are_chained_one_after_another(sample_db):
+    with sample_db.begin() as on:
         delivery = on.exec_driver_sql(
             "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 3 ORDER BY 1 LIMIT 1"
         ).scalar_one()
         count = on.exec_driver_sql(
             "UPDATE dk.driver_offers SET viewed_at = sent_at WHERE delivery_id = %s", (delivery,)
         ).rowcount
-    with city.connect() as on:
+    with sample_db.connect() as on:
         told = on.exec_driver_sql(
             f"SELECT seq, row_id FROM {LOGS} WHERE chain = %s AND op = 'U' ORDER BY seq",
             (delivery,),
@@ -53,9 +53,9 @@ def test_many_rows_of_one_chain_in_one_statement_are_chained_one_after_another(c
     assert [row[0] for row in told] == list(range(told[0][0], told[0][0] + count))
 
 
-def test_writers_who_meet_in_one_chain_follow_each_other(city):
+def test_writers_who_meet_in_one_chain_follow_each_other(sample_db):
     """Two rows of one delivery are different rows: only the head of the chain makes their writers wait."""
-    with city.connect() as on:
+    with sample_db.connect() as on:
         delivery = on.exec_driver_sql(
             "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 2 ORDER BY 1 LIMIT 1"
         ).scalar_one()
@@ -71,7 +71,7 @@ def test_writers_who_meet_in_one_chain_follow_each_other(city):
         ).scalar_one()
 
     def write(offer: int) -> None:
-        with psycopg.connect(databases.url(city), autocommit=True) as mine:
+        with psycopg.connect(databases.url(sample_db), autocommit=True) as mine:
             for _ in range(25):
                 mine.execute(
                     "UPDATE dk.driver_offers SET viewed_at = clock_timestamp() WHERE id = %s",
@@ -80,15 +80,15 @@ def test_writers_who_meet_in_one_chain_follow_each_other(city):
 
     with ThreadPoolExecutor(len(offers)) as pool:
         list(pool.map(write, offers))
-    with city.connect() as on:
+    with sample_db.connect() as on:
         after = on.exec_driver_sql(
             "SELECT seq FROM dk_aud.head WHERE chain = %s", (delivery,)
         ).scalar_one()
     assert after - before == 25 * len(offers)
 
 
-def test_a_replication_role_does_not_slip_past_guard_and_trail(city):
-    with psycopg.connect(databases.url(city)) as on:
+def test_a_replication_role_does_not_slip_past_guard_and_trail(sample_db):
+    with psycopg.connect(databases.url(sample_db)) as on:
         on.execute("SET session_replication_role = replica")
         on.execute("UPDATE dk.drivers SET timeouts = timeouts + 1")
         on.commit()
@@ -101,16 +101,16 @@ def test_a_replication_role_does_not_slip_past_guard_and_trail(city):
     assert there[1:] == (2, 2)
 
 
-def test_a_rolled_back_change_leaves_no_trace(city):
-    with psycopg.connect(databases.url(city)) as on:
+def test_a_rolled_back_change_leaves_no_trace(sample_db):
+    with psycopg.connect(databases.url(sample_db)) as on:
         before = on.execute(f"SELECT count(*) FROM {LOGS}").fetchone()
         on.execute("UPDATE dk.drivers SET timeouts = timeouts + 1")
         on.rollback()
         assert on.execute(f"SELECT count(*) FROM {LOGS}").fetchone() == before
 
 
-def test_an_event_names_the_login_beside_whoever_the_client_claims_to_be(city):
-    with psycopg.connect(databases.url(city)) as on:
+def test_an_event_names_the_login_beside_whoever_the_client_claims_to_be(sample_db):
+    with psycopg.connect(databases.url(sample_db)) as on:
         on.execute("SET ROLE dk_app")
         on.execute(
             "SELECT set_config('dk.actor', 'driver:7', true), set_config('dk.reason', 'because', true)"

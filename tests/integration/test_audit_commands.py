@@ -52,10 +52,10 @@ def a_changed_delivery(made) -> int:
     )
 
 
-def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(inside, city):
-    done = swept(city)
-    delivery = a_changed_delivery(city)
-    ran = inside("--json", "audit", "show", delivery, db=city)
+def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(inside, sample_db):
+    done = swept(sample_db)
+    delivery = a_changed_delivery(sample_db)
+    ran = inside("--json", "audit", "show", delivery, db=sample_db)
     assert ran.exit == 0, ran.stderr
     told = json.loads(ran.stdout)
     decided = {c.decision_id("offers").hex() for c in done.changes}
@@ -68,12 +68,12 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(insid
     assert told["broken"] == []
     changed = next(step for step in of_run if step["tbl"] == "deliveries")["changed"]["state"]
     assert changed["was"] != changed["is"]
-    text = inside("audit", "show", delivery, db=city).stdout
+    text = inside("audit", "show", delivery, db=sample_db).stdout
     assert f"state {changed['was']} -> {changed['is']}" in text
 
 
-def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, city):
-    ran = inside("--json", "audit", "show", "--driver", 1, db=city)
+def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, sample_db):
+    ran = inside("--json", "audit", "show", "--driver", 1, db=sample_db)
     assert ran.exit == 0, ran.stderr
     assert {step["tbl"] for step in json.loads(ran.stdout)["steps"]} >= {
         "drivers",
@@ -81,129 +81,133 @@ def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, city)
     }
     assert (
         one(
-            city,
+            sample_db,
             "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 AND login <> ''",
         )
         == 1
     )
-    assert inside("audit", "show", 987654321, db=city).exit == 3
-    assert inside("audit", "show", db=city).exit == 2
+    assert inside("audit", "show", 987654321, db=sample_db).exit == 3
+    assert inside("audit", "show", db=sample_db).exit == 2
 
 
-def test_the_state_at_an_instant_is_what_the_tables_held_then(city):
-    delivery = one(city, "SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING'")
-    with city.connect() as on:
+def test_the_state_at_an_instant_is_what_the_tables_held_then(sample_db):
+    delivery = one(sample_db, "SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING'")
+    with sample_db.connect() as on:
         then, before = on.exec_driver_sql(
             "SELECT clock_timestamp(), row_to_json(d) FROM dk.deliveries d WHERE id = %s",
             (delivery,),
         ).one()
-    swept(city)
-    shown = audit.show(PostgresStore(city), ALL, delivery, then)
+    swept(sample_db)
+    shown = audit.show(PostgresStore(sample_db), ALL, delivery, then)
     assert shown.state is not None
     assert shown.state["deliveries"] == [before]
-    now = audit.show(PostgresStore(city), ALL, delivery, SOON).state
+    now = audit.show(PostgresStore(sample_db), ALL, delivery, SOON).state
     assert now is not None
     assert now["deliveries"][0]["version"] == one(
-        city, "SELECT version FROM dk.deliveries WHERE id = %s", delivery
+        sample_db, "SELECT version FROM dk.deliveries WHERE id = %s", delivery
     )
-    assert audit.show(PostgresStore(city), ALL, delivery, then - timedelta(days=400)).state == {}
+    assert (
+        audit.show(PostgresStore(sample_db), ALL, delivery, then - timedelta(days=400)).state == {}
+    )
 
 
-def test_before_its_trail_a_delivery_tells_when_that_begins(inside, city):
-    delivery = one(city, "SELECT min(id) FROM dk.deliveries")
+def test_before_its_trail_a_delivery_tells_when_that_begins(inside, sample_db):
+    delivery = one(sample_db, "SELECT min(id) FROM dk.deliveries")
     begins = rfc3339(
-        one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery)
+        one(sample_db, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery)
     )
-    ran = inside("audit", "show", delivery, "--at", "2020-01-01T00:00:00Z", db=city)
+    ran = inside("audit", "show", delivery, "--at", "2020-01-01T00:00:00Z", db=sample_db)
     assert (ran.exit, ran.stdout) == (0, "")
     assert ran.stderr == f"nothing before; the trail of delivery {delivery} begins {begins}\n"
 
 
-def test_a_prune_makes_its_folder_and_errors_name_the_path_as_it_was_typed(inside, city, tmp_path):
-    assert inside("audit", "prune", "--to", tmp_path / "new", "--dry-run", db=city).exit == 0
+def test_a_prune_makes_its_folder_and_errors_name_the_path_as_it_was_typed(
+    inside, sample_db, tmp_path
+):
+    assert inside("audit", "prune", "--to", tmp_path / "new", "--dry-run", db=sample_db).exit == 0
     assert not (tmp_path / "new").exists()
-    assert inside("audit", "prune", "--to", tmp_path / "new", db=city).exit == 0
+    assert inside("audit", "prune", "--to", tmp_path / "new", db=sample_db).exit == 0
     assert (tmp_path / "new").is_dir()
     missing = tmp_path / "no" / "such"
-    ran = inside("audit", "prune", "--to", missing, db=city)
+    ran = inside("audit", "prune", "--to", missing, db=sample_db)
     assert (ran.exit, f"{missing.parent}: no such directory" in ran.stderr) == (73, True), (
         ran.stderr
     )
-    ran = inside("audit", "verify", "--seals", missing, db=city)
+    ran = inside("audit", "verify", "--seals", missing, db=sample_db)
     assert (ran.exit, f"{missing}: no such file" in ran.stderr) == (66, True), ran.stderr
 
 
-def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, city, tmp_path):
+def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, sample_db, tmp_path):
     (tmp_path / "off.toml").write_text("[flags.audit]\nenabled = false\n")
     for words in (("audit", "show", 1), ("audit", "export", "--to", "x.csv")):
-        ran = inside("--config", "off.toml", *words, db=city)
+        ran = inside("--config", "off.toml", *words, db=sample_db)
         assert (ran.exit, "the trail itself goes on" in ran.stderr) == (77, True), ran.stderr
-    before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    before = one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
     assert (
-        swept(city).outcome.applied
-        == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
+        swept(sample_db).outcome.applied
+        == one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
     )
-    assert inside("--config", "off.toml", "audit", "verify", db=city).exit == 0
+    assert inside("--config", "off.toml", "audit", "verify", db=sample_db).exit == 0
     with pytest.raises(NotPermitted):
-        audit.show(PostgresStore(city), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
+        audit.show(PostgresStore(sample_db), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
 
 
-def test_seals_go_to_the_outside_file_once_each_and_every_one(inside, city, tmp_path):
+def test_seals_go_to_the_outside_file_once_each_and_every_one(inside, sample_db, tmp_path):
     file = tmp_path / "seals.txt"
     dry = ("audit", "seal", "--to", file, "--dry-run")
-    assert inside(*dry, db=city).exit == 0
+    assert inside(*dry, db=sample_db).exit == 0
     assert not file.exists()
-    assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
-    assert inside("audit", "seal", "--to", file, db=city).exit == 0
-    changes = swept(city).outcome.applied
-    assert f"and {changes} events that no seal covers yet" in inside(*dry, db=city).stderr
-    trail.seal(city)  # made by the job: the file gets it with the next
-    swept(city, "reassignment")
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.seal") == 0
+    assert inside("audit", "seal", "--to", file, db=sample_db).exit == 0
+    changes = swept(sample_db).outcome.applied
+    assert f"and {changes} events that no seal covers yet" in inside(*dry, db=sample_db).stderr
+    trail.seal(sample_db)  # made by the job: the file gets it with the next
+    swept(sample_db, "reassignment")
     for _ in range(2):
-        assert inside("audit", "seal", "--to", file, db=city).exit == 0
-    assert file.read_text().splitlines() == trail.seal_lines(city)
-    assert len(trail.seal_lines(city)) == 3
+        assert inside("audit", "seal", "--to", file, db=sample_db).exit == 0
+    assert file.read_text().splitlines() == trail.seal_lines(sample_db)
+    assert len(trail.seal_lines(sample_db)) == 3
     assert file.stat().st_mode & 0o777 == 0o600
-    ran = inside("audit", "verify", "--seals", file, db=city)
+    ran = inside("audit", "verify", "--seals", file, db=sample_db)
     assert (ran.exit, "outside lines\t3" in ran.stdout) == (0, True), ran.stderr
 
 
-def test_a_line_that_a_crash_cut_short_is_completed(city, tmp_path):
+def test_a_line_that_a_crash_cut_short_is_completed(sample_db, tmp_path):
     file = tmp_path / "seals.txt"
-    line = audit.seal(PostgresStore(city), file)[0]
+    line = audit.seal(PostgresStore(sample_db), file)[0]
     for length in (0, 1, len(line) - 1, len(line)):
         file.write_text(line[:length])
-        assert audit.seal(PostgresStore(city), file) == [line]
+        assert audit.seal(PostgresStore(sample_db), file) == [line]
         assert file.read_text() == f"{line}\n"
 
 
 @pytest.mark.parametrize("text", ["1 1 5 " + "0" * 64 + "\n", "1 7 5 " + "0" * 64, "hello\n"])
 def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(
-    inside, city, tmp_path, text
+    inside, sample_db, tmp_path, text
 ):
     file = tmp_path / "seals.txt"
     file.write_text(text)
     for more in ((), ("--dry-run",)):
-        ran = inside("audit", "seal", "--to", file, *more, db=city)
+        ran = inside("audit", "seal", "--to", file, *more, db=sample_db)
         assert ran.exit == (0 if more and not text.endswith("\n") else 65), ran.stderr
     assert file.read_text() == text
-    assert one(city, "SELECT count(*) FROM dk_aud.seal") == 0
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.seal") == 0
 
 
-def test_the_outside_file_is_appended_to_by_one_at_a_time(city, tmp_path):
+def test_the_outside_file_is_appended_to_by_one_at_a_time(sample_db, tmp_path):
     with anchor.appending(tmp_path / "seals.txt"), pytest.raises(TryLater):
-        audit.seal(PostgresStore(city), tmp_path / "seals.txt")
+        audit.seal(PostgresStore(sample_db), tmp_path / "seals.txt")
 
 
-def test_the_job_seals_when_the_last_seal_is_old_enough(inside, city):
-    store, settings = PostgresStore(city), catalog.settings()
+def test_the_job_seals_when_the_last_seal_is_old_enough(inside, sample_db):
+    store, settings = PostgresStore(sample_db), catalog.settings()
     first = sweep(store, settings, "audit", Options())
-    assert first.done["sealed"] == one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
-    swept(city)
+    assert first.done["sealed"] == one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    swept(sample_db)
     waiting = sweep(store, settings, "audit", Options()).done
     assert waiting["sealed"] == 0
     assert waiting["waiting"] > 0
-    later = PostgresStore(city, now=datetime.now(UTC) + timedelta(minutes=2))
+    later = PostgresStore(sample_db, now=datetime.now(UTC) + timedelta(minutes=2))
     assert (
         sweep(later, settings, "audit", Options(dry_run=True)).done["sealed"] == waiting["waiting"]
     )
@@ -226,76 +230,80 @@ def worked(made) -> None:
     trail.seal(made)
 
 
-def test_pruned_bodies_stand_in_archives_and_all_still_verifies(inside, city, tmp_path):
-    worked(city)
-    logs, _ = counts(city)
-    rows = one(city, "SELECT count(DISTINCT (tbl, row_id)) FROM dk_aud.delivery_audit_logs")
+def test_pruned_bodies_stand_in_archives_and_all_still_verifies(inside, sample_db, tmp_path):
+    worked(sample_db)
+    logs, _ = counts(sample_db)
+    rows = one(sample_db, "SELECT count(DISTINCT (tbl, row_id)) FROM dk_aud.delivery_audit_logs")
     words = ("audit", "prune", "--before", rfc3339(SOON), "--to", tmp_path)
-    dry = inside("--json", *words, "--dry-run", db=city)
+    dry = inside("--json", *words, "--dry-run", db=sample_db)
     assert json.loads(dry.stdout)["events"] == logs - rows > 0
     assert list(tmp_path.glob("*.parquet")) == []
-    assert inside(*words, "--max-changes", 1, db=city).exit == 3
-    done = inside("--json", *words, db=city)
+    assert inside(*words, "--max-changes", 1, db=sample_db).exit == 3
+    done = inside("--json", *words, db=sample_db)
     assert done.exit == 0, done.stderr
-    assert counts(city) == (rows, logs - rows)
+    assert counts(sample_db) == (rows, logs - rows)
     files = json.loads(done.stdout)["files"]
     assert [path.name for path in tmp_path.glob("*.parquet")] == files
-    ran = inside("--json", "audit", "verify", "--archive", tmp_path, db=city)
+    ran = inside("--json", "audit", "verify", "--archive", tmp_path, db=sample_db)
     assert ran.exit == 0, ran.stderr
     assert json.loads(ran.stdout)["events"] == logs
-    assert [(f.name, n) for f, n in offenders(city) if n] == []
-    assert json.loads(inside("--json", *words, db=city).stdout)["events"] == 0
+    assert [(f.name, n) for f, n in offenders(sample_db) if n] == []
+    assert json.loads(inside("--json", *words, db=sample_db).stdout)["events"] == 0
 
 
-def test_what_was_pruned_is_shown_from_its_archive(city, tmp_path):
-    worked(city)
-    delivery = a_changed_delivery(city)
-    then = one(city, "SELECT max(at) FROM dk_aud.delivery_audit_logs WHERE run_id IS NULL")
-    before = audit.show(PostgresStore(city), ALL, delivery, then)
-    retention.prune(PostgresStore(city), SOON, tmp_path)
-    without = audit.show(PostgresStore(city), ALL, delivery, then)
+def test_what_was_pruned_is_shown_from_its_archive(sample_db, tmp_path):
+    worked(sample_db)
+    delivery = a_changed_delivery(sample_db)
+    then = one(sample_db, "SELECT max(at) FROM dk_aud.delivery_audit_logs WHERE run_id IS NULL")
+    before = audit.show(PostgresStore(sample_db), ALL, delivery, then)
+    retention.prune(PostgresStore(sample_db), SOON, tmp_path)
+    without = audit.show(PostgresStore(sample_db), ALL, delivery, then)
     assert any(step.event.archived for step in without.steps)
-    again = audit.show(PostgresStore(city), ALL, delivery, then, [tmp_path])
+    again = audit.show(PostgresStore(sample_db), ALL, delivery, then, [tmp_path])
     assert (again.steps, again.state) == (before.steps, before.state)
 
 
-def test_unsealed_events_and_young_ones_stay(city, tmp_path):
-    swept(city)
-    assert retention.prune(PostgresStore(city), SOON, tmp_path).events == 0, "nothing is sealed yet"
-    trail.seal(city)
+def test_unsealed_events_and_young_ones_stay(sample_db, tmp_path):
+    swept(sample_db)
+    assert retention.prune(PostgresStore(sample_db), SOON, tmp_path).events == 0, (
+        "nothing is sealed yet"
+    )
+    trail.seal(sample_db)
     assert (
         retention.prune(
-            PostgresStore(city), datetime.now(UTC) - timedelta(days=90), tmp_path
+            PostgresStore(sample_db), datetime.now(UTC) - timedelta(days=90), tmp_path
         ).events
         == 0
     )
-    assert retention.prune(PostgresStore(city), SOON, tmp_path).events > 0
+    assert retention.prune(PostgresStore(sample_db), SOON, tmp_path).events > 0
 
 
-def test_an_archive_that_was_altered_or_swapped_is_found(inside, city, tmp_path):
-    worked(city)
-    name = retention.prune(PostgresStore(city), SOON, tmp_path).files[0]
+def test_an_archive_that_was_altered_or_swapped_is_found(inside, sample_db, tmp_path):
+    worked(sample_db)
+    name = retention.prune(PostgresStore(sample_db), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
-    ran = inside("audit", "verify", "--archive", tmp_path / name, db=city)
+    ran = inside("audit", "verify", "--archive", tmp_path / name, db=sample_db)
     assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), (
         ran.stderr
     )
     frame.head(1).write_parquet(tmp_path / "audit-other.parquet")
     assert (
         "of no archive of this database"
-        in inside("audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=city).stderr
+        in inside(
+            "audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=sample_db
+        ).stderr
     )
 
 
-def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
+def test_a_body_that_does_not_fit_its_link_is_named(sample_db, tmp_path):
     """The database believes the file's checksum; the bodies in it are recomputed all the same."""
-    worked(city)
-    name = retention.prune(PostgresStore(city), SOON, tmp_path).files[0]
+    worked(sample_db)
+    name = retention.prune(PostgresStore(sample_db), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     first = frame.row(0, named=True)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
-    with city.begin() as on:
+    with sample_db.begin() as on:
         on.exec_driver_sql("ALTER TABLE dk_aud.archive DISABLE TRIGGER USER")
         on.exec_driver_sql(
             "UPDATE dk_aud.archive SET sha256 = %s",
@@ -304,68 +312,70 @@ def test_a_body_that_does_not_fit_its_link_is_named(city, tmp_path):
         on.exec_driver_sql(
             "ALTER TABLE dk_aud.archive ENABLE ALWAYS TRIGGER ro, ENABLE ALWAYS TRIGGER ro_t"
         )
-    wrong = audit.verify(PostgresStore(city), files=[tmp_path]).findings
+    wrong = audit.verify(PostgresStore(sample_db), files=[tmp_path]).findings
     assert len(wrong) == 1
     assert f"{name}: {json.loads(first['head'])[2]}" in wrong[0]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
-def test_an_export_holds_ids_and_states_and_no_text_of_a_person(inside, city, tmp_path, suffix):
-    swept(city)
-    with city.begin() as on:
+def test_an_export_holds_ids_and_states_and_no_text_of_a_person(
+    inside, sample_db, tmp_path, suffix
+):
+    swept(sample_db)
+    with sample_db.begin() as on:
         on.exec_driver_sql(
             "SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)"
         )
         on.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
     file = tmp_path / f"trail.{suffix}"
-    ran = inside("--json", "audit", "export", "--to", file, db=city)
-    assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(city)[0]), ran.stderr
+    ran = inside("--json", "audit", "export", "--to", file, db=sample_db)
+    assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(sample_db)[0]), ran.stderr
     read: dict[str, Callable[[Path], pl.DataFrame]] = {
         "parquet": pl.read_parquet,
         "csv": pl.read_csv,
         "json": lambda f: pl.DataFrame(json.loads(f.read_text()), infer_schema_length=None),
     }
     frame = read[suffix](file)
-    assert frame.height == counts(city)[0]
+    assert frame.height == counts(sample_db)[0]
     assert {"offers", "ops"} <= set(frame["by"])
     assert "canary" not in frame.write_csv()
-    assert inside("audit", "export", "--to", file, db=city).exit == 73
-    assert inside("audit", "export", "--to", tmp_path / "trail.xlsx", db=city).exit == 2
-    assert one(city, "SELECT count(*) FROM dk_aud.readings WHERE what = 'export'") == 1
+    assert inside("audit", "export", "--to", file, db=sample_db).exit == 73
+    assert inside("audit", "export", "--to", tmp_path / "trail.xlsx", db=sample_db).exit == 2
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.readings WHERE what = 'export'") == 1
 
 
-def test_an_export_keeps_to_its_period(city, tmp_path):
-    then = one(city, "SELECT clock_timestamp()")
-    changes = swept(city).outcome.applied
+def test_an_export_keeps_to_its_period(sample_db, tmp_path):
+    then = one(sample_db, "SELECT clock_timestamp()")
+    changes = swept(sample_db).outcome.applied
     assert (
-        audit.export(PostgresStore(city), ALL, tmp_path / "new.csv", since=then, until=None)
+        audit.export(PostgresStore(sample_db), ALL, tmp_path / "new.csv", since=then, until=None)
         == changes
     )
     assert (
-        audit.export(PostgresStore(city), ALL, tmp_path / "old.csv", since=None, until=then)
-        == counts(city)[0] - changes
+        audit.export(PostgresStore(sample_db), ALL, tmp_path / "old.csv", since=None, until=then)
+        == counts(sample_db)[0] - changes
     )
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
-def test_a_run_is_decided_once_more_to_the_same_bytes(city, tmp_path, name):
-    done = swept(city, name, keep=tmp_path)
+def test_a_run_is_decided_once_more_to_the_same_bytes(sample_db, tmp_path, name):
+    done = swept(sample_db, name, keep=tmp_path)
     told = bundle.replay(tmp_path / f"{name}-{done.run_id}")
     assert (told["decisions"], told["same"]) == (len(done.changes), True)
     assert told["inputs_sha256"] == one(
-        city, "SELECT inputs_sha256 FROM dk.sweep_runs WHERE run_id = %s", done.run_id
+        sample_db, "SELECT inputs_sha256 FROM dk.sweep_runs WHERE run_id = %s", done.run_id
     )
     kept = (tmp_path / f"{name}-{done.run_id}/changes.jsonl").read_text().splitlines()
     ids = {json.loads(line)["decision_id"] for line in kept}
-    with city.connect() as on:
+    with sample_db.connect() as on:
         applied = on.exec_driver_sql(
             "SELECT encode(decision_id, 'hex') FROM dk.decisions WHERE run_id = %s", (done.run_id,)
         )
         assert set(applied.scalars()) == ids
 
 
-def test_a_bundle_that_was_altered_is_found_and_the_difference_named(inside, city, tmp_path):
-    done = swept(city, keep=tmp_path)
+def test_a_bundle_that_was_altered_is_found_and_the_difference_named(inside, sample_db, tmp_path):
+    done = swept(sample_db, keep=tmp_path)
     folder = tmp_path / f"offers-{done.run_id}"
     assert inside("audit", "replay", folder).exit == 0
     lines = (folder / "changes.jsonl").read_text().splitlines()
@@ -379,44 +389,44 @@ def test_a_bundle_that_was_altered_is_found_and_the_difference_named(inside, cit
     assert inside("audit", "replay", tmp_path / "nothing").exit == 66
 
 
-def test_a_dry_run_keeps_no_bundle(inside, city, tmp_path):
-    assert inside("sweep", "offers", "--dry-run", "--keep", tmp_path, db=city).exit == 2
+def test_a_dry_run_keeps_no_bundle(inside, sample_db, tmp_path):
+    assert inside("sweep", "offers", "--dry-run", "--keep", tmp_path, db=sample_db).exit == 2
     assert list(Path(tmp_path).iterdir()) == []
 
 
-def test_the_trail_of_nobody_is_refused(city):
+def test_the_trail_of_nobody_is_refused(sample_db):
     with pytest.raises(Refused, match="no delivery 99999999"):
-        audit.show(PostgresStore(city), ALL, 99999999)
+        audit.show(PostgresStore(sample_db), ALL, 99999999)
 
 
-def test_two_runs_do_not_prune_at_once(city, tmp_path):
-    with trail.pruning(city), pytest.raises(TryLater):
-        retention.prune(PostgresStore(city), SOON, tmp_path)
-    retention.prune(PostgresStore(city), SOON, tmp_path)
+def test_two_runs_do_not_prune_at_once(sample_db, tmp_path):
+    with trail.pruning(sample_db), pytest.raises(TryLater):
+        retention.prune(PostgresStore(sample_db), SOON, tmp_path)
+    retention.prune(PostgresStore(sample_db), SOON, tmp_path)
 
 
-def test_a_missing_seal_file_is_said_to_be_missing(inside, city, tmp_path):
-    assert inside("audit", "verify", "--seals", tmp_path / "none.txt", db=city).exit == 66
+def test_a_missing_seal_file_is_said_to_be_missing(inside, sample_db, tmp_path):
+    assert inside("audit", "verify", "--seals", tmp_path / "none.txt", db=sample_db).exit == 66
     with pytest.raises(BadData):
         (tmp_path / "seals.txt").write_text("no seal\n")
-        audit.verify(PostgresStore(city), tmp_path / "seals.txt")
+        audit.verify(PostgresStore(sample_db), tmp_path / "seals.txt")
 
 
-def test_what_was_refused_is_shown_beside_what_happened(inside, city):
-    with city.connect() as on:
+def test_what_was_refused_is_shown_beside_what_happened(inside, sample_db):
+    with sample_db.connect() as on:
         offer, delivery = on.exec_driver_sql(
             "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id LIMIT 1"
         ).one()
-    assert inside("act", "offer", "accept", offer, "--driver", 987654, db=city).exit == 3
-    told = json.loads(inside("--json", "audit", "show", delivery, db=city).stdout)
+    assert inside("act", "offer", "accept", offer, "--driver", 987654, db=sample_db).exit == 3
+    told = json.loads(inside("--json", "audit", "show", delivery, db=sample_db).stdout)
     assert [(refusal["event"], refusal["code"]) for refusal in told["refusals"]] == [
         ("accept", "NOT_FOUND")
     ]
-    assert "NOT_FOUND" in inside("audit", "show", delivery, db=city).stdout
+    assert "NOT_FOUND" in inside("audit", "show", delivery, db=sample_db).stdout
 
 
-def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, city, tmp_path):
-    with city.begin() as on:
+def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, sample_db, tmp_path):
+    with sample_db.begin() as on:
         for login, roles in (
             ("dk_test_keeper", "dk_verify, dk_privacy"),
             ("dk_test_clerk", "dk_app"),
@@ -426,10 +436,10 @@ def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, city, tmp_p
                 f"GRANT {roles} TO {login}"
             )
     keeper, clerk = (
-        databases.url(city).replace("//postgres@", f"//{login}@")
+        databases.url(sample_db).replace("//postgres@", f"//{login}@")
         for login in ("dk_test_keeper", "dk_test_clerk")
     )
-    if keeper == databases.url(city):
+    if keeper == databases.url(sample_db):
         pytest.skip("the given server's login is not `postgres`")
     commands = [
         ("audit", "seal", "--to", tmp_path / "seals.txt"),
@@ -445,27 +455,28 @@ def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, city, tmp_p
         assert (ran.exit, "may not become dk_" in ran.stderr) == (77, True), (words, ran.stderr)
 
 
-def test_a_trail_that_nobody_seals_is_a_finding(city):
+def test_a_trail_that_nobody_seals_is_a_finding(sample_db):
     """The job is part of `sweep all`; where it does not run, `db check` says since when events wait for a seal."""
     later = datetime.now(UTC) + timedelta(hours=1)
     waiting = {
-        silence.sweep: silence.oldest_due for silence in check.silences(city, ["audit"], later)[1]
+        silence.sweep: silence.oldest_due
+        for silence in check.silences(sample_db, ["audit"], later)[1]
     }
-    assert waiting["audit"] == one(city, "SELECT min(at) FROM dk_aud.delivery_audit_logs")
-    trail.seal(city)
-    assert check.silences(city, ["audit"], later)[1][0].oldest_due is None
+    assert waiting["audit"] == one(sample_db, "SELECT min(at) FROM dk_aud.delivery_audit_logs")
+    trail.seal(sample_db)
+    assert check.silences(sample_db, ["audit"], later)[1][0].oldest_due is None
 
 
-def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp_path):
+def test_while_others_write_seal_and_prune_every_verification_is_clean(sample_db, tmp_path):
     """No moment exists at which an honest trail looks damaged: events, seals and archives meet in one snapshot."""
-    store, file, stop = PostgresStore(city), tmp_path / "seals.txt", Event()
-    swept(city)
+    store, file, stop = PostgresStore(sample_db), tmp_path / "seals.txt", Event()
+    swept(sample_db)
 
     def write(
         half: int,
     ) -> None:  # each its own half: two that wrote all rows in any order would deadlock
         while not stop.is_set():
-            with city.begin() as on:
+            with sample_db.begin() as on:
                 on.exec_driver_sql(
                     "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id %% 2 = %s", (half,)
                 )
@@ -490,4 +501,4 @@ def test_while_others_write_seal_and_prune_every_verification_is_clean(city, tmp
             work.result()
     assert found == [[]] * 6
     assert audit.verify(store, file, [tmp_path]).findings == []
-    assert counts(city)[1] > 0
+    assert counts(sample_db)[1] > 0

@@ -88,39 +88,43 @@ def test_a_database_without_schema_asks_for_it(run, database):
 
 
 @pytest.mark.parametrize("revision", ["20260201000800", "29990101000000"])
-def test_a_database_of_another_revision_is_refused_before_anything_is_written(run, city, revision):
+def test_a_database_of_another_revision_is_refused_before_anything_is_written(
+    run, sample_db, revision
+):
     newest = migrate.newest()
-    with city.begin() as on:
+    with sample_db.begin() as on:
         on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (revision,))
     for words in (
         ("sweep", "offers", *OPTIONS),
         ("act", "offer", "accept", 1, "--driver", 1, *OPTIONS),
     ):
-        code, out, err = run("--db", databases.url(city), *words)
+        code, out, err = run("--db", databases.url(sample_db), *words)
         assert (code, out) == (76, "")
         assert revision in one_line(err) and newest in err
-    with city.begin() as on:
+    with sample_db.begin() as on:
         on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (newest,))
         assert on.exec_driver_sql("SELECT count(*) FROM dk.sweep_runs").scalar_one() == 0
 
 
-def test_a_strict_clock_takes_no_instant_from_anyone(run, city):
-    url = databases.url(city)
+def test_a_strict_clock_takes_no_instant_from_anyone(run, sample_db):
+    url = databases.url(sample_db)
     assert run("--db", url, "db", "up", "--strict-clock")[0] == 0
     for words in (("sweep", "offers"), ("act", "offer", "accept", 1, "--driver", 1)):
         code, out, err = run("--db", url, *words, *OPTIONS)
         assert (code, out, "strict clock" in one_line(err)) == (2, "", True)
-    with city.connect() as on:
+    with sample_db.connect() as on:
         on.exec_driver_sql("SELECT set_config('dk.now', '2026-01-01', false)")
         assert on.exec_driver_sql("SELECT dk.clock() > '2026-02-01'").scalar_one()
 
 
-def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, city, now):
-    with PostgresStore(city, now=now).sweeping(RunRequest(sweep="offers")):
-        code, out, err = run("--db", databases.url(city), "sweep", "offers", *OPTIONS)
+def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, sample_db, now):
+    with PostgresStore(sample_db, now=now).sweeping(RunRequest(sweep="offers")):
+        code, out, err = run("--db", databases.url(sample_db), "sweep", "offers", *OPTIONS)
         assert (code, out, "another run" in one_line(err)) == (75, "", True)
-        assert run("--db", databases.url(city), "sweep", "offers", *OPTIONS, "--dry-run")[0] == 0
-    with city.connect() as on:
+        assert (
+            run("--db", databases.url(sample_db), "sweep", "offers", *OPTIONS, "--dry-run")[0] == 0
+        )
+    with sample_db.connect() as on:
         assert on.exec_driver_sql("SELECT count(*), min(status) FROM dk.sweep_runs").one() == (
             1,
             "OK",
@@ -128,11 +132,11 @@ def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, city, n
 
 
 def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_takes_them_up(
-    run, city
+    run, sample_db
 ):
-    words = ("--db", databases.url(city), "--json", "sweep", "offers", *OPTIONS)
+    words = ("--db", databases.url(sample_db), "--json", "sweep", "offers", *OPTIONS)
     planned = json.loads(run(*words, "--dry-run")[1])["changes"]
-    with city.begin() as on:
+    with sample_db.begin() as on:
         on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
         code, out, err = run(*words)
     assert (code, json.loads(out)["applied"], json.loads(out)["busy"]) == (75, 0, len(planned))
@@ -141,14 +145,14 @@ def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_take
     assert (code, json.loads(out)["applied"]) == (0, len(planned))
 
 
-def test_an_act_on_a_row_that_somebody_holds_tries_later(run, city):
-    with city.begin() as on:
+def test_an_act_on_a_row_that_somebody_holds_tries_later(run, sample_db):
+    with sample_db.begin() as on:
         offer, driver = on.exec_driver_sql(
             "SELECT id, driver_id FROM dk.driver_offers WHERE state = 'PENDING'"
         ).first()
         on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
         code, out, err = run(
-            "--db", databases.url(city), "act", "offer", "accept", offer, "--driver", driver
+            "--db", databases.url(sample_db), "act", "offer", "accept", offer, "--driver", driver
         )
     assert (code, out) == (75, ""), err
 
@@ -169,14 +173,16 @@ def test_a_login_that_may_not_become_the_app_is_told_what_to_grant(run, database
     assert (code, "dk_app" in one_line(err)) == (77, True)
 
 
-def test_a_plain_login_with_the_roles_of_the_readme_does_all_that_cron_does(run, city, tmp_path):
-    with city.begin() as on:
+def test_a_plain_login_with_the_roles_of_the_readme_does_all_that_cron_does(
+    run, sample_db, tmp_path
+):
+    with sample_db.begin() as on:
         on.exec_driver_sql(
             "DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
         )
         on.exec_driver_sql("GRANT dk_app, dk_import, dk_export, dk_verify TO dk_test_cron")
-    cron = databases.url(city).replace("//postgres@", "//dk_test_cron@")
-    if cron == databases.url(city):
+    cron = databases.url(sample_db).replace("//postgres@", "//dk_test_cron@")
+    if cron == databases.url(sample_db):
         pytest.skip("the given server's login is not `postgres`")
     for words in (
         ("sweep", "all"),
@@ -211,12 +217,12 @@ def runs(made) -> dict[str, str]:
         return dict(map(tuple, found))
 
 
-def test_one_stuck_sweep_stops_no_other(run, city, now):
-    with PostgresStore(city, now=now).sweeping(RunRequest(sweep="reassignment")):
-        code, out, err = run("--db", databases.url(city), "sweep", "all", *OPTIONS)
+def test_one_stuck_sweep_stops_no_other(run, sample_db, now):
+    with PostgresStore(sample_db, now=now).sweeping(RunRequest(sweep="reassignment")):
+        code, out, err = run("--db", databases.url(sample_db), "sweep", "all", *OPTIONS)
     assert (code, "another run of sweep reassignment" in err) == (75, True)
     assert "offer_created" in out
-    with city.connect() as on:
+    with sample_db.connect() as on:
         done = on.exec_driver_sql(
             "SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1"
         )
@@ -241,49 +247,58 @@ def test_one_stuck_sweep_stops_no_other(run, city, now):
     ids=lambda given: " and ".join(given) if isinstance(given, dict) else None,
 )
 def test_a_sweep_that_fails_stops_no_other_and_the_gravest_failure_is_the_exit(
-    run, city, monkeypatch, faults, code
+    run, sample_db, monkeypatch, faults, code
 ):
     for name, fault in faults.items():
         fail(monkeypatch, name, fault)
-    found, out, err = run("--db", databases.url(city), "--json", "sweep", "all", *OPTIONS)
+    found, out, err = run("--db", databases.url(sample_db), "--json", "sweep", "all", *OPTIONS)
     assert found == code, err
     others = [name for name in catalog.SWEEPS if name not in faults]
     assert [result["sweep"] for result in json.loads(out)] == others
-    assert runs(city) == dict.fromkeys(others, "OK") | dict.fromkeys(faults, "FAILED")
+    assert runs(sample_db) == dict.fromkeys(others, "OK") | dict.fromkeys(faults, "FAILED")
     assert all(f"sweep {name}: " in err for name in faults), "each is named"
     assert SECRET not in out + err, "what a bug says may hold anything"
     one_line(err)
 
 
-def test_a_bug_in_one_of_several_sweeps_shows_its_traceback_when_asked(run, city, monkeypatch):
+def test_a_bug_in_one_of_several_sweeps_shows_its_traceback_when_asked(run, sample_db, monkeypatch):
     fail(monkeypatch, "offers", ZeroDivisionError())
-    code, _, err = run("--db", databases.url(city), "--debug", "sweep", "all", *OPTIONS)
+    code, _, err = run("--db", databases.url(sample_db), "--debug", "sweep", "all", *OPTIONS)
     assert (code, "in decide" in err, "ZeroDivisionError" in err) == (1, True, True)
 
 
-def test_a_lost_database_ends_the_cycle_and_what_was_done_before_is_told(run, city, monkeypatch):
+def test_a_lost_database_ends_the_cycle_and_what_was_done_before_is_told(
+    run, sample_db, monkeypatch
+):
     fail(monkeypatch, "reassignment", DatabaseUnavailable("gone"))
-    code, out, _ = run("--db", databases.url(city), "--json", "sweep", "all", *OPTIONS)
+    code, out, _ = run("--db", databases.url(sample_db), "--json", "sweep", "all", *OPTIONS)
     assert (code, [result["sweep"] for result in json.loads(out)]) == (69, ["availability"])
-    assert runs(city) == {"availability": "OK", "reassignment": "FAILED"}
+    assert runs(sample_db) == {"availability": "OK", "reassignment": "FAILED"}
 
 
-def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, city, now):
+def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, sample_db, now):
     def checked(minutes: int) -> tuple[int, str]:
         later = rfc3339(now + timedelta(minutes=minutes))
-        code, _, err = run("--db", databases.url(city), "db", "check", "--now", later)
+        code, _, err = run("--db", databases.url(sample_db), "db", "check", "--now", later)
         return code, err
 
     code, err = checked(20)
     assert (code, "sweep offers fell silent" in err) == (3, True)
-    run("--db", databases.url(city), "sweep", "all", "--now", rfc3339(now + timedelta(minutes=19)))
+    run(
+        "--db",
+        databases.url(sample_db),
+        "sweep",
+        "all",
+        "--now",
+        rfc3339(now + timedelta(minutes=19)),
+    )
     assert checked(20)[0] == 0
 
 
-def test_a_listing_that_is_cut_says_so(run, city):
-    with city.connect() as on:
+def test_a_listing_that_is_cut_says_so(run, sample_db):
+    with sample_db.connect() as on:
         count = on.exec_driver_sql("SELECT count(*) FROM dk.drivers").scalar_one()
-    database = ("--db", databases.url(city))
+    database = ("--db", databases.url(sample_db))
     code, out, err = run("show", "drivers", *database, "--json", "--limit", count - 1, *OPTIONS)
     assert (code, len(json.loads(out))) == (0, count - 1)
     assert f"the first {count - 1}; there are more" in err

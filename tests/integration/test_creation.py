@@ -15,14 +15,14 @@ from tests import databases
 CLERKS, ORDERS = 4, 5
 
 
-def test_a_delivery_that_several_ask_for_at_once_is_born_once(city, tmp_path, monkeypatch):
+def test_a_delivery_that_several_ask_for_at_once_is_born_once(sample_db, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings, together = catalog.settings(), Barrier(CLERKS)
-    over = databases.city_frames()["deliveries"].filter(state="CANCELLED").sort("id").head(ORDERS)
+    over = databases.sample_frames()["deliveries"].filter(state="CANCELLED").sort("id").head(ORDERS)
     assert over.height == ORDERS
 
     def ask(_clerk: int) -> list[str]:
-        store, codes = PostgresStore(city, now=databases.NOW), []
+        store, codes = PostgresStore(sample_db, now=databases.NOW), []
         for order, replaces in over.select("order_id", "id").iter_rows():
             together.wait(30)
             event = Event(name="create", actor="ops", args={"order": order, "replaces": replaces})
@@ -34,6 +34,6 @@ def test_a_delivery_that_several_ask_for_at_once_is_born_once(city, tmp_path, mo
     assert [Counter(codes) for codes in answers] == [
         Counter({"OK": 1, "OK_REPLAY": CLERKS - 1})
     ] * ORDERS
-    with city.connect() as on:
+    with sample_db.connect() as on:
         query = "SELECT replaces FROM dk.deliveries WHERE replaces IS NOT NULL ORDER BY replaces"
         assert on.exec_driver_sql(query).scalars().all() == over["id"].to_list()

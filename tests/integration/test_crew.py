@@ -21,7 +21,7 @@ from tests import databases
 from tests.contract.both import apply, written
 from tests.crash.wreck import contents, different
 
-DRIVERS = tuple(int(id_) for id_ in databases.city_frames()["drivers"]["id"][:40])
+DRIVERS = tuple(int(id_) for id_ in databases.sample_frames()["drivers"]["id"][:40])
 
 
 def counted(driver: int, timeouts: int = 1, version: int = 1) -> Change:
@@ -73,7 +73,7 @@ def told(outcome: Outcome) -> tuple[object, ...]:
 def test_the_outcome_is_the_same_and_in_the_same_order_by_any_number_of_workers(now):
     found: list[tuple[tuple[object, ...], tuple[object, ...], dict[str, list[str]]]] = []
     for workers in (1, 2, 5):
-        with databases.fresh("city") as made:
+        with databases.fresh("sample") as made:
             outcome = apply(
                 PostgresStore(made, Database(batch=4, workers=workers), now=now), *mixed()
             )
@@ -88,9 +88,9 @@ def test_the_outcome_is_the_same_and_in_the_same_order_by_any_number_of_workers(
         assert different(others[2], found[0][2]) == {}
 
 
-def test_a_small_run_hires_nobody(city, now):
+def test_a_small_run_hires_nobody(sample_db, now):
     def count() -> None:
-        with city.connect() as on:
+        with sample_db.connect() as on:
             connected = on.exec_driver_sql(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
@@ -98,7 +98,7 @@ def test_a_small_run_hires_nobody(city, now):
 
     open_connections: list[int] = []
     with at("counters written", count):
-        apply(PostgresStore(city, Database(batch=30, workers=4), now=now), *mixed())
+        apply(PostgresStore(sample_db, Database(batch=30, workers=4), now=now), *mixed())
     assert open_connections == [1]
 
 
@@ -109,45 +109,45 @@ LEADER = (
 )
 
 
-def test_workers_whose_leader_has_died_begin_no_batch(city, now):
+def test_workers_whose_leader_has_died_begin_no_batch(sample_db, now):
     """The leader's connection goes while a worker is about to begin: whatever that worker tries is undone."""
-    store = PostgresStore(city, Database(batch=2), now=now)
+    store = PostgresStore(sample_db, Database(batch=2), now=now)
     with pytest.raises(DatabaseUnavailable), store.sweeping(RunRequest(sweep="offers")) as leader:
         assert isinstance(leader, PostgresRun)
         with leader._hire() as worker:
-            run(LEADER, city)
+            run(LEADER, sample_db)
             with pytest.raises(DatabaseUnavailable, match="nothing more is written"):
                 worker.apply(groups([counted(DRIVERS[0])], "offers"), 2, Clock(float("inf")))
         written(leader, [])
-    assert touched(city) == 0
+    assert touched(sample_db) == 0
     assert apply(store, counted(DRIVERS[0])).applied == 1
 
 
-def test_a_batch_that_a_successor_overtook_is_undone(city, now):
+def test_a_batch_that_a_successor_overtook_is_undone(sample_db, now):
     """Its rows, its events and its trail are written; then the ledger says that the run is over."""
-    store = PostgresStore(city, Database(batch=40), now=now)
+    store = PostgresStore(sample_db, Database(batch=40), now=now)
     over = "UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp() WHERE status = 'RUNNING'"
     with (
-        at("outbox written", lambda: run(over, city)),
+        at("outbox written", lambda: run(over, sample_db)),
         pytest.raises(DatabaseUnavailable, match="another run took over"),
     ):
         apply(store, *mixed()[:3])
-    assert touched(city) == 0
+    assert touched(sample_db) == 0
     assert apply(store, *mixed()[:3]).applied == 3
 
 
-def test_one_worker_that_fails_stops_all_and_what_was_written_is_whole(city, now):
-    store = PostgresStore(city, Database(batch=2, workers=4), now=now)
+def test_one_worker_that_fails_stops_all_and_what_was_written_is_whole(sample_db, now):
+    store = PostgresStore(sample_db, Database(batch=2, workers=4), now=now)
 
     def fail() -> None:
         raise ZeroDivisionError
 
     with at("batch committed", fail), pytest.raises(ZeroDivisionError):
         apply(store, *(counted(driver) for driver in DRIVERS))
-    with city.connect() as on:
+    with sample_db.connect() as on:
         line = on.exec_driver_sql("SELECT status, applied FROM dk.sweep_runs").one()
-        assert (line[0], line[1]) == ("FAILED", touched(city))
-    assert 2 <= touched(city) < len(DRIVERS)
+        assert (line[0], line[1]) == ("FAILED", touched(sample_db))
+    assert 2 <= touched(sample_db) < len(DRIVERS)
 
 
 def touched(made: Engine) -> int:
@@ -158,12 +158,12 @@ def touched(made: Engine) -> int:
         )
 
 
-def test_a_run_that_reasons_ahead_of_the_database_clock_is_refused_by_the_database(city):
+def test_a_run_that_reasons_ahead_of_the_database_clock_is_refused_by_the_database(sample_db):
     ahead = (
         "INSERT INTO dk.sweep_runs (run_id, sweep, as_of) "
         "SELECT gen_random_uuid(), 'offers', now() + interval '1 min'"
     )
-    with psycopg.connect(databases.url(city)) as on:
+    with psycopg.connect(databases.url(sample_db)) as on:
         on.execute("SET ROLE dk_app")
         with pytest.raises(psycopg.Error) as refused:
             on.execute(ahead.encode())

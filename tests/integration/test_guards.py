@@ -104,7 +104,7 @@ REFUSED: Sequence[tuple[str, str, str, str]] = [
 @pytest.fixture(scope="module")
 def filled():
     """Yield the made-up city; what these tests try never commits."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         yield made
 
 
@@ -141,7 +141,9 @@ def test_a_driver_who_goes_home_meanwhile_gets_no_delivery(goes):
     home = f"UPDATE dk.drivers SET duty = 'OFF_DUTY' WHERE id = {SMALL}"
     first, then, code = (home, gift, "DK013") if goes == "first" else (gift, home, "DK009")
     with (
-        databases.fresh("city", sound=False) as made,  # raw SQL leaves the rest of the gift undone
+        databases.fresh(
+            "sample", sound=False
+        ) as made,  # raw SQL leaves the rest of the gift undone
         ThreadPoolExecutor(1) as worker,
         session(made, "dk_app") as one,
         session(made, "dk_app") as other,

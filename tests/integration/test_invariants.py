@@ -15,7 +15,7 @@ from tests.integration.broken import BREAKS, TRIGGERS_OFF
 @pytest.fixture(scope="module")
 def worked():
     """Yield a city on which offers and routes were swept, so that runs, decisions, events and plans exist."""
-    with databases.fresh("city") as made:
+    with databases.fresh("sample") as made:
         for name in ("offers", "routes"):
             swept = sweep(
                 PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options()

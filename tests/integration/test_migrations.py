@@ -51,11 +51,11 @@ def fingerprint(made: Engine) -> str:
 
 
 @pytest.fixture
-def worked(city, now):
+def worked(sample_db, now):
     """Return the city after a cycle of sweeps: runs, decisions, events and audit rows are there too."""
     for name in catalog.FEATURES:
-        sweep(PostgresStore(city, now=now), catalog.settings(), name, Options())
-    return city
+        sweep(PostgresStore(sample_db, now=now), catalog.settings(), name, Options())
+    return sample_db
 
 
 def test_every_step_goes_down_and_up_again_without_losing_a_row(worked):

@@ -103,10 +103,10 @@ def test_every_sender_gets_what_it_wants_in_order_and_once(database, tmp_path):
     assert still_open(database) == []
 
 
-def test_an_event_of_a_sweep_has_the_key_of_its_decision(city, tmp_path):
-    sweep(PostgresStore(city, now=NOW), catalog.settings(), "offers", Options())
-    send(city, settings(record=a_file(tmp_path)))
-    with city.connect() as on:
+def test_an_event_of_a_sweep_has_the_key_of_its_decision(sample_db, tmp_path):
+    sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), "offers", Options())
+    send(sample_db, settings(record=a_file(tmp_path)))
+    with sample_db.connect() as on:
         decided = set(
             on.exec_driver_sql("SELECT encode(decision_id, 'hex') FROM dk.decisions").scalars()
         )
@@ -114,10 +114,10 @@ def test_an_event_of_a_sweep_has_the_key_of_its_decision(city, tmp_path):
     assert len(decided) > 20
 
 
-def test_what_leaves_names_no_person_and_no_place(city, tmp_path):
+def test_what_leaves_names_no_person_and_no_place(sample_db, tmp_path):
     for name in catalog.FEATURES:
-        sweep(PostgresStore(city, now=NOW), catalog.settings(), name, Options())
-    send(city, settings(record=a_file(tmp_path)))
+        sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), name, Options())
+    send(sample_db, settings(record=a_file(tmp_path)))
     personal = {
         name
         for schema in TABLES.values()

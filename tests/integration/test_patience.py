@@ -13,11 +13,11 @@ from tests import databases
 HELD_S = 1.5  # how long a reader keeps the table
 
 
-def test_a_migration_waits_for_a_long_reader_without_making_writers_wait(city):
+def test_a_migration_waits_for_a_long_reader_without_making_writers_wait(sample_db):
     stalls: list[float] = []
 
     def write() -> None:
-        with psycopg.connect(databases.url(city), autocommit=True) as on:
+        with psycopg.connect(databases.url(sample_db), autocommit=True) as on:
             end = time.monotonic() + HELD_S
             while time.monotonic() < end:
                 begin = time.monotonic()
@@ -28,14 +28,14 @@ def test_a_migration_waits_for_a_long_reader_without_making_writers_wait(city):
                 time.sleep(0.005)
 
     before = migrate.history()[-5][0]
-    with psycopg.connect(databases.url(city)) as reader, ThreadPoolExecutor(2) as pool:
+    with psycopg.connect(databases.url(sample_db)) as reader, ThreadPoolExecutor(2) as pool:
         reader.execute("SELECT count(*) FROM dk.deliveries, dk.driver_offers LIMIT 1")
         writing = pool.submit(write)
-        migrating = pool.submit(migrate.down, city, before)
+        migrating = pool.submit(migrate.down, sample_db, before)
         writing.result(60)
         assert not migrating.done(), "the reader still holds what the migration wants"
         reader.rollback()
         assert migrating.result(60).revision == before
-    assert migrate.up(city).current
+    assert migrate.up(sample_db).current
     assert len(stalls) > 20
     assert max(stalls) < 1.0, f"a writer waited {max(stalls):.2f} s behind the migration"

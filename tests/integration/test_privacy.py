@@ -79,72 +79,75 @@ def plant(made, kind: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["customer", "driver"])
-def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(inside, city, kind):
+def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(inside, sample_db, kind):
     for name in catalog.FEATURES:
-        sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), name, Options())
-    id_ = plant(city, kind)
+        sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), name, Options())
+    id_ = plant(sample_db, kind)
     held = {"customer": "dk.orders", "driver": "dk.driver_locations"}[kind]
-    assert wherever(city, str(LAT)) == [held]
-    assert all(wherever(city, value) == ["dk_pii.subject"] for value in NAMES.values())
-    salt = one(city, "SELECT encode(salt, 'hex') FROM dk_pii.subject")
-    before = one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
-    dry = inside("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=city)
-    assert wherever(city, str(LAT)) == [held]
-    done = inside("--json", "data", "erase", f"{kind}:{id_}", db=city)
+    assert wherever(sample_db, str(LAT)) == [held]
+    assert all(wherever(sample_db, value) == ["dk_pii.subject"] for value in NAMES.values())
+    salt = one(sample_db, "SELECT encode(salt, 'hex') FROM dk_pii.subject")
+    before = one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    dry = inside("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=sample_db)
+    assert wherever(sample_db, str(LAT)) == [held]
+    done = inside("--json", "data", "erase", f"{kind}:{id_}", db=sample_db)
     assert done.exit == 0, done.stderr
     assert json.loads(done.stdout)["erased"] == json.loads(dry.stdout)["erased"]
     assert min(json.loads(done.stdout)["erased"][f"{kind}:{id_}"].values()) > 0
     for value in (str(LAT), salt, *NAMES.values()):
-        assert wherever(city, value) == [], value
-    assert one(city, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
-    assert inside("audit", "verify", db=city).exit == 0
+        assert wherever(sample_db, value) == [], value
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
+    assert inside("audit", "verify", db=sample_db).exit == 0
     assert (
         one(
-            city, "SELECT count(*) FROM dk_aud.erasures WHERE (kind, subject) = (%s, %s)", kind, id_
+            sample_db,
+            "SELECT count(*) FROM dk_aud.erasures WHERE (kind, subject) = (%s, %s)",
+            kind,
+            id_,
         )
         == 1
     )
 
 
-def test_a_commitment_proves_a_value_until_its_salt_is_gone(city):
-    id_ = plant(city, "customer")
-    committed = one(city, "SELECT dk_pii.commitment(salt, phone) FROM dk_pii.subject")
+def test_a_commitment_proves_a_value_until_its_salt_is_gone(sample_db):
+    id_ = plant(sample_db, "customer")
+    committed = one(sample_db, "SELECT dk_pii.commitment(salt, phone) FROM dk_pii.subject")
     proof = "SELECT count(*) FROM dk_pii.subject WHERE dk_pii.commitment(salt, %s) = %s"
     assert (
-        one(city, proof, NAMES["phone"], committed),
-        one(city, proof, "+1 555 0199", committed),
+        one(sample_db, proof, NAMES["phone"], committed),
+        one(sample_db, proof, "+1 555 0199", committed),
     ) == (1, 0)
-    privacy.erase(PostgresStore(city), [f"customer:{id_}"])
-    assert one(city, proof, NAMES["phone"], committed) == 0
+    privacy.erase(PostgresStore(sample_db), [f"customer:{id_}"])
+    assert one(sample_db, proof, NAMES["phone"], committed) == 0
 
 
-def test_what_a_restore_brought_back_goes_with_the_journal(city):
-    store, id_ = PostgresStore(city), plant(city, "driver")
+def test_what_a_restore_brought_back_goes_with_the_journal(sample_db):
+    store, id_ = PostgresStore(sample_db), plant(sample_db, "driver")
     assert privacy.erase(store, [f"driver:{id_}"]).held[f"driver:{id_}"]["pings"] > 0
-    with city.begin() as on:
+    with sample_db.begin() as on:
         on.exec_driver_sql(
             "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
             (id_, LAT),
         )
     assert privacy.erase(store, ()).held == {f"driver:{id_}": {"subject": 0, "pings": 1}}
-    assert wherever(city, str(LAT)) == []
+    assert wherever(sample_db, str(LAT)) == []
     assert privacy.erase(store, ()).held == {f"driver:{id_}": {"subject": 0, "pings": 0}}
-    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 2, (
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.erasures") == 2, (
         "an erasure of nothing is no further entry"
     )
 
 
-def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, city, tmp_path):
-    store, file = PostgresStore(city), tmp_path / "erased.txt"
+def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, sample_db, tmp_path):
+    store, file = PostgresStore(sample_db), tmp_path / "erased.txt"
     file.write_text("customer:987654\n")  # born and erased after the backup was made
-    driver, customer = plant(city, "driver"), plant(city, "customer")
+    driver, customer = plant(sample_db, "driver"), plant(sample_db, "customer")
     words = ("data", "erase", f"driver:{driver}", f"customer:{customer}", "--journal", file)
-    assert inside(*words, "--dry-run", db=city).exit == 0
+    assert inside(*words, "--dry-run", db=sample_db).exit == 0
     assert file.read_text() == "customer:987654\n"
     for _ in range(2):  # who stands there already is not noted again
-        assert inside(*words, db=city).exit == 0
+        assert inside(*words, db=sample_db).exit == 0
         assert file.read_text() == f"customer:987654\ndriver:{driver}\ncustomer:{customer}\n"
-    with databases.fresh("city") as backup:  # as it was before
+    with databases.fresh("sample") as backup:  # as it was before
         plant(backup, "driver")
         assert privacy.erase(PostgresStore(backup), ()).held == {}
         again = inside("--json", "data", "erase", "--again", "--journal", file, db=backup)
@@ -158,20 +161,20 @@ def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, city,
 
 
 def test_who_is_at_work_in_a_backup_keeps_nobody_else_from_being_erased_again(
-    inside, city, tmp_path
+    inside, sample_db, tmp_path
 ):
     gone, busy = (
-        plant(city, "driver"),
-        one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active"),
+        plant(sample_db, "driver"),
+        one(sample_db, "SELECT min(driver_id) FROM dk.deliveries WHERE active"),
     )
-    pings = one(city, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy)
+    pings = one(sample_db, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy)
     file = tmp_path / "erased.txt"
     file.write_text(f"driver:{busy}\ndriver:{gone}\n")
     why = f"a delivery of driver {busy} is under way; erase when it has ended"
     words = ("data", "erase", "--again", "--journal", file)
     for more in (("--dry-run",), ()):
-        assert wherever(city, str(LAT)) == ["dk.driver_locations"]
-        ran = inside("--json", *words, *more, db=city)
+        assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
+        ran = inside("--json", *words, *more, db=sample_db)
         told = json.loads(ran.stdout)
         assert (ran.exit, list(told["erased"]), told["refused"]) == (
             3,
@@ -179,39 +182,42 @@ def test_who_is_at_work_in_a_backup_keeps_nobody_else_from_being_erased_again(
             {f"driver:{busy}": why},
         )
         assert f"1 people not erased, the first: {why}" in ran.stderr
-    assert wherever(city, str(LAT)) == []
-    assert one(city, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy) == pings
-    assert f"driver:{busy}\t{why}" in inside(*words, db=city).stdout
+    assert wherever(sample_db, str(LAT)) == []
+    assert (
+        one(sample_db, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy)
+        == pings
+    )
+    assert f"driver:{busy}\t{why}" in inside(*words, db=sample_db).stdout
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [("driver:1\nmoon:2\n", ":2: 'moon:2' names nobody"), ("driver:1\ndriver:10", ":2: cut short")],
 )
-def test_a_damaged_journal_erases_nobody(city, tmp_path, text, told):
-    store, file, id_ = PostgresStore(city), tmp_path / "erased.txt", plant(city, "driver")
+def test_a_damaged_journal_erases_nobody(sample_db, tmp_path, text, told):
+    store, file, id_ = PostgresStore(sample_db), tmp_path / "erased.txt", plant(sample_db, "driver")
     file.write_text(text)
     for people in ((), (f"driver:{id_}",)):
         with pytest.raises(BadData, match=told):
             privacy.erase(store, people, outside=file)
     assert file.read_text() == text
-    assert wherever(city, str(LAT)) == ["dk.driver_locations"]
+    assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
 
 
-def test_while_another_run_notes_people_nobody_is_erased(inside, city, tmp_path):
-    file, id_ = tmp_path / "erased.txt", plant(city, "driver")
+def test_while_another_run_notes_people_nobody_is_erased(inside, sample_db, tmp_path):
+    file, id_ = tmp_path / "erased.txt", plant(sample_db, "driver")
     with outside.appending(file, "journal"):
-        assert inside("data", "erase", f"driver:{id_}", "--journal", file, db=city).exit == 75
+        assert inside("data", "erase", f"driver:{id_}", "--journal", file, db=sample_db).exit == 75
     assert file.read_text() == ""
-    assert wherever(city, str(LAT)) == ["dk.driver_locations"]
+    assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
 
 
-def test_more_rows_than_allowed_are_not_erased(city):
-    store, id_ = PostgresStore(city), plant(city, "driver")
+def test_more_rows_than_allowed_are_not_erased(sample_db):
+    store, id_ = PostgresStore(sample_db), plant(sample_db, "driver")
     rows = sum(privacy.erase(store, [f"driver:{id_}"], dry_run=True).held[f"driver:{id_}"].values())
     with pytest.raises(Refused, match=f"{rows} rows would be erased"):
         privacy.erase(store, [f"driver:{id_}"], max_changes=rows - 1)
-    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 0
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.erasures") == 0
     assert (
         sum(
             privacy.erase(store, [f"driver:{id_}"], max_changes=rows).held[f"driver:{id_}"].values()
@@ -220,15 +226,15 @@ def test_more_rows_than_allowed_are_not_erased(city):
     )
 
 
-def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
-    store, gone = PostgresStore(city), plant(city, "driver")
-    working = one(city, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
+def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(sample_db):
+    store, gone = PostgresStore(sample_db), plant(sample_db, "driver")
+    working = one(sample_db, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
     waiting = one(
-        city,
+        sample_db,
         "SELECT min(o.customer_id) FROM dk.orders o JOIN dk.deliveries d ON d.order_id = o.id WHERE d.active",
     )
     idle = one(
-        city,
+        sample_db,
         "SELECT min(id) FROM dk.drivers WHERE duty <> 'OFF_DUTY' AND id NOT IN "
         "(SELECT driver_id FROM dk.deliveries WHERE active)",
     )
@@ -244,48 +250,52 @@ def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(city):
         Refused, match=f"driver {idle} is at work.*; there is no driver 987654; nobody erased"
     ):
         privacy.erase(store, [f"driver:{idle}", f"driver:{gone}", "driver:987654"])
-    assert wherever(city, str(LAT)) == ["dk.driver_locations"]
-    assert one(city, "SELECT count(*) FROM dk_aud.erasures") == 0
+    assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
+    assert one(sample_db, "SELECT count(*) FROM dk_aud.erasures") == 0
 
 
-def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(inside, city):
-    sweep(PostgresStore(city, now=databases.NOW), catalog.settings(), "offers", Options())
-    with city.begin() as on:
+def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(inside, sample_db):
+    sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), "offers", Options())
+    with sample_db.begin() as on:
         on.exec_driver_sql("UPDATE dk.outbox SET sent_at = at WHERE mod(id, 2) = 0")
-    sent = one(city, "SELECT count(*) FROM dk.outbox WHERE sent_at IS NOT NULL")
-    kept = one(city, "SELECT count(*) FROM dk.outbox")
+    sent = one(sample_db, "SELECT count(*) FROM dk.outbox WHERE sent_at IS NOT NULL")
+    kept = one(sample_db, "SELECT count(*) FROM dk.outbox")
     at = databases.NOW + timedelta(days=29)
     limit = rfc3339(at)
     young = one(
-        city, "SELECT count(*) FROM dk.driver_locations WHERE at >= %s", at - timedelta(days=30)
+        sample_db,
+        "SELECT count(*) FROM dk.driver_locations WHERE at >= %s",
+        at - timedelta(days=30),
     )
-    old = one(city, "SELECT count(*) FROM dk.driver_locations") - young
-    dry = json.loads(inside("--json", "data", "purge", "--now", limit, "--dry-run", db=city).stdout)
+    old = one(sample_db, "SELECT count(*) FROM dk.driver_locations") - young
+    dry = json.loads(
+        inside("--json", "data", "purge", "--now", limit, "--dry-run", db=sample_db).stdout
+    )
     assert dry == {"dry_run": True, "pings": old, "payloads": 0, "extracts": 0}
-    done = inside("--json", "data", "purge", "--now", rfc3339(LATER), db=city)
+    done = inside("--json", "data", "purge", "--now", rfc3339(LATER), db=sample_db)
     assert json.loads(done.stdout) == {
         "dry_run": False,
         "pings": old + young,
         "payloads": sent,
         "extracts": 0,
     }
-    assert one(city, "SELECT count(*) FROM dk.outbox") == kept
-    assert one(city, "SELECT count(*) FROM dk.outbox WHERE payload = '{}'") == sent
-    assert inside("data", "purge", "--now", rfc3339(LATER), db=city).stdout.split() == [
+    assert one(sample_db, "SELECT count(*) FROM dk.outbox") == kept
+    assert one(sample_db, "SELECT count(*) FROM dk.outbox WHERE payload = '{}'") == sent
+    assert inside("data", "purge", "--now", rfc3339(LATER), db=sample_db).stdout.split() == [
         *("what", "gone", "pings", "0", "payloads", "0", "extracts", "0")
     ]
 
 
-def test_a_purge_above_its_limit_does_nothing(city, tmp_path):
-    pings = one(city, "SELECT count(*) FROM dk.driver_locations")
+def test_a_purge_above_its_limit_does_nothing(sample_db, tmp_path):
+    pings = one(sample_db, "SELECT count(*) FROM dk.driver_locations")
     with pytest.raises(Refused, match=f"{pings} would be purged, --max-changes is 5"):
-        privacy.purge(PostgresStore(city), tmp_path, Settings({}), LATER, max_changes=5)
-    assert one(city, "SELECT count(*) FROM dk.driver_locations") == pings
+        privacy.purge(PostgresStore(sample_db), tmp_path, Settings({}), LATER, max_changes=5)
+    assert one(sample_db, "SELECT count(*) FROM dk.driver_locations") == pings
 
 
-def test_old_exports_of_this_database_go_and_no_others(city, tmp_path):
-    store = PostgresStore(city)
-    url = databases.url(city)
+def test_old_exports_of_this_database_go_and_no_others(sample_db, tmp_path):
+    store = PostgresStore(sample_db)
+    url = databases.url(sample_db)
     upkeep.extract(url, tmp_path, tmp_path / "extract")
     with databases.fresh("empty") as other:
         upkeep.extract(databases.url(other), tmp_path, tmp_path / "of_another")

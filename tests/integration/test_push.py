@@ -27,10 +27,10 @@ ASKED = """SELECT f.id, f.driver_id, f.delivery_id FROM dk.driver_offers f JOIN 
 
 
 @pytest.fixture
-def offers(city) -> list[tuple[int, int, int]]:
+def offers(sample_db) -> list[tuple[int, int, int]]:
     """Return the offers that the sweep made, as (offer, driver, delivery), in the order of their events."""
-    sweep(PostgresStore(city, now=NOW), catalog.settings(), "offers", Options())
-    with city.connect() as on:
+    sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), "offers", Options())
+    with sample_db.connect() as on:
         found = [tuple(row) for row in on.exec_driver_sql(ASKED)]
     assert len(found) >= 5
     return found
@@ -62,101 +62,105 @@ def states(
     return [rows(made, "driver_offers", [offer], "state", *columns)[0] for offer, _, _ in offers]
 
 
-def test_an_offer_whose_push_was_taken_has_reached_its_driver(city, offers):
+def test_an_offer_whose_push_was_taken_has_reached_its_driver(sample_db, offers):
     with gateway() as there:
-        assert push(city, there.url, SOON)["push delivered"] == len(offers)
-    assert states(city, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
+        assert push(sample_db, there.url, SOON)["push delivered"] == len(offers)
+    assert states(sample_db, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
 
 
-def test_a_sender_that_is_no_push_says_nothing_of_phones(city, offers):
+def test_a_sender_that_is_no_push_says_nothing_of_phones(sample_db, offers):
     with gateway(410) as there:
-        push(city, there.url, SOON, push=False)
-    assert states(city, offers, "delivered_at") == [("PENDING", None)] * len(offers)
+        push(sample_db, there.url, SOON, push=False)
+    assert states(sample_db, offers, "delivered_at") == [("PENDING", None)] * len(offers)
 
 
 @pytest.fixture
-def impatient(city) -> Engine:
+def impatient(sample_db) -> Engine:
     """Return an engine on the city that waits for a lock less than half a second."""
-    return connect.engine(databases.url(city), Database(lock_timeout=timedelta(seconds=0.4)))
+    return connect.engine(databases.url(sample_db), Database(lock_timeout=timedelta(seconds=0.4)))
 
 
 HOLD = "SELECT FROM dk.deliveries WHERE id = %s FOR UPDATE"
 
 
 def test_a_push_whose_offer_is_locked_for_a_moment_is_told_in_the_same_pass(
-    city, offers, impatient
+    sample_db, offers, impatient
 ):
-    with gateway() as there, city.connect() as other:
+    with gateway() as there, sample_db.connect() as other:
         other.exec_driver_sql(HOLD, offers[0][2:])
         release = Timer(0.8, other.rollback)
         release.start()
         assert push(impatient, there.url, SOON)["push delivered"] == len(offers)
         release.join()
-    assert states(city, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
+    assert states(sample_db, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
     assert len(there.posts) == len(offers)
 
 
 def test_a_push_that_could_not_be_told_is_not_marked_as_delivered_and_goes_out_again_with_its_key(
-    city, offers, impatient
+    sample_db, offers, impatient
 ):
     later = SOON + timedelta(seconds=3)
     with gateway() as there:
-        with city.begin() as other:
+        with sample_db.begin() as other:
             other.exec_driver_sql(HOLD, offers[0][2:])
             done = push(impatient, there.url, SOON)
             assert (done["push waiting"], done["push delivered"]) == (1, len(offers) - 1)
-        assert states(city, offers[:1], "delivered_at") == [("PENDING", None)]
+        assert states(sample_db, offers[:1], "delivered_at") == [("PENDING", None)]
         assert push(impatient, there.url, later)["push delivered"] == 1
-    assert states(city, offers[:1], "delivered_at") == [("PENDING", later)]
+    assert states(sample_db, offers[:1], "delivered_at") == [("PENDING", later)]
     assert there.keys.count(there.keys[0]) == 2
     assert len(set(there.keys)) == len(offers)
 
 
-def test_an_offer_whose_push_was_refused_ends_undeliverable_and_its_delivery_seeks_on(city, offers):
+def test_an_offer_whose_push_was_refused_ends_undeliverable_and_its_delivery_seeks_on(
+    sample_db, offers
+):
     (_, driver, delivery), *others = offers
     with gateway(410) as there:
-        push(city, there.url, SOON)
-    assert states(city, offers[:1], "cause") == [("UNDELIVERABLE", "PUSH_REFUSED")]
-    assert {state for (state,) in states(city, others)} == {"PENDING"}
-    assert rows(city, "deliveries", [delivery], "state") == [("UNASSIGNED",)]
-    assert rows(city, "drivers", [driver], "timeouts")[0][0] == 0, (
+        push(sample_db, there.url, SOON)
+    assert states(sample_db, offers[:1], "cause") == [("UNDELIVERABLE", "PUSH_REFUSED")]
+    assert {state for (state,) in states(sample_db, others)} == {"PENDING"}
+    assert rows(sample_db, "deliveries", [delivery], "state") == [("UNASSIGNED",)]
+    assert rows(sample_db, "drivers", [driver], "timeouts")[0][0] == 0, (
         "a lost push is not the driver's silence"
     )
 
 
-def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(city, offers):
+def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(sample_db, offers):
     with gateway(always=503) as there:
-        push(city, there.url, SOON)
-        assert {state for (state,) in states(city, offers)} == {"PENDING"}, "there is time left"
+        push(sample_db, there.url, SOON)
+        assert {state for (state,) in states(sample_db, offers)} == {"PENDING"}, (
+            "there is time left"
+        )
         posts = len(there.posts)
-        push(city, there.url, NOW + timedelta(seconds=10))
+        push(sample_db, there.url, NOW + timedelta(seconds=10))
         assert len(there.posts) <= posts + 3, "the gateway is known to be down"
-    assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
-    with city.connect() as on:
+    assert set(states(sample_db, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
+    with sample_db.connect() as on:
         assert on.exec_driver_sql("SELECT DISTINCT state FROM dk.sendings").scalars().all() == [
             "REFUSED"
         ]
 
 
 def test_an_offer_that_waits_behind_another_event_of_its_delivery_does_not_wait_in_silence(
-    city, offers
+    sample_db, offers
 ):
     with gateway(always=503) as there:
-        push(city, there.url, NOW + timedelta(seconds=10), events=["*"], down_after=1000)
+        push(sample_db, there.url, NOW + timedelta(seconds=10), events=["*"], down_after=1000)
     assert "offer_created" not in there.events, (
         "each waits behind the event that its delivery is offering"
     )
-    assert set(states(city, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
+    assert set(states(sample_db, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
 
 
-def test_a_run_that_comes_late_still_tries_once(city, offers):
+def test_a_run_that_comes_late_still_tries_once(sample_db, offers):
     with gateway() as there:
-        push(city, there.url, NOW + timedelta(seconds=20))
-    assert {state for (state,) in states(city, offers)} == {"PENDING"}
+        push(sample_db, there.url, NOW + timedelta(seconds=20))
+    assert {state for (state,) in states(sample_db, offers)} == {"PENDING"}
     assert len(there.posts) == len(offers)
 
 
-def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(city, offers):
+def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(sample_db, offers):
     offer, driver, _ = offers[0]
     said = Event(
         name="decline",
@@ -165,9 +169,9 @@ def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(city, offers):
         driver_id=driver,
         args={"reason": "TOO_FAR"},
     )
-    act(PostgresStore(city, now=SOON), catalog.settings(), said)
+    act(PostgresStore(sample_db, now=SOON), catalog.settings(), said)
     with gateway(410) as there:
-        push(city, there.url, NOW + timedelta(seconds=3))
-    assert states(city, offers[:1]) == [("DECLINED",)]
-    with city.connect() as on:
+        push(sample_db, there.url, NOW + timedelta(seconds=3))
+    assert states(sample_db, offers[:1]) == [("DECLINED",)]
+    with sample_db.connect() as on:
         assert on.exec_driver_sql("SELECT count(*) FROM dk.refusals").scalar_one() == 0

@@ -20,26 +20,26 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 
 
-def test_every_table_comes_out_of_a_snapshot_as_it_went_in(city):
+def test_every_table_comes_out_of_a_snapshot_as_it_went_in(sample_db):
     rows = 0
-    with read.snapshot(city) as snapshot:
+    with read.snapshot(sample_db) as snapshot:
         for name in TABLES:
             batches = list(snapshot.table(name))
-            if databases.city_frames().get(name, pl.DataFrame()).height:
+            if databases.sample_frames().get(name, pl.DataFrame()).height:
                 kept = pl.concat([pl.DataFrame(batch) for batch in batches])
                 assert_frame_equal(
                     kept,
-                    databases.city_frames()[name].select(kept.columns).sort("id"),
+                    databases.sample_frames()[name].select(kept.columns).sort("id"),
                     check_dtypes=False,
                 )
                 rows += kept.height
     assert rows > 5000
 
 
-def test_all_tables_of_a_snapshot_are_of_one_instant(city):
-    with read.snapshot(city) as snapshot:
+def test_all_tables_of_a_snapshot_are_of_one_instant(sample_db):
+    with read.snapshot(sample_db) as snapshot:
         first = len(list(snapshot.table("customers")))
-        with city.begin() as on:
+        with sample_db.begin() as on:
             on.exec_driver_sql("INSERT INTO dk.customers (id) VALUES (999999)")
         kept = pl.concat([pl.DataFrame(batch) for batch in snapshot.table("customers")])
     assert first == 1
@@ -54,9 +54,9 @@ def test_all_tables_of_a_snapshot_are_of_one_instant(city):
         ("SELECT * FROM no_such_table", SchemaMismatch),
     ],
 )
-def test_a_read_that_fails_says_so_in_our_words(city, query, fault):
+def test_a_read_that_fails_says_so_in_our_words(sample_db, query, fault):
     with pytest.raises(fault) as said:
-        read.frames(city, {"query": query}, {}, Database())
+        read.frames(sample_db, {"query": query}, {}, Database())
     assert "DETAIL" not in str(said.value)
     assert said.value.__cause__ is None
 
@@ -69,10 +69,10 @@ LIVE = {  # what runs every minute or waits for a person
 
 
 @pytest.mark.parametrize("name", LIVE)
-def test_live_work_never_walks_through_every_delivery_or_offer(city, now, name):
+def test_live_work_never_walks_through_every_delivery_or_offer(sample_db, now, name):
     ids = dict.fromkeys(("delivery", "driver", "offer", "order", "ticket"), 1)
     query = bind(LIVE[name], {"now": now, "recent": now, "since": now, **ids})
-    with city.connect() as on:
+    with sample_db.connect() as on:
         for way in (
             "seqscan",
             "indexscan",
@@ -85,8 +85,8 @@ def test_live_work_never_walks_through_every_delivery_or_offer(city, now, name):
     ), plan
 
 
-def test_a_listing_asks_for_no_more_rows_than_it_shows(city, now):
-    store = PostgresStore(city, now=now)
+def test_a_listing_asks_for_no_more_rows_than_it_shows(sample_db, now):
+    store = PostgresStore(sample_db, now=now)
     for what in shows.LISTINGS:
         assert shows.listing(store, catalog.settings(), what, limit=2).height <= 2
     newest = shows.listing(store, catalog.settings(), "deliveries", limit=3)

@@ -46,35 +46,35 @@ def one(made: Engine, query: str) -> Any:
         return on.exec_driver_sql(query).scalar_one()
 
 
-def test_an_assignment_without_a_start_is_due_until_a_case_is_open(city, now):
+def test_an_assignment_without_a_start_is_due_until_a_case_is_open(sample_db, now):
     def oldest(minutes: int) -> datetime | None:
-        return check.silences(city, ["reassignment"], now + timedelta(minutes=minutes))[1][
+        return check.silences(sample_db, ["reassignment"], now + timedelta(minutes=minutes))[1][
             0
         ].oldest_due
 
     cases = "SELECT {} FROM dk.reassignment_cases WHERE state = 'GRACE'"
     lost = f"dk.deliveries WHERE state = 'ASSIGNED' AND id NOT IN ({cases.format('delivery_id')})"
-    assert oldest(20) == one(city, f"SELECT min(assigned_at) + interval '5 min' FROM {lost}")
+    assert oldest(20) == one(sample_db, f"SELECT min(assigned_at) + interval '5 min' FROM {lost}")
     assert any(
         "sweep reassignment fell silent" in found
-        for found in findings(city, now + timedelta(minutes=25))
+        for found in findings(sample_db, now + timedelta(minutes=25))
     )
-    with city.begin() as on:
+    with sample_db.begin() as on:
         on.exec_driver_sql(
             "INSERT INTO dk.reassignment_cases "
             "(id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, version) "
             f"SELECT 900000 + id, id, driver_id, episode, 'NO_START', 'GRACE', %s, %s, 1 FROM {lost}",
             (now, now + timedelta(minutes=15)),
         )
-    assert oldest(20) == one(city, cases.format("min(grace_until)"))
+    assert oldest(20) == one(sample_db, cases.format("min(grace_until)"))
 
 
-def test_a_run_in_the_future_hides_no_silence(city, now):
+def test_a_run_in_the_future_hides_no_silence(sample_db, now):
     later = now + timedelta(minutes=20)
-    ran(city, "offers", now + timedelta(days=300))
-    assert any("sweep offers fell silent" in found for found in findings(city, later))
-    ran(city, "offers", now + timedelta(minutes=19))
-    assert not any("sweep offers fell silent" in found for found in findings(city, later))
+    ran(sample_db, "offers", now + timedelta(days=300))
+    assert any("sweep offers fell silent" in found for found in findings(sample_db, later))
+    ran(sample_db, "offers", now + timedelta(minutes=19))
+    assert not any("sweep offers fell silent" in found for found in findings(sample_db, later))
 
 
 @pytest.mark.parametrize("sent_before", [False, True])
@@ -135,16 +135,16 @@ def test_a_second_check_tries_later_and_the_first_holds_nobody_up_afterwards(dat
 
 
 @pytest.mark.parametrize("name", catalog.SWEEPS)
-def test_asking_what_is_due_walks_through_no_live_table(city, now, name):
-    plan = explained(city, DUE[name])
+def test_asking_what_is_due_walks_through_no_live_table(sample_db, now, name):
+    plan = explained(sample_db, DUE[name])
     assert not re.findall(
         r"Seq Scan on (?:deliveries|driver_offers|reassignment_cases|outbox|sendings)\b", plan
     ), plan
 
 
 @pytest.mark.parametrize("name", ["retirable", "retirable_count"])
-def test_what_may_be_archived_is_told_by_the_newest_seal_alone(city, now, name):
-    plan = explained(city, bind(TRAIL[name], {"before": now, "most": 10}))
+def test_what_may_be_archived_is_told_by_the_newest_seal_alone(sample_db, now, name):
+    plan = explained(sample_db, bind(TRAIL[name], {"before": now, "most": 10}))
     assert "Index Scan Backward using seal_pkey" in plan, plan
 
 

@@ -104,7 +104,7 @@ def work(made: Engine, *names: str) -> None:
 def world(tmp_path_factory) -> Iterator[World]:
     """Yield the world; what tests do to it never commits."""
     folder = tmp_path_factory.mktemp("outside")
-    with databases.fresh("city", sound=False) as made:
+    with databases.fresh("sample", sound=False) as made:
         store = PostgresStore(made)
         work(made, "reassignment")
         audit.seal(store, folder / "seals.txt")
@@ -299,7 +299,7 @@ def test_a_function_that_lies_is_not_asked(world, monkeypatch):
 
 
 def test_the_command_says_so_in_one_line_and_exits_65(inside, world):
-    with databases.fresh("city", sound=False) as made:
+    with databases.fresh("sample", sound=False) as made:
         work(made, "offers")
         with made.begin() as on:
             driver = on.connection.driver_connection

@@ -34,41 +34,45 @@ def one(made: Engine, query: str) -> Any:
 
 
 @pytest.fixture
-def run(city) -> str:
+def run(sample_db) -> str:
     """Return the id of the run that made the offers."""
-    swept = sweep(PostgresStore(city, now=NOW), catalog.settings(), "offers", Options())
+    swept = sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), "offers", Options())
     assert swept.run_id
     return swept.run_id
 
 
 @pytest.fixture
-def offer(city, run) -> Any:
+def offer(sample_db, run) -> Any:
     """Return (offer, driver, delivery, decision id) of the first offer that has a runner-up."""
-    with city.connect() as on:
+    with sample_db.connect() as on:
         found = on.exec_driver_sql(ASKED).all()
-    return next(row for row in found if _explained(city, row[3])["runner_up"])
+    return next(row for row in found if _explained(sample_db, row[3])["runner_up"])
 
 
-def _explained(city: Engine, decision: str) -> dict[str, Any]:
-    with city.connect() as on:
+def _explained(sample_db: Engine, decision: str) -> dict[str, Any]:
+    with sample_db.connect() as on:
         query = "SELECT why FROM dk.decisions WHERE decision_id = decode(%s, 'hex')"
         return dict(on.exec_driver_sql(query, (decision,)).scalar_one())
 
 
-def do(city: Engine, name: str, actor: str, **event: Any) -> Acted:
+def do(sample_db: Engine, name: str, actor: str, **event: Any) -> Acted:
     return act(
-        PostgresStore(city, now=SOON), catalog.settings(), Event(name=name, actor=actor, **event)
+        PostgresStore(sample_db, now=SOON),
+        catalog.settings(),
+        Event(name=name, actor=actor, **event),
     )
 
 
-def asked(city: Engine, delivery: int, settings: Settings | None = None) -> dict[str, Any]:
-    return why(PostgresStore(city, now=SOON), settings or catalog.settings(), delivery)
+def asked(sample_db: Engine, delivery: int, settings: Settings | None = None) -> dict[str, Any]:
+    return why(PostgresStore(sample_db, now=SOON), settings or catalog.settings(), delivery)
 
 
-def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_it(city, run, offer):
+def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_it(
+    sample_db, run, offer
+):
     offer_id, driver, delivery, decision = offer
-    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
-    said = asked(city, delivery)
+    do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    said = asked(sample_db, delivery)
     given = said["assigned"]
     assert (said["state"], said["driver"], given["offer"]) == ("ASSIGNED", driver, offer_id)
     assert (given["step"]["actor"], given["step"]["reason"], given["step"]["run_id"]) == (
@@ -82,7 +86,7 @@ def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_i
         run,
         "SOONEST_AT_PICKUP",
     )
-    assert behind["why"] == _explained(city, decision)
+    assert behind["why"] == _explained(sample_db, decision)
     assert behind["why"]["chosen"] == driver
     assert len(behind["inputs_sha256"]) == 64
     assert behind["params"]["params"]["max_attempts"] == 8
@@ -93,23 +97,26 @@ def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_i
     assert f"before driver {behind['why']['runner_up']}." in said["because"][2]
 
 
-def test_who_was_second_is_told_by_how_much(city, offer):
+def test_who_was_second_is_told_by_how_much(sample_db, offer):
     offer_id, driver, delivery, decision = offer
-    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
-    told = _explained(city, decision)
-    said = why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, told["runner_up"])
+    do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    told = _explained(sample_db, decision)
+    said = why_not(
+        PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, told["runner_up"]
+    )
     assert (said["rule"], said["chosen"]) == ("OTHERS_SOONER", driver)
     assert said["relax"] == f"an expected pickup more than {told['margin_s']} s sooner"
     assert (
-        why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"] is None
+        why_not(PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, driver)["rule"]
+        is None
     )
 
 
-def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(city, offer):
+def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(sample_db, offer):
     _, driver, delivery, _ = offer
-    to = one(city, IDLE)
+    to = one(sample_db, IDLE)
     done = do(
-        city,
+        sample_db,
         "reassign",
         "ops",
         delivery_id=delivery,
@@ -117,21 +124,21 @@ def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(city
         args={"to": to, "reason": "FLAT_TYRE"},
     )
     assert done.answer.code == "OK", done
-    said = asked(city, delivery)
+    said = asked(sample_db, delivery)
     given = said["assigned"]
     assert (said["driver"], given["offer"], given["decision"]) == (to, None, None)
     assert (given["step"]["actor"], given["step"]["reason"]) == ("ops", "FLAT_TYRE")
     assert given["lock_until"] is not None
     assert "It was given by ops: FLAT_TYRE." in said["because"]
     assert (
-        why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)["rule"]
+        why_not(PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, driver)["rule"]
         == "WITH_ANOTHER"
     )
 
 
-def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(city, offer):
+def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(sample_db, offer):
     offer_id, driver, delivery, decision = offer
-    said = asked(city, delivery)
+    said = asked(sample_db, delivery)
     (asking,) = said["seeking"]["asking"]
     assert (asking["driver"], asking["offer"], asking["decision"]["decision_id"]) == (
         driver,
@@ -141,11 +148,11 @@ def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(city, offer):
     assert said["seeking"]["next"] == {"rule": "ROUND_UNDER_WAY"}
 
 
-def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(city, offer):
+def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(sample_db, offer):
     """The driver says no, and nobody else is within reach any more."""
     offer_id, driver, delivery, _ = offer
     do(
-        city,
+        sample_db,
         "decline",
         f"driver:{driver}",
         offer_id=offer_id,
@@ -153,7 +160,7 @@ def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(ci
         args={"reason": "TOO_FAR"},
     )
     near = Settings(tables={"offers": {"radius_start_m": 1, "radius_step_m": 0}})
-    said = asked(city, delivery, near)
+    said = asked(sample_db, delivery, near)
     coming = said["seeking"]["next"]
     assert (coming["rule"], coming["radius_m"]) == ("OUTSIDE_RADIUS", 1)
     assert coming["relax"].startswith("radius ")
@@ -164,85 +171,87 @@ def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(ci
     assert said["seeking"]["search"]["level"] == 0
     metres, other = (int(word) for word in coming["relax"].split() if word.isdigit())
     wider = Settings(tables={"offers": {"radius_start_m": metres, "radius_step_m": 0}})
-    assert asked(city, delivery, wider)["seeking"]["next"]["driver"] == other, (
+    assert asked(sample_db, delivery, wider)["seeking"]["next"]["driver"] == other, (
         "the relaxation is enough"
     )
     barely = Settings(tables={"offers": {"radius_start_m": metres - 1, "radius_step_m": 0}})
-    assert asked(city, delivery, barely)["seeking"]["next"]["rule"] == "OUTSIDE_RADIUS", (
+    assert asked(sample_db, delivery, barely)["seeking"]["next"]["rule"] == "OUTSIDE_RADIUS", (
         "and no smaller one is"
     )
 
 
-def test_a_driver_who_said_no_is_told_from_one_who_was_never_asked(city, offer):
+def test_a_driver_who_said_no_is_told_from_one_who_was_never_asked(sample_db, offer):
     offer_id, driver, delivery, _ = offer
     do(
-        city,
+        sample_db,
         "decline",
         f"driver:{driver}",
         offer_id=offer_id,
         driver_id=driver,
         args={"reason": "TOO_FAR"},
     )
-    said = why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, driver)
+    said = why_not(PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, driver)
     assert said["rule"] == "ASKED_BEFORE"
     assert [(o["state"], o["cause"]) for o in said["asked"]] == [("DECLINED", "TOO_FAR")]
 
 
-def test_a_delivery_outside_the_rollout_says_so(city, offer):
+def test_a_delivery_outside_the_rollout_says_so(sample_db, offer):
     _, _, delivery, _ = offer
     off = Settings(tables={"flags": {"offers": {"enabled": False}}})
-    assert asked(city, delivery, off)["seeking"]["next"]["rule"] == "HELD_BY_FLAG"
-    assert why_not(PostgresStore(city, now=SOON), off, delivery, 1)["rule"] == "HELD_BY_FLAG"
+    assert asked(sample_db, delivery, off)["seeking"]["next"]["rule"] == "HELD_BY_FLAG"
+    assert why_not(PostgresStore(sample_db, now=SOON), off, delivery, 1)["rule"] == "HELD_BY_FLAG"
 
 
-def test_a_released_delivery_tells_from_whom_it_was_taken(city, offer):
+def test_a_released_delivery_tells_from_whom_it_was_taken(sample_db, offer):
     offer_id, driver, delivery, _ = offer
-    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
-    do(city, "reassign", "ops", delivery_id=delivery, args={"to": None, "reason": "CAR_BROKE"})
-    said = asked(city, delivery)
+    do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    do(sample_db, "reassign", "ops", delivery_id=delivery, args={"to": None, "reason": "CAR_BROKE"})
+    said = asked(sample_db, delivery)
     assert said["state"] == "UNASSIGNED"
     last = said["seeking"]["last_release"]
     assert (last["driver_id"], last["trigger"], last["actor"]) == (driver, "OPS", "ops")
     assert said["seeking"]["search"]["episode"] == 2
 
 
-def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(city):
+def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(sample_db):
     suspected = one(
-        city,
+        sample_db,
         "SELECT min(c.delivery_id) FROM dk.reassignment_cases c JOIN dk.deliveries d ON d.id = c.delivery_id "
         "WHERE c.state IN ('SUSPECTED', 'GRACE', 'CONFIRMED') AND d.driver_id = c.driver_id",
     )
-    said = asked(city, suspected)
+    said = asked(sample_db, suspected)
     told = [line for line in said["because"] if line.startswith("Under suspicion since ")]
     assert len(told) == 1
     assert f"for {said['suspicion']['trigger']}" in told[0]
     assert ("grace until" in told[0]) == (said["suspicion"]["grace_until"] is not None)
 
 
-def test_a_delivery_that_has_ended_tells_how_and_by_whom(city):
+def test_a_delivery_that_has_ended_tells_how_and_by_whom(sample_db):
     delivery = one(
-        city,
+        sample_db,
         "SELECT min(id) FROM dk.deliveries WHERE state = 'CANCELLED' AND ended_by = 'customer'",
     )
-    said = asked(city, delivery)
+    said = asked(sample_db, delivery)
     assert re.match(
         rf"Delivery {delivery} ended CANCELLED at .*, by customer, while ", said["because"][0]
     )
     assert "seeking" not in said
     assert (
-        why_not(PostgresStore(city, now=SOON), catalog.settings(), delivery, 1)["rule"]
+        why_not(PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, 1)["rule"]
         == "IS_CANCELLED"
     )
 
 
-def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_rule(city, offer):
+def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_rule(
+    sample_db, offer
+):
     offer_id, driver, delivery, _ = offer
-    do(city, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
-    do(city, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
-    do(city, "accept", f"driver:{driver + 1}", offer_id=offer_id, driver_id=driver + 1)
+    do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    do(sample_db, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
+    do(sample_db, "accept", f"driver:{driver + 1}", offer_id=offer_id, driver_id=driver + 1)
     told = [
         tuple(r[k] for k in ("actor", "event", "offer_id", "was", "code"))
-        for r in asked(city, delivery)["refused"]
+        for r in asked(sample_db, delivery)["refused"]
     ]
     assert told == [
         (f"driver:{driver}", "decline", offer_id, "ACCEPTED", "ILLEGAL_TRANSITION"),
@@ -250,8 +259,8 @@ def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_r
     ]
 
 
-def test_what_is_not_there_is_refused_by_name(city, offer):
-    store = PostgresStore(city, now=SOON)
+def test_what_is_not_there_is_refused_by_name(sample_db, offer):
+    store = PostgresStore(sample_db, now=SOON)
     with pytest.raises(Refused, match="no delivery 999999999"):
         why(store, catalog.settings(), 999_999_999)
     with pytest.raises(Refused, match="no driver 999999999"):

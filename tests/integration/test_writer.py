@@ -58,39 +58,42 @@ def counted(driver: int, timeouts: int, root: tuple[str, int] | None = None) -> 
     )
 
 
-def test_rows_that_somebody_holds_are_left_for_the_next_run(city, now):
-    settings, store = catalog.settings(), PostgresStore(city, Database(batch=4), now=now)
+def test_rows_that_somebody_holds_are_left_for_the_next_run(sample_db, now):
+    settings, store = catalog.settings(), PostgresStore(sample_db, Database(batch=4), now=now)
     planned = sweep(store, settings, "offers", Options(dry_run=True)).changes
     roots = sorted({change.root[1] for change in planned})
     held = [change for change in planned if change.root[1] == roots[1]]
-    with psycopg.connect(databases.url(city)) as other:
+    with psycopg.connect(databases.url(sample_db)) as other:
         other.execute("SELECT FROM dk.deliveries WHERE id = %s FOR UPDATE", (roots[1],))
         first = sweep(store, settings, "offers", Options()).outcome
         other.rollback()
     assert (first.applied, first.busy, first.stale) == (len(planned) - len(held), len(held), [])
     second = sweep(store, settings, "offers", Options()).outcome
     assert (second.applied, second.busy) == (len(held), 0)
-    assert [row[0] for row in ledger(city)] == ["PARTIAL", "OK"]
+    assert [row[0] for row in ledger(sample_db)] == ["PARTIAL", "OK"]
 
 
-def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(city, now):
-    drivers = databases.city_frames()["drivers"]["id"].to_list()[:40]
+def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(sample_db, now):
+    drivers = databases.sample_frames()["drivers"]["id"].to_list()[:40]
     changes = [counted(driver, -1 if i in (7, 31) else 1) for i, driver in enumerate(drivers)]
-    outcome = apply(PostgresStore(city, Database(batch=40), now=now), *changes)
+    outcome = apply(PostgresStore(sample_db, Database(batch=40), now=now), *changes)
     assert (outcome.decided, outcome.applied, outcome.poison) == (40, 38, 2)
     assert sorted((p.id, p.why) for p in outcome.poisoned) == [
         (drivers[i], "SQLSTATE 23514") for i in (7, 31)
     ]
-    assert ledger(city) == [("OK", 40, 38, 0, 2, 0)]
+    assert ledger(sample_db) == [("OK", 40, 38, 0, 2, 0)]
 
 
-def test_every_applied_decision_leaves_one_event_of_its_name(city, now):
+def test_every_applied_decision_leaves_one_event_of_its_name(sample_db, now):
     for name in catalog.FEATURES:
         swept = sweep(
-            PostgresStore(city, Database(batch=3), now=now), catalog.settings(), name, Options()
+            PostgresStore(sample_db, Database(batch=3), now=now),
+            catalog.settings(),
+            name,
+            Options(),
         )
         assert swept.outcome.applied == len(swept.changes)
-    with city.connect() as on:
+    with sample_db.connect() as on:
         decided = on.exec_driver_sql(
             "SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1"
         ).all()
@@ -100,9 +103,9 @@ def test_every_applied_decision_leaves_one_event_of_its_name(city, now):
     assert told == decided != []
 
 
-def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(city, now):
-    deliveries = databases.city_frames()["deliveries"]["id"].to_list()
-    drivers = databases.city_frames()["drivers"]["id"].to_list()
+def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(sample_db, now):
+    deliveries = databases.sample_frames()["deliveries"]["id"].to_list()
+    drivers = databases.sample_frames()["drivers"]["id"].to_list()
 
     def work(seed: int) -> Outcome:
         order = random.Random(seed).sample(deliveries, len(deliveries))
@@ -112,7 +115,7 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
         ]
         ticket = RunRequest(sweep=f"worker {seed}")
         return apply(
-            PostgresStore(city, Database(batch=30), now=now),
+            PostgresStore(sample_db, Database(batch=30), now=now),
             *itertools.chain(*pairs),
             ticket=ticket,
         )
@@ -120,7 +123,7 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(work, range(4)))
     outcomes.append(work(5))  # takes up what all four found locked by one another
-    with city.connect() as on:
+    with sample_db.connect() as on:
         deadlocks = on.exec_driver_sql(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         )
@@ -135,26 +138,28 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(cit
     )
 
 
-def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(city, now):
-    store, ticket = PostgresStore(city, now=now), RunRequest(sweep="offers")
-    driver = int(databases.city_frames()["drivers"]["id"][0])
+def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(
+    sample_db, now
+):
+    store, ticket = PostgresStore(sample_db, now=now), RunRequest(sweep="offers")
+    driver = int(databases.sample_frames()["drivers"]["id"][0])
     with pytest.raises(DatabaseUnavailable), store.sweeping(ticket) as run:
         assert run is not None
-        with psycopg.connect(databases.url(city), autocommit=True) as other:
+        with psycopg.connect(databases.url(sample_db), autocommit=True) as other:
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND application_name = 'dispatchkit'"
             )
         written(run, [counted(driver, 1)])
     assert apply(store, counted(driver, 1), ticket=ticket).applied == 1
-    assert [row[0] for row in ledger(city)] == ["ABANDONED", "OK"]
+    assert [row[0] for row in ledger(sample_db)] == ["ABANDONED", "OK"]
     assert len(events(store)) == 1
 
 
-def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(city, now):
+def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(sample_db, now):
     """Behind a transaction pooler each transaction may run on another backend: there the lock is not ours."""
-    driver = databases.city_frames()["drivers"]["id"].to_list()[0]
-    store = PostgresStore(city, now=now)
+    driver = databases.sample_frames()["drivers"]["id"].to_list()[0]
+    store = PostgresStore(sample_db, now=now)
     with (
         pytest.raises(BadConfig, match="transaction pooler"),
         store.sweeping(RunRequest(sweep="offers")) as run,
@@ -162,6 +167,6 @@ def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(city, now)
         assert isinstance(run, PostgresRun)
         run._ticket = RunRequest(sweep="routes")  # whose lock this connection does not hold
         run.apply([counted(driver, 1)], inputs_sha256="")
-    with city.connect() as on:
+    with sample_db.connect() as on:
         assert on.exec_driver_sql("SELECT max(version) FROM dk.drivers").scalar_one() == 1
-    assert [row[0] for row in ledger(city)] == ["FAILED"]
+    assert [row[0] for row in ledger(sample_db)] == ["FAILED"]

@@ -67,7 +67,9 @@ def _on(kind: str, test: Callable[..., None], *more: Any) -> Killer:
 
 
 def _on_store(test: Callable[[PostgresStore], None]) -> Killer:
-    return _on("city", lambda made: test(PostgresStore(made, Database(batch=3), now=databases.NOW)))
+    return _on(
+        "sample", lambda made: test(PostgresStore(made, Database(batch=3), now=databases.NOW))
+    )
 
 
 KILLERS: Mapping[str, Killer] = {
@@ -89,14 +91,16 @@ KILLERS: Mapping[str, Killer] = {
     "crash points": crash_points,
     "lost answers": lost_answers,
     "overlap": overlap,
-    "attacks": _on("city", test_attacks.test_whoever_goes_past_the_program_is_refused_by_name),
+    "attacks": _on("sample", test_attacks.test_whoever_goes_past_the_program_is_refused_by_name),
     "held rows": _on(
-        "city", test_writer.test_rows_that_somebody_holds_are_left_for_the_next_run, databases.NOW
+        "sample", test_writer.test_rows_that_somebody_holds_are_left_for_the_next_run, databases.NOW
     ),
     "stale": _on_store(
         test_store.test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing
     ),
     "slot": _on_store(test_store.test_a_slot_is_done_once_and_another_slot_is_another_run),
-    "births": _on("city", test_guards.test_the_version_of_a_birth_is_one_whatever_the_client_says),
-    "trail": _on("city", test_audit.test_a_replication_role_does_not_slip_past_guard_and_trail),
+    "births": _on(
+        "sample", test_guards.test_the_version_of_a_birth_is_one_whatever_the_client_says
+    ),
+    "trail": _on("sample", test_audit.test_a_replication_role_does_not_slip_past_guard_and_trail),
 }

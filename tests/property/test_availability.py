@@ -18,7 +18,7 @@ from dispatchkit.domain.states import AWAY
 from dispatchkit.flows.live.act import act
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.memory import MemoryStore
-from tests.builders import a_delivery, a_driver, a_duty, an_offer, city
+from tests.builders import a_delivery, a_driver, a_duty, an_offer, tables
 from tests.unit.decide.availability.town import LOSSES, lose
 
 pytestmark = pytest.mark.timeout(1800)  # by night there are ten times as many examples
@@ -60,7 +60,7 @@ class Night:
     """One driver's night in memory; time only goes on."""
 
     def __init__(self, begins: datetime) -> None:
-        told = city(
+        told = tables(
             a_driver(1),
             a_duty(1, began=BEGAN),
             [row for id in range(1, 9) for row in a_delivery(id, state="DELIVERED", driver=1)],

@@ -16,7 +16,7 @@ from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import Frames
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, a_delivery, a_driver, an_offer, city, minutes
+from tests.builders import NOW, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import gather
 from tests.unit.decide.escalation.ladder import ESCALATED, dues
 
@@ -41,7 +41,7 @@ def reads() -> Frames:
     ]
     return gather(
         FEATURE,
-        city(a_delivery(1, due=timedelta(), ready_in=None), a_driver(7, at=(700, 0)), *rounds),
+        tables(a_delivery(1, due=timedelta(), ready_in=None), a_driver(7, at=(700, 0)), *rounds),
         NOW,
     )
 

@@ -24,7 +24,7 @@ from dispatchkit.store.check import checks
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases, tally
-from tests.builders import NOW, a_delivery, a_driver, at_place, city, minutes
+from tests.builders import NOW, a_delivery, a_driver, at_place, minutes, tables
 from tests.property.attacks import ATTACKS
 
 DRIVERS = {1: (0, 0), 2: (200, 0), 3: (400, 0), 4: (600, 0)}  # id -> metres from the square
@@ -67,15 +67,15 @@ class Town:
             if row.table in ("orders", "merchants")
         ]
         people = (a_driver(id, at=place, max_stack=MOST[id]) for id, place in DRIVERS.items())
-        tables = city(*people, orders)
+        frames = tables(*people, orders)
         self._made = self._open.enter_context(databases.fresh("empty"))
-        intake.insert(self._made, tables)
+        intake.insert(self._made, frames)
         url = databases.url(self._made)
         self._on = self._open.enter_context(
             psycopg.connect(url, autocommit=True, row_factory=dict_row)
         )
         self._raw = self._open.enter_context(psycopg.connect(url))
-        self._memory = MemoryStore(tables, NOW)
+        self._memory = MemoryStore(frames, NOW)
 
     def close(self) -> None:
         """Leave the town; every invariant must hold."""

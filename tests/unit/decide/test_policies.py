@@ -26,7 +26,17 @@ from dispatchkit.decide.reassignment.model import Params as ReassignmentParams
 from dispatchkit.domain.feature import Event
 from dispatchkit.kernel.sql import parse
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Place, Tables, a_delivery, a_driver, a_ping, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Place,
+    Tables,
+    a_delivery,
+    a_driver,
+    a_ping,
+    minutes,
+    seconds,
+    tables,
+)
 from tests.unit.decide.corridor import apply, gather, locked
 
 TRAVEL = StraightLine()
@@ -111,7 +121,9 @@ def towns(draw: st.DrawFn) -> Town:
         )
         for id in DRIVERS
     ]
-    return Town(city(*deliveries, *drivers), spots, mode=draw(st.sampled_from(offer_params.MODES)))
+    return Town(
+        tables(*deliveries, *drivers), spots, mode=draw(st.sampled_from(offer_params.MODES))
+    )
 
 
 def sweep(town: Town) -> None:
@@ -254,7 +266,9 @@ def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver()
         14: (9000, 0),
         15: (9000, 0),
     }
-    town = Town(city(a_delivery(1), *(a_driver(id, at=spot) for id, spot in spots.items())), spots)
+    town = Town(
+        tables(a_delivery(1), *(a_driver(id, at=spot) for id, spot in spots.items())), spots
+    )
     script = [
         ("accept", 0),
         ("wait", 4),

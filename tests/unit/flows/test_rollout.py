@@ -26,7 +26,7 @@ LATER = databases.NOW + timedelta(minutes=40)  # by then every sweep has somethi
 
 def _swept(name: str, percent: float, *, enabled: bool = True, at: datetime | None = None):
     store = MemoryStore(
-        databases.city_frames(), at or (databases.NOW if name == "offers" else LATER)
+        databases.sample_frames(), at or (databases.NOW if name == "offers" else LATER)
     )
     flags = {name: {"enabled": enabled, "percent": percent}}
     return sweep(store, Settings({"flags": flags}), name, Options(dry_run=True))
@@ -50,7 +50,7 @@ def test_a_flag_that_is_off_holds_every_unit_and_begins_nothing(name):
 
 def test_offers_that_are_out_when_the_flag_goes_off_run_out_as_they_do_inside():
     off, on = _swept("offers", 100.0, enabled=False, at=LATER), _swept("offers", 100.0, at=LATER)
-    pending = databases.city_frames()["driver_offers"].filter(pl.col("state") == "PENDING")
+    pending = databases.sample_frames()["driver_offers"].filter(pl.col("state") == "PENDING")
     expired = [change.id for change in off.changes if change.event == "offer_expired"]
     assert sorted(expired) == sorted(pending["id"]) != []
     assert [c for c in on.changes if c.event in ENDS["offers"]] == off.changes
@@ -75,7 +75,7 @@ def test_half_a_rollout_begins_only_inside_it(name):
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
 def test_held_units_are_left_out_or_marked_before_anything_is_decided_so_they_claim_no_driver(name):
-    store, feature = MemoryStore(databases.city_frames(), databases.NOW), catalog.feature(name)
+    store, feature = MemoryStore(databases.sample_frames(), databases.NOW), catalog.feature(name)
     flag = Flag(name=name, percent=50.0)
     all_of_them = gather(store, feature, Flag(name=name), databases.NOW).frames
     half = gather(store, feature, flag, databases.NOW).frames

@@ -56,8 +56,10 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_a_database_holds_comes_out_in_again_and_out_the_same(city, database, tmp_path, now):
-    upkeep.extract(databases.url(city), tmp_path, tmp_path / "a")
+def test_what_a_database_holds_comes_out_in_again_and_out_the_same(
+    sample_db, database, tmp_path, now
+):
+    upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "a")
     came = upkeep.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
     assert came.quarantine.is_empty()
     done = upkeep.import_files(databases.url(database), tmp_path, came)
@@ -70,14 +72,14 @@ def test_what_a_database_holds_comes_out_in_again_and_out_the_same(city, databas
         assert one.drop("version", strict=False).equals(two.drop("version", strict=False)), table
 
 
-def test_an_extract_of_a_period_has_its_orders_and_all_that_hangs_on_them(city, tmp_path, now):
+def test_an_extract_of_a_period_has_its_orders_and_all_that_hangs_on_them(sample_db, tmp_path, now):
     since, until = now - timedelta(hours=3), now - timedelta(hours=1)
-    upkeep.extract(databases.url(city), tmp_path, tmp_path / "x", since=since, until=until)
+    upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "x", since=since, until=until)
     came = read_export(tmp_path / "x", now=now + timedelta(days=3650))
     assert came.quarantine.is_empty()  # so nothing points to a row that was left out
-    placed = databases.city_frames()["orders"].get_column("placed_at")
+    placed = databases.sample_frames()["orders"].get_column("placed_at")
     assert len(came.frames["orders"]) == placed.is_between(since, until, closed="left").sum() > 0
-    assert 0 < len(came.frames["driver_offers"]) < len(databases.city_frames()["driver_offers"])
+    assert 0 < len(came.frames["driver_offers"]) < len(databases.sample_frames()["driver_offers"])
 
 
 def test_a_limit_on_changes_is_kept_before_anything_is_written(database, shop):

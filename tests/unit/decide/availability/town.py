@@ -11,7 +11,7 @@ from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.flows.live.act import act
 from dispatchkit.flows.live.sweep import Options, Swept, sweep
 from dispatchkit.store.memory import MemoryStore
-from tests.builders import NOW, Row, Rows, a_driver, a_duty, city, minutes
+from tests.builders import NOW, Row, Rows, a_driver, a_duty, minutes, tables
 
 Told = list[tuple[str, float | None, float | None]]
 LOSSES: dict[
@@ -59,9 +59,9 @@ def lose(
 class Town:
     """Rows in memory, and what people and sweeps do to them at a minute of the evening."""
 
-    def __init__(self, *told: Iterable[Row], **tables: Any) -> None:
-        self.store = MemoryStore(city(*told), NOW)
-        self.settings = Settings(tables)
+    def __init__(self, *told: Iterable[Row], **frames: Any) -> None:
+        self.store = MemoryStore(tables(*told), NOW)
+        self.settings = Settings(frames)
 
     def sweep(self, minute: float = 0) -> Swept:
         """Run the availability sweep; nothing of it may be refused, and a second run finds nothing."""

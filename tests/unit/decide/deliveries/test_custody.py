@@ -11,7 +11,7 @@ from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as Reassigning
 from dispatchkit.domain.feature import Answer
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Row, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes
+from tests.builders import NOW, Row, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather
 from tests.unit.decide.deliveries.told import a_job, tell
 
@@ -20,7 +20,7 @@ def released(state: str, *others: Any, **columns: Any) -> Tables:
     """Delivery 1 was taken from driver 7 two minutes ago and is now in `state`, if assigned then to driver 8."""
     case = a_case(1, driver=7, state="REOFFERING", released_at=NOW - minutes(2))
     has = None if state in ("UNASSIGNED", "OFFERING") else 8
-    return city(
+    return tables(
         a_delivery(1, state=state, driver=has, episode=2),
         case,
         a_driver(8),
@@ -122,20 +122,20 @@ def test_goods_that_fitted_into_no_slot_are_their_holders_once_one_is_free():
 
 def test_who_never_had_it_learns_nothing():
     assert tell(released("UNASSIGNED"), "pickup", driver=8) == Answer("NOT_FOUND", (), refused=True)
-    doubted = city(a_delivery(1), a_case(1, driver=7, state="CLEARED"), a_driver(7))
+    doubted = tables(a_delivery(1), a_case(1, driver=7, state="CLEARED"), a_driver(7))
     assert tell(doubted, "pickup", driver=7).code == "NOT_FOUND", "a suspicion is no release"
 
 
 @pytest.mark.parametrize("act", ["start", "arrive-pickup", "pickup"])
 def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so(act):
-    tables = city(
+    frames = tables(
         a_job("CANCELLED", episode=2),
         an_offer(5, driver=7, state="ACCEPTED"),
         a_driver(7),
         a_driver(8),
     )
-    assert tell(tables, act, driver=7) == Answer("DELIVERY_CANCELLED", (), refused=True)
-    assert tell(tables, act, driver=8) == Answer("NOT_FOUND", (), refused=True)
+    assert tell(frames, act, driver=7) == Answer("DELIVERY_CANCELLED", (), refused=True)
+    assert tell(frames, act, driver=8) == Answer("NOT_FOUND", (), refused=True)
 
 
 def swept(tables: Tables) -> list[tuple[int, str, str]]:
@@ -148,10 +148,10 @@ def swept(tables: Tables) -> list[tuple[int, str, str]]:
 def test_custody_restored_to_an_earlier_driver_ends_the_case_of_the_one_who_lost_it_last():
     first = a_case(1, driver=7, state="RELAPSED", released_at=NOW - minutes(9))
     last = a_case(2, driver=8, episode=2, state="REOFFERING", released_at=NOW - minutes(2))
-    tables = city(a_delivery(1, episode=3), first, last, a_driver(7), a_driver(8))
-    given = tell(tables, "pickup", driver=7)
+    frames = tables(a_delivery(1, episode=3), first, last, a_driver(7), a_driver(8))
+    given = tell(frames, "pickup", driver=7)
     assert given.code == "CUSTODY_RESTORED"
-    after = apply(tables, given.changes)
+    after = apply(frames, given.changes)
     assert swept(after) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")]
     brought = apply(after, tell(after, "deliver", driver=7).changes)
     assert swept(brought) == [(2, "reassignment_aborted", "CUSTODY_RESTORED")], (
@@ -161,7 +161,7 @@ def test_custody_restored_to_an_earlier_driver_ends_the_case_of_the_one_who_lost
 
 def rescued(**driver: Any) -> Tables:
     accepted = an_offer(5, driver=7, state="ACCEPTED")
-    return city(
+    return tables(
         a_job("RESCUE", arrived_dropoff_at=NOW - minutes(2)),
         accepted,
         a_driver(7),
@@ -187,8 +187,8 @@ def test_a_rescue_makes_no_reassignment_relapse(seen):
     case = a_case(
         1, driver=9, state="REASSIGNED" if seen else "REOFFERING", released_at=NOW - minutes(12)
     )
-    tables = city(a_job("RESCUE", episode=2), case, a_driver(7), a_driver(8), a_driver(9))
-    carried = apply(tables, tell(tables, "handover", driver=8).changes)
+    frames = tables(a_job("RESCUE", episode=2), case, a_driver(7), a_driver(8), a_driver(9))
+    carried = apply(frames, tell(frames, "handover", driver=8).changes)
     assert swept(carried) == ([] if seen else [(1, "reassignment_reassigned", "NEW_DRIVER")])
     for act, event, end in (("deliver", "succeeded", "DELIVERED"), ("fail", "exhausted", "FAILED")):
         assert swept(apply(carried, tell(carried, act, driver=8).changes))[-1] == (
@@ -211,7 +211,7 @@ UNABLE = {
     "he is off duty": rescued(duty="OFF_DUTY"),
     "he rests": rescued(duty="ON_BREAK"),
     "he is suspended": rescued(duty="SUSPENDED"),
-    "his hands are full": city(a_job("RESCUE"), a_driver(7), a_driver(8, max_stack=1), FULL),
+    "his hands are full": tables(a_job("RESCUE"), a_driver(7), a_driver(8, max_stack=1), FULL),
 }
 
 

@@ -16,19 +16,19 @@ from dispatchkit.domain.dispatching import dispatch_at
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes
+from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather, locked
 from tests.unit.decide.deliveries.told import a_job, tell
 
 
 def test_a_customer_cancels_while_drivers_are_asked_and_every_offer_is_withdrawn():
-    tables = city(
+    frames = tables(
         a_delivery(1, state="OFFERING"),
         an_offer(5, driver=7, mode="waves"),
         an_offer(6, driver=8, mode="waves"),
     )
-    given = tell(tables, "cancel")
-    after = apply(tables, given.changes)
+    given = tell(frames, "cancel")
+    after = apply(frames, given.changes)
     assert (
         after["driver_offers"].select("state", "cause").rows()
         == [("REVOKED", "DELIVERY_CANCELLED")] * 2
@@ -42,11 +42,11 @@ def test_a_customer_cancels_while_drivers_are_asked_and_every_offer_is_withdrawn
 
 @pytest.mark.parametrize("state", ["ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP"])
 def test_a_driver_on_his_way_is_let_go_and_has_cancellation_pay_due(state):
-    tables = city(
+    frames = tables(
         a_job(state), an_offer(5, driver=7, state="ACCEPTED"), a_case(1, driver=7), a_driver(7)
     )
-    given = tell(tables, "cancel", by="merchant", liable="merchant")
-    after = apply(tables, given.changes)
+    given = tell(frames, "cancel", by="merchant", liable="merchant")
+    after = apply(frames, given.changes)
     [delivery] = after["deliveries"].rows(named=True)
     assert (delivery["state"], delivery["driver_id"], delivery["slot"]) == ("CANCELLED", None, None)
     assert (delivery["ended_while"], delivery["ended_by"], delivery["liable"]) == (
@@ -63,8 +63,8 @@ def test_a_driver_on_his_way_is_let_go_and_has_cancellation_pay_due(state):
 
 
 def test_goods_under_way_are_never_cancelled_but_go_back_in_the_hands_of_their_driver():
-    tables = city(a_job("EN_ROUTE_DROPOFF"))
-    after = apply(tables, tell(tables, "cancel").changes)
+    frames = tables(a_job("EN_ROUTE_DROPOFF"))
+    after = apply(frames, tell(frames, "cancel").changes)
     [delivery] = after["deliveries"].rows(named=True)
     assert (delivery["state"], delivery["driver_id"], delivery["slot"]) == ("RETURNING", 7, 1)
     assert (delivery["ended_while"], delivery["ended_by"], delivery["ended_at"]) == (
@@ -85,9 +85,9 @@ def test_goods_under_way_are_never_cancelled_but_go_back_in_the_hands_of_their_d
 
 
 def test_lost_goods_fail_with_their_stage_and_who_answers_for_them():
-    tables = city(a_job("PICKED_UP"))
-    given = tell(tables, "fail", driver=7, reason="SPILT", liable="driver")
-    [delivery] = apply(tables, given.changes)["deliveries"].rows(named=True)
+    frames = tables(a_job("PICKED_UP"))
+    given = tell(frames, "fail", driver=7, reason="SPILT", liable="driver")
+    [delivery] = apply(frames, given.changes)["deliveries"].rows(named=True)
     assert given.changes[0].reason == "SPILT"
     assert (delivery["ended_while"], delivery["ended_by"], delivery["liable"]) == (
         "PICKED_UP",
@@ -97,18 +97,18 @@ def test_lost_goods_fail_with_their_stage_and_who_answers_for_them():
 
 
 def test_goods_are_not_lost_before_they_were_picked_up():
-    tables = city(a_job("PICKED_UP"))
-    assert tell(tables, "fail", driver=7, at=NOW - minutes(8)).code == "CLOCK_SKEW"
-    [slow] = tell(tables, "fail", driver=7, at=NOW - minutes(6)).changes
+    frames = tables(a_job("PICKED_UP"))
+    assert tell(frames, "fail", driver=7, at=NOW - minutes(8)).code == "CLOCK_SKEW"
+    [slow] = tell(frames, "fail", driver=7, at=NOW - minutes(6)).changes
     assert slow.after["ended_at"] == NOW - minutes(5), "a phone a minute behind"
 
 
 def an_order(*, ready_at: datetime | None) -> Tables:
     """Return order 1, for which nobody has asked for a delivery."""
     unborn = [row for row in a_delivery(1) if row.table in ("orders", "merchants")]
-    tables = city(unborn)
-    return tables | {
-        "orders": tables["orders"].with_columns(ready_at=pl.lit(ready_at, pl.Datetime("us", "UTC")))
+    frames = tables(unborn)
+    return frames | {
+        "orders": frames["orders"].with_columns(ready_at=pl.lit(ready_at, pl.Datetime("us", "UTC")))
     }
 
 
@@ -144,21 +144,21 @@ def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_re
 
 @pytest.mark.parametrize("ended", ["CANCELLED", "UNFULFILLED", "FAILED", "RETURNED"])
 def test_a_second_try_replaces_one_that_came_to_nothing_once(ended):
-    tables = city(a_job(ended))
-    assert insert(tables).code == "ILLEGAL_TRANSITION", (
+    frames = tables(a_job(ended))
+    assert insert(frames).code == "ILLEGAL_TRANSITION", (
         "a second delivery says which one it replaces"
     )
-    after = apply(tables, insert(tables, replaces=1).changes)
+    after = apply(frames, insert(frames, replaces=1).changes)
     assert after["deliveries"].filter(pl.col("id") != 1)["replaces"].to_list() == [1]
     assert insert(after, replaces=1) == Answer("OK_REPLAY")
 
 
-OF_ANOTHER = city(a_job("CANCELLED"), a_delivery(2, state="FAILED", driver=7))
+OF_ANOTHER = tables(a_job("CANCELLED"), a_delivery(2, state="FAILED", driver=7))
 NONE = {
-    "there is no such order": (city(), None, "NOT_FOUND"),
+    "there is no such order": (tables(), None, "NOT_FOUND"),
     "the delivery to replace is of another order": (OF_ANOTHER, 2, "NOT_FOUND"),
-    "the first is still under way": (city(a_job("ASSIGNED")), 1, "ILLEGAL_TRANSITION"),
-    "the first has arrived": (city(a_job("DELIVERED")), 1, "ILLEGAL_TRANSITION"),
+    "the first is still under way": (tables(a_job("ASSIGNED")), 1, "ILLEGAL_TRANSITION"),
+    "the first has arrived": (tables(a_job("DELIVERED")), 1, "ILLEGAL_TRANSITION"),
 }
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from dispatchkit.domain.feature import Answer
-from tests.builders import NOW, Tables, a_delivery, a_driver, city, minutes, seconds
+from tests.builders import NOW, Tables, a_delivery, a_driver, minutes, seconds, tables
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.deliveries.told import a_job, tell
 
 
 def job(state: str, **columns: Any) -> Tables:
-    return city(a_job(state, **columns), a_driver(7), a_driver(8))
+    return tables(a_job(state, **columns), a_driver(7), a_driver(8))
 
 
 def row(tables: Tables, changes: Any) -> dict[str, Any]:
@@ -92,8 +92,8 @@ REFUSED: dict[str, tuple[Tables, str, dict[str, Any], str]] = {
     "another driver tells it": (job("ASSIGNED"), "start", {"driver": 8}, "NOT_FOUND"),
     "another driver says it is lost": (job("PICKED_UP"), "fail", {"driver": 8}, "NOT_FOUND"),
     "a driver tells it who never was": (job("ASSIGNED"), "pickup", {"driver": 99}, "NOT_FOUND"),
-    "there is no such delivery": (city(a_driver(7)), "start", {"driver": 7}, "NOT_FOUND"),
-    "nobody has it": (city(a_delivery(1)), "pickup", {}, "ILLEGAL_TRANSITION"),
+    "there is no such delivery": (tables(a_driver(7)), "start", {"driver": 7}, "NOT_FOUND"),
+    "nobody has it": (tables(a_delivery(1)), "pickup", {}, "ILLEGAL_TRANSITION"),
     "the pickup would be implied": (job("ARRIVED_PICKUP"), "deliver", {"driver": 7}, "ILLEGAL_TRANSITION"),
     "the pickup would be implied, told with a time": (
         job("ASSIGNED"), "deliver", {"driver": 7, "at": NOW}, "ILLEGAL_TRANSITION"

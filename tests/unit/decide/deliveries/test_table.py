@@ -7,7 +7,7 @@ import pytest
 from dispatchkit.decide.deliveries.policy import ACTS
 from dispatchkit.decide.deliveries.steps import STEPS
 from dispatchkit.domain.states import CHAIN, DELIVERY, HOLDS_GOODS, TO_PICKUP
-from tests.builders import Rows, a_driver, an_offer, city
+from tests.builders import Rows, a_driver, an_offer, tables
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.deliveries.told import a_job, tell
 
@@ -52,8 +52,8 @@ def town(state: str) -> Rows:
 
 
 def answer(act: str, state: str):
-    tables = city(town(state))
-    return tables, tell(tables, act, driver=8 if act == "handover" else None)
+    frames = tables(town(state))
+    return frames, tell(frames, act, driver=8 if act == "handover" else None)
 
 
 PAIRS = [(act, state) for act in ACTS for state in sorted(DELIVERY.states)]

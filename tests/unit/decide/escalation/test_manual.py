@@ -11,7 +11,7 @@ from dispatchkit.decide.escalation.manual import respond
 from dispatchkit.decide.escalation.params import Params
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from tests.builders import NOW, Tables, a_case, a_delivery, an_episode, an_offer, city, minutes
+from tests.builders import NOW, Tables, a_case, a_delivery, an_episode, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, locked
 from tests.unit.decide.escalation.ladder import ESCALATED, a_ticket, episode, events, levels, run
 
@@ -28,7 +28,7 @@ def climbed(level: int = 0, **notes: Any) -> Tables:
         if level
         else {}
     )
-    town = city(
+    town = tables(
         a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(8), **reached, **notes)
     )
     return {**town, "deliveries": town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))}
@@ -66,13 +66,15 @@ def test_a_level_raised_by_hand_is_due_now_and_the_clocks_go_on_from_there():
 def test_a_cause_is_told_as_a_sweep_last_saw_it_or_as_the_locked_rows_tell():
     declined = {
         **climbed(0),
-        **{"driver_offers": city(an_offer(5, state="DECLINED", cause="LOW_PAY"))["driver_offers"]},
+        **{
+            "driver_offers": tables(an_offer(5, state="DECLINED", cause="LOW_PAY"))["driver_offers"]
+        },
     }
     [change] = said(declined, "escalate").changes
     assert change.after["cause"] == "NO_ACCEPTANCE"
     [change] = said(climbed(1, cause="MERCHANT"), "escalate").changes
     assert change.after["cause"] == "MERCHANT"
-    taken = city(
+    taken = tables(
         a_delivery(1, episode=2),
         a_case(3, driver=7, state="REOFFERING", trigger="MERCHANT_WAIT", released_at=NOW),
     )
@@ -90,7 +92,7 @@ CLOSED = [
 @pytest.mark.parametrize(("state", "code"), CLOSED)
 def test_a_delivery_that_seeks_nobody_is_refused(state, code, act):
     driver = None if state == "CANCELLED" else 7
-    town = city(
+    town = tables(
         a_delivery(1, state=state, driver=driver), an_episode(1, state="ASSIGNED", closed_at=NOW)
     )
     assert said(town, act, minutes=5) == Answer(code, refused=True)
@@ -125,7 +127,7 @@ def test_a_snooze_lasts_as_long_as_asked_and_a_repeat_changes_nothing():
 
 
 def test_a_ticket_is_closed_once():
-    town = city(a_delivery(1), a_ticket(4))
+    town = tables(a_delivery(1), a_ticket(4))
     answer = said(town, "close_ticket", ticket=4)
     [change] = answer.changes
     assert (change.event, dict(change.after)) == (

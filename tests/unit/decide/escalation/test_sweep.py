@@ -20,9 +20,9 @@ from tests.builders import (
     a_driver,
     an_episode,
     an_offer,
-    city,
     minutes,
     seconds,
+    tables,
 )
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.escalation.ladder import (
@@ -43,14 +43,14 @@ FAR_OFF = NOW + timedelta(hours=3)  # a promise that no slack clock minds
 
 def waiting(since: float, *, promise: Any = FAR_OFF, **more: Any) -> Any:
     """Return a town with one delivery that has sought a driver for so many minutes, and no driver."""
-    town = city(a_delivery(1, due=minutes(since), **more))
+    town = tables(a_delivery(1, due=minutes(since), **more))
     return promised(town, promise)
 
 
 def searching(since: float, **episode: Any) -> Any:
     """Return a town with one search that began so many minutes ago, and no driver."""
     town = promised(
-        city(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(since), **episode)),
+        tables(a_delivery(1, state="CREATED"), an_episode(1, opened=minutes(since), **episode)),
         FAR_OFF,
     )
     return {**town, "deliveries": town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))}
@@ -166,7 +166,7 @@ DOOR_S = 1300 / 4.2  # 1 km by air on a bicycle, 1.3 km by street
 @pytest.mark.parametrize(("slack_s", "reached"), SLACKS)
 def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
     ways = round(DOOR_S) + round(1.3 * 500 / 4.2) + 240
-    town = city(a_delivery(1, due=seconds(1), ready_in=None), a_driver(7, at=(500, 0)))
+    town = tables(a_delivery(1, due=seconds(1), ready_in=None), a_driver(7, at=(500, 0)))
     town = promised(town, NOW + seconds(ways + slack_s))
     assert [(level, clock) for level, clock, _, _ in levels(run(town))] == [
         (level, "SLACK") for level in reached
@@ -176,7 +176,7 @@ def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
 
 def test_slack_waits_for_the_goods_but_not_for_a_driver_who_waits_for_them_too():
     near, far = (
-        city(a_delivery(1, ready_in=minutes(9)), a_driver(7, at=at)) for at in ((0, 0), (1500, 0))
+        tables(a_delivery(1, ready_in=minutes(9)), a_driver(7, at=at)) for at in ((0, 0), (1500, 0))
     )
     assert queue(near)[0]["slack_s"] == queue(far)[0]["slack_s"]
     assert queue(near)[0]["slack_s"] == 25 * 60 - 9 * 60 - 240 - round(DOOR_S)
@@ -199,12 +199,12 @@ NOBODY: dict[str, Rows] = {
 
 @pytest.mark.parametrize("because", NOBODY)
 def test_with_nobody_to_ask_slack_is_the_most_there_can_be_because(because):
-    told = queue(city(a_delivery(1, ready_in=None), NOBODY[because]))[0]
+    told = queue(tables(a_delivery(1, ready_in=None), NOBODY[because]))[0]
     assert (told["slack_s"], told["soonest"]) == (25 * 60 - 240 - round(DOOR_S), None)
 
 
 def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
-    told = city(
+    told = tables(
         a_delivery(1, ready_in=minutes(9)),
         a_driver(7, shift_end=NOW + minutes(8)),
         a_driver(8, at=(900, 0)),
@@ -214,7 +214,7 @@ def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
 
 @pytest.mark.parametrize("unknown", ["promised_at", "dropoff_lat"])
 def test_a_clock_without_its_input_does_not_run(unknown):
-    town = city(a_delivery(1, due=minutes(3)))
+    town = tables(a_delivery(1, due=minutes(3)))
     town["orders"] = town["orders"].with_columns(
         pl.lit(None, town["orders"].schema[unknown]).alias(unknown)
     )
@@ -241,21 +241,21 @@ def asked(*ended_ago: float) -> Rows:
 
 
 def test_a_search_climbs_with_its_attempts_at_the_end_of_the_round_that_counts():
-    town = promised(city(a_delivery(1, attempt=5), asked(1.9, 1.5, 1.2, 0.9, 0.5)), FAR_OFF)
+    town = promised(tables(a_delivery(1, attempt=5), asked(1.9, 1.5, 1.2, 0.9, 0.5)), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 1.2, False), (2, "ATTEMPTS", 0.5, True)]
-    fewer = promised(city(a_delivery(1, attempt=2), asked(1.9, 1.5)), FAR_OFF)
+    fewer = promised(tables(a_delivery(1, attempt=2), asked(1.9, 1.5)), FAR_OFF)
     assert run(fewer) == []
 
 
 def test_rounds_of_an_earlier_search_count_for_nothing():
     again = [*a_delivery(1, episode=2, attempt=0), *asked(9, 8, 7, 6, 5)]
-    assert run(promised(city(again), FAR_OFF)) == []
+    assert run(promised(tables(again), FAR_OFF)) == []
     before = asked(9, 8, 7, 6, 5)
     now = [
         Row(r.table, r.values | {"episode": 2, "id": r.values["id"] + 10})
         for r in asked(1.5, 1.2, 0.9)
     ]
-    town = promised(city(a_delivery(1, episode=2, attempt=3), before, now), FAR_OFF)
+    town = promised(tables(a_delivery(1, episode=2, attempt=3), before, now), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 0.9, True)]
 
 
@@ -277,7 +277,7 @@ def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answe
             )
         ]
 
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING", attempt=3),
         wave(1, 1.6),
         wave(2, 1.4, None),
@@ -287,17 +287,17 @@ def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answe
     assert levels(run(promised(town, FAR_OFF))) == [(1, "ATTEMPTS", 1, True)], (
         "the fourth wave left a minute ago"
     )
-    over = city(a_delivery(1, attempt=3), wave(1, 1.6), wave(2, 1.4, 1.1), wave(3, 0.5))
+    over = tables(a_delivery(1, attempt=3), wave(1, 1.6), wave(2, 1.4, 1.1), wave(3, 0.5))
     assert levels(run(promised(over, FAR_OFF))) == [(1, "ATTEMPTS", 0.5, True)]
 
 
 def test_the_clock_that_ran_out_first_names_the_level():
-    town = promised(city(a_delivery(1, due=minutes(7), attempt=3), asked(6.5, 6, 5)), FAR_OFF)
+    town = promised(tables(a_delivery(1, due=minutes(7), attempt=3), asked(6.5, 6, 5)), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 5, False), (2, "AGE", 1, True)]
 
 
 def test_a_level_never_falls_though_its_clock_turns_back():
-    town = swept(city(a_delivery(1, due=seconds(1), ready_in=None, placed=minutes(30))))
+    town = swept(tables(a_delivery(1, due=seconds(1), ready_in=None, placed=minutes(30))))
     assert episode(town)["level"] == 2, "ten minutes left for a ride of nine"
     later = promised(town, FAR_OFF)
     assert run(later) == []
@@ -328,7 +328,7 @@ CAUSES: dict[str, tuple[Rows, str]] = {
 def test_a_search_has_one_cause_when(when):
     offers, cause = CAUSES[when]
     state = "OFFERING" if offers and offers[0].values["state"] == "PENDING" else "UNASSIGNED"
-    [change] = run(promised(city(a_delivery(1, due=minutes(3), state=state), offers), FAR_OFF))
+    [change] = run(promised(tables(a_delivery(1, due=minutes(3), state=state), offers), FAR_OFF))
     assert change.after["cause"] == change.payload["cause"] == cause
 
 
@@ -338,7 +338,7 @@ def test_a_search_has_one_cause_when(when):
 def test_a_search_opened_by_a_release_has_the_cause_of_the_release(trigger, cause):
     taken = a_case(3, driver=7, state="REOFFERING", trigger=trigger, released_at=NOW - minutes(3))
     declined = an_offer(5, state="DECLINED", cause="TOO_FAR", episode=2)
-    town = promised(city(a_delivery(1, episode=2, due=minutes(3)), taken, declined), FAR_OFF)
+    town = promised(tables(a_delivery(1, episode=2, due=minutes(3)), taken, declined), FAR_OFF)
     assert run(town)[0].after["cause"] == cause
 
 
@@ -350,13 +350,13 @@ def test_a_pickup_that_nobody_can_find_is_the_merchants_cause():
 
 def test_a_release_opens_a_new_ladder():
     town = promised(
-        city(a_delivery(1, state="ASSIGNED", driver=7, episode=1), a_driver(7)), FAR_OFF
+        tables(a_delivery(1, state="ASSIGNED", driver=7, episode=1), a_driver(7)), FAR_OFF
     )
     first = an_episode(
         1, 1, opened=minutes(30), state="ASSIGNED", closed_at=NOW - minutes(5), level=3, version=4
     )
     again = an_episode(1, 2, opened=minutes(3))
-    town = promised(city(a_delivery(1, state="CREATED", episode=2), first, again), FAR_OFF)
+    town = promised(tables(a_delivery(1, state="CREATED", episode=2), first, again), FAR_OFF)
     town["deliveries"] = town["deliveries"].with_columns(state=pl.lit("UNASSIGNED"))
     assert [(level, lag) for level, _, lag, _ in levels(run(town))] == [(1, 0)]
     assert episode(swept(town), number=1)["level"] == 3
@@ -381,7 +381,7 @@ def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits
 
 
 def test_a_search_is_not_given_up_while_somebody_is_being_asked():
-    asking = city(
+    asking = tables(
         a_delivery(1, due=minutes(50), state="OFFERING"), an_offer(5, driver=7, sent=seconds(5))
     )
     changes = run(promised(asking, FAR_OFF))
@@ -464,7 +464,7 @@ ENDS = [
 @pytest.mark.parametrize(("search", "ticket"), ENDS)
 def test_a_ticket_of_the_ladder_is_closed_with_its_search_unless_a_refund_is_due(search, ticket):
     over = {} if search == "OPEN" else {"state": search, "closed_at": NOW}
-    town = swept(city(a_delivery(1, state="CREATED"), an_episode(1, **over), a_ticket(4)))
+    town = swept(tables(a_delivery(1, state="CREATED"), an_episode(1, **over), a_ticket(4)))
     told = town["support_tickets"].row(0, named=True)
     assert told["state"] == ticket
     assert told["closed_by"] == (None if ticket == "OPEN" else "system:escalation")
@@ -474,7 +474,7 @@ def test_a_conflict_about_custody_is_left_to_people():
     carried = a_delivery(1, state="PICKED_UP", driver=7)
     assert (
         run(
-            city(
+            tables(
                 carried,
                 an_episode(1, state="ASSIGNED", closed_at=NOW),
                 a_ticket(4, cause="CUSTODY_CONFLICT"),
@@ -517,7 +517,7 @@ DUE = {
 @pytest.mark.parametrize("when", CALLS)
 def test_a_person_is_called_once_when(when):
     rows, cause, level = CALLS[when]
-    town = city(rows)
+    town = tables(rows)
     [ticket] = run(town)
     assert (ticket.event, ticket.after["cause"], ticket.after["level"]) == (
         "support_ticket_created",
@@ -537,7 +537,7 @@ def test_a_person_is_called_once_when(when):
 def test_outside_the_rollout_nobody_is_called_and_a_call_stands_as_long_as_there_is_reason_for_it_when(
     when,
 ):
-    town = city(CALLS[when][0])
+    town = tables(CALLS[when][0])
     assert run(town, outside=True) == []
     called = swept(town)
     assert run(called, outside=True) == []
@@ -571,7 +571,7 @@ def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_w
 
 
 def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the_case():
-    carried = city(
+    carried = tables(
         a_delivery(1, state="ASSIGNED", driver=7), a_case(3, driver=7, suspected=minutes(10))
     )
     assert run(carried, NOW - seconds(1)) == []
@@ -582,7 +582,7 @@ def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the
 
 
 def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next():
-    town = city(
+    town = tables(
         a_delivery(1, due=minutes(4), placed=minutes(5)),
         a_delivery(2, placed=minutes(12)),
         a_driver(7),
@@ -600,12 +600,12 @@ def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next(
 
 
 def test_everyone_dispatchable_is_thought_of_once_a_run_so_nobody_is_promised():
-    town = city(a_delivery(1), a_delivery(2), a_driver(7))
+    town = tables(a_delivery(1), a_delivery(2), a_driver(7))
     assert [row["soonest"] for row in queue(town)] == [7, 7]
 
 
 def test_a_delivery_outside_the_search_is_left_alone():
-    town = city(
+    town = tables(
         a_delivery(1, state="SCHEDULED", due=minutes(30)),
         a_delivery(2, state="ASSIGNED", driver=7),
         a_driver(7),
@@ -633,6 +633,6 @@ def test_settings_that_contradict_are_refused_by_name(settings, one, other):
 
 
 def test_drivers_seen_again_at_each_sweep_keep_the_slack_they_had():
-    town = city(a_delivery(1, ready_in=None), a_driver(7, at=(500, 0)))
+    town = tables(a_delivery(1, ready_in=None), a_driver(7, at=(500, 0)))
     soon = NOW + minutes(2)
     assert queue(seen(town, soon), soon)[0]["slack_s"] == queue(town)[0]["slack_s"] - 120

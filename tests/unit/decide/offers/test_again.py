@@ -17,16 +17,16 @@ from tests.builders import (
     a_driver,
     an_episode,
     an_offer,
-    city,
     minutes,
     seconds,
+    tables,
 )
 from tests.unit.decide.offers.rounds import after, asked, offer, run, said
 
 
 def second_episode(*offers: Rows, **delivery: Any) -> Tables:
     """Delivery 1 seeks for the second time; driver 7 is at the pickup."""
-    return city(a_delivery(1, episode=2, **delivery), a_driver(7), *offers)
+    return tables(a_delivery(1, episode=2, **delivery), a_driver(7), *offers)
 
 
 def refused(ago: float = 20, *, told: dict[str, Any] | None = None, **columns: Any) -> Rows:
@@ -74,7 +74,7 @@ def test_the_last_refusal_is_the_one_to_beat():
     assert (
         asked(
             run(
-                city(
+                tables(
                     a_delivery(1, episode=3), a_driver(7), first, refused(episode=2, pay_cents=1000)
                 )
             )
@@ -95,7 +95,7 @@ def declined_rounds(n: int, *, episode: int = 1, state: str = "DECLINED") -> lis
     ("rounds", "boost"), [(0, 0), (2, 0), (3, 100), (4, 200), (5, 300), (7, 300)]
 )
 def test_after_rounds_that_nobody_wanted_the_offer_pays_more_step_by_step(rounds, boost):
-    town = city(a_delivery(1, attempt=rounds), a_driver(7), *declined_rounds(rounds))
+    town = tables(a_delivery(1, attempt=rounds), a_driver(7), *declined_rounds(rounds))
     made = offer(run(town)).after
     assert (made["boost_cents"], made["pay_cents"]) == (boost, 1025 + boost)
     told = json.loads(str(made["payload"]))
@@ -104,25 +104,25 @@ def test_after_rounds_that_nobody_wanted_the_offer_pays_more_step_by_step(rounds
 
 @pytest.mark.parametrize("state", ["REVOKED", "UNDELIVERABLE"])
 def test_a_round_that_nobody_refused_raises_no_pay(state):
-    town = city(a_delivery(1, attempt=5), a_driver(7), *declined_rounds(5, state=state))
+    town = tables(a_delivery(1, attempt=5), a_driver(7), *declined_rounds(5, state=state))
     assert offer(run(town)).after["boost_cents"] == 0
 
 
 def test_a_new_episode_begins_without_boost():
-    town = city(a_delivery(1, episode=2), a_driver(7), *declined_rounds(5))
+    town = tables(a_delivery(1, episode=2), a_driver(7), *declined_rounds(5))
     assert offer(run(town)).after["boost_cents"] == 0
 
 
 def test_silence_that_ends_in_this_very_run_counts_as_unwanted():
     out = an_offer(60, driver=70, attempt=3, sent=minutes(1))
-    town = city(a_delivery(1, state="OFFERING", attempt=2), a_driver(7), *declined_rounds(2), out)
+    town = tables(a_delivery(1, state="OFFERING", attempt=2), a_driver(7), *declined_rounds(2), out)
     assert offer(run(town)).after["boost_cents"] == 100
 
 
 def escalated(level: int, *, at: tuple[float, float] = (0, 0)) -> Tables:
-    town = city(a_delivery(1), a_driver(7, at=at))
+    town = tables(a_delivery(1), a_driver(7, at=at))
     [episode] = an_episode(1, opened=minutes(2), level=level)
-    return {**town, "unassigned_orders": city([episode])["unassigned_orders"]}
+    return {**town, "unassigned_orders": tables([episode])["unassigned_orders"]}
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_an_escalated_search_looks_one_step_wider_and_may_pay_more(level, boost,
 
 
 def test_boost_can_be_switched_off():
-    town = city(a_delivery(1, attempt=7), a_driver(7), *declined_rounds(7))
+    town = tables(a_delivery(1, attempt=7), a_driver(7), *declined_rounds(7))
     assert offer(run(town, boost_step_cents=0, boost_max_cents=0)).after["boost_cents"] == 0
 
 
 def test_who_is_likelier_to_accept_may_be_asked_before_who_is_nearer():
     """A driver with a full bag is near, but a refusal costs a timeout: with a long one the idle driver goes first."""
     busy = [*a_driver(7, at=(100, 0)), *a_delivery(2, state="PICKED_UP", driver=7)]
-    town = city(a_delivery(1), busy, a_driver(8, at=(150, 0)))
+    town = tables(a_delivery(1), busy, a_driver(8, at=(150, 0)))
     near: dict[str, Any] = {"stack_detour": seconds(0), "decline_stacked": 2.0}
     made = offer(run(town, timeout=seconds(100), **near))
     assert (made.after["driver_id"], made.why["runner_up"]) == (8, 7)
@@ -153,7 +153,7 @@ def test_who_is_likelier_to_accept_may_be_asked_before_who_is_nearer():
 def test_the_chance_of_a_yes_is_logged_and_falls_with_each_refusal():
     chances = []
     for n in range(3):
-        town = city(a_delivery(1, attempt=n), a_driver(7), *declined_rounds(n))
+        town = tables(a_delivery(1, attempt=n), a_driver(7), *declined_rounds(n))
         chances.append(offer(run(town, usual_way=seconds(0))).why["p_accept"])
     assert chances == [
         0.8984,
@@ -166,7 +166,7 @@ def test_a_sweep_after_hours_of_outage_closes_every_offer_once_and_begins_one_ro
     deliveries = [a_delivery(n, state="OFFERING", due=minutes(130)) for n in range(1, 21)]
     sent: dict[str, Any] = {"sent": minutes(120), "delivered_at": NOW - minutes(119)}
     offers = [an_offer(n, delivery=n, driver=100 + n, **sent) for n in range(1, 21)]
-    town = city(
+    town = tables(
         *deliveries,
         *offers,
         *(a_driver(100 + n) for n in range(1, 21)),

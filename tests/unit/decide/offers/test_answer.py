@@ -10,7 +10,17 @@ from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_offer, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Rows,
+    Tables,
+    a_delivery,
+    a_driver,
+    an_offer,
+    minutes,
+    seconds,
+    tables,
+)
 from tests.unit.decide.corridor import apply, locked
 
 
@@ -25,7 +35,7 @@ def answer(
 def offered(*more: Rows, **offer: Any) -> Tables:
     """Delivery 1 offered to driver 7 by offer 5."""
     told = an_offer(5, driver=7, **offer)
-    return city(a_delivery(1, state="OFFERING"), told, a_driver(7), *more)
+    return tables(a_delivery(1, state="OFFERING"), told, a_driver(7), *more)
 
 
 def test_an_acceptance_assigns_the_delivery_closes_the_episode_and_withdraws_rival_offers():
@@ -73,7 +83,9 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
     "he declined it before": (offered(state="DECLINED"), {}, "ILLEGAL_TRANSITION"),
     "the terms changed": (offered(), {"payload_sha256": "0" * 64}, "PAYLOAD_CHANGED"),
     "he went on a break": (
-        city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, duty="ON_BREAK")),
+        tables(
+            a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, duty="ON_BREAK")
+        ),
         {},
         "ILLEGAL_TRANSITION",
     ),
@@ -86,19 +98,19 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
         "ILLEGAL_TRANSITION",
     ),
     "the delivery is cancelled and the offer not yet": (
-        city(a_delivery(1, state="CANCELLED"), an_offer(5, driver=7), a_driver(7)),
+        tables(a_delivery(1, state="CANCELLED"), an_offer(5, driver=7), a_driver(7)),
         {},
         "DELIVERY_CANCELLED",
     ),
     "the delivery was cancelled after he accepted it": (
-        city(
+        tables(
             a_delivery(1, state="CANCELLED"), an_offer(5, driver=7, state="ACCEPTED"), a_driver(7)
         ),
         {},
         "DELIVERY_CANCELLED",
     ),
     "the offer is of an old episode": (
-        city(a_delivery(1, state="OFFERING", episode=2), an_offer(5, driver=7), a_driver(7)),
+        tables(a_delivery(1, state="OFFERING", episode=2), an_offer(5, driver=7), a_driver(7)),
         {},
         "ILLEGAL_TRANSITION",
     ),
@@ -148,7 +160,7 @@ def test_a_decline_leaves_the_round_open_while_another_offer_is_pending():
 
 @pytest.mark.parametrize("name", ["accept", "decline"])
 def test_any_answer_ends_a_run_of_timeouts(name):
-    town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, timeouts=2))
+    town = tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, timeouts=2))
     [driver] = [c for c in answer(town, name).changes if c.entity == "driver"]
     assert driver.after == {"timeouts": 0}
 

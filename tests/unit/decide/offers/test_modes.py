@@ -11,7 +11,17 @@ from dispatchkit.decide.offers.policy import FEATURE
 from dispatchkit.domain.feature import Event
 from dispatchkit.domain.search import episode_id
 from dispatchkit.kernel.errors import BadConfig
-from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_offer, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Rows,
+    Tables,
+    a_delivery,
+    a_driver,
+    an_offer,
+    minutes,
+    seconds,
+    tables,
+)
 from tests.unit.decide.corridor import apply, locked
 from tests.unit.decide.offers.rounds import after, asked, offer, run, said
 
@@ -32,19 +42,21 @@ def drivers(*ids: int) -> list[Rows]:
     ],
 )
 def test_the_mode_says_how_many_are_asked_at_once(params, count):
-    changes = run(city(a_delivery(1), *drivers(11, 12, 13, 14, 15)), **params)
+    changes = run(tables(a_delivery(1), *drivers(11, 12, 13, 14, 15)), **params)
     assert asked(changes) == [(1, id) for id in (11, 12, 13, 14, 15)[:count]]
     offers = [c.after for c in changes if c.event == "offer_created"]
     assert {(o["mode"], o["attempt"], o["episode"]) for o in offers} == {(params["mode"], 1, 1)}
 
 
 def test_a_broadcast_reaches_no_farther_than_the_radius():
-    town = city(a_delivery(1), *drivers(11, 12), a_driver(13, at=(1600, 0)))
+    town = tables(a_delivery(1), *drivers(11, 12), a_driver(13, at=(1600, 0)))
     assert asked(run(town, mode="broadcast")) == [(1, 11), (1, 12)]
 
 
 def test_who_asks_several_leaves_the_others_their_only_one():
-    town = city(a_delivery(1, due=minutes(2)), a_delivery(2, due=minutes(1)), *drivers(11, 12, 13))
+    town = tables(
+        a_delivery(1, due=minutes(2)), a_delivery(2, due=minutes(1)), *drivers(11, 12, 13)
+    )
     assert asked(run(town, mode="broadcast")) == [(1, 11), (1, 13), (2, 12)]
 
 
@@ -53,7 +65,7 @@ def wave(attempt: int, *ids: int, sent: Any, **more: Any) -> list[Rows]:
 
 
 def waving(*offers: Rows, attempt: int = 0) -> Tables:
-    return city(
+    return tables(
         a_delivery(1, state="OFFERING", attempt=attempt), *offers, *drivers(11, 12, 13, 14, 15, 16)
     )
 
@@ -113,7 +125,7 @@ def test_the_first_yes_of_any_wave_wins_and_the_others_are_withdrawn():
 
 def test_forced_assigns_without_asking_and_leaves_an_offer_for_the_account():
     busy = a_delivery(2, state="PICKED_UP", driver=11, slot=1, pickup=(3000, 0))
-    town = city(a_delivery(1), a_driver(11, timeouts=2), busy)
+    town = tables(a_delivery(1), a_driver(11, timeouts=2), busy)
     changes = run(town, mode="forced")
     assert [c.event for c in changes] == [
         "offer_created", "offer_accepted", "delivery_assigned", "episode_closed", "driver_given",
@@ -137,7 +149,7 @@ def test_forced_assigns_without_asking_and_leaves_an_offer_for_the_account():
 
 def test_forced_assigns_in_the_run_in_which_a_delivery_becomes_due():
     left = after(
-        city(a_delivery(1, state="SCHEDULED", due=minutes(1)), a_driver(11)), mode="forced"
+        tables(a_delivery(1, state="SCHEDULED", due=minutes(1)), a_driver(11)), mode="forced"
     )
     assert left["deliveries"]["state"].to_list() == ["ASSIGNED"]
     episode = left["unassigned_orders"].row(0, named=True)
@@ -149,14 +161,14 @@ def test_forced_assigns_in_the_run_in_which_a_delivery_becomes_due():
 
 
 def test_forced_gives_a_driver_one_delivery_a_run_and_asks_nobody_who_may_not_be_asked():
-    town = city(a_delivery(1), a_delivery(2), a_driver(11), a_driver(12, duty="ON_BREAK"))
+    town = tables(a_delivery(1), a_delivery(2), a_driver(11), a_driver(12, duty="ON_BREAK"))
     changes = run(town, mode="forced")
     assert [c.root[1] for c in changes if c.event == "delivery_assigned"] == [1]
     assert [e["rule"] for e in said(town, mode="forced")] == ["TAKEN_THIS_RUN"]
 
 
 def test_a_repeated_forced_run_gives_nobody_a_second_delivery_and_the_next_one_may():
-    town = city(a_delivery(1), a_delivery(2), a_driver(11))
+    town = tables(a_delivery(1), a_delivery(2), a_driver(11))
     left = after(town, mode="forced")  # looks again at the same instant
     assert left["deliveries"]["state"].to_list() == ["ASSIGNED", "UNASSIGNED"]
     assert [e["rule"] for e in said(left, mode="forced")] == ["TAKEN_THIS_RUN"]
@@ -170,7 +182,7 @@ def test_switching_the_mode_with_offers_out_goes_on_from_where_it_is():
 
 @pytest.mark.parametrize("mode", ["cascade", "waves", "broadcast", "forced"])
 def test_in_every_mode_the_whole_search_keeps_the_rules(mode):
-    town = city(
+    town = tables(
         *(a_delivery(n, pickup=(0, 300 * n)) for n in range(1, 5)), *drivers(*range(11, 20))
     )
     for n in range(12):

@@ -11,7 +11,17 @@ from dispatchkit.decide.offers.policy import FEATURE, decide
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Rows, Tables, a_delivery, a_driver, an_offer, city, minutes, seconds
+from tests.builders import (
+    NOW,
+    Rows,
+    Tables,
+    a_delivery,
+    a_driver,
+    an_offer,
+    minutes,
+    seconds,
+    tables,
+)
 from tests.unit.decide.corridor import apply, gather, locked
 
 
@@ -23,7 +33,9 @@ def hears(tables: Tables, name: str, *, driver: int = 7, **args: Any) -> Answer:
 
 def offered(*more: Rows, **offer: Any) -> Tables:
     """Delivery 1 offered to driver 7 by offer 5, ten seconds ago."""
-    return city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, **offer), a_driver(7), *more)
+    return tables(
+        a_delivery(1, state="OFFERING"), an_offer(5, driver=7, **offer), a_driver(7), *more
+    )
 
 
 def test_a_receipt_is_noted_once_and_leaves_the_offer_pending():
@@ -54,7 +66,7 @@ def test_a_receipt_after_the_answer_says_nothing_new(state):
 
 
 def test_a_failed_push_ends_the_offer_and_the_round_and_counts_against_nobody():
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7, timeouts=2), a_driver(8)
     )
     given = hears(town, "undeliverable", reason="NO_ACKNOWLEDGEMENT")
@@ -76,7 +88,7 @@ def test_a_failed_push_ends_the_offer_and_the_round_and_counts_against_nobody():
 
 
 def test_a_failed_push_never_cuts_a_longer_rest_short():
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING"),
         an_offer(5, driver=7),
         a_driver(7, cooldown_until=NOW + minutes(9)),

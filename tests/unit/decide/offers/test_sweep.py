@@ -23,16 +23,16 @@ from tests.builders import (
     a_driver,
     an_episode,
     an_offer,
-    city,
     minutes,
     seconds,
+    tables,
 )
 from tests.unit.decide.corridor import apply
 from tests.unit.decide.offers.rounds import asked, run, said
 
 
 def test_a_due_delivery_is_offered_to_the_driver_soonest_at_the_pickup():
-    town = city(a_delivery(1), a_driver(7, at=(900, 0)), a_driver(8, at=(400, 0)))
+    town = tables(a_delivery(1), a_driver(7, at=(900, 0)), a_driver(8, at=(400, 0)))
     changes = run(town)
     assert [c.event for c in changes] == ["delivery_offering", "offer_created"]
     offer = changes[1]
@@ -45,7 +45,7 @@ def test_a_due_delivery_is_offered_to_the_driver_soonest_at_the_pickup():
 
 
 def test_an_offer_freezes_pay_distance_and_pickup_and_names_no_place():
-    [_, offer] = run(city(a_delivery(1, dropoff=(2000, 0), ready_in=minutes(9)), a_driver(7)))
+    [_, offer] = run(tables(a_delivery(1, dropoff=(2000, 0), ready_in=minutes(9)), a_driver(7)))
     told = json.loads(str(offer.after["payload"]))
     assert offer.after["payload_sha256"] == sha256(str(offer.after["payload"]).encode()).hexdigest()
     assert told == {
@@ -63,7 +63,7 @@ def test_an_offer_freezes_pay_distance_and_pickup_and_names_no_place():
 
 
 def test_the_soonest_is_measured_in_time_not_in_metres():
-    town = city(
+    town = tables(
         a_delivery(1),
         a_driver(7, at=(300, 0), vehicle="walker"),
         a_driver(8, at=(700, 0), vehicle="car"),
@@ -72,7 +72,7 @@ def test_the_soonest_is_measured_in_time_not_in_metres():
 
 
 def test_equal_drivers_are_asked_by_id():
-    town = city(a_delivery(1), *(a_driver(id, at=(500, 0)) for id in (9, 8)))
+    town = tables(a_delivery(1), *(a_driver(id, at=(500, 0)) for id in (9, 8)))
     assert asked(run(town)) == [(1, 8)]
 
 
@@ -93,7 +93,7 @@ def disputed(state: str = "OPEN", *others: Row) -> Tables:
         "version": 1,
     }
     delivery = a_delivery(1, episode=2, state="OFFERING" if others else "UNASSIGNED")
-    return city(delivery, a_driver(7), a_driver(8), [Row("support_tickets", ticket)], others)
+    return tables(delivery, a_driver(7), a_driver(8), [Row("support_tickets", ticket)], others)
 
 
 def test_nobody_is_asked_for_goods_that_are_gone_until_a_person_has_looked():
@@ -140,7 +140,7 @@ CANDIDATES: dict[str, tuple[Rows, str]] = {
 @pytest.mark.parametrize("because", CANDIDATES)
 def test_a_driver_is_not_asked_because(because):
     driver, rule = CANDIDATES[because]
-    town = city(a_delivery(1), driver)
+    town = tables(a_delivery(1), driver)
     assert run(town) == []
     assert [(e["delivery_id"], e["rule"]) for e in said(town)] == [(1, rule)]
 
@@ -155,19 +155,19 @@ STILL_ASKED: dict[str, Rows] = {
 
 @pytest.mark.parametrize("though", STILL_ASKED)
 def test_a_driver_is_asked_though(though):
-    assert asked(run(city(a_delivery(1), STILL_ASKED[though]))) == [(1, 7)]
+    assert asked(run(tables(a_delivery(1), STILL_ASKED[though]))) == [(1, 7)]
 
 
 def test_a_driver_with_hands_full_is_asked_after_an_idle_one_a_little_farther():
     busy = [*a_driver(7, at=(100, 0)), *a_delivery(2, state="PICKED_UP", driver=7)]
-    assert asked(run(city(a_delivery(1), busy, a_driver(8, at=(1000, 0))))) == [(1, 8)]
+    assert asked(run(tables(a_delivery(1), busy, a_driver(8, at=(1000, 0))))) == [(1, 8)]
     assert asked(
-        run(city(a_delivery(1), busy, a_driver(8, at=(1000, 0))), stack_detour=timedelta())
+        run(tables(a_delivery(1), busy, a_driver(8, at=(1000, 0))), stack_detour=timedelta())
     ) == [(1, 7)]
 
 
 def test_each_driver_is_asked_once_a_run_and_the_released_delivery_chooses_first():
-    town = city(
+    town = tables(
         a_delivery(1, due=minutes(1)),
         a_delivery(2, due=minutes(2)),
         a_delivery(3, priority=1),
@@ -178,7 +178,7 @@ def test_each_driver_is_asked_once_a_run_and_the_released_delivery_chooses_first
         1: "TAKEN_THIS_RUN",
         2: "TAKEN_THIS_RUN",
     }
-    second = city(a_delivery(1, due=minutes(1)), a_delivery(2, due=minutes(2)), a_driver(7))
+    second = tables(a_delivery(1, due=minutes(1)), a_delivery(2, due=minutes(2)), a_driver(7))
     assert asked(run(second)) == [(2, 7)]
 
 
@@ -187,12 +187,12 @@ WIDER = [({"attempt": 1}, [(1, 7)]), ({"due": minutes(3)}, [(1, 7)]), ({"due": m
 
 @pytest.mark.parametrize(("delivery", "offers"), WIDER)
 def test_the_radius_widens_with_attempts_and_with_waiting(delivery, offers):
-    assert asked(run(city(a_delivery(1, **delivery), a_driver(7, at=(2900, 0))))) == offers
+    assert asked(run(tables(a_delivery(1, **delivery), a_driver(7, at=(2900, 0))))) == offers
 
 
 def test_why_nobody_is_asked_names_what_would_change_it():
     [why] = said(
-        city(a_delivery(1), a_driver(7, at=(1600, 0)), a_driver(8, duty="ON_DUTY", at=None))
+        tables(a_delivery(1), a_driver(7, at=(1600, 0)), a_driver(8, duty="ON_DUTY", at=None))
     )
     assert why["relax"] == "radius 1600 m reaches driver 7"
     assert (why["radius_m"], why["hindered"], why["kept_out"]) == (
@@ -203,20 +203,20 @@ def test_why_nobody_is_asked_names_what_would_change_it():
 
 
 def test_after_the_last_attempt_nobody_is_asked():
-    town = city(a_delivery(1, attempt=8), a_driver(7))
+    town = tables(a_delivery(1, attempt=8), a_driver(7))
     assert (run(town), said(town)[0]["rule"]) == ([], "ATTEMPTS_USED_UP")
-    assert asked(run(city(a_delivery(1, attempt=7), a_driver(7)))) == [(1, 7)]
+    assert asked(run(tables(a_delivery(1, attempt=7), a_driver(7)))) == [(1, 7)]
 
 
 def test_a_new_delivery_waits_for_its_dispatch_time():
-    [change] = run(city(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
+    [change] = run(tables(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
     assert (change.event, change.after) == ("delivery_scheduled", {"state": "SCHEDULED"})
-    assert run(city(a_delivery(1, state="SCHEDULED", due=seconds(-1)), a_driver(7))) == []
+    assert run(tables(a_delivery(1, state="SCHEDULED", due=seconds(-1)), a_driver(7))) == []
 
 
 @pytest.mark.parametrize("state", ["CREATED", "SCHEDULED"])
 def test_a_delivery_that_becomes_due_is_offered_in_the_same_run(state):
-    town = city(a_delivery(1, state=state, due=minutes(1)), a_driver(7))
+    town = tables(a_delivery(1, state=state, due=minutes(1)), a_driver(7))
     changes = run(town)
     assert [(c.event, c.version) for c in changes] == [
         ("delivery_dispatchable", 1),
@@ -231,7 +231,7 @@ def test_a_delivery_that_becomes_due_is_offered_in_the_same_run(state):
 
 
 def offered(**offer: Any) -> Tables:
-    return city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, **offer), a_driver(7))
+    return tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=7, **offer), a_driver(7))
 
 
 def test_an_offer_lives_until_its_hard_deadline_and_not_a_moment_longer():
@@ -257,7 +257,7 @@ def test_silence_counts_as_a_timeout_only_if_the_offer_reached_the_phone():
 
 @pytest.mark.parametrize(("rested", "then"), [(15, minutes(15)), (0.5, seconds(60))])
 def test_silence_never_cuts_a_longer_rest_short(rested, then):
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING"),
         an_offer(5, driver=7, sent=seconds(40)),
         a_driver(7, cooldown_until=NOW + minutes(rested)),
@@ -266,7 +266,7 @@ def test_silence_never_cuts_a_longer_rest_short(rested, then):
 
 
 def test_an_offer_to_a_driver_who_has_left_is_withdrawn_and_the_next_is_asked_at_once():
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING"),
         a_driver(7, duty="FORCED_OFF"),
         a_driver(8),
@@ -279,7 +279,7 @@ def test_an_offer_to_a_driver_who_has_left_is_withdrawn_and_the_next_is_asked_at
 
 
 def test_an_expired_delivery_is_offered_to_the_next_driver_in_the_same_run():
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING"),
         an_offer(5, driver=7, sent=minutes(1)),
         a_driver(7),
@@ -296,7 +296,7 @@ def test_an_expired_delivery_is_offered_to_the_next_driver_in_the_same_run():
 
 
 def test_a_silent_driver_is_not_asked_about_another_delivery_at_once():
-    town = city(
+    town = tables(
         a_delivery(1, state="OFFERING"),
         a_delivery(2),
         an_offer(5, driver=7, sent=minutes(1)),
@@ -309,7 +309,7 @@ def test_a_silent_driver_is_not_asked_about_another_delivery_at_once():
 
 def test_a_round_ends_only_when_no_offer_of_it_is_left():
     both = [*an_offer(5, driver=7, sent=minutes(1)), *an_offer(6, driver=8)]
-    assert [c.event for c in run(city(a_delivery(1, state="OFFERING"), both, a_driver(7)))] == [
+    assert [c.event for c in run(tables(a_delivery(1, state="OFFERING"), both, a_driver(7)))] == [
         "offer_expired",
         "driver_cooled_down",
     ]
@@ -317,7 +317,7 @@ def test_a_round_ends_only_when_no_offer_of_it_is_left():
 
 def test_a_delivery_left_offering_without_any_offer_is_searched_again():
     withdrawn = an_offer(5, driver=7, state="REVOKED", cause="DRIVER_UNAVAILABLE")
-    changes = run(city(a_delivery(1, state="OFFERING"), withdrawn, a_driver(8)))
+    changes = run(tables(a_delivery(1, state="OFFERING"), withdrawn, a_driver(8)))
     assert [c.event for c in changes] == [
         "delivery_unassigned",
         "delivery_offering",
@@ -326,18 +326,18 @@ def test_a_delivery_left_offering_without_any_offer_is_searched_again():
 
 
 def test_a_delivery_whose_door_is_unknown_pays_the_base():
-    [_, offer] = run(city(a_delivery(1, dropoff=None), a_driver(7)))
+    [_, offer] = run(tables(a_delivery(1, dropoff=None), a_driver(7)))
     assert (offer.after["distance_m"], offer.after["pay_cents"]) == (0, 1000)
 
 
 def test_an_imported_delivery_without_an_episode_counts_from_its_dispatch_time():
-    town = city(a_delivery(1, due=minutes(3)), a_driver(7, at=(2900, 0)))
+    town = tables(a_delivery(1, due=minutes(3)), a_driver(7, at=(2900, 0)))
     town["unassigned_orders"] = town["unassigned_orders"].clear()
     assert asked(run(town)) == [(1, 7)]
 
 
 def test_a_closed_episode_does_not_date_the_open_one():
-    town = city(
+    town = tables(
         a_delivery(1, episode=2, due=minutes(1)),
         an_episode(1, 1, opened=minutes(9), state="ASSIGNED"),
     )
@@ -361,7 +361,7 @@ def test_settings_that_contradict_are_refused_by_name(settings, one, other):
 
 
 def test_a_merchant_without_a_position_stops_nobody_elses_search_and_is_named():
-    town = city(a_delivery(1), a_delivery(2), a_driver(7, at=(100, 0)))
+    town = tables(a_delivery(1), a_delivery(2), a_driver(7, at=(100, 0)))
     town["merchants"] = town["merchants"].with_columns(lat=pl.when(pl.col("id") != 1).then("lat"))
     assert asked(run(town)) == [(2, 7)]
     assert [(e["delivery_id"], e["rule"]) for e in said(town)] == [(1, "PICKUP_UNKNOWN")]

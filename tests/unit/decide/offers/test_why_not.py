@@ -19,9 +19,9 @@ from tests.builders import (
     a_delivery,
     a_driver,
     an_offer,
-    city,
     minutes,
     seconds,
+    tables,
 )
 from tests.unit.decide.corridor import gather
 from tests.unit.decide.offers.rounds import TRAVEL, asked, run
@@ -92,19 +92,19 @@ RULES: dict[str, tuple[Rows, str, str]] = {
 @pytest.mark.parametrize("case", RULES)
 def test_a_rule_about_the_driver_is_named_with_what_would_help(case):
     driver, rule, relax = RULES[case]
-    town = city(a_delivery(1), driver)
+    town = tables(a_delivery(1), driver)
     assert run(town) == []
     found = barred(town)
     assert (found["rule"], found["relax"]) == (rule, relax)
 
 
 def test_who_is_asked_has_no_rule_against_him():
-    found = barred(city(a_delivery(1), a_driver(7)))
+    found = barred(tables(a_delivery(1), a_driver(7)))
     assert (found["rule"], found["relax"], found["chosen"], found["margin_s"]) == (None, None, 7, 0)
 
 
 def test_a_farther_driver_learns_who_is_preferred_and_by_how_much():
-    town = city(a_delivery(1), a_driver(7, at=(900, 0)), a_driver(8, at=(400, 0)))
+    town = tables(a_delivery(1), a_driver(7, at=(900, 0)), a_driver(8, at=(400, 0)))
     found = barred(town)
     assert (found["rule"], found["chosen"]) == ("OTHERS_SOONER", 8)
     assert found["margin_s"] == found["expected_s"] - found["chosen_expected_s"] > 0
@@ -113,32 +113,32 @@ def test_a_farther_driver_learns_who_is_preferred_and_by_how_much():
 
 
 def test_a_driver_asked_about_another_delivery_in_this_run_is_said_to_be():
-    town = city(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
+    town = tables(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
     assert barred(town)["relax"] == "delivery 2 chose first and asks him"
     assert barred(town)["rule"] == "TAKEN_THIS_RUN"
 
 
 def test_a_delivery_that_asks_nobody_says_so_before_anything_of_the_driver():
-    assert barred(city(a_delivery(1, attempt=8), a_driver(7)))["rule"] == "ATTEMPTS_USED_UP"
-    ahead = barred(city(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
+    assert barred(tables(a_delivery(1, attempt=8), a_driver(7)))["rule"] == "ATTEMPTS_USED_UP"
+    ahead = barred(tables(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
     assert (ahead["rule"], ahead["relax"]) == ("NOT_DUE", "from 2026-03-02T19:40:00.000000Z on")
-    offered = barred(city(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
+    offered = barred(tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
     assert offered["rule"] == "ROUND_UNDER_WAY" and "19:30:22" in offered["relax"]
     assert (
-        barred(city(a_delivery(1, state="ASSIGNED", driver=8), a_driver(7)))["rule"]
+        barred(tables(a_delivery(1, state="ASSIGNED", driver=8), a_driver(7)))["rule"]
         == "NOT_SEEKING"
     )
 
 
 def test_the_relaxation_of_the_radius_is_the_smallest_that_works():
-    town = city(a_delivery(1), a_driver(7, at=(1600, 0)))
+    town = tables(a_delivery(1), a_driver(7, at=(1600, 0)))
     assert asked(run(town, radius_start_m=1600)) == [(1, 7)]
     assert asked(run(town, radius_start_m=1599)) == []
 
 
 def test_who_refused_before_learns_from_when_on_and_for_what_he_is_asked_again():
     refused = an_offer(5, driver=7, state="DECLINED", answered=minutes(4), pay_cents=1050)
-    town = city(a_delivery(1, episode=2), a_driver(7), refused)
+    town = tables(a_delivery(1, episode=2), a_driver(7), refused)
     found = barred(town)
     assert found["rule"] == "NOT_IMPROVED"
     assert (
@@ -157,7 +157,7 @@ def test_a_delivery_whose_goods_a_driver_says_to_have_asks_nobody():
         "state": "OPEN",
     }
     said = barred(
-        city(
+        tables(
             a_delivery(1),
             a_driver(7),
             [Row("support_tickets", ticket | {"opened_at": NOW, "due_at": NOW, "version": 1})],

@@ -11,7 +11,7 @@ from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE
 from dispatchkit.domain.feature import Event
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, at_place, city, minutes
+from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, at_place, minutes, tables
 from tests.unit.decide.corridor import gather
 
 TRAVEL = StraightLine()
@@ -41,7 +41,7 @@ WANTED = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(-5), dropoff
 
 def test_both_are_told_with_their_times_their_slack_and_what_else_they_hold():
     other = a_delivery(2, state="PICKED_UP", driver=8, slot=1)
-    told = foreseen(city(WANTED, other, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
+    told = foreseen(tables(WANTED, other, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
     way, leg = seconds_between(NEAR, (0, 0)), seconds_between((0, 0), DOOR)
     then = told["then"]
     assert (then["driver"], then["likely"], then["holds"]) == (8, False, [2])
@@ -58,7 +58,7 @@ def test_without_a_name_it_is_the_soonest_who_may_be_asked_and_never_one_who_los
     lost = a_case(1, driver=9, state="REASSIGNED", released_at=NOW - minutes(9), new_driver_id=7)
     near = a_driver(9, at=(100, 0))
     resting = a_driver(10, at=(200, 0), cooldown_until=NOW + minutes(1))
-    told = foreseen(city(WANTED, lost, near, resting, a_driver(7, at=FAR), a_driver(8, at=NEAR)))
+    told = foreseen(tables(WANTED, lost, near, resting, a_driver(7, at=FAR), a_driver(8, at=NEAR)))
     assert (told["then"]["driver"], told["then"]["likely"]) == (8, True)
 
 
@@ -68,12 +68,12 @@ def test_nobody_is_foreseen_whose_shift_ends_before_the_goods_are_ready():
         a_driver(8, at=NEAR, shift_end=NOW + minutes(29)),
         a_driver(9, at=FAR, shift_end=NOW + minutes(30)),
     )
-    assert foreseen(city(soon, a_driver(7, at=FAR), leaving, staying))["then"]["driver"] == 9
+    assert foreseen(tables(soon, a_driver(7, at=FAR), leaving, staying))["then"]["driver"] == 9
 
 
 def test_goods_that_are_not_ready_are_waited_for_by_whoever_comes():
     soon = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(30), dropoff=DOOR)
-    told = foreseen(city(soon, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
+    told = foreseen(tables(soon, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
     assert told["then"]["pickup_at"] == told["now"]["pickup_at"] == NOW + minutes(30)
     assert told["sooner_s"] == 0
 
@@ -81,17 +81,18 @@ def test_goods_that_are_not_ready_are_waited_for_by_whoever_comes():
 def test_a_driver_at_the_counter_is_there():
     there = a_delivery(1, state="ARRIVED_PICKUP", driver=7, ready_in=minutes(-5), dropoff=DOOR)
     assert (
-        foreseen(city(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["now"]["pickup_at"] == NOW
+        foreseen(tables(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["now"]["pickup_at"]
+        == NOW
     )
 
 
 def test_an_open_delivery_has_nobody_now():
-    told = foreseen(city(a_delivery(1), a_driver(8, at=NEAR)), to=8)
+    told = foreseen(tables(a_delivery(1), a_driver(8, at=NEAR)), to=8)
     assert (told["now"], told["then"]["driver"], told["sooner_s"]) == (None, 8, None)
 
 
 def test_of_a_driver_who_is_not_seen_no_time_is_told():
-    told = foreseen(city(WANTED, a_driver(7, at=None), a_driver(8, at=NEAR)), to=8)
+    told = foreseen(tables(WANTED, a_driver(7, at=None), a_driver(8, at=NEAR)), to=8)
     assert (told["now"]["pickup_at"], told["now"]["slack_s"], told["sooner_s"]) == (
         None,
         None,
@@ -101,8 +102,8 @@ def test_of_a_driver_who_is_not_seen_no_time_is_told():
 
 @pytest.mark.parametrize("state", ["DELIVERED", "PICKED_UP"])
 def test_nothing_is_foreseen_of_goods_that_are_picked_up(state):
-    assert foreseen(city(a_delivery(1, state=state, driver=7), a_driver(7)), to=8) == {}
+    assert foreseen(tables(a_delivery(1, state=state, driver=7), a_driver(7)), to=8) == {}
 
 
 def test_nobody_there_is_told_as_nobody():
-    assert foreseen(city(WANTED, a_driver(7, at=FAR)))["then"] is None
+    assert foreseen(tables(WANTED, a_driver(7, at=FAR)))["then"] is None

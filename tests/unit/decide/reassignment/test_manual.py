@@ -11,7 +11,7 @@ from dispatchkit.decide.reassignment.policy import FEATURE, decide
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import BadConfig, Usage
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, city, minutes
+from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather, locked
 
 
@@ -27,7 +27,7 @@ def reassign(
 
 def held(state: str = "ASSIGNED", **columns: Any) -> Tables:
     """Delivery 1 with driver 7; driver 8 is on duty."""
-    return city(a_delivery(1, state=state, driver=7, **columns), a_driver(7), a_driver(8))
+    return tables(a_delivery(1, state=state, driver=7, **columns), a_driver(7), a_driver(8))
 
 
 def row(tables: Tables, table: str, **where: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def test_a_person_hands_a_delivery_over_and_sweeps_leave_it_alone_for_an_hour():
 
 
 def test_a_person_assigns_an_open_delivery_and_pending_offers_are_withdrawn():
-    town = city(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7), a_driver(8))
+    town = tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7), a_driver(8))
     given = reassign(town, to=8)
     assert [c.event for c in given.changes] == [
         "offer_revoked",
@@ -89,7 +89,7 @@ def test_a_person_assigns_an_open_delivery_and_pending_offers_are_withdrawn():
 @pytest.mark.parametrize("earlier", ["REASSIGNED", "REOFFERING", "RELEASED"])
 def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment(earlier):
     cases = [*a_case(1, driver=7, episode=2), *a_case(2, driver=9, state=earlier)]
-    town = city(a_delivery(1, state="ASSIGNED", driver=7, episode=2), cases, a_driver(7))
+    town = tables(a_delivery(1, state="ASSIGNED", driver=7, episode=2), cases, a_driver(7))
     after = apply(town, reassign(town).changes)
     states = {c["id"]: c["state"] for c in after["reassignment_cases"].iter_rows(named=True)}
     assert (states[1], states[2]) == ("ABORTED", "RELAPSED")
@@ -100,7 +100,7 @@ def test_a_hand_over_may_fill_the_stack_the_driver_allows():
         *a_delivery(2, state="PICKED_UP", driver=8, slot=1),
         *a_delivery(3, state="PICKED_UP", driver=8, slot=2),
     ]
-    town = city(
+    town = tables(
         a_delivery(1, state="ASSIGNED", driver=7), a_driver(7), a_driver(8, max_stack=3), busy
     )
     after = apply(town, reassign(town, to=8).changes)
@@ -112,17 +112,17 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
     "there is no such driver": (held(), {"to": 99}, "NOT_FOUND"),
     "the goods are picked up": (held("PICKED_UP"), {}, "CUSTODY_CONFLICT"),
     "the goods are on their way back": (held("RETURNING"), {"to": 8}, "CUSTODY_CONFLICT"),
-    "the customer cancelled": (city(a_delivery(1, state="CANCELLED")), {}, "DELIVERY_CANCELLED"),
+    "the customer cancelled": (tables(a_delivery(1, state="CANCELLED")), {}, "DELIVERY_CANCELLED"),
     "it is over": (held("DELIVERED"), {"to": 8}, "ILLEGAL_TRANSITION"),
-    "it is not due": (city(a_delivery(1, state="SCHEDULED"), a_driver(8)), {"to": 8}, "ILLEGAL_TRANSITION"),
-    "nobody has it": (city(a_delivery(1)), {}, "ILLEGAL_TRANSITION"),
+    "it is not due": (tables(a_delivery(1, state="SCHEDULED"), a_driver(8)), {"to": 8}, "ILLEGAL_TRANSITION"),
+    "nobody has it": (tables(a_delivery(1)), {}, "ILLEGAL_TRANSITION"),
     "the driver is off duty": (
-        city(a_delivery(1, state="ASSIGNED", driver=7), a_driver(8, duty="OFF_DUTY")),
+        tables(a_delivery(1, state="ASSIGNED", driver=7), a_driver(8, duty="OFF_DUTY")),
         {"to": 8},
         "DRIVER_UNAVAILABLE",
     ),
     "the driver's hands are full": (
-        city(
+        tables(
             a_delivery(1, state="ASSIGNED", driver=7),
             a_delivery(2, state="PICKED_UP", driver=8),
             a_driver(8, max_stack=1),

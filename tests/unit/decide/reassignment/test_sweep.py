@@ -25,9 +25,9 @@ from tests.builders import (
     a_ping,
     an_episode,
     an_offer,
-    city,
     minutes,
     seconds,
+    tables,
 )
 from tests.unit.decide.corridor import apply, gather
 
@@ -82,11 +82,11 @@ def moving(driver: int = 7, *, frm: float, to: float) -> Rows:
 
 STILL = far_and_still()
 SUSPECT = {
-    "NO_START": city(STILL, assigned()),
-    "NOT_MOVING": city(STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(12))),
-    "LOST_PING": city(a_driver(7, at=(2000, 0), seen=minutes(11)), assigned(since=12)),
-    "WRONG_WAY": city(moving(frm=100, to=3500), assigned(since=4, state="EN_ROUTE_PICKUP")),
-    "ETA_BREACH": city(
+    "NO_START": tables(STILL, assigned()),
+    "NOT_MOVING": tables(STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(12))),
+    "LOST_PING": tables(a_driver(7, at=(2000, 0), seen=minutes(11)), assigned(since=12)),
+    "WRONG_WAY": tables(moving(frm=100, to=3500), assigned(since=4, state="EN_ROUTE_PICKUP")),
+    "ETA_BREACH": tables(
         moving(frm=9000, to=4500),
         assigned(since=14, state="EN_ROUTE_PICKUP", ready_in=minutes(-20)),
         an_offer(
@@ -94,8 +94,8 @@ SUSPECT = {
             payload='{"pickup_eta":"2026-03-02T19:20:00Z"}',
         ),
     ),
-    "SHIFT_END": city(a_driver(7, at=(2000, 0), shift_end=NOW - minutes(12)), assigned(since=1)),
-    "MERCHANT_WAIT": city(a_driver(7), assigned(
+    "SHIFT_END": tables(a_driver(7, at=(2000, 0), shift_end=NOW - minutes(12)), assigned(since=1)),
+    "MERCHANT_WAIT": tables(a_driver(7), assigned(
         since=30, state="ARRIVED_PICKUP", ready_in=minutes(-15), arrived_pickup_at=NOW - minutes(20)
     )),
 }  # fmt: skip
@@ -120,41 +120,41 @@ def test_a_stalled_assignment_is_suspected_and_its_driver_nudged_once(trigger):
 
 
 FINE = {
-    "he was assigned a moment ago": city(STILL, assigned(since=4)),
-    "he is on his way": city(moving(frm=2000, to=500), assigned(since=6)),
-    "he stands at the pickup": city(a_driver(7, at=(50, 0)), assigned(since=9)),
-    "he set out a moment ago": city(
+    "he was assigned a moment ago": tables(STILL, assigned(since=4)),
+    "he is on his way": tables(moving(frm=2000, to=500), assigned(since=6)),
+    "he stands at the pickup": tables(a_driver(7, at=(50, 0)), assigned(since=9)),
+    "he set out a moment ago": tables(
         STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(2))
     ),
-    "he is at the counter, his phone out of reach": city(
+    "he is at the counter, his phone out of reach": tables(
         a_driver(7, seen=minutes(12)), assigned(state="ARRIVED_PICKUP", since=15)
     ),
-    "he also carries something else": city(
+    "he also carries something else": tables(
         moving(frm=100, to=2000),
         assigned(1, since=6),
         a_delivery(2, state="PICKED_UP", driver=7, slot=2),
     ),
-    "he has just delivered something else": city(
+    "he has just delivered something else": tables(
         STILL,
         assigned(1, since=12),
         a_delivery(2, state="DELIVERED", driver=7, ended_at=NOW - minutes(4)),
     ),
-    "something else was just taken from him": city(
+    "something else was just taken from him": tables(
         STILL,
         assigned(1, since=12),
         a_delivery(2, episode=2),
         a_case(2, delivery=2, driver=7, state="RELEASED", released_at=NOW - minutes(4)),
     ),
-    "he has the goods": city(
+    "he has the goods": tables(
         a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)
     ),
-    "he was told of the job after his last ping": city(
+    "he was told of the job after his last ping": tables(
         a_driver(7, seen=minutes(11)), assigned(since=4)
     ),
-    "he finishes soon enough after his shift": city(
+    "he finishes soon enough after his shift": tables(
         a_driver(7, shift_end=NOW - minutes(5)), assigned(since=1, dropoff=(500, 0))
     ),
-    "the goods were to be ready a moment ago": city(
+    "the goods were to be ready a moment ago": tables(
         a_driver(7),
         assigned(
             since=30,
@@ -171,7 +171,7 @@ def trail(*left: float) -> Tables:
     seen = [
         a_ping(7, at=(m, 0), ago=seconds(30 * (len(left) - 1 - n) + 5)) for n, m in enumerate(left)
     ]
-    return city(a_driver(7, at=None), *seen, assigned(since=4, state="EN_ROUTE_PICKUP"))
+    return tables(a_driver(7, at=None), *seen, assigned(since=4, state="EN_ROUTE_PICKUP"))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_wrong_way_is_far_off_or_away_ping_after_ping(left, found):
 
 def test_a_shift_counts_to_the_door_and_not_only_to_the_counter():
     near = a_driver(7, shift_end=NOW - minutes(5))
-    [change] = run(city(near, assigned(since=1, dropoff=(6000, 0))))
+    [change] = run(tables(near, assigned(since=1, dropoff=(6000, 0))))
     assert change.after["trigger"] == "SHIFT_END"
 
 
@@ -200,14 +200,14 @@ def test_nobody_is_sent_to_a_counter_where_another_driver_waits_already():
     waits = assigned(
         since=40, state="ARRIVED_PICKUP", ready_in=minutes(-25), arrived_pickup_at=NOW - minutes(30)
     )
-    town = city(a_driver(7), a_driver(8), waits, a_case(1, driver=7, trigger="MERCHANT_WAIT"))
+    town = tables(a_driver(7), a_driver(8), waits, a_case(1, driver=7, trigger="MERCHANT_WAIT"))
     assert (verdicts(town), run(town)) == (["GAIN_TOO_SMALL"], [])
 
 
 def broken(*pings: Rows, since: float = 6) -> Tables:
     """Driver 7 said that his vehicle was broken; driver 8 is there."""
     told = a_case(1, driver=7, trigger="VEHICLE", suspected=minutes(since))
-    return city(a_driver(7, at=None), *pings, assigned(since=12), told, a_driver(8))
+    return tables(a_driver(7, at=None), *pings, assigned(since=12), told, a_driver(8))
 
 
 AT_FIRST = a_ping(7, at=(2000, 0), ago=minutes(5.9))
@@ -237,7 +237,7 @@ def test_an_assignment_is_left_alone_while(case):
 
 
 def stalled(*others: Rows, **case) -> Tables:
-    return city(STILL, assigned(since=12), a_case(1, driver=7, **case), *others)
+    return tables(STILL, assigned(since=12), a_case(1, driver=7, **case), *others)
 
 
 def test_after_grace_a_delivery_goes_back_ahead_of_its_like_and_its_driver_rests():
@@ -299,12 +299,12 @@ def test_nothing_is_released_for_a_driver_whose_shift_ends_before_the_goods_are_
     )
     suspected = a_case(1, driver=7, trigger="LOST_PING", suspected=minutes(6))
     assert verdicts(
-        city(silent, leaving, suspected, assigned(since=12, ready_in=minutes(ready)))
+        tables(silent, leaving, suspected, assigned(since=12, ready_in=minutes(ready)))
     ) == [verdict]
 
 
 def test_a_driver_who_went_off_duty_loses_the_delivery_at_once_even_if_nobody_else_is_there():
-    town = city(a_driver(7, duty="OFF_DUTY"), assigned(since=1))
+    town = tables(a_driver(7, duty="OFF_DUTY"), assigned(since=1))
     changes = run(town)
     assert [c.event for c in changes][:3] == [
         "reassignment_suspected",
@@ -315,7 +315,7 @@ def test_a_driver_who_went_off_duty_loses_the_delivery_at_once_even_if_nobody_el
 
 
 def test_two_deliveries_of_one_driver_cool_him_down_once():
-    town = city(a_driver(7, duty="SUSPENDED"), assigned(1), assigned(2, slot=2))
+    town = tables(a_driver(7, duty="SUSPENDED"), assigned(1), assigned(2, slot=2))
     changes = run(town)
     assert [c.id for c in changes if c.entity == "driver"] == [7]
     assert [c.root[1] for c in changes if c.event == "delivery_released"] == [1, 2]
@@ -326,7 +326,7 @@ def test_two_deliveries_of_one_driver_cool_him_down_once():
 
 
 def test_one_free_driver_takes_over_one_delivery_of_two():
-    town = city(
+    town = tables(
         far_and_still(7), far_and_still(9), assigned(1, driver=7, since=12), assigned(2, driver=9, since=12),
         a_case(1, driver=7), a_case(2, delivery=2, driver=9), a_driver(8),
     )  # fmt: skip
@@ -337,16 +337,16 @@ def test_one_free_driver_takes_over_one_delivery_of_two():
 
 
 def test_a_suspicion_is_dropped_when_the_driver_moves():
-    town = city(moving(frm=2000, to=500), assigned(since=12), a_case(1, driver=7), a_driver(8))
+    town = tables(moving(frm=2000, to=500), assigned(since=12), a_case(1, driver=7), a_driver(8))
     assert events(town) == ["reassignment_cleared"]
 
 
 def test_a_persons_assignment_is_not_undone_while_its_lock_holds():
     locked: dict[str, Any] = {"lock_until": NOW + seconds(1)}
-    assert events(city(STILL, assigned(since=12, **locked), a_driver(8))) == []
-    [change] = run(city(STILL, assigned(since=12, **locked), a_case(1, driver=7), a_driver(8)))
+    assert events(tables(STILL, assigned(since=12, **locked), a_driver(8))) == []
+    [change] = run(tables(STILL, assigned(since=12, **locked), a_case(1, driver=7), a_driver(8)))
     assert (change.event, change.reason) == ("reassignment_aborted", "MANUAL_LOCK")
-    expired = city(STILL, assigned(since=12, lock_until=NOW), a_case(1, driver=7), a_driver(8))
+    expired = tables(STILL, assigned(since=12, lock_until=NOW), a_case(1, driver=7), a_driver(8))
     assert "delivery_released" in events(expired)
 
 
@@ -356,13 +356,13 @@ def test_a_suspended_driver_loses_even_what_a_person_gave_him_and_was_taken_from
         for n in (1, 2, 3)
     ]
     given = assigned(since=12, episode=4, lock_until=NOW + minutes(30))
-    town = city(a_driver(7, duty="SUSPENDED"), given, *past)
+    town = tables(a_driver(7, duty="SUSPENDED"), given, *past)
     assert "delivery_released" in events(town)
 
 
 @pytest.mark.parametrize("state", ["PICKED_UP", "RESCUE", "RETURNING", "DELIVERED"])
 def test_a_suspicion_ends_when_the_goods_are_picked_up_whatever_became_of_them(state):
-    town = city(a_driver(7), a_delivery(1, state=state, driver=7), a_case(1, driver=7))
+    town = tables(a_driver(7), a_delivery(1, state=state, driver=7), a_case(1, driver=7))
     [change] = run(town)
     assert (change.event, change.reason) == ("reassignment_cleared", "PICKED_UP")
 
@@ -373,7 +373,7 @@ def test_after_the_last_attempt_the_delivery_stays_and_the_case_before_is_exhaus
         "state": "REASSIGNED",
         "new_driver_id": 7,
     }
-    town = city(
+    town = tables(
         STILL,
         assigned(since=12, episode=2),
         a_case(1, driver=7, episode=2),
@@ -397,7 +397,7 @@ def taken(
 ) -> Tables:
     """A delivery that was taken from driver 7 in episode 1, and where it is now."""
     delivery = a_delivery(1, state=now, driver=driver, episode=episode)
-    return city(
+    return tables(
         delivery,
         a_case(1, driver=7, state=state, released_at=NOW - minutes(4)),
         a_driver(7),
@@ -440,7 +440,7 @@ def test_a_case_follows_its_delivery_when(town, states):
 
 def test_a_second_release_relapses_the_first_case_in_the_same_step():
     first = a_case(2, driver=9, state="REASSIGNED", new_driver_id=7, released_at=NOW - minutes(13))
-    town = city(
+    town = tables(
         STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), first, a_driver(8)
     )
     changes = run(town)
@@ -449,12 +449,12 @@ def test_a_second_release_relapses_the_first_case_in_the_same_step():
 
 
 def test_nobody_is_replaced_for_a_counter_where_all_would_wait():
-    town = city(STILL, assigned(since=12, ready_in=minutes(40)), a_case(1, driver=7), a_driver(8))
+    town = tables(STILL, assigned(since=12, ready_in=minutes(40)), a_case(1, driver=7), a_driver(8))
     assert verdicts(town) == ["GAIN_TOO_SMALL"]
 
 
 def test_an_old_episode_is_not_mistaken_for_the_present_one():
-    town = city(
+    town = tables(
         STILL,
         assigned(since=12, episode=2),
         an_episode(1, 1, state="ASSIGNED"),
@@ -479,7 +479,7 @@ def test_where_nobody_knows_the_pickup_a_driver_is_suspect_who_is_silent_and_non
 
 
 def test_where_nobody_knows_the_pickup_nobody_takes_over_from_the_silent_but_the_suspended_lose_it():
-    silent = city(
+    silent = tables(
         a_driver(7, seen=minutes(11)), assigned(since=12), a_case(1, driver=7, trigger="LOST_PING")
     )
     assert verdicts(lost(silent)) == ["NO_OTHER_DRIVER"]
@@ -488,10 +488,10 @@ def test_where_nobody_knows_the_pickup_nobody_takes_over_from_the_silent_but_the
         [],
     )
     assert "delivery_released" in events(
-        lost(city(a_driver(7, duty="SUSPENDED"), assigned(), a_driver(8)))
+        lost(tables(a_driver(7, duty="SUSPENDED"), assigned(), a_driver(8)))
     )
 
 
 def test_a_case_of_a_delivery_whose_pickup_nobody_knows_is_followed_all_the_same():
     taken = a_case(1, state="RELEASED", trigger="OPS", released_at=NOW - minutes(1))
-    assert run(lost(city(a_delivery(1, episode=2), taken))) == []
+    assert run(lost(tables(a_delivery(1, episode=2), taken))) == []

@@ -13,7 +13,7 @@ from dispatchkit.decide.reassignment.policy import FEATURE, decide
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.streets.straight import StraightLine
-from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, city, minutes
+from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, minutes, tables
 from tests.unit.decide.corridor import apply, gather, locked
 
 
@@ -34,7 +34,7 @@ def tell(
 
 
 def job(state: str = "ASSIGNED", **columns: Any) -> Tables:
-    return city(a_delivery(1, state=state, driver=7, **columns), a_driver(7), a_driver(8))
+    return tables(a_delivery(1, state=state, driver=7, **columns), a_driver(7), a_driver(8))
 
 
 def test_a_driver_gives_a_delivery_back_and_somebody_else_is_asked_at_once():
@@ -81,14 +81,14 @@ def test_who_leaves_a_counter_after_a_long_wait_is_not_made_to_rest(columns, tri
 
 
 def test_giving_back_closes_the_doubt_that_there_was():
-    town = city(a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7))
+    town = tables(a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7))
     after = apply(town, tell(town, "unassign").changes)
     assert after["reassignment_cases"].filter(id=1)["state"].item() == "ABORTED"
 
 
 @pytest.mark.parametrize("driver", [7, None])
 def test_a_breakdown_is_a_suspicion_with_its_grace_whoever_tells_it(driver):
-    town = city(
+    town = tables(
         a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7), a_driver(8)
     )
     given = tell(town, "breakdown", driver=driver)
@@ -105,12 +105,12 @@ def test_a_breakdown_is_a_suspicion_with_its_grace_whoever_tells_it(driver):
 REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
     "the goods are picked up": (job("PICKED_UP"), {}, "CUSTODY_CONFLICT"),
     "the customer cancelled": (
-        city(a_delivery(1, state="CANCELLED")),
+        tables(a_delivery(1, state="CANCELLED")),
         {"driver": None},
         "DELIVERY_CANCELLED",
     ),
     "another driver has it": (job(), {"driver": 8}, "NOT_FOUND"),
-    "nobody has it": (city(a_delivery(1), a_driver(7)), {"driver": 7}, "NOT_FOUND"),
+    "nobody has it": (tables(a_delivery(1), a_driver(7)), {"driver": 7}, "NOT_FOUND"),
     "there is no such delivery": (job(), {"delivery": 2}, "NOT_FOUND"),
 }
 

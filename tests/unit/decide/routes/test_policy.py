@@ -25,8 +25,8 @@ from tests.builders import (
     a_driver,
     a_ping,
     at_place,
-    city,
     minutes,
+    tables,
 )
 from tests.unit.decide.corridor import apply, gather
 
@@ -84,7 +84,7 @@ def order(change: Change) -> str:
 
 def two_in_hand() -> Tables:
     near = held(1, pickup=(300, 0), dropoff=(1800, 0), ready_in=minutes(0))
-    return city(
+    return tables(
         a_driver(1, at=(0, 0)),
         near,
         held(2, pickup=(600, 0), dropoff=(1200, 0), ready_in=minutes(0), slot=2),
@@ -116,7 +116,7 @@ def test_two_deliveries_on_one_way_become_one_tour() -> None:
 
 def test_times_are_travel_plus_waiting_plus_service() -> None:
     work = held(1, pickup=(300, 0), dropoff=(900, 0), ready_in=minutes(5))
-    (change,) = sweep(city(a_driver(1, at=(0, 0)), work))
+    (change,) = sweep(tables(a_driver(1, at=(0, 0)), work))
     times = [(s["eta"][11:19], s["leave"][11:19]) for s in stops(change)]
     assert times == [
         ("19:31:00", "19:37:00"),
@@ -125,7 +125,7 @@ def test_times_are_travel_plus_waiting_plus_service() -> None:
 
 
 def test_nobody_with_work_no_plans() -> None:
-    assert sweep(city(a_driver(1), a_delivery(1))) == []
+    assert sweep(tables(a_driver(1), a_delivery(1))) == []
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_nobody_with_work_no_plans() -> None:
     ],
 )
 def test_each_state_leaves_the_stops_still_to_make(state: str, expected: str) -> None:
-    (change,) = sweep(city(a_driver(1), held(1, state)))
+    (change,) = sweep(tables(a_driver(1), held(1, state)))
     assert order(change) == expected
 
 
@@ -157,26 +157,26 @@ def test_each_state_leaves_the_stops_still_to_make(state: str, expected: str) ->
 def test_the_stop_in_motion_stays_first_though_another_is_nearer(state: str, expected: str) -> None:
     far = held(1, state, pickup=(3000, 0), dropoff=(3300, 0), promised_in=None, ready_in=None)
     near = held(2, pickup=(-300, 0), dropoff=(-600, 0), promised_in=6, ready_in=None, slot=2)
-    (change,) = sweep(city(a_driver(1, at=(0, 0)), far, near))
+    (change,) = sweep(tables(a_driver(1, at=(0, 0)), far, near))
     assert order(change) == expected
 
 
 def test_a_promise_that_can_be_kept_goes_before_a_shorter_way() -> None:
     first = held(1, "PICKED_UP", dropoff=(600, 0), promised_in=60)
     urgent = held(2, "PICKED_UP", dropoff=(-900, 0), promised_in=5, slot=2)
-    (change,) = sweep(city(a_driver(1, at=(0, 0)), first, urgent))
+    (change,) = sweep(tables(a_driver(1, at=(0, 0)), first, urgent))
     assert (order(change), change.why["late_s"]) == ("D2 D1", 0)
     (change,) = sweep(
-        city(a_driver(1, at=(0, 0)), first, urgent), params=Params(late_weight=0, finish_weight=0)
+        tables(a_driver(1, at=(0, 0)), first, urgent), params=Params(late_weight=0, finish_weight=0)
     )
     assert order(change) == "D1 D2"
 
 
 def test_a_full_bag_is_emptied_before_the_next_pickup() -> None:
     bag = held(1, "PICKED_UP", dropoff=(900, 0)), held(2, pickup=(300, 0), dropoff=(600, 0), slot=2)
-    (change,) = sweep(city(a_driver(1, at=(0, 0), max_stack=2), *bag))
+    (change,) = sweep(tables(a_driver(1, at=(0, 0), max_stack=2), *bag))
     assert order(change) == "P2 D2 D1"
-    (change,) = sweep(city(a_driver(1, at=(0, 0), max_stack=1), *bag))
+    (change,) = sweep(tables(a_driver(1, at=(0, 0), max_stack=1), *bag))
     assert order(change) == "D1 P2 D2"
 
 
@@ -210,9 +210,9 @@ def test_a_plan_whose_first_stop_is_overdue_is_made_anew_once() -> None:
 
 
 def test_a_stop_that_nobody_can_plan_is_never_overdue() -> None:
-    tables = city(a_driver(1, at=(0, 0)), held(1, dropoff=None))
-    tables = apply(tables, sweep(tables))
-    assert sweep(tables, NOW + minutes(15)) == []
+    frames = tables(a_driver(1, at=(0, 0)), held(1, dropoff=None))
+    frames = apply(frames, sweep(frames))
+    assert sweep(frames, NOW + minutes(15)) == []
 
 
 @pytest.mark.parametrize(("east", "new"), [(20, 0), (-3000, 1)])
@@ -243,9 +243,9 @@ def test_a_known_order_is_kept_unless_a_new_one_gains_enough(gain: int, expected
         held(1, "PICKED_UP", dropoff=(600, 0), promised_in=None),
         held(2, "PICKED_UP", dropoff=(-630, 0), slot=2),
     )
-    before = sweep(city(a_driver(1, at=(-300, 0)), *work))
+    before = sweep(tables(a_driver(1, at=(-300, 0)), *work))
     assert order(before[0]) == "D2 D1"
-    moved = apply(city(a_driver(1, at=(150, 0)), *work), before)
+    moved = apply(tables(a_driver(1, at=(150, 0)), *work), before)
     changes = sweep(
         moved, params=Params(min_gain=timedelta(seconds=gain), eta_tolerance=timedelta(0))
     )
@@ -285,7 +285,7 @@ def test_a_driver_whose_work_has_ended_has_an_empty_plan_and_can_get_a_new_one()
 def test_without_a_recent_ping_the_start_is_a_stated_guess(
     work: Rows, start: str, minutes_to_first: int
 ) -> None:
-    (change,) = sweep(city(a_driver(1, at=(5000, 0), seen=minutes(21)), work))
+    (change,) = sweep(tables(a_driver(1, at=(5000, 0), seen=minutes(21)), work))
     assert change.why["start"] == start
     assert stops(change)[0]["eta"][14:16] == f"{30 + minutes_to_first}"
 
@@ -313,11 +313,11 @@ def no_merchant(rows: Rows) -> Rows:
 def test_a_stop_that_cannot_be_planned_is_listed_with_its_reason(
     odd: Rows, expected: list[str]
 ) -> None:
-    tables = city(a_driver(1, at=(0, 0)), held(1), odd)
-    (change,) = sweep(tables, travel=NoBridge())
+    frames = tables(a_driver(1, at=(0, 0)), held(1), odd)
+    (change,) = sweep(frames, travel=NoBridge())
     assert order(change) == "P1 D1"
     assert [s["reason"] for s in stops(change) if s["eta"] is None] == expected
-    assert sweep(apply(tables, [change]), travel=NoBridge()) == []
+    assert sweep(apply(frames, [change]), travel=NoBridge()) == []
 
 
 @pytest.mark.parametrize(
@@ -359,19 +359,19 @@ def test_any_work_gives_a_plan_of_all_its_stops_once_and_then_rest(
         held(i, state, pickup=shop, dropoff=door, promised_in=promise, slot=i)
         for i, (state, shop, door, promise) in enumerate(work, 1)
     ]
-    tables = city(a_driver(1, at=at, max_stack=3), *deliveries)
-    (change,) = sweep(tables)
+    frames = tables(a_driver(1, at=at, max_stack=3), *deliveries)
+    (change,) = sweep(frames)
     kinds = {"ASSIGNED": "PD", "EN_ROUTE_PICKUP": "PD", "ARRIVED_PICKUP": "PD", "RETURNING": "R"}
     expected = sorted(
         f"{kind}{i}" for i, (state, *_) in enumerate(work, 1) for kind in kinds.get(state, "D")
     )
     assert sorted(order(change).split()) == expected
     assert all(s["eta"] <= s["leave"] for s in stops(change))
-    tables = apply(tables, [change])
-    assert sweep(tables) == []
-    tables["driver_locations"] = city(a_driver(1, at=then))["driver_locations"]
-    tables = apply(tables, sweep(tables))
-    assert sweep(tables) == []
+    frames = apply(frames, [change])
+    assert sweep(frames) == []
+    frames["driver_locations"] = tables(a_driver(1, at=then))["driver_locations"]
+    frames = apply(frames, sweep(frames))
+    assert sweep(frames) == []
     later = NOW + minutes(15)
-    tables = apply(tables, sweep(tables, later))
-    assert sweep(tables, later) == []
+    frames = apply(frames, sweep(frames, later))
+    assert sweep(frames, later) == []
