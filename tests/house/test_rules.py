@@ -44,6 +44,14 @@ def tree(root, **files):
             {"measure__funnel": "from dispatchkit.measure.etas import x", "measure__etas": ""},
             "another feature",
         ),
+        (
+            {"streets__a": "from dispatchkit.travel import b", "travel__b": ""},
+            "not on a lower floor",
+        ),
+        (
+            {"routing__a": "from dispatchkit.domain import b", "domain__b": ""},
+            "not on a lower floor",
+        ),
         ({"attic__a": ""}, "stands on no floor"),
     ],
 )
@@ -62,6 +70,9 @@ def test_imports_downwards_and_within_a_room_are_fine(tmp_path):
         decide__offers__policy="from .model import x",
         measure__metric="",
         measure__funnel="from dispatchkit.measure.metric import x",
+        streets__a="",
+        travel__a="from dispatchkit.streets import a",
+        domain__a="from dispatchkit.travel import a",
         flows__a="from dispatchkit.decide.offers import policy\nfrom dispatchkit import __version__",
         cli__a="from dispatchkit.flows import a",
     )
@@ -75,7 +86,7 @@ def test_imports_downwards_and_within_a_room_are_fine(tmp_path):
         ("flows__report", "duckdb", False),
         ("store__write", "psycopg", True),
         ("flows__sweep", "sqlalchemy", False),
-        ("decide__routes__solve", "ortools", True),
+        ("routing__or_tools", "ortools", True),
         ("decide__routes__policy", "ortools", False),
         ("streets__graph", "networkx", True),
         ("simulation__streets", "osmnx", False),

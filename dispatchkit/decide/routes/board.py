@@ -9,12 +9,12 @@ from datetime import datetime
 from hashlib import sha256
 
 from dispatchkit.decide.routes.model import Carrier, Held, Params, Ping
-from dispatchkit.decide.routes.problem import Problem, Task, Vehicle
 from dispatchkit.domain.feature import Travel
 from dispatchkit.domain.states import CUSTODY, HOLDS_GOODS
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import LATEST
 from dispatchkit.kernel.geo import Point
+from dispatchkit.routing.problem import Problem, Task, Vehicle
 
 _IN_MOTION = (
     "ARRIVED_DROPOFF",

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import dataframely as dy
 
-from dispatchkit.decide.routes.exact import MAX_TASKS
-from dispatchkit.decide.routes.problem import Weights
 from dispatchkit.domain.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
+from dispatchkit.routing.exact import MAX_TASKS
+from dispatchkit.routing.problem import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchkit.decide.routes.board import Board
-from dispatchkit.decide.routes.problem import Plan
 from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.routing.problem import Plan
 
 Entry = dict[str, str | int | None]
 

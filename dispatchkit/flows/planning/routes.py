@@ -9,12 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from dispatchkit.decide.routes.check import Violation, timed, violations
-from dispatchkit.decide.routes.engines import answer
-from dispatchkit.decide.routes.instance import Instance, read_json, read_lilim
-from dispatchkit.decide.routes.problem import Plan, Route
 from dispatchkit.kernel.errors import BadData, InputMissing, Usage
 from dispatchkit.kernel.files import write_whole
+from dispatchkit.routing.check import Violation, timed, violations
+from dispatchkit.routing.engines import answer
+from dispatchkit.routing.instance import Instance, read_json, read_lilim
+from dispatchkit.routing.problem import Plan, Route
 
 FORMATS = ("json", "lilim")
 JUDGE_SCALE = 1_000_000  # others' plans are judged to the millionth of a unit

@@ -22,8 +22,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, Weights
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights
 
 Node = Mapping[str, int]
 NODE = {"id", "earliest", "latest", "due", "service", "load", "delivery", "vehicle"}

@@ -9,15 +9,15 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 
-from dispatchkit.decide.routes.check import violations
-from dispatchkit.decide.routes.engines import answer
-from dispatchkit.decide.routes.exact import best_order
-from dispatchkit.decide.routes.insertion import insert_all
-from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, Weights, schedule
-from dispatchkit.decide.routes.solve import search
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.stable_random import uniform
-from tests.unit.decide.routes.problems import least_cost, problems
+from dispatchkit.routing.check import violations
+from dispatchkit.routing.engines import answer
+from dispatchkit.routing.exact import best_order
+from dispatchkit.routing.insertion import insert_all
+from dispatchkit.routing.or_tools import search
+from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights, schedule
+from tests.unit.routing.problems import least_cost, problems
 
 LINE = [[abs(a - b) for b in (0, 10, 20, 30, 40)] for a in (0, 10, 20, 30, 40)]
 
@@ -126,9 +126,9 @@ def test_more_jobs_than_the_exact_engine_takes_go_to_ortools() -> None:
 
 def test_small_plans_do_not_load_ortools() -> None:
     small = replace(eight_jobs(), tasks=eight_jobs().tasks[:4])
-    sys.modules.pop("dispatchkit.decide.routes.solve", None)
+    sys.modules.pop("dispatchkit.routing.or_tools", None)
     answer(small)
-    assert "dispatchkit.decide.routes.solve" not in sys.modules
+    assert "dispatchkit.routing.or_tools" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dispatchkit.decide.routes.problem import Plan, Problem, Route, schedule
+from dispatchkit.routing.problem import Plan, Problem, Route, schedule
 
 
 def insert_all(problem: Problem) -> Plan:

@@ -8,7 +8,7 @@ programming); the labels are what costs and windows add.
 
 from __future__ import annotations
 
-from dispatchkit.decide.routes.problem import Problem, Task
+from dispatchkit.routing.problem import Problem, Task
 
 MAX_TASKS = 16
 Label = tuple[int, int, "Label | None", int]  # time, cost so far, where it came from, task

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from dispatchkit.decide.routes.check import timed, violations
-from dispatchkit.decide.routes.problem import Plan, Problem, Route, Task, Vehicle, Visit
+from dispatchkit.routing.check import timed, violations
+from dispatchkit.routing.problem import Plan, Problem, Route, Task, Vehicle, Visit
 
 #                       place 0 is the start, 10 apart along a line
 TIME = [[10 * abs(a - b) for b in range(6)] for a in range(6)]

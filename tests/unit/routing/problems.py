@@ -6,7 +6,7 @@ from itertools import permutations
 
 from hypothesis import strategies as st
 
-from dispatchkit.decide.routes.problem import Problem, Task, Vehicle, Weights, schedule
+from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights, schedule
 
 
 @st.composite

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dispatchkit.decide.routes.exact import best_order
-from dispatchkit.decide.routes.insertion import insert_all
-from dispatchkit.decide.routes.problem import Plan, Problem, Route, schedule
 from dispatchkit.kernel.errors import Usage
+from dispatchkit.routing.exact import best_order
+from dispatchkit.routing.insertion import insert_all
+from dispatchkit.routing.problem import Plan, Problem, Route, schedule
 
 ENGINES = ("auto", "exact", "ortools")
 
@@ -43,7 +43,7 @@ def answer(
             if order is None
             else as_plan(problem, [order], engine="exact", proven=True)
         )
-    from dispatchkit.decide.routes.solve import search  # loads OR-Tools only where it is needed
+    from dispatchkit.routing.or_tools import search  # loads OR-Tools only where it is needed
 
     orders = search(problem, solutions=solutions, seconds=seconds, seed=seed)
     if orders is None:

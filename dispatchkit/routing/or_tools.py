@@ -10,7 +10,7 @@ from typing import Any
 
 from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
-from dispatchkit.decide.routes.problem import Problem
+from dispatchkit.routing.problem import Problem
 
 FAILURES = 50  # for each solution allowed: where there is nothing left to find, no solution limit is ever reached
 LNS_S = 3600  # the default, a tenth of a second by the clock, would make results differ

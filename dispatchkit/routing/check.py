@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dispatchkit.decide.routes.problem import Plan, Problem, Route, Visit
+from dispatchkit.routing.problem import Plan, Problem, Route, Visit
 
 
 @dataclass(frozen=True, slots=True, order=True)
