@@ -12,13 +12,26 @@ from dispatchkit.cli import output
 if TYPE_CHECKING:
     from dispatchkit.kernel.metrics import ReportResult, Section
 
+COMMANDS = {
+    "nightly": """The whole report of a day: every section, with the planned targets.
+
+    Exit 3 when a metric had to exclude more than a tenth of its rows, or the ledger does not
+    add up.""",
+    "funnel": "Orders from creation to the door, on time and how fast, offers and reassignment.",
+    "economics": "Revenue, cost and contribution to the cent, and whether the ledger adds up.",
+    "drivers": "Scores with their evidence, hours, earnings, and how evenly offers were spread.",
+    "zones": "Health of every zone over the day and by hour, with its band and evidence.",
+    "etas": "How accurate the predicted delivery times were, by quote event.",
+}
+
 app = typer.Typer(
-    help="What happened: funnel, money, zones, drivers, predicted times; every figure with its evidence."
+    help="What happened: funnel, money, zones, drivers, predicted times; each metric with its "
+    "evidence."
 )
 
 Day = Annotated[str, typer.Option("--day", help="Service day, YYYY-MM-DD.")]
 Days = Annotated[
-    int, typer.Option("--days", min=1, max=366, help="So many days, ending with --day.")
+    int, typer.Option("--days", min=1, max=366, help="Number of days, the last of them --day.")
 ]
 To = Annotated[
     Path | None,
@@ -40,106 +53,66 @@ def register(app_: typer.Typer) -> None:
     app_.add_typer(app, name="report")
 
 
-@app.command()
-def nightly(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0) -> None:
-    """The whole report of a day: every section, with the plan's targets.
+def _add_command(name: str, text: str) -> None:
+    """Add the command that prints or writes the report of this name."""
 
-    Exit 3 when a figure had to leave out more than a tenth of its rows, or the ledger does not add up.
-
-    Example: dispatchkit report nightly --day 2026-03-06 --to out
-    """
-    _run(ctx, "nightly", day, days, to, seed)
-
-
-@app.command()
-def funnel(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0) -> None:
-    """Orders from creation to the door, on time and how fast, offers and reassignment.
-
-    Example: dispatchkit report funnel --day 2026-03-06
-    """
-    _run(ctx, "funnel", day, days, to, seed)
+    @app.command(
+        name, help=f"{text}\n\nExample: dispatchkit report {name} --day 2026-03-06 --to out"
+    )
+    def command(
+        ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0
+    ) -> None:
+        _run(ctx, name, day, days, to, seed)
 
 
-@app.command()
-def economics(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0) -> None:
-    """Revenue, cost and contribution to the cent, and whether the ledger adds up.
-
-    Example: dispatchkit report economics --day 2026-03-06
-    """
-    _run(ctx, "economics", day, days, to, seed)
-
-
-@app.command()
-def drivers(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0) -> None:
-    """Scores with their evidence, hours, earnings, and how evenly offers fell.
-
-    Example: dispatchkit report drivers --day 2026-03-06
-    """
-    _run(ctx, "drivers", day, days, to, seed)
-
-
-@app.command()
-def zones(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0) -> None:
-    """Health of every zone over the day and by hour, with its band and evidence.
-
-    Example: dispatchkit report zones --day 2026-03-06
-    """
-    _run(ctx, "zones", day, days, to, seed)
-
-
-@app.command()
-def etas(ctx: typer.Context, day: Day, days: Days = 1, to: To = None, seed: Seed = 0) -> None:
-    """How true predicted delivery times were, by quote event.
-
-    Example: dispatchkit report etas --day 2026-03-06
-    """
-    _run(ctx, "etas", day, days, to, seed)
+for _name, _text in COMMANDS.items():
+    _add_command(_name, _text)
 
 
 def _run(ctx: typer.Context, name: str, day: str, days: int, to: Path | None, seed: int) -> None:
-    from dispatchkit.flows.data import data_io as upkeep
-    from dispatchkit.flows.data import report
+    from dispatchkit.flows.data import data_io, report
     from dispatchkit.kernel.clock import parse_day
     from dispatchkit.warehouse import WAREHOUSE_FILE
 
     call = output.call(ctx)
     if to:
-        upkeep.inside(to)
+        data_io.inside(to)
     with output.working(ctx, "measuring"):
-        found = report.report(
+        result = report.report(
             name, parse_day(day), call.data / WAREHOUSE_FILE, call.settings(), days=days, seed=seed
         )
-        files = report.write(found, to) if to else []
+        files = report.write(result, to) if to else []
+
     if call.json:
-        output.line(report.as_json(found).rstrip())
+        output.line(report.as_json(result).rstrip())
     elif to:
         output.note(ctx, f"{len(files)} files in {to}")
         for path in files[:3]:
             output.line(str(path))
     else:
-        _print(found, tables=name != "nightly")
-    for fault in found.faults:
+        _print(result, tables=name != "nightly")
+    for fault in result.faults:
         output.refuse(ctx, fault)
 
 
-def _print(found: ReportResult, *, tables: bool) -> None:
+def _print(result: ReportResult, *, tables: bool) -> None:
     from dispatchkit.kernel.clock import rfc3339
 
-    output.line(f"{found.title} {found.day}, as of {rfc3339(found.as_of)}")
-    for section in found.sections:
-        _section(section, found.tz, tables=tables)
+    output.line(f"{result.title} {result.day}, as of {rfc3339(result.as_of)}")
+    for section in result.sections:
+        _print_section(section, result.tz, tables=tables)
 
 
-def _section(section: Section, tz: str, *, tables: bool) -> None:
+def _print_section(section: Section, tz: str, *, tables: bool) -> None:
     from dispatchkit.pages import words
 
-    columns = ("figure", "value", "95 % interval", "made of", "left out, open", "target")
+    columns = ("metric", "value", "95 % interval", "calculated from", "excluded, open", "target")
     rows = [
         (
-            m.name,
+            words.title(m.name),
             words.value(m.value, m.unit),
             words.interval(m),
-            m.made_of,
+            m.fraction,
             words.remarks(m),
             m.target.text if m.target else "",
         )
@@ -147,6 +120,7 @@ def _section(section: Section, tz: str, *, tables: bool) -> None:
     ]
     output.line("")
     output.table(columns, rows, title=section.title)
+
     for table in section.tables if tables else ():
         output.line("")
         output.table(

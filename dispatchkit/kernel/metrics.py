@@ -1,6 +1,6 @@
-"""Figures as measures make them and pages show them: a number never stands without what it was made from.
+"""Metrics as measures compute them and pages show them, each with what it was computed from.
 
-ReportResult hold sections, a section holds metrics, tables and checks. In every metric
+A report has sections; a section has metrics, tables and checks. In every metric
 cohort = denominator + excluded + open, so that no row is lost silently.
 """
 
@@ -21,10 +21,10 @@ MAX_EXCLUDED_SHARE = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Rows left out of a denominator for one named reason.
+    """Rows excluded from a denominator for one named reason.
 
-    by_definition: the metric's question does not concern them (silence, where only answers are asked about); they are
-    counted and shown, but do not make the figure untrustworthy.
+    by_definition: the metric is not about these rows (expired offers, where it is about answers).
+    They are counted and shown, but do not count towards MAX_EXCLUDED_SHARE.
     """
 
     reason: str
@@ -34,16 +34,19 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the plan hopes for, shown beside a figure as a target and not as a promise."""
+    """The planned value of a metric, shown beside it."""
 
     text: str
-    sign: str = ""  # ">", "<" or "=" where a figure can be held against `value`
+    sign: str = ""  # ">", "<" or "=" if a metric can be compared with `value`
     value: float = 0.0
 
     def met(
         self, value: float | None, low: float | None = None, high: float | None = None
     ) -> bool | None:
-        """Return whether a figure meets it; None where there is no figure, or its interval spans the target."""
+        """Return whether a value meets the target.
+
+        None without a value, or if the interval lies on both sides of the target.
+        """
         if value is None or not self.sign:
             return None
         if self.sign == "=":
@@ -58,12 +61,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One figure with everything needed to judge it.
+    """One number with everything needed to judge it.
 
-    unit: share, minutes, cents or ratio. numerator is None where the figure is a quantile.
-    made_in: the units of numerator and denominator, count, cents or seconds.
-    low, high: 95 % interval; `interval` says how it was made, or why there is none. why: the reason of an `n/a`.
-    remark: what must be known to read the value, said beside it.
+    unit: share, minutes, cents or ratio.
+    numerator: None if the metric is a quantile.
+    fraction_units: the units of numerator and denominator: count, cents or seconds.
+    low, high: 95 % interval, computed by `interval_method`.
+    missing_reason: why there is no value (`n/a`).
+    remark: what a reader must know to read the value; shown beside it.
     """
 
     name: str
@@ -73,13 +78,13 @@ class Metric:
     value: float | None
     denominator: int
     numerator: int | None = None
-    made_in: tuple[str, str] = ("count", "count")
+    fraction_units: tuple[str, str] = ("count", "count")
     excluded: tuple[Exclusion, ...] = ()
     open: int = 0
     low: float | None = None
     high: float | None = None
-    interval: str = ""
-    why: str = ""
+    interval_method: str = ""
+    missing_reason: str = ""
     remark: str = ""
     target: Target | None = None
 
@@ -89,19 +94,23 @@ class Metric:
 
     @property
     def failed(self) -> bool:
-        """Return whether too much was left out for the figure to stand; an `n/a` claims nothing and cannot fail."""
+        """Return whether more than MAX_EXCLUDED_SHARE of the cohort was excluded; `n/a` never fails."""
         if self.value is None:
             return False
-        left_out = sum(e.count for e in self.excluded if not e.by_definition)
-        return left_out > MAX_EXCLUDED_SHARE * (self.denominator + self.excluded_count + self.open)
+        excluded = sum(e.count for e in self.excluded if not e.by_definition)
+        return excluded > MAX_EXCLUDED_SHARE * (self.denominator + self.excluded_count + self.open)
 
-    def line(self) -> str:
-        """Return the figure in one line: `0.8984 [0.8976, 0.8992] = 510,776 / 568,546; excluded 0; open 0`."""
+    def summary(self) -> str:
+        """Return everything in one line.
+
+        `0.8984 [0.8976, 0.8992] = 510,776 / 568,546; excluded 0; open 0`
+        """
         equals = "" if self.numerator is None else "= "
-        text = f"{self.shown} {self.between} {equals}{self.made_of}".replace("  ", " ")
+        text = f"{self.value_text} {self.interval_text} {equals}{self.fraction}".replace("  ", " ")
         reasons = ", ".join(f"{e.reason} {e.count:,}" for e in self.excluded if e.count)
-        text += f"; excluded {self.excluded_count:,}{f' ({reasons})' if reasons else ''}; open {self.open:,}"
-        text += f"; {self.why}" if self.value is None and self.why else ""
+        text += f"; excluded {self.excluded_count:,}{f' ({reasons})' if reasons else ''}"
+        text += f"; open {self.open:,}"
+        text += f"; {self.missing_reason}" if self.value is None and self.missing_reason else ""
         text += f"; {self.remark}" if self.remark else ""
         return (
             f"{text}; FAILED: more than {MAX_EXCLUDED_SHARE:.0%} excluded" if self.failed else text
@@ -109,27 +118,27 @@ class Metric:
 
     @property
     def target_met(self) -> bool | None:
-        """Return whether the whole interval lies on the target's good side; None where that cannot be told."""
+        """Return whether the whole interval meets the target; None if that is undecided."""
         return self.target.met(self.value, self.low, self.high) if self.target else None
 
     @property
-    def shown(self) -> str:
+    def value_text(self) -> str:
         """Return the value alone, in its unit."""
         return amount(self.value, self.unit)
 
     @property
-    def made_of(self) -> str:
-        """Return what the value was made from: `555 / 655`, or `of 642` for a quantile."""
-        below = amount(self.denominator, self.made_in[1])
+    def fraction(self) -> str:
+        """Return numerator and denominator: `555 / 655`, or `of 642` for a quantile."""
+        denominator = amount(self.denominator, self.fraction_units[1])
         return (
-            f"of {below}"
+            f"of {denominator}"
             if self.numerator is None
-            else f"{amount(self.numerator, self.made_in[0])} / {below}"
+            else f"{amount(self.numerator, self.fraction_units[0])} / {denominator}"
         )
 
     @property
-    def between(self) -> str:
-        """Return the interval alone, empty if there is none."""
+    def interval_text(self) -> str:
+        """Return `[low, high]`, empty without an interval."""
         if self.low is None or self.high is None:
             return ""
         return f"[{amount(self.low, self.unit)}, {amount(self.high, self.unit)}]"
@@ -137,7 +146,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows worth reading; `units` says how a column is written (share, cents, minutes, ...)."""
+    """A table of a report.
+
+    units: by column, how a number is written: share, cents, minutes, ... (see `amount`).
+    """
 
     name: str
     title: str
@@ -148,7 +160,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that must add up, and whether it does."""
+    """A sum that must add up, and whether it does."""
 
     name: str
     holds: bool
@@ -157,7 +169,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What one measure found."""
+    """The result of one measure."""
 
     name: str
     title: str
@@ -174,7 +186,7 @@ class Section:
 
     @property
     def faults(self) -> list[str]:
-        """Return why this section must not be trusted, empty if it may."""
+        """Return why this section must not be trusted, empty if it can be."""
         excluded = [
             f"{m.name}: {m.excluded_count:,} rows excluded" for m in self.metrics if m.failed
         ]
@@ -183,9 +195,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResult:
-    """What a report says about one window, as known at one instant. tz: the clock its readers live by.
+    """The result of a report on one window, as known at the instant `as_of`.
 
-    source: where the rows came from.
+    tz: time zone of the market. source: keys of the export that the rows came from.
     """
 
     name: str
@@ -205,7 +217,7 @@ class ReportResult:
         return next((s for s in self.sections if s.name == name), None)
 
     def document(self) -> dict[str, Any]:
-        """Return the findings as JSON-able data; floats keep six decimals, so equal input gives equal bytes."""
+        """Return the result as data for JSON, with floats rounded to six decimals."""
         return {
             "report": self.name,
             "title": self.title,
@@ -221,7 +233,7 @@ class ReportResult:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """Return a number as people read it in its unit; None is `n/a`, infinity `never`."""
+    """Return a number as text in its unit; None is `n/a`, infinity is `never`."""
     if value is None:
         return "n/a"
     if math.isinf(value):
@@ -262,15 +274,15 @@ def _metric(m: Metric) -> dict[str, Any]:
             "excluded": {e.reason: e.count for e in m.excluded},
             "open": m.open,
             "interval": None if m.low is None or m.high is None else [m.low, m.high],
-            "interval_by": m.interval,
+            "interval_method": m.interval_method,
             "cohort": m.cohort,
             "definition": m.definition,
             "target": m.target.text if m.target else None,
             "target_met": m.target_met,
-            "why": m.why,
+            "missing_reason": m.missing_reason,
             "remark": m.remark,
             "failed": m.failed,
-            "line": m.line(),
+            "summary": m.summary(),
         }
     )
 

@@ -121,8 +121,8 @@ def _available(spans: pl.DataFrame, scope: Scope) -> Metric:
         value=above / below if below else None,
         numerator=above,
         denominator=below,
-        made_in=("seconds", "seconds"),
-        why="" if below else _untold,
+        fraction_units=("seconds", "seconds"),
+        missing_reason="" if below else _untold,
     )
 
 
@@ -182,7 +182,7 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
         pl.col("over_min") == 0,
         scope,
         by="runs of work that touch the window",
-        why=_untold,
+        if_empty=_untold,
         definition=f"runs of work in which nobody was on duty for new work after {most} h / runs of work; a run ends "
         f"with a rest of {rest} h, breaks are no work, and finishing what is in hand is not counted",
     )
@@ -237,7 +237,7 @@ def _kept(shifts: pl.DataFrame, scope: Scope) -> Metric:
         by="shifts with a planned end, by end",
         at="ended",
         open_=pl.col("open"),
-        why=_untold if shifts.is_empty() else "no shift had a planned end",
+        if_empty=_untold if shifts.is_empty() else "no shift had a planned end",
         definition=f"shifts that ended within {KEPT // timedelta(minutes=1)} min of the end planned when they began / "
         "shifts that ended",
     )

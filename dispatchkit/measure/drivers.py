@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from dispatchkit.kernel.metrics import Metric, Section, Table
-from dispatchkit.measure.metric import Scope, absent, need, rate
+from dispatchkit.measure.metric import Scope, need, not_available, rate
 from dispatchkit.measure.scores import FEWEST, WEIGHTS, WINDOW, scores
 
 READS = {
@@ -34,7 +34,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     )
     ranked = table.with_columns(
         rank=pl.when(pl.col("tag") == "")
-        .then(pl.col("cautious"))
+        .then(pl.col("cautious_score"))
         .rank("min", descending=True)
         .cast(pl.Int64)
     ).sort("rank", "driver_id", nulls_last=True)
@@ -124,11 +124,11 @@ def _metrics(table: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
         pl.col("score").is_not_null() | (pl.col("tag") == "insufficient"),
         scope,
         by=by,
-        why=why,
+        if_empty=why,
         definition="drivers with a score row ('insufficient' included) / drivers with an available minute",
     )
     if table.is_empty():
-        return tracked, absent("driver_utilisation", "engaged / available hours", scope, why)
+        return tracked, not_available("driver_utilisation", "engaged / available hours", scope, why)
     engaged, available = (round(float(table[c].sum()) * 3600) for c in ("engaged_h", "available_h"))
     used = Metric(
         name="driver_utilisation",
@@ -138,7 +138,7 @@ def _metrics(table: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
         value=engaged / available,
         numerator=engaged,
         denominator=available,
-        made_in=("seconds", "seconds"),
+        fraction_units=("seconds", "seconds"),
     )
     return tracked, used
 
@@ -155,7 +155,7 @@ def _gini(table: pl.DataFrame, scope: Scope) -> Metric:
         unit="ratio",
         value=ranked / (n * total) if total else None,
         denominator=n,
-        why="" if total else "no offers in the window",
+        missing_reason="" if total else "no offers in the window",
     )
 
 
@@ -164,7 +164,7 @@ _UNITS = {
     **dict.fromkeys(("available_h", "engaged_h"), "hours"),
     **dict.fromkeys(("utilisation", *WEIGHTS, "acceptance"), "share"),
     **dict.fromkeys(("earned_cents", "earned_per_h"), "cents"),
-    **dict.fromkeys(("score", "cautious"), "score"),
+    **dict.fromkeys(("score", "cautious_score"), "score"),
     "offers_per_h": "ratio",
     "driver_id": "id",
 }
@@ -172,8 +172,9 @@ _UNITS = {
 
 def _table(ranked: pl.DataFrame) -> Table:
     columns = (
-        "rank driver_id vehicle zone tag score cautious completion completion_n dropoff pickup steadiness acceptance "
-        "available_h engaged_h utilisation offers accepted delivered offers_per_h earned_cents earned_per_h"
+        "rank driver_id vehicle zone tag score cautious_score completion completion_n dropoff pickup "
+        "steadiness acceptance available_h engaged_h utilisation offers accepted delivered "
+        "offers_per_h earned_cents earned_per_h"
     ).split()
     note = (
         f"Insufficient: fewer than {FEWEST} events (deliveries scored), so no rank. Earned: pay and top-ups, never "

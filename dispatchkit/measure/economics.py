@@ -10,7 +10,7 @@ import polars as pl
 
 from dispatchkit.kernel.metrics import Check, Exclusion, Metric, Section, Table
 from dispatchkit.kernel.money import dollars
-from dispatchkit.measure.metric import FEWEST_DAYS, Z95, Scope, bootstrap, count, need
+from dispatchkit.measure.metric import MIN_BOOTSTRAP_DAYS, Z95, Scope, bootstrap, count, need
 
 READS = {
     "mart_deliveries": "order_id outcome source superseded placed_at zone".split(),
@@ -121,7 +121,7 @@ def _mean(
     n, total = rows.height, int(values.sum())
     low = high = None
     how = ""
-    if told and len(scope.days) >= FEWEST_DAYS:
+    if told and len(scope.days) >= MIN_BOOTSTRAP_DAYS:
         days = (
             rows.group_by(_day=scope.day_number("placed_at"))
             .agg(pl.col(column).sum(), pl.len())
@@ -143,13 +143,13 @@ def _mean(
         unit="cents",
         value=total / n if n and told else None,
         numerator=total if told else 0,
-        made_in=("cents", "count"),
+        fraction_units=("cents", "count"),
         denominator=n if told else 0,
         open=count(rows, pl.col("outcome") == "open") if told else 0,
         low=low,
         high=high,
-        interval=how,
-        why="" if told else NO_LEDGER,
+        interval_method=how,
+        missing_reason="" if told else NO_LEDGER,
     )
 
 
@@ -163,8 +163,8 @@ def _margin(orders: pl.DataFrame, idle: int, scope: Scope, told: bool) -> Metric
         value=contribution / net if net and told else None,
         numerator=contribution,
         denominator=net,
-        made_in=("cents", "cents"),
-        why="" if told and net else NO_LEDGER,
+        fraction_units=("cents", "cents"),
+        missing_reason="" if told and net else NO_LEDGER,
     )
 
 
@@ -180,8 +180,8 @@ def _idle_share(costs: pl.DataFrame, scope: Scope) -> Metric:
         value=idle / total if total else None,
         numerator=idle,
         denominator=total,
-        made_in=("cents", "cents"),
-        why="" if total else "no top-up was paid",
+        fraction_units=("cents", "cents"),
+        missing_reason="" if total else "no top-up was paid",
     )
 
 

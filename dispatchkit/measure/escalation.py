@@ -9,7 +9,7 @@ import polars as pl
 
 from dispatchkit.domain.search_delay_cause import CAUSES, delay_cause
 from dispatchkit.kernel.metrics import Check, Metric, Section, Table
-from dispatchkit.measure.metric import Scope, bootstrap, count, need, quantile, sort_rows
+from dispatchkit.measure.metric import Scope, bootstrap, count, need, quantile, split_rows
 
 READS = {
     "mart_deliveries": "order_id delivery_id outcome source superseded placed_at".split(),
@@ -26,7 +26,9 @@ LEVELS = (
     "a person must act",
 )
 WITHIN = timedelta(hours=24)  # of the order: a ticket later than that is about something else
-NO_LADDER = "no searches were imported"
+NO_SEARCHES = "no searches were imported"
+# The draws of the bootstrap depend on this name; it stays, so that intervals stay the same.
+BOOTSTRAP_NAME = "ladder_tickets_per_1000"
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
@@ -116,7 +118,7 @@ def _lags(searches: pl.DataFrame, scope: Scope) -> list[Metric]:
             scope,
             by="searches that climbed, by opening",
             excluded={"a time is missing": told.is_null()},
-            why="no search climbed" if searches.height else NO_LADDER,
+            if_empty="no search climbed" if searches.height else NO_SEARCHES,
             definition=f"{point} of told - due, for the highest level of each search: how late sweeps were",
         )
         for q, point in ((0.5, "median"), (0.9, "p90"))
@@ -131,7 +133,7 @@ def _tickets_per_1000(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric
         "test order": pl.col("source") == "test",
         "order without a delivery": pl.col("outcome") == "no_delivery",
     }
-    counted, exclusions, open_ = sort_rows(orders, left_out, young)
+    counted, exclusions, open_ = split_rows(orders, left_out, young)
     in_time = marts["mart_tickets"].filter(pl.col("opened_at") - pl.col("placed_at") <= WITHIN)
     opened = in_time.group_by("order_id").agg(tickets=pl.len().cast(pl.Int64))
     marked = counted.join(opened, on="order_id", how="left").with_columns(
@@ -142,12 +144,10 @@ def _tickets_per_1000(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric
         .agg(pl.col("tickets").sum(), pl.len())
         .sort("day")
     )
-    between = bootstrap(
-        "ladder_tickets_per_1000", [(a, b) for _, a, b in per_day.iter_rows()], scope.seed
-    )
+    between = bootstrap(BOOTSTRAP_NAME, [(a, b) for _, a, b in per_day.iter_rows()], scope.seed)
     tickets, n = int(marked["tickets"].sum()), marked.height
     return Metric(
-        name="ladder_tickets_per_1000",
+        name="escalation_tickets_per_1000",
         definition="tickets that live work opened within 24 h of an order / 1,000 orders; not those of customers",
         cohort=scope.cohort("orders by creation"),
         unit="ratio",
@@ -158,8 +158,8 @@ def _tickets_per_1000(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric
         open=open_,
         low=1000 * between[0] if between else None,
         high=1000 * between[1] if between else None,
-        interval="bootstrap over days" if between else "",
-        why="" if n else "no such rows",
+        interval_method="bootstrap over days" if between else "",
+        missing_reason="" if n else "no such rows",
         remark="per 1,000" if n else "",
     )
 

@@ -55,7 +55,7 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         at="quoted_at",
         excluded={"cancelled before quoted time + 5 min": gone},
         open_=(_outcome == "open") & (pl.col("eta_at") + CLOSE > scope.as_of),
-        why=why,
+        if_empty=why,
         definition="delivered within 5 min of the quoted time / quotes; an order that never came is a miss",
     )
     late = rate(
@@ -65,7 +65,7 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         scope,
         by=by,
         at="quoted_at",
-        why=why,
+        if_empty=why,
         definition="more than 5 min later than quoted / delivered",
     )
     covered = rate(
@@ -78,7 +78,7 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         excluded={
             "quoted without an interval": pl.col("low_at").is_null() | pl.col("high_at").is_null()
         },
-        why=why if quotes.is_empty() else "no quote carries an interval",
+        if_empty=why if quotes.is_empty() else "no quote carries an interval",
         definition="delivered inside the quoted interval / delivered with an interval (aimed at: 80 %)",
     )
     p90 = quantile(
@@ -88,7 +88,7 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         0.9,
         scope,
         by=by,
-        why=why,
+        if_empty=why,
         definition="p90 of the distance between quoted and true time, delivered only",
     )
     return [within, late, covered, p90]

@@ -133,7 +133,7 @@ def _ever_late(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
         at="dispatch_at",
         excluded={"no assignment time": ~pl.col("known") & ~pl.col("late")},
         open_=pl.col("searching") & ~pl.col("late"),
-        why="no assignment times were imported",
+        if_empty="no assignment times were imported",
         definition="without a driver for over 10 min in any episode / deliveries dispatchable",
     )
 
@@ -154,15 +154,15 @@ def _load(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
     span = (scope.known_until - scope.window.since).total_seconds()
     told = span > 0 and untimed <= MAX_EXCLUDED_SHARE * count(episodes, scope.within("opened_at"))
     return Metric(
-        name="unassigned_load",
+        name="mean_unassigned_orders",
         definition="time spent unassigned, summed over deliveries / length of the window: how many wait on average",
         cohort=scope.cohort("wall clock"),
         unit="ratio",
         value=seconds / span if told else None,
         numerator=round(seconds),
         denominator=round(span),
-        made_in=("seconds", "seconds"),
-        why="" if told else f"{untimed:,} searches have no assignment time",
+        fraction_units=("seconds", "seconds"),
+        missing_reason="" if told else f"{untimed:,} searches have no assignment time",
     )
 
 

@@ -1,4 +1,7 @@
-"""The nightly report: which sections there are, and what the plan hopes for. It alone knows its siblings."""
+"""The reports: which sections each has, and the planned targets.
+
+This module alone imports the other measures; they do not know each other.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from dispatchkit.measure import (
     service,
     zones,
 )
-from dispatchkit.measure.metric import Columns, Scope, absent
+from dispatchkit.measure.metric import Columns, Scope, not_available
 
 Measure = Callable[[Mapping[str, pl.DataFrame], Scope], Section]
 
@@ -56,10 +59,11 @@ TARGETS = {
     "audit_completeness": Target("100 %", "=", 1.0),
     "route_efficiency": Target("+20 % against a baseline"),
 }
-UNTOLD = {  # the plan's other targets: what they would be made of, and why an export cannot tell
+# Targets without data: how they would be computed, and why an export does not allow it.
+NOT_MEASURABLE = {
     "support_tickets": (
-        "tickets opened within 24 h / 1,000 orders",
-        "no customers' tickets were imported; those of live work are told apart",
+        "tickets opened within 24 h of an order / 1,000 orders",
+        "no customers' tickets were imported; escalation tickets are reported separately",
     ),
     "driver_satisfaction": (
         "survey scores / respondents",
@@ -88,23 +92,30 @@ UNTOLD = {  # the plan's other targets: what they would be made of, and why an e
 def measure(
     names: Sequence[str], marts: Mapping[str, pl.DataFrame], scope: Scope
 ) -> tuple[Section, ...]:
-    """Return these sections, each figure with the plan's target beside it where there is one."""
-    made = (
-        SECTIONS[name][0](marts, scope) if name in SECTIONS else untold(scope) for name in names
+    """Return these sections, each metric with its planned target if it has one."""
+    sections = (
+        SECTIONS[name][0](marts, scope) if name in SECTIONS else not_measurable(scope)
+        for name in names
     )
-    return tuple(_finished(section) for section in made)
+    return tuple(_finished(section) for section in sections)
 
 
-def untold(scope: Scope) -> Section:
-    """Return the plan's targets that an export cannot speak of, each with the reason."""
+def not_measurable(scope: Scope) -> Section:
+    """Return the targets that an export does not allow to measure, each with the reason."""
     metrics = tuple(
-        absent(name, definition, scope, why) for name, (definition, why) in UNTOLD.items()
+        not_available(name, definition, scope, reason)
+        for name, (definition, reason) in NOT_MEASURABLE.items()
     )
-    return Section(name="untold", title="Targets that an export cannot tell", metrics=metrics)
+    return Section(
+        name="not_measurable", title="Targets that this data does not measure", metrics=metrics
+    )
 
 
 def _finished(section: Section) -> Section:
-    """Return a section with targets and floats cut to six decimals: a sum of floats may differ in its last bit."""
+    """Return a section with targets, and its tables with floats rounded to six decimals.
+
+    A sum of floats may differ in its last bit from run to run; rounded, the files are the same.
+    """
     metrics = tuple(replace(m, target=TARGETS.get(m.name)) for m in section.metrics)
     tables = tuple(
         replace(t, frame=t.frame.with_columns(cs.float().round(6))) for t in section.tables
@@ -113,6 +124,7 @@ def _finished(section: Section) -> Section:
 
 
 def _report(name: str, title: str, names: Sequence[str]) -> Report:
+    """Return a report of these sections, with all mart columns that they read."""
     wanted: dict[str, set[str]] = {}
     for section in names:
         for mart, columns in (SECTIONS[section][1] if section in SECTIONS else {}).items():
@@ -124,7 +136,7 @@ def _report(name: str, title: str, names: Sequence[str]) -> Report:
 REPORTS = {
     name: _report(name, title, names)
     for name, title, names in (
-        ("nightly", "Nightly report", (*SECTIONS, "untold")),
+        ("nightly", "Nightly report", (*SECTIONS, "not_measurable")),
         ("funnel", "Funnel", ("funnel", "service", "offers")),
         ("economics", "Economics", ("economics",)),
         ("drivers", "Drivers", ("drivers", "availability")),

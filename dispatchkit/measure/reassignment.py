@@ -1,4 +1,13 @@
-"""Whether reassignment is steady and right: deliveries passed to and fro, and stalls seen against stalls there were."""
+"""Is reassignment stable and correct?
+
+Rates; intervals as in measure/metric.py.
+
+* `reassignment_flaps`: deliveries released twice within 15 min / deliveries released at least once.
+* `reassignment_returns`: deliveries that returned to a driver who had lost them / the same.
+* `stall_precision`: suspicions of a standstill whose driver had really stalled / all of them.
+* `stall_recall`: real stalls under suspicion / real stalls old enough to be visible. Both need
+  labels, which only simulated data has; for an export they are not available.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +17,25 @@ from datetime import timedelta
 import polars as pl
 
 from dispatchkit.kernel.metrics import Metric, Section, Table
-from dispatchkit.measure.metric import Scope, absent, need, rate
+from dispatchkit.measure.metric import Scope, need, not_available, rate
 
 READS = {
     "mart_cases": "delivery_id driver_id trigger state suspected_at released_at".split(),
     "mart_deliveries": "delivery_id driver_id".split(),
 }
-FLAP = timedelta(
-    minutes=15
-)  # two releases within this: the second driver never had a chance (assumption)
-STANDSTILL = (
-    "NO_START",
-    "NOT_MOVING",
-    "WRONG_WAY",
-    "LOST_PING",
-)  # triggers that say: he does nothing about it
-NO_LABELS = "an export does not tell which drivers truly stalled; a made-up city does"
+# Released twice within this time, the second driver never had a chance (an assumption).
+FLAP = timedelta(minutes=15)
+# Triggers that mean: the driver does not work on the delivery. All others mean it will be late.
+STANDSTILL = ("NO_START", "NOT_MOVING", "WRONG_WAY", "LOST_PING")
+NO_LABELS = "an export does not contain which drivers really stalled; simulated data does"
 _PRECISION = (
-    "suspicions of a standstill whose driver had truly stalled / all suspicions of a standstill"
+    "suspicions of a standstill whose driver had really stalled / all suspicions of a standstill"
 )
-_RECALL = "true stalls that were under suspicion / true stalls old enough to be seen"
+_RECALL = "real stalls that were under suspicion / real stalls old enough to be visible"
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
-    """Return how often deliveries flap, the releases by trigger, and that exports carry no labels of true stalls."""
+    """Return how often deliveries flap or return, and the releases by trigger."""
     need(marts, READS)
     released = (
         marts["mart_cases"]
@@ -40,53 +44,54 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     )
     return Section(
         name="reassignment",
-        title="Steadiness of reassignment",
+        title="Stability of reassignment",
         metrics=(
             *_flaps(released, marts["mart_deliveries"], scope),
-            absent("stall_precision", _PRECISION, scope, NO_LABELS),
-            absent("stall_recall", _RECALL, scope, NO_LABELS),
+            not_available("stall_precision", _PRECISION, scope, NO_LABELS),
+            not_available("stall_recall", _RECALL, scope, NO_LABELS),
         ),
         tables=(_releases(released, scope),),
     )
 
 
 def _flaps(released: pl.DataFrame, deliveries: pl.DataFrame, scope: Scope) -> tuple[Metric, Metric]:
-    """Return the shares of released deliveries that were soon released again, and that went back to who had them."""
-    holders = deliveries.select("delivery_id", last="driver_id")
+    """Return the shares of released deliveries that were soon released again, and that returned."""
+    last_drivers = deliveries.select("delivery_id", last="driver_id")
     each = released.with_columns(gap=pl.col("released_at").diff().over("delivery_id"))
     lost = pl.col("driver_id")
-    fate = (
-        each.join(holders, on="delivery_id", how="left", maintain_order="left")
+    by_delivery = (
+        each.join(last_drivers, on="delivery_id", how="left", maintain_order="left")
         .group_by("delivery_id", maintain_order=True)
         .agg(
             first_release=pl.col("released_at").min(),
             flapped=(pl.col("gap") <= FLAP).any(),
-            went_back=lost.is_duplicated().any() | (lost == pl.col("last")).any(),
+            returned=lost.is_duplicated().any() | (lost == pl.col("last")).any(),
         )
     )
-    fate = fate.filter(scope.within("first_release"))
-    by, why = "released deliveries by first release", "no delivery was released"
+    by_delivery = by_delivery.filter(scope.within("first_release"))
+    by, if_empty = "released deliveries by first release", "no delivery was released"
     flapped = rate(
         "reassignment_flaps",
-        fate,
+        by_delivery,
         pl.col("flapped"),
         scope,
         by=by,
         at="first_release",
-        why=why,
+        if_empty=if_empty,
         definition="deliveries released twice within 15 min / deliveries released at least once",
     )
-    went_back = rate(
+    returned = rate(
         "reassignment_returns",
-        fate,
-        pl.col("went_back"),
+        by_delivery,
+        pl.col("returned"),
         scope,
         by=by,
         at="first_release",
-        why=why,
-        definition="deliveries that came back to a driver who had lost them / deliveries released at least once",
+        if_empty=if_empty,
+        definition="deliveries that returned to a driver who had lost them / deliveries released "
+        "at least once",
     )
-    return flapped, went_back
+    return flapped, returned
 
 
 def _releases(released: pl.DataFrame, scope: Scope) -> Table:
@@ -108,23 +113,25 @@ def _releases(released: pl.DataFrame, scope: Scope) -> Table:
     )
 
 
-def judged(
+def against_labels(
     suspected: pl.DataFrame, stalled: pl.DataFrame, scope: Scope, *, visible_after: timedelta
 ) -> tuple[Metric, Metric]:
     """Return precision and recall of the suspicions against labels.
 
-    suspected: delivery_id and trigger of each assignment under suspicion at `scope.as_of`; stalled: delivery_id and
-    since of each whose driver truly does nothing. Who is merely late (ETA_BREACH, SHIFT_END, ...) is not a standstill.
+    suspected: delivery_id and trigger of each assignment under suspicion at `scope.as_of`.
+    stalled: delivery_id and since of each assignment whose driver really does nothing.
+    A driver who is merely late (ETA_BREACH, SHIFT_END, ...) is not at a standstill.
+    visible_after: how long a stall lasts before the sweep can see it.
     """
-    is_one = pl.col("delivery_id").is_in(stalled["delivery_id"].implode())
+    stalls = pl.col("delivery_id").is_in(stalled["delivery_id"].implode())
     precision = rate(
         "stall_precision",
         suspected,
-        is_one,
+        stalls,
         scope,
         by="assignments under suspicion",
         excluded={"late, not at a standstill": ~pl.col("trigger").is_in(STANDSTILL)},
-        why="nobody is under suspicion",
+        if_empty="no assignment is under suspicion",
         definition=_PRECISION,
     )
     recall = rate(
@@ -133,8 +140,8 @@ def judged(
         pl.col("delivery_id").is_in(suspected["delivery_id"].implode()),
         scope,
         by="assignments whose driver does nothing",
-        excluded={"too fresh to be seen": pl.col("since") > scope.as_of - visible_after},
-        why="nobody stalls",
+        excluded={"too recent to be visible": pl.col("since") > scope.as_of - visible_after},
+        if_empty="no driver stalls",
         definition=_RECALL,
     )
     return precision, recall

@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from dispatchkit.kernel.metrics import Metric, Section, Table
-from dispatchkit.measure.metric import Scope, need, rate, sort_rows, wilson
+from dispatchkit.measure.metric import Scope, need, rate, split_rows, wilson
 
 READS = {"mart_episodes": "zone opened_at closed_at known".split()}
 LONG = timedelta(minutes=10)  # without a driver, as the plan counts unassigned orders
@@ -82,7 +82,7 @@ def _skill(past: pl.DataFrame, window: pl.DataFrame, scope: Scope) -> Metric:
     Brier score (Brier 1950): the mean square of forecast - outcome. Skill = 1 - score / score of the plain share, so
     1 is certainty, 0 tells nothing, and below 0 it misleads.
     """
-    told, exclusions, open_ = sort_rows(
+    told, exclusions, open_ = split_rows(
         window, {"no assignment time": ~pl.col("known")}, pl.col("running")
     )
     plain = past["late"].mean() if past.height else None
@@ -97,7 +97,7 @@ def _skill(past: pl.DataFrame, window: pl.DataFrame, scope: Scope) -> Metric:
     theirs = forecast.select(((pl.lit(plain, pl.Float64) - outcome) ** 2).mean()).item()
     possible = bool(ours is not None and theirs)
     return Metric(
-        name="risk_skill",
+        name="long_search_forecast_skill",
         definition="1 - Brier score of the risk by zone and hour / that of one share for all, fitted on earlier days",
         cohort=scope.cohort("searches by opening"),
         unit="ratio",
@@ -105,7 +105,7 @@ def _skill(past: pl.DataFrame, window: pl.DataFrame, scope: Scope) -> Metric:
         denominator=forecast.height if possible else 0,
         excluded=exclusions,
         open=open_,
-        why=""
+        missing_reason=""
         if possible
         else "no earlier days are loaded"
         if not past.height

@@ -118,7 +118,7 @@ def _scores(events: pl.DataFrame) -> pl.DataFrame:
     weight = pl.col("weight")
     total = parts.group_by("driver_id").agg(
         score=100 * (weight * pl.col("shrunk")).sum() / weight.sum(),
-        cautious=100 * (weight * pl.col("low")).sum() / weight.sum(),
+        cautious_score=100 * (weight * pl.col("low")).sum() / weight.sum(),
     )
     wide = [
         parts.filter(pl.col("component") == name).select(
@@ -128,4 +128,4 @@ def _scores(events: pl.DataFrame) -> pl.DataFrame:
     ]
     for part in wide:
         total = total.join(part, on="driver_id", how="left")
-    return total.with_columns(pl.col("score", "cautious").fill_nan(None))
+    return total.with_columns(pl.col("score", "cautious_score").fill_nan(None))

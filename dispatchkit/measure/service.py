@@ -95,7 +95,7 @@ def _times(orders: pl.DataFrame, scope: Scope) -> list[Metric]:
                     scope,
                     by="delivered orders by creation",
                     excluded={"test order": _test, "a time is missing": pl.col(column).is_null()},
-                    why="the source gives no such times",
+                    if_empty="the source gives no such times",
                     definition=f"{point} of {words}, delivered orders only",
                 )
             )
@@ -109,7 +109,7 @@ def _times(orders: pl.DataFrame, scope: Scope) -> list[Metric]:
                     by="orders by creation",
                     excluded={**_left_out, "a time is missing": no_start | _lost(column)},
                     open_=_running & pl.col(column).is_null(),
-                    why="the source gives no such times",
+                    if_empty="the source gives no such times",
                     definition=f"{point} of {words}, all orders; one that never got there is longer than any other",
                 )
             )

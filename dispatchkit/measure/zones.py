@@ -188,7 +188,7 @@ def _metrics(day: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
             scope,
             by="zones with demand or supply",
             open_=pl.col("band") == "UNKNOWN",
-            why="no zone had enough orders or drivers",
+            if_empty="no zone had enough orders or drivers",
             definition="zones in band HEALTHY over the window / zones whose band is known (UNKNOWN counts as open)",
         ),
     )

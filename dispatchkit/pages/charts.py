@@ -19,7 +19,7 @@ WIDTH = 860
 def day(quarters: pl.DataFrame, tz: str) -> str:
     """Return the day: orders placed and assigned by quarter hour, and how many waited for a driver."""
     local = quarters.with_columns(
-        at=_wall(pl.col("at"), tz), until=_wall(pl.col("at"), tz).dt.offset_by("15m")
+        at=_local(pl.col("at"), tz), until=_local(pl.col("at"), tz).dt.offset_by("15m")
     )
     x = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M"), scale=alt.Scale(type="utc"))
     flow = _chart(_times(local))
@@ -44,11 +44,11 @@ def day(quarters: pl.DataFrame, tz: str) -> str:
 
 def waterfall(bridge: pl.DataFrame) -> str:
     """Return money from revenue down to contribution, in whole currency units."""
-    rows, level = [], 0.0
+    rows, level = [], 0.0  # level: the money left before a step
     for step, cents in bridge.iter_rows():
-        last = step == "contribution"
-        start, end = (0.0, cents / 100) if last else (level, level + cents / 100)
-        color = (TEAL if cents >= 0 else RED) if last else BLUE if cents >= 0 else AMBER
+        total = step == "contribution"
+        start, end = (0.0, cents / 100) if total else (level, level + cents / 100)
+        color = (TEAL if cents >= 0 else RED) if total else BLUE if cents >= 0 else AMBER
         rows.append({"step": step, "from": start, "to": end, "amount": cents / 100, "color": color})
         level = end
     order = [row["step"] for row in rows]
@@ -66,8 +66,8 @@ def waterfall(bridge: pl.DataFrame) -> str:
 
 
 def heat(hours: pl.DataFrame, tz: str, zones: list[str]) -> str:
-    """Return zone by hour, coloured by band, with the orders of each hour."""
-    shown = hours.filter(pl.col("zone").is_in(zones)).with_columns(hour=_wall(pl.col("hour"), tz))
+    """Return zones by hour, coloured by band, with the orders of each hour."""
+    shown = hours.filter(pl.col("zone").is_in(zones)).with_columns(hour=_local(pl.col("hour"), tz))
     order = shown.sort("hour").with_columns(label=pl.col("hour").dt.strftime("%H"))
     labels = order["label"].unique(maintain_order=True).to_list()
     rows = order.select("zone", "label", "band", "orders").to_dicts()
@@ -87,7 +87,7 @@ def heat(hours: pl.DataFrame, tz: str, zones: list[str]) -> str:
 
 
 def errors(frame: pl.DataFrame, events: list[str]) -> str:
-    """Return how far quotes missed, one strip for each quote event; the shaded band is within five minutes."""
+    """Return the errors of quotes, one strip per quote event; the shaded band is five minutes."""
     rows = frame.to_dicts()
     strips = []
     for event in events:
@@ -107,7 +107,10 @@ def errors(frame: pl.DataFrame, events: list[str]) -> str:
 
 
 def svg(chart: Any, key: str) -> str:
-    """Return a chart as inline SVG that scales with its column; `key` keeps its ids apart from other charts'."""
+    """Return a chart as inline SVG that scales with its column.
+
+    key: prefix of its ids, so that charts of one page share none.
+    """
     styled = chart.configure(
         background="transparent", font="Helvetica, Arial, sans-serif"
     ).configure_view(stroke=None)
@@ -119,10 +122,10 @@ def svg(chart: Any, key: str) -> str:
         tickColor="#8888",
     ).configure_legend(labelColor="currentColor", titleColor="currentColor")
     text: str = vl_convert.vegalite_to_svg(styled.to_dict())
-    numbers: dict[str, str] = {}
-    for found in re.findall(r'id="([^"]+)"', text):
-        numbers.setdefault(found, f"{key}{len(numbers)}")
-    for old, new in numbers.items():
+    new_ids: dict[str, str] = {}
+    for old in re.findall(r'id="([^"]+)"', text):
+        new_ids.setdefault(old, f"{key}{len(new_ids)}")
+    for old, new in new_ids.items():
         text = re.sub(rf'(id="|url\(#|href="#){re.escape(old)}(?=["\)])', rf"\g<1>{new}", text)
     return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
 
@@ -131,7 +134,8 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
 
 
-def _wall(at: pl.Expr, tz: str) -> pl.Expr:
+def _local(at: pl.Expr, tz: str) -> pl.Expr:
+    """Return the market's local time without a zone, which is what the charts write."""
     return at.dt.convert_time_zone(zone(tz).key).dt.replace_time_zone(None)
 
 

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML file: headline, the day, then each section with its evidence folded beneath."""
+"""A report as one self-contained HTML file: headline, the day, then each section with its evidence."""
 
 from __future__ import annotations
 
@@ -16,61 +16,65 @@ HEADLINE = (
     "unassigned_never_served on_time_all_orders click_to_door_median_all_orders offer_acceptance "
     "eta_accuracy_placement auto_reassignment contribution_per_order driver_utilisation"
 ).split()
-MOST_ZONES = 24
+MAX_ZONES = 24  # in the heat map
+ENDS = 8  # drivers shown from each end of the ranking
 TARGETS = (
-    "Targets are the plan's hopes, not promises: ✓ and ✗ where the whole 95 % interval lies on one side, ~ where the "
-    "interval spans the target."
+    "Targets are planned values, not promises: ✓ met or ✗ missed by the whole 95 % interval, ~ if the "
+    "target lies inside the interval."
 )
 
 
-def page(findings: ReportResult) -> str:
-    """Return the whole page; it loads nothing, runs no script, and reads on light, dark and paper."""
-    body = [_head(findings), *(_section(section, findings.tz) for section in findings.sections)]
-    body += [_definitions(findings), _foot(findings)]
-    title = escape(f"{findings.title}, {findings.day}")
+def page(result: ReportResult) -> str:
+    """Return the whole page; it loads nothing, runs no script, and suits light, dark and paper."""
+    body = [_head(result), *(_section(section, result.tz) for section in result.sections)]
+    body += [_definitions(result), _foot(result)]
+    title = escape(f"{result.title}, {result.day}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{CSS}</style></head>\n"
         f"<body>\n{chr(10).join(body)}\n</body></html>\n"
     )
 
 
-def _head(findings: ReportResult) -> str:
-    cards = [parts.card(m) for m in _headline(findings)]
-    alarm = ""
-    if findings.faults:
-        listed = "".join(f"<li>{escape(fault)}</li>" for fault in findings.faults)
-        alarm = f'<div class="alarm"><b>Not to be trusted as it stands</b><ul>{listed}</ul></div>'
-    early = findings.as_of < findings.window.until
-    running = " The day was still running: what is open is counted as open." if early else ""
-    paid = any(m.unit == "cents" for section in findings.sections for m in section.metrics)
+def _head(result: ReportResult) -> str:
+    cards = [parts.card(m) for m in _headline(result)]
+    warning = ""
+    if result.faults:
+        listed = "".join(f"<li>{escape(fault)}</li>" for fault in result.faults)
+        warning = f'<div class="alarm"><b>Do not trust this report</b><ul>{listed}</ul></div>'
+    running = ""
+    if result.as_of < result.window.until:
+        running = " The day was still running: orders on their way are counted as open."
+    paid = any(m.unit == "cents" for section in result.sections for m in section.metrics)
     money = " Money is in the currency of the ledger." if paid else ""
-    known = f"{words.span(findings)}, known as of {words.instant(findings.as_of, findings.tz)}.{running}{money}"
+    as_of = words.instant(result.as_of, result.tz)
+    known = f"{words.span(result)}, known as of {as_of}.{running}{money}"
     return (
-        f"<h1>{escape(findings.title)}, {escape(findings.day)}</h1>"
-        f'<p class="soft">{escape(known)}</p>{alarm}<div class="cards">{"".join(cards)}</div>'
+        f"<h1>{escape(result.title)}, {escape(result.day)}</h1>"
+        f'<p class="soft">{escape(known)}</p>{warning}<div class="cards">{"".join(cards)}</div>'
     )
 
 
-def _headline(findings: ReportResult) -> list[Metric]:
-    found = {m.name: m for section in findings.sections for m in section.metrics}
-    chosen = [found[name] for name in HEADLINE if name in found]
-    return chosen or [m for section in findings.sections for m in section.metrics][:4]
+def _headline(result: ReportResult) -> list[Metric]:
+    """Return the metrics of the headline: those of HEADLINE, or the first four without any."""
+    metrics = {m.name: m for section in result.sections for m in section.metrics}
+    chosen = [metrics[name] for name in HEADLINE if name in metrics]
+    return chosen or list(metrics.values())[:4]
 
 
 def _section(section: Section, tz: str) -> str:
-    special = SHOWN.get(section.name)
-    inside = special(section, tz) if special else parts.metrics(section.metrics)
+    layout = LAYOUTS.get(section.name)
+    inside = layout(section, tz) if layout else parts.metrics(section.metrics)
     return f"<h2>{escape(section.title)}</h2>\n{inside}{parts.notes(section.notes)}"
 
 
 def _funnel(section: Section, tz: str) -> str:
     quarters, stages = section.table("quarters").frame, section.table("stages").frame
-    drawn = ""
+    chart = ""
     if quarters.height and quarters["orders"].sum():
-        busy = _busy(quarters)
-        drawn = parts.figure(
-            charts.day(busy, tz),
+        chart = parts.figure(
+            charts.day(_trimmed(quarters), tz),
             (charts.BLUE, "orders placed in a quarter hour"),
             (charts.TEAL, "assigned"),
             (charts.GREY, "delivered"),
@@ -81,49 +85,59 @@ def _funnel(section: Section, tz: str) -> str:
         for stage, n, share, implied in stages.iter_rows()
     ]
     ends = parts.fold("How orders ended", parts.table(section.table("ends"), tz))
-    return drawn + parts.bars(rows) + parts.metrics(section.metrics) + ends
+    return chart + parts.bars(rows) + parts.metrics(section.metrics) + ends
 
 
-def _busy(quarters: pl.DataFrame) -> pl.DataFrame:
+def _trimmed(quarters: pl.DataFrame) -> pl.DataFrame:
     """Return the quarters from the first in which anything happened to the last."""
-    alive = pl.sum_horizontal("orders", "assigned", "delivered", "unassigned") > 0
-    found = quarters.with_row_index("i").filter(alive)["i"]
-    return quarters.slice(int(found[0]), int(found[-1]) - int(found[0]) + 1)
+    busy = pl.sum_horizontal("orders", "assigned", "delivered", "unassigned") > 0
+    numbers = quarters.with_row_index("i").filter(busy)["i"]
+    first, last = int(numbers[0]), int(numbers[-1])
+    return quarters.slice(first, last - first + 1)
 
 
 def _service(section: Section, tz: str) -> str:
-    """Return every figure over all orders beside the same over delivered ones, which always looks better."""
-    found = {m.name: m for m in section.metrics}
+    """Return each metric over all orders beside the same over delivered ones.
+
+    The latter always looks better, since the longest waits end without a delivery.
+    """
+    metrics = {m.name: m for m in section.metrics}
     body = ""
-    for name, everyone in found.items():
+    for name, all_orders in metrics.items():
         if not name.endswith("_all_orders"):
             continue
-        pair = (everyone, found[name.replace("_all_orders", "_delivered_only")])
+        pair = (all_orders, metrics[name.replace("_all_orders", "_delivered_only")])
         cells = "".join(
-            f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b><td class=n>{escape(words.interval(m) or m.why)}"
+            f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b>"
+            f"<td class=n>{escape(words.interval(m) or m.missing_reason)}"
             for m in pair
         )
         remark = (
-            f'<br><span class="note">{escape(everyone.remark)}</span>' if everyone.remark else ""
+            f'<br><span class="note">{escape(all_orders.remark)}</span>'
+            if all_orders.remark
+            else ""
         )
         body += (
-            f"<tr><td>{escape(words.name(name.removesuffix('_all_orders')))}{remark}{cells}</tr>"
+            f"<tr><td>{escape(words.title(name.removesuffix('_all_orders')))}{remark}{cells}</tr>"
         )
-    head = "<th><th class=n>all orders<th class=n>95 % interval<th class=n>delivered only<th class=n>95 % interval"
-    return f"<table><tr>{head}</tr>{body}</table>" + parts.fold(
+    head = "".join(
+        f"<th class=n>{text}"
+        for text in ("all orders", "95 % interval", "delivered only", "95 % interval")
+    )
+    return f"<table><tr><th>{head}</tr>{body}</table>" + parts.fold(
         "With counts", parts.metrics(section.metrics)
     )
 
 
 def _offers(section: Section, tz: str) -> str:
     tables = "".join(f"<h3>{escape(t.title)}</h3>{parts.table(t, tz)}" for t in section.tables)
-    return parts.metrics(section.metrics) + parts.fold("Every answer, every case", tables)
+    return parts.metrics(section.metrics) + parts.fold("All answers and cases", tables)
 
 
 def _economics(section: Section, tz: str) -> str:
-    drawn = ""
+    chart = ""
     if section.table("ledger").frame.height:
-        drawn = parts.figure(charts.waterfall(section.table("bridge").frame))
+        chart = parts.figure(charts.waterfall(section.table("bridge").frame))
     checks = "".join(
         f'<tr><td class="{"good" if c.holds else "bad"}">{"✓" if c.holds else "✗"}<td>{escape(c.name)}'
         f"<td>{escape(c.detail)}</tr>"
@@ -132,9 +146,9 @@ def _economics(section: Section, tz: str) -> str:
     folded = parts.fold("Ledger by kind", parts.table(section.table("ledger"), tz))
     zones = parts.fold("Contribution by zone", parts.table(section.table("by_zone"), tz))
     return (
-        drawn
+        chart
         + parts.metrics(section.metrics)
-        + f"<h3>It adds up</h3><table>{checks}</table>"
+        + f"<h3>Does the ledger add up?</h3><table>{checks}</table>"
         + folded
         + zones
     )
@@ -144,72 +158,77 @@ def _zones(section: Section, tz: str) -> str:
     day, hours = section.table("zones"), section.table("zone_hours")
     busiest = (
         day.frame.sort("orders", "zone", descending=[True, False])
-        .head(MOST_ZONES)["zone"]
+        .head(MAX_ZONES)["zone"]
         .sort()
         .to_list()
     )
-    drawn = ""
+    chart = ""
     if hours.frame.height:
-        drawn = parts.figure(charts.heat(hours.frame, tz, busiest))
-        drawn += '<p class="note">The number is the orders placed in that hour.</p>'
+        chart = parts.figure(charts.heat(hours.frame, tz, busiest))
+        chart += '<p class="note">The number is the orders placed in that hour.</p>'
     columns = (
         "zone band score orders never_served never_share never_high wait_p90_min required_h available_h short_h "
         "utilisation critical_hours strained_hours"
     ).split()
-    return drawn + parts.table(day, tz, columns=columns, most=40) + parts.metrics(section.metrics)
+    return (
+        chart + parts.table(day, tz, columns=columns, max_rows=40) + parts.metrics(section.metrics)
+    )
 
 
 def _drivers(section: Section, tz: str) -> str:
-    whole = section.table("drivers")
-    ranked = whole.frame.filter(pl.col("rank").is_not_null())
+    drivers = section.table("drivers")
+    ranked = drivers.frame.filter(pl.col("rank").is_not_null())
     columns = (
-        "rank driver_id vehicle zone score cautious completion completion_n dropoff pickup acceptance available_h "
-        "earned_per_h"
+        "rank driver_id vehicle zone score cautious_score completion completion_n dropoff pickup "
+        "acceptance available_h earned_per_h"
     ).split()
-    few = whole.frame.height - ranked.height
+    few = drivers.frame.height - ranked.height
     shown = f"<p>{ranked.height:,} drivers ranked, {few:,} with too few events to rank.</p>"
     for title, rows in _ends_of(ranked) or [
-        ("Busiest drivers (too few events to rank)", _busiest(whole.frame))
+        ("Busiest drivers (too few events to rank)", _busiest(drivers.frame))
     ]:
-        part = replace(whole, frame=rows, note="")
+        part = replace(drivers, frame=rows, note="")
         shown += f"<h3>{title}</h3>" + parts.table(part, tz, columns=columns)
-    shown += parts.notes([whole.note])
+    shown += parts.notes([drivers.note])
     vehicles = f"<h3>By vehicle</h3>{parts.table(section.table('by_vehicle'), tz)}"
-    return parts.metrics(section.metrics) + (shown if whole.frame.height else "") + vehicles
+    return parts.metrics(section.metrics) + (shown if drivers.frame.height else "") + vehicles
 
 
 def _ends_of(ranked: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    if ranked.height <= 16:
-        return [("Ranked, most certain first", ranked)] if ranked.height else []
-    return [("First by cautious rank", ranked.head(8)), ("Last by cautious rank", ranked.tail(8))]
+    """Return titled parts of the ranking: all of it, or the first and the last."""
+    if ranked.height <= 2 * ENDS:
+        return [("Ranked by cautious score", ranked)] if ranked.height else []
+    return [
+        ("First by cautious score", ranked.head(ENDS)),
+        ("Last by cautious score", ranked.tail(ENDS)),
+    ]
 
 
 def _busiest(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort("delivered", "driver_id", descending=[True, False]).head(8)
+    return rows.sort("delivered", "driver_id", descending=[True, False]).head(ENDS)
 
 
 def _etas(section: Section, tz: str) -> str:
-    found = section.table("errors").frame
-    given = [
-        e for e in ("placement", "accept", "pickup", "near_door") if e in found["event"].to_list()
-    ]
-    drawn = (
-        parts.figure(charts.errors(found, given), (charts.TEAL, "within 5 minutes"))
-        if given
+    errors = section.table("errors").frame
+    quoted = errors["event"].to_list()
+    events = [e for e in ("placement", "accept", "pickup", "near_door") if e in quoted]
+    chart = (
+        parts.figure(charts.errors(errors, events), (charts.TEAL, "within 5 minutes"))
+        if events
         else ""
     )
     accuracy = [m for m in section.metrics if "accuracy" in m.name]
     rest = [m for m in section.metrics if "accuracy" not in m.name]
-    events = parts.table(section.table("events"), tz)
+    by_event = parts.table(section.table("events"), tz)
     return (
         parts.metrics(accuracy)
-        + drawn
-        + events
+        + chart
+        + by_event
         + parts.fold("Lateness, coverage, p90", parts.metrics(rest))
     )
 
 
-SHOWN: dict[str, Callable[[Section, str], str]] = {
+LAYOUTS: dict[str, Callable[[Section, str], str]] = {
     "funnel": _funnel,
     "service": _service,
     "offers": _offers,
@@ -220,21 +239,24 @@ SHOWN: dict[str, Callable[[Section, str], str]] = {
 }
 
 
-def _definitions(findings: ReportResult) -> str:
-    listed = "".join(
-        f"<dt>{escape(words.name(m.name))} <code>{escape(m.name)}</code></dt><dd>{escape(m.definition)}. Cohort: "
-        f"{escape(m.cohort)}. {f'Interval: {escape(m.interval)}.' if m.interval else ''}<br><code>{escape(m.line())}"
-        "</code></dd>"
-        for section in findings.sections
-        for m in section.metrics
-    )
+def _definitions(result: ReportResult) -> str:
+    listed = "".join(_definition(m) for section in result.sections for m in section.metrics)
     return parts.fold(
-        "Definitions: every figure with its cohort and all it was made from", f"<dl>{listed}</dl>"
+        "Definitions: each metric with its cohort, counts and interval", f"<dl>{listed}</dl>"
     )
 
 
-def _foot(findings: ReportResult) -> str:
+def _definition(metric: Metric) -> str:
+    interval = f"Interval: {escape(metric.interval_method)}." if metric.interval_method else ""
+    return (
+        f"<dt>{escape(words.title(metric.name))} <code>{escape(metric.name)}</code></dt>"
+        f"<dd>{escape(metric.definition)}. Cohort: {escape(metric.cohort)}. {interval}"
+        f"<br><code>{escape(metric.summary())}</code></dd>"
+    )
+
+
+def _foot(result: ReportResult) -> str:
     source = ", ".join(
-        f"{escape(k)} <code>{escape(v)}</code>" for k, v in sorted(findings.source.items())
+        f"{escape(k)} <code>{escape(v)}</code>" for k, v in sorted(result.source.items())
     )
     return f"<footer>{TARGETS} {f'Source: {source}.' if source else ''}</footer>"

@@ -1,26 +1,26 @@
-"""ReportResult as Markdown: every figure on one line with all it was made from, every table in full."""
+"""A report as Markdown: each metric on one line with its counts, each table in full."""
 
 from __future__ import annotations
 
 from dispatchkit.kernel.metrics import ReportResult, Section, Table
 from dispatchkit.pages import words
 
-LONGEST = 200  # rows of a table; the rest is in the CSV and Parquet files
+MAX_ROWS = 200  # of a table; the rest is in the CSV and Parquet files
 
 
-def markdown(findings: ReportResult) -> str:
-    """Return the findings as one Markdown document, the same bytes for the same findings."""
+def markdown(result: ReportResult) -> str:
+    """Return the result as one Markdown document, the same bytes for the same result."""
     parts = [
-        f"# {findings.title}, {findings.day}",
-        f"Window {words.span(findings)}, as of {words.instant(findings.as_of, findings.tz)}.",
+        f"# {result.title}, {result.day}",
+        f"Window {words.span(result)}, as of {words.instant(result.as_of, result.tz)}.",
     ]
-    if findings.faults:
-        parts.append("**Not to be trusted as it stands:** " + "; ".join(findings.faults) + ".")
-    for section in findings.sections:
-        parts += _section(section, findings.tz)
-    if findings.source:
+    if result.faults:
+        parts.append("**Do not trust this report:** " + "; ".join(result.faults) + ".")
+    for section in result.sections:
+        parts += _section(section, result.tz)
+    if result.source:
         parts.append(
-            "Source: " + ", ".join(f"{k} {v}" for k, v in sorted(findings.source.items())) + "."
+            "Source: " + ", ".join(f"{k} {v}" for k, v in sorted(result.source.items())) + "."
         )
     return "\n\n".join(parts) + "\n"
 
@@ -29,7 +29,8 @@ def _section(section: Section, tz: str) -> list[str]:
     lines = []
     for metric in section.metrics:
         target = f"; target {metric.target.text}" if metric.target else ""
-        lines.append(f"- `{metric.name}` {metric.line()}{target}")
+        title = words.title(metric.name)
+        lines.append(f"- {title} (`{metric.name}`): {metric.summary()}{target}")
     parts = [f"## {section.title}", "\n".join(lines)]
     checks = [
         f"- {'holds' if c.holds else '**fails**'}: {c.name} ({c.detail})" for c in section.checks
@@ -50,6 +51,6 @@ def _table(table: Table, tz: str) -> list[str]:
         "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |"
         for row in words.rows(table, tz)
     ]
-    more = [f"... and {len(body) - LONGEST:,} more"] if len(body) > LONGEST else []
+    more = [f"... and {len(body) - MAX_ROWS:,} more"] if len(body) > MAX_ROWS else []
     note = [table.note] if table.note else []
-    return [f"### {table.title}", "\n".join([head, rule, *body[:LONGEST]]), *more, *note]
+    return [f"### {table.title}", "\n".join([head, rule, *body[:MAX_ROWS]]), *more, *note]

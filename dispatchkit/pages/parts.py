@@ -1,4 +1,4 @@
-"""Pieces of the HTML page: cards, tables, figures, folds. All text is escaped here and nowhere else."""
+"""Parts of the HTML page: cards, tables, charts, folds. Each escapes the text it is given."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from dispatchkit.pages.charts import BANDS
 
 
 def card(metric: Metric) -> str:
-    """Return one headline figure with its interval, what it was made from, and its target."""
-    between = words.interval(metric)
-    counts = metric.why if metric.value is None else metric.made_of
+    """Return one headline metric with its interval, its fraction and its target."""
+    interval = words.interval(metric)
+    counts = metric.missing_reason if metric.value is None else metric.fraction
     lines = [
         f"<b>{escape(words.value(metric.value, metric.unit))}</b>",
-        f"<span>{escape(words.name(metric.name))}</span>",
+        f"<span>{escape(words.title(metric.name))}</span>",
     ]
     lines += [
         f"<span>{escape(text)}</span>"
-        for text in (between and f"95 %: {between}", counts, metric.remark)
+        for text in (interval and f"95 %: {interval}", counts, metric.remark)
         if text
     ]
     return f'<div class="card">{"".join(lines)}{target(metric, "target ")}</div>'
 
 
 def target(metric: Metric, word: str = "") -> str:
-    """Return the plan's target with a mark whether the figure meets it; empty without one."""
+    """Return the target with a mark whether the metric meets it; empty without a target."""
     if metric.target is None:
         return ""
     undecided = " ~" if metric.value is not None and metric.target.sign else ""
@@ -38,22 +38,25 @@ def target(metric: Metric, word: str = "") -> str:
 
 
 def metrics(rows: Iterable[Metric]) -> str:
-    """Return metrics as a table: value, interval, counts, what was left out, target."""
+    """Return metrics as a table: value, interval, fraction, exclusions, target."""
     body = []
     for m in rows:
         failed = ' <span class="bad">too much excluded</span>' if m.failed else ""
         body.append(
-            f"<tr><td>{escape(words.name(m.name))}{failed}</td>"
+            f"<tr><td>{escape(words.title(m.name))}{failed}</td>"
             f"<td class=n><b>{escape(words.value(m.value, m.unit))}</b></td>"
-            f"<td class=n>{escape(words.interval(m))}</td><td class=n>{escape(m.made_of)}</td>"
+            f"<td class=n>{escape(words.interval(m))}</td><td class=n>{escape(m.fraction)}</td>"
             f"<td>{escape(words.remarks(m))}</td><td>{target(m)}</td></tr>"
         )
-    head = "<th>figure<th class=n>value<th class=n>95 % interval<th class=n>made of<th>left out, open<th>target"
+    head = (
+        "<th>metric<th class=n>value<th class=n>95 % interval<th class=n>calculated from"
+        "<th>excluded, open<th>target"
+    )
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(body)}</table></div>'
 
 
-def table(shown: Table, tz: str, *, columns: list[str] | None = None, most: int = 60) -> str:
-    """Return a table; bands become coloured words, and what is beyond `most` rows is left to the files."""
+def table(shown: Table, tz: str, *, columns: list[str] | None = None, max_rows: int = 60) -> str:
+    """Return a table with bands as coloured words; rows beyond `max_rows` are only in the files."""
     picked = columns or shown.frame.columns
     numeric = [c in shown.units for c in picked]
     head = "".join(
@@ -61,12 +64,12 @@ def table(shown: Table, tz: str, *, columns: list[str] | None = None, most: int 
         for c, n in zip(picked, numeric, strict=True)
     )
     texts = words.rows(shown, tz, columns=picked)
-    body = "".join(f"<tr>{_cells(row, numeric)}</tr>" for row in texts[:most])
+    body = "".join(f"<tr>{_cells(row, numeric)}</tr>" for row in texts[:max_rows])
     if not texts:
         body = f"<tr><td colspan={len(picked)}>No rows.</td></tr>"
     more = (
-        f'<p class="note">… and {len(texts) - most:,} more rows in the files.</p>'
-        if len(texts) > most
+        f'<p class="note">… and {len(texts) - max_rows:,} more rows in the files.</p>'
+        if len(texts) > max_rows
         else ""
     )
     note = f'<p class="note">{escape(shown.note)}</p>' if shown.note else ""
@@ -85,7 +88,8 @@ def _cells(row: Sequence[str], numeric: Sequence[bool]) -> str:
 def bars(rows: Sequence[tuple[str, int, float | None, str]]) -> str:
     """Return named counts as bars: (name, count, share of the widest, remark)."""
     lines = [
-        f'<tr><td>{escape(name)}<td class=n>{count:,}<td class="bar"><u style="width:{100 * (share or 0):.1f}%"></u>'
+        f"<tr><td>{escape(name)}<td class=n>{count:,}"
+        f'<td class="bar"><u style="width:{100 * (share or 0):.1f}%"></u>'
         f"{escape(words.value(share, 'share'))}<td>{escape(remark)}</tr>"
         for name, count, share, remark in rows
     ]
@@ -99,7 +103,7 @@ def figure(svg: str, *keys: tuple[str, str]) -> str:
 
 
 def fold(title: str, body: str) -> str:
-    """Return something folded away."""
+    """Return a part that opens on a click on its title."""
     return f"<details><summary>{escape(title)}</summary>{body}</details>"
 
 

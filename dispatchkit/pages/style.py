@@ -1,4 +1,4 @@
-"""The look of the HTML page: one small style sheet for light, dark and paper."""
+"""The style sheet of the HTML page, for light, dark and paper."""
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5c6675; --line: #dfe3e8; --paper: #fff; --card: #f6f7f9;

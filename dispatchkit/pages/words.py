@@ -1,4 +1,4 @@
-"""How figures are said: plain names, percent signs, local times."""
+"""How a report writes metrics: titles in words, percent signs, times on the market's clock."""
 
 from __future__ import annotations
 
@@ -8,30 +8,46 @@ from typing import Any
 from dispatchkit.kernel.clock import zone
 from dispatchkit.kernel.metrics import Metric, ReportResult, Table, amount
 
-_NAMES = {
+# Titles of metrics whose name alone would not read well; see `title` for all others.
+TITLES = {
     "unassigned_never_served": "Never served",
     "unassigned_ever_late": "Searched over 10 min",
-    "unassigned_load": "Waiting on average",
+    "mean_unassigned_orders": "Unassigned orders on average",
     "on_time_all_orders": "On time, all orders",
     "on_time_delivered_only": "On time, delivered only",
     "offer_acceptance": "Offer acceptance",
+    "offer_willingness": "Acceptance among answered offers",
+    "countable_acceptance": "Acceptance among offers that count for the driver's score",
     "first_offer_acceptance": "First offer accepted",
-    "contribution_per_order": "Contribution an order",
+    "auto_reassignment": "Reassigned and delivered in time",
+    "auto_reassignment_any_time": "Reassigned and delivered at any time",
+    "reassignment_flaps": "Released twice within 15 min",
+    "reassignment_returns": "Returned to a driver who had lost the delivery",
+    "escalation_lag_median": "Escalation delay, median",
+    "escalation_lag_p90": "Escalation delay, 90 % point",
+    "escalation_tickets_per_1000": "Escalation tickets per 1,000 orders",
+    "contribution_per_order": "Contribution per order",
+    "contribution_per_delivered": "Contribution per delivered order",
+    "idle_topup_share": "Share of top-ups paid to idle drivers",
     "click_to_door_median_all_orders": "Click to door, median of all orders",
     "eta_accuracy_placement": "ETA within 5 min at placement",
+    "offer_gini": "Gini coefficient of offers",
+    "hours_within_cap": "Runs of work within the hours cap",
+    "shift_kept": "Shifts that ended as planned",
 }
 
-_HEADINGS = {
+# Headings of columns whose name alone would not read well; see `heading` for all others.
+HEADINGS = {
     "driver_id": "driver",
     "tag": "evidence",
     "score": "score (of 100)",
-    "cautious": "cautious score (of 100)",
+    "cautious_score": "cautious score (of 100)",
     "completion_n": "deliveries scored",
     "available_h": "hours available",
     "engaged_h": "hours with a delivery",
-    "offers_per_h": "offers an hour",
+    "offers_per_h": "offers per hour",
     "earned_cents": "earned",
-    "earned_per_h": "earned an hour",
+    "earned_per_h": "earned per hour",
     "cents": "amount",
     "never_served": "never served (orders)",
     "never_share": "never served (share)",
@@ -50,14 +66,12 @@ _HEADINGS = {
     "late_min": "late (min)",
     "boost_cents": "boost",
     "paid_cents": "boosts paid",
-    "unboosted": "accepted unboosted (foretold)",
-    "extra": "more than that",
-    "extra_cents": "paid for each more",
+    "predicted_without_boost": "accepted without boost (predicted)",
+    "extra_accepted": "accepted beyond that",
+    "cost_per_extra_cents": "cost of each extra acceptance",
     "saved_min": "saved (min)",
     "hours_share": "share of hours",
     "offers_share": "share of offers",
-    "cut": "cut by the window",
-    "lasting": "still lasting",
     "actual_h": "hours of shift",
     "planned_h": "hours planned",
     "over_min": "beyond (min)",
@@ -66,21 +80,21 @@ _HEADINGS = {
 }
 
 
-def name(word: str) -> str:
-    """Return a metric's or column's name as words: `first_offer_acceptance` -> `First offer acceptance`."""
-    if word in _NAMES:
-        return _NAMES[word]
-    plain = word.replace("eta_", "ETA ").replace("_", " ").strip()
+def title(name: str) -> str:
+    """Return a metric's name in words: `first_offer_acceptance` -> `First offer accepted`."""
+    if name in TITLES:
+        return TITLES[name]
+    plain = name.replace("eta_", "ETA ").replace("_", " ").strip()
     return plain[:1].upper() + plain[1:]
 
 
 def heading(column: str) -> str:
     """Return a column's heading, with its unit: `wait_p90_min` -> `wait, 90 % point (min)`."""
-    return _HEADINGS.get(column, column.replace("_", " "))
+    return HEADINGS.get(column, column.replace("_", " "))
 
 
 def value(number: float | None, unit: str) -> str:
-    """Return a number with its unit as people say it: shares as percent, minutes with `min`."""
+    """Return a number with its unit: shares as percent, minutes with `min`."""
     if number is None:
         return "n/a"
     if unit == "share" and number != float("inf"):
@@ -90,7 +104,7 @@ def value(number: float | None, unit: str) -> str:
 
 
 def interval(metric: Metric) -> str:
-    """Return a metric's interval in the same words, empty without one."""
+    """Return a metric's 95 % interval as `64.0 to 95.0 %`, empty without one."""
     if metric.low is None or metric.high is None:
         return ""
     low, high = value(metric.low, metric.unit), value(metric.high, metric.unit)
@@ -98,11 +112,11 @@ def interval(metric: Metric) -> str:
 
 
 def remarks(metric: Metric) -> str:
-    """Return what stands beside a figure: why there is none, or what must be known of it and what it leaves out."""
-    return metric.why or "; ".join(filter(None, [metric.remark, left_out(metric)]))
+    """Return why a metric has no value, or else its remark and what it excludes."""
+    return metric.missing_reason or "; ".join(filter(None, [metric.remark, exclusions(metric)]))
 
 
-def left_out(metric: Metric) -> str:
+def exclusions(metric: Metric) -> str:
     """Return exclusions with their reasons and the open rows, empty if there are none."""
     parts = [f"{e.reason} {e.count:,}" for e in metric.excluded if e.count]
     return ", ".join([*parts, *([f"open {metric.open:,}"] if metric.open else [])])
@@ -135,9 +149,9 @@ def instant(at: datetime, tz: str) -> str:
     return f"{at.astimezone(zone(tz)):%Y-%m-%d %H:%M} {tz}"
 
 
-def span(findings: ReportResult) -> str:
-    """Return the window in words: the service day with its first and last local minute."""
-    since, until = findings.window.since, findings.window.until
-    hours = findings.window.length.total_seconds() / 3600
-    begins, ends = instant(since, findings.tz), until.astimezone(zone(findings.tz))
-    return f"{begins} to {ends:%m-%d %H:%M} ({hours:g} h)"
+def span(result: ReportResult) -> str:
+    """Return the window in words: from its first to its last local minute, and its length."""
+    since, until = result.window.since, result.window.until
+    hours = result.window.length.total_seconds() / 3600
+    first, last = instant(since, result.tz), until.astimezone(zone(result.tz))
+    return f"{first} to {last:%m-%d %H:%M} ({hours:g} h)"

@@ -1,4 +1,4 @@
-"""`report` from the real command line, over the tracked sample."""
+"""`report` from the command line, over the tracked sample."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ def report(data: Path, *words: str) -> int:
     return run(["-q", "--data", str(data), "report", *words])
 
 
-def test_the_nightly_report_leaves_the_same_bytes_twice(data, tmp_path, capsys):
+def test_nightly_report_is_byte_equal_twice(data, tmp_path, capsys):
     for folder in ("a", "b"):
         assert report(data, "nightly", "--day", DAY, "--to", str(tmp_path / folder)) == 0
-    made = sorted(
+    written = sorted(
         path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
     )
-    assert {Path(f"nightly-{DAY}.{ending}") for ending in ("html", "md", "json")} < set(made)
-    assert Path(f"nightly-{DAY}-tables/drivers.parquet") in made
-    for path in made:
+    assert {Path(f"nightly-{DAY}.{ending}") for ending in ("html", "md", "json")} < set(written)
+    assert Path(f"nightly-{DAY}-tables/drivers.parquet") in written
+    for path in written:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["nightly", "funnel", "economics", "drivers", "zones", "etas"])
-def test_every_report_is_one_json_document_whose_figures_add_up(data, name, capsys):
+def test_report_is_one_json_document_without_faults(data, name, capsys):
     assert run(["-q", "--json", "--data", str(data), "report", name, "--day", DAY]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["faults"] == []
     for section in document["sections"].values():
         for metric in section["metrics"].values():
             assert (metric["value"] is None) or metric["denominator"] > 0
-            assert metric["value"] is not None or metric["why"]
+            assert metric["value"] is not None or metric["missing_reason"]
 
 
-def test_the_evening_that_still_runs_counts_its_open_orders(data, capsys):
+def test_running_day_counts_open_orders(data, capsys):
     assert (
         run(["-q", "--json", "--data", str(data), "report", "funnel", "--day", "2026-03-07"]) == 0
     )
@@ -63,25 +63,23 @@ def test_the_evening_that_still_runs_counts_its_open_orders(data, capsys):
 
 
 @pytest.mark.parametrize(
-    ("day", "folder", "code", "said"),
-    [("2026-03-09", ".", 66, "begins after what is loaded"), (DAY, "nothing", 66, "data load"),
+    ("day", "folder", "code", "message"),
+    [("2026-03-09", ".", 66, "begins after the loaded data ends"), (DAY, "nothing", 66, "data load"),
      ("2026-02-01", ".", 66, "no orders on 2026-02-01; loaded: 2026-03-06 to 2026-03-07"),
      ("yesterday", ".", 2, "YYYY-MM-DD")],
 )  # fmt: skip
-def test_a_day_that_cannot_be_told_ends_in_one_line(data, day, folder, code, said, capsys):
+def test_unavailable_day_ends_with_one_line(data, day, folder, code, message, capsys):
     assert report(data / folder, "funnel", "--day", day) == code
-    complaint = capsys.readouterr().err
-    assert said in complaint
-    assert complaint.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
-def test_a_folder_whose_parent_is_missing_is_not_made(data, tmp_path, capsys):
+def test_folder_with_missing_parent_is_not_created(data, tmp_path, capsys):
     assert report(data, "etas", "--day", DAY, "--to", str(tmp_path / "no" / "such")) == 73
 
 
-def test_a_report_is_not_written_outside_the_working_folder_nor_through_a_link(
-    data, tmp_path, monkeypatch, capsys
-):
+def test_report_refuses_outside_folder_and_symlink(data, tmp_path, monkeypatch, capsys):
     (tmp_path / "here").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
@@ -91,7 +89,7 @@ def test_a_report_is_not_written_outside_the_working_folder_nor_through_a_link(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["here", "link"]
 
 
-def test_each_night_keeps_its_own_files_and_several_days_name_both_ends(data, tmp_path):
+def test_file_names_carry_the_days(data, tmp_path):
     for day in (DAY, "2026-03-07"):
         assert report(data, "etas", "--day", day, "--to", str(tmp_path)) == 0
     assert report(data, "etas", "--day", "2026-03-07", "--days", "2", "--to", str(tmp_path)) == 0
@@ -99,15 +97,15 @@ def test_each_night_keeps_its_own_files_and_several_days_name_both_ends(data, tm
     assert pages == ["etas-2026-03-06", "etas-2026-03-06_2026-03-07", "etas-2026-03-07"]
 
 
-def test_the_terminal_names_units_and_says_why_a_driver_has_no_rank(data, capsys):
+def test_terminal_shows_units_and_reason_without_rank(data, capsys):
     assert report(data, "drivers", "--day", DAY) == 0
-    said = capsys.readouterr().out
-    assert "fewer than 20 events" in said
-    assert "earned_cents" not in said
-    assert "in the currency of the ledger" in said
+    output = capsys.readouterr().out
+    assert "fewer than 20 events" in output
+    assert "earned_cents" not in output
+    assert "in the currency of the ledger" in output
 
 
-def test_no_note_of_the_page_speaks_of_a_column_by_its_name_in_the_file(data, tmp_path):
+def test_page_uses_words_instead_of_column_names(data, tmp_path):
     assert report(data, "nightly", "--day", DAY, "--to", str(tmp_path)) == 0
     page = (tmp_path / f"nightly-{DAY}.html").read_text("utf-8")
     notes = re.findall(r'<p class="note">(.*?)</p>', page)

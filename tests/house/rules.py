@@ -52,10 +52,6 @@ CLOCKS = {"now", "utcnow", "today"}
 FILES = re.compile(
     r"(read|scan|write|sink)_(csv|parquet|ipc|json|ndjson|text|bytes|excel|database)"
 )
-SUBJECTS = {
-    f"{PACKAGE}.measure.{name}"
-    for name in ("funnel", "service", "offers", "economics", "drivers", "zones", "etas")
-}
 KNOWS_ALL = f"{PACKAGE}.measure.nightly"
 FOREIGN = re.compile(
     "|".join(
@@ -84,6 +80,7 @@ def floor_faults(tree: Iterable[Module]) -> Iterator[str]:
     """Yield every import that goes up, or sideways into another room or another feature of `decide`."""
     tree = list(tree)
     known = {module.name for module in tree}
+    subjects = _subjects(tree)
     for module in tree:
         if not module.room:
             continue  # the package itself hands out lazily what notebooks need
@@ -95,10 +92,9 @@ def floor_faults(tree: Iterable[Module]) -> Iterator[str]:
             room = target.split(".")[1]
             there = floor(room)
             if room == module.room:
-                if module.name != KNOWS_ALL and _feature(target, known) not in (
-                    "",
-                    _feature(module.name, known),
-                ):
+                own = _feature(module.name, known, subjects)
+                other = _feature(target, known, subjects)
+                if module.name != KNOWS_ALL and other not in ("", own):
                     yield f"{module.name} imports another feature: {target}"
             elif (module.room, room) not in ALLOWED_SIDEWAYS and (there is None or there >= here):
                 yield f"{module.name} imports {target}, which is not on a lower floor"
@@ -110,9 +106,19 @@ def _longest(name: str, known: set[str]) -> str:
     return name
 
 
-def _feature(name: str, known: set[str]) -> str:
-    """Return the feature's package that a module of `decide` belongs to; subjects of `measure` stand alone likewise."""
-    if name in SUBJECTS:
+def _subjects(tree: Iterable[Module]) -> set[str]:
+    """Return the modules of `measure` that are a subject of a report: those with `measure()`."""
+    return {
+        module.name
+        for module in tree
+        if module.room == "measure"
+        and any(isinstance(n, ast.FunctionDef) and n.name == "measure" for n in module.tree.body)
+    }
+
+
+def _feature(name: str, known: set[str], subjects: set[str]) -> str:
+    """Return the feature that a module belongs to: a package of `decide`, or a subject itself."""
+    if name in subjects:
         return name
     parts = name.split(".")
     package = ".".join(parts[:3])

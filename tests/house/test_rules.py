@@ -40,9 +40,15 @@ def tree(root, **files):
             },
             "another feature",
         ),
-        (
-            {"measure__funnel": "from dispatchkit.measure.etas import x", "measure__etas": ""},
-            "another feature",
+        *(
+            (
+                {
+                    "measure__funnel": f"from dispatchkit.measure.{subject} import x",
+                    f"measure__{subject}": "def measure(marts, scope): ...",
+                },
+                "another feature",
+            )
+            for subject in ("etas", "risk", "new_subject", "nightly")
         ),
         (
             {"streets__a": "from dispatchkit.travel import b", "travel__b": ""},

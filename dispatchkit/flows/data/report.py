@@ -1,4 +1,4 @@
-"""Looking back: the loaded marts of a period, measured, and written as files that people and programs read."""
+"""Reports: measure the loaded marts of a period and write the result as files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from dispatchkit.kernel.metrics import ReportResult
 from dispatchkit.measure.metric import Scope
 from dispatchkit.warehouse.database import Marts, open_marts
 
-HISTORY = timedelta(days=28)  # what is usual: scores, zones at the same hour of the week
-RUNS = r"^[=+\-@\t\r\n]"  # a spreadsheet runs text that begins so; words of an import reach these tables
-MARGIN = timedelta(days=1)  # rows of the period that carry a later time
+# Days before the window that are read: scores and zones compare with the same hour of earlier weeks.
+HISTORY = timedelta(days=28)
+MARGIN = timedelta(days=1)  # after the window: orders placed in it end later
+# A spreadsheet runs text that begins so as a formula; imported text reaches these tables.
+FORMULA = r"^[=+\-@\t\r\n]"
 
 
 def report(
     name: str, day: date, warehouse: Path, settings: Settings, *, days: int = 1, seed: int = 0
 ) -> ReportResult:
-    """Return what a report finds on a service day, or on `days` days ending with it.
+    """Return the result of a report on a service day, or on `days` days ending with it.
 
-    Raises Usage for an unknown report, InputMissing if nothing is loaded or no order of these days is.
+    warehouse: path of the loaded DuckDB file. seed: of the bootstrap over days.
+    Raises Usage for an unknown report, InputMissing if nothing is loaded or no order of these days.
     """
-    wanted = catalog.report(name)
+    report_type = catalog.report(name)
     market = settings.market
     spans = tuple(
         service_day(day - timedelta(days=back), market.timezone, starts_at=market.day_starts_at)
@@ -42,13 +45,13 @@ def report(
         scope = Scope(days=spans, as_of=as_of, seed=seed)
         if scope.window.since >= as_of:
             raise InputMissing(
-                f"{day} begins after what is loaded: the export stands at {rfc3339(as_of)}"
+                f"{day} begins after the loaded data ends: the export is of {rfc3339(as_of)}"
             )
-        _need_orders(marts, scope.window, _named(day, days), settings)
+        _need_orders(marts, scope.window, _days_in_words(day, days), settings)
         period = Window(scope.window.since - HISTORY, scope.window.until + MARGIN)
         frames = {
             mart: marts.frame(mart, columns, within=period)
-            for mart, columns in wanted.reads.items()
+            for mart, columns in report_type.reads.items()
         }
         source = {
             key: marts.manifest[key]
@@ -57,18 +60,20 @@ def report(
         }
     return ReportResult(
         name=name,
-        title=wanted.title,
-        day=_named(day, days),
+        title=report_type.title,
+        day=_days_in_words(day, days),
         window=scope.window,
         as_of=as_of,
         tz=market.timezone,
-        sections=wanted.measure(frames, scope),
+        sections=report_type.measure(frames, scope),
         source=source,
     )
 
 
-def write(findings: ReportResult, to: Path) -> list[Path]:
-    """Write a report as HTML, Markdown, JSON, and its tables as CSV and Parquet; return the files, HTML first.
+def write(result: ReportResult, to: Path) -> list[Path]:
+    """Write a report as HTML, Markdown, JSON and its tables as CSV and Parquet.
+
+    Returns the files, HTML first.
 
     Files carry the report's days in their names. They are for people, so the umask alone limits who reads them.
     All are written and synced before the first gets its name, so a full disk leaves the older report.
@@ -77,31 +82,31 @@ def write(findings: ReportResult, to: Path) -> list[Path]:
     from dispatchkit.pages.html import page
     from dispatchkit.pages.markdown import markdown
 
-    stem = f"{findings.name}-{findings.day.replace(' to ', '_')}"
+    stem = f"{result.name}-{result.day.replace(' to ', '_')}"
     tables = to / f"{stem}-tables"
-    texts = {"html": page(findings), "md": markdown(findings), "json": as_json(findings)}
-    made = {to / f"{stem}.{ending}": text.encode() for ending, text in texts.items()}
-    for section in findings.sections:
+    texts = {"html": page(result), "md": markdown(result), "json": as_json(result)}
+    contents = {to / f"{stem}.{ending}": text.encode() for ending, text in texts.items()}
+    for section in result.sections:
         for table in section.tables:
-            made[tables / f"{table.name}.csv"] = _csv(table.frame)
-            made[tables / f"{table.name}.parquet"] = _parquet(table.frame)
+            contents[tables / f"{table.name}.csv"] = _csv(table.frame)
+            contents[tables / f"{table.name}.parquet"] = _parquet(table.frame)
     make_folder(to)
-    for path in made:
+    for path in contents:
         if path.is_dir():
             raise CannotCreate(f"{path}: is a directory, a file belongs there; move it away")
     make_folder(tables)
     with ExitStack() as files:
-        for path, content in made.items():
+        for path, content in contents.items():
             files.enter_context(staged(path, content, mode=SHARED))
-    return list(made)
+    return list(contents)
 
 
-def _named(day: date, days: int) -> str:
+def _days_in_words(day: date, days: int) -> str:
     return str(day) if days == 1 else f"{day - timedelta(days=days - 1)} to {day}"
 
 
 def _need_orders(marts: Marts, window: Window, named: str, settings: Settings) -> None:
-    """Raise InputMissing for a window without any order: its figures would all be `n/a` for reasons not its own."""
+    """Raise InputMissing for a window without any order: all its metrics would be `n/a`."""
     if marts.frame("mart_deliveries", ["placed_at"], within=window).height:
         return
     placed = marts.frame("mart_deliveries", ["placed_at"])["placed_at"].drop_nulls().sort()
@@ -114,20 +119,19 @@ def _need_orders(marts: Marts, window: Window, named: str, settings: Settings) -
     raise InputMissing(f"no orders on {named}; loaded: {loaded}")
 
 
-def as_json(findings: ReportResult) -> str:
-    """Return the findings as one JSON document with sorted keys."""
+def as_json(result: ReportResult) -> str:
+    """Return the result as one JSON document with sorted keys."""
     return (
-        json.dumps(
-            findings.document(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
-        )
+        json.dumps(result.document(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
         + "\n"
     )
 
 
 def _csv(frame: pl.DataFrame) -> bytes:
+    """Return a table as CSV, with a quote mark before text that a spreadsheet would run."""
     text = pl.col(pl.String)
     safe = frame.with_columns(
-        pl.when(text.str.contains(RUNS)).then(pl.lit("'") + text).otherwise(text).name.keep()
+        pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
     )
     return safe.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ").encode()
 

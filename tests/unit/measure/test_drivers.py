@@ -65,7 +65,7 @@ def test_eighteen_of_twenty_completed_is_ranked_by_its_lower_bound():
     }
     expected = sum(WEIGHTS[name] * low[name] for name in low) / sum(WEIGHTS[name] for name in low)
     assert round(low["completion"], 3) == 0.699
-    assert row["cautious"] == pytest.approx(100 * expected)
+    assert row["cautious_score"] == pytest.approx(100 * expected)
 
 
 def test_below_twenty_deliveries_a_driver_is_shown_and_not_ranked():

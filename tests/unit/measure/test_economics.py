@@ -90,4 +90,4 @@ def test_test_orders_and_their_lines_are_left_out_and_counted():
 
 def test_without_a_ledger_money_is_not_available():
     section = economics.measure(marts(tables([delivered(1, "12:00", 20)])), scope())
-    assert section.metric("contribution_per_order").shown == "n/a"
+    assert section.metric("contribution_per_order").value_text == "n/a"

@@ -137,12 +137,12 @@ def ticket(delivery: int, *, opened: float = 10, **more: Any) -> Row:
 def test_tickets_are_counted_against_a_thousand_orders_that_could_still_get_one():
     tickets = [ticket(4), ticket(5), ticket(5, cause="STALL"), ticket(1, opened=24 * 60 + 1)]
     section = found(support_tickets=tickets)
-    told = section.metric("ladder_tickets_per_1000")
+    told = section.metric("escalation_tickets_per_1000")
     assert (told.numerator, told.denominator, told.open, told.value) == (1, 4, 1, 250), (
         "order 5 still runs"
     )
     later = found(as_of=after("12:00", 3 * 24 * 60), support_tickets=tickets).metric(
-        "ladder_tickets_per_1000"
+        "escalation_tickets_per_1000"
     )
     assert (later.numerator, later.denominator, later.open, later.value) == (3, 5, 0, 600)
     counted = section.table("tickets").frame.select("level", "cause", "tickets").rows()
@@ -154,20 +154,20 @@ def test_tickets_are_counted_against_a_thousand_orders_that_could_still_get_one(
 def test_without_searches_nothing_is_claimed():
     section = escalation.measure(marts(tables([delivered(1, "12:00", 30)])), scope())
     assert section.table("levels").frame["searches"].sum() == 0
-    assert section.metric("escalation_lag_median").line().endswith(escalation.NO_LADDER)
+    assert section.metric("escalation_lag_median").summary().endswith(escalation.NO_SEARCHES)
 
 
 def test_a_ticket_long_after_its_order_is_about_something_else():
     assert timedelta(hours=24) == escalation.WITHIN
     assert (
         found(support_tickets=[ticket(4, opened=24 * 60)])
-        .metric("ladder_tickets_per_1000")
+        .metric("escalation_tickets_per_1000")
         .numerator
         == 1
     )
     assert (
         found(support_tickets=[ticket(4, opened=24 * 60 + 0.1)])
-        .metric("ladder_tickets_per_1000")
+        .metric("escalation_tickets_per_1000")
         .numerator
         == 0
     )

@@ -69,6 +69,6 @@ def test_coverage_asks_only_quotes_with_an_interval():
 
 def test_without_quotes_accuracy_is_not_available_and_says_why():
     section = found([delivered(1, "12:00", 30)], [])
-    assert section.metric("eta_accuracy_accept").line() == (
+    assert section.metric("eta_accuracy_accept").summary() == (
         "n/a = 0 / 0; excluded 0; open 0; no quotes at accept were imported"
     )

@@ -64,7 +64,7 @@ def test_the_ends_of_all_orders_add_up_to_those_created():
 def test_on_time_counts_orders_that_never_came_as_late_beside_delivered_only():
     found = service.measure(marts(tables(a_day())), scope())
     assert (
-        found.metric("on_time_all_orders").line().startswith("0.3333 [")
+        found.metric("on_time_all_orders").summary().startswith("0.3333 [")
     )  # 3 of 9: all but the early cancel
     assert (
         found.metric("on_time_delivered_only").numerator,
@@ -82,14 +82,14 @@ def test_the_median_over_all_orders_is_longer_than_over_delivered_ones():
     assert (everyone.value, everyone.denominator, everyone.open) == (45, 8, 1)
     p90 = found.metric("click_to_door_p90_all_orders")
     assert p90.value is None
-    assert "never arrived" in p90.why
+    assert "never arrived" in p90.missing_reason
 
 
 def test_a_duration_without_its_start_is_not_available_rather_than_zero():
     found = service.measure(marts(tables(a_day())), scope()).metric(
         "ready_to_door_median_delivered_only"
     )
-    assert found.shown == "n/a"
+    assert found.value_text == "n/a"
     assert not found.failed
 
 
@@ -100,7 +100,7 @@ def test_ever_late_counts_a_search_of_over_ten_minutes_whoever_ended_it():
 
 
 def test_the_load_is_the_time_waited_over_the_length_of_the_day():
-    found = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_load")
+    found = funnel.measure(marts(tables(a_day())), scope()).metric("mean_unassigned_orders")
     assert found.numerator == 60 * (5 * 2 + 45 + 20 + 5 + 15)
     assert found.denominator == 24 * 3600
 
@@ -146,7 +146,7 @@ def test_acceptance_is_read_three_ways_from_the_same_offers():
     ) == (12, 20)
     assert found.metric("offer_acceptance").open == 1
     assert {e.reason: e.count for e in found.metric("offer_acceptance").excluded} == {
-        "forced, not asked": 0, "revoked: TAKEN_BY_OTHER": 1, "undeliverable": 1,
+        "forced assignment": 0, "revoked: TAKEN_BY_OTHER": 1, "undeliverable": 1,
     }  # fmt: skip
     willing = found.metric("offer_willingness")
     assert (willing.numerator, willing.denominator, willing.excluded_count, willing.failed) == (
@@ -174,7 +174,7 @@ def test_without_offers_acceptance_is_not_available():
     found = offers.measure(marts(tables([delivered(1, "12:00", 20)])), scope()).metric(
         "offer_acceptance"
     )
-    assert found.line() == "n/a = 0 / 0; excluded 0; open 0; no offers were imported"
+    assert found.summary() == "n/a = 0 / 0; excluded 0; open 0; no offers were imported"
 
 
 def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_count_against_it():
@@ -195,7 +195,7 @@ def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_cou
 
 def test_without_assignment_times_nobody_can_say_how_many_waited():
     section = funnel.measure(marts(tables([delivered(1, "12:00", 20, assigned_at=None)])), scope())
-    assert section.metric("unassigned_load").value is None
+    assert section.metric("mean_unassigned_orders").value is None
     assert section.metric("unassigned_ever_late").value is None
     assert "may list no others" in section.notes[0]
 

@@ -28,7 +28,7 @@ def test_a_rate_is_printed_with_all_it_was_made_from():
     low, high = wilson(510_776, 568_546)
     shown = Metric(name="m", definition="", cohort="", unit="share", value=510_776 / 568_546, numerator=510_776,
                    denominator=568_546, low=low, high=high)  # fmt: skip
-    assert shown.line() == "0.8984 [0.8976, 0.8992] = 510,776 / 568,546; excluded 0; open 0"
+    assert shown.summary() == "0.8984 [0.8976, 0.8992] = 510,776 / 568,546; excluded 0; open 0"
 
 
 def rows(**counts: int) -> pl.DataFrame:
@@ -63,7 +63,7 @@ def test_cohort_is_denominator_plus_excluded_plus_open_and_the_first_reason_coun
 def test_more_than_ten_percent_excluded_fails(lost, fails):
     found = share(rows(hit=9, lost=lost))
     assert found.failed is fails
-    assert ("FAILED" in found.line()) is fails
+    assert ("FAILED" in found.summary()) is fails
 
 
 def test_what_the_question_does_not_concern_is_counted_but_does_not_fail():

@@ -12,7 +12,7 @@ from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.flows.live.gather import gather
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.measure.metric import Scope
-from dispatchkit.measure.reassignment import judged, measure
+from dispatchkit.measure.reassignment import against_labels, measure
 from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.simulation.stalls import stalls
 from dispatchkit.store.memory import MemoryStore
@@ -71,7 +71,7 @@ def test_without_releases_and_labels_nothing_is_claimed():
         ("stall_precision", None),
         ("stall_recall", None),
     ]
-    assert "does not tell" in section.metrics[2].why
+    assert "does not contain" in section.metrics[2].missing_reason
 
 
 def test_precision_and_recall_leave_out_who_is_late_and_who_cannot_be_seen_yet():
@@ -85,7 +85,9 @@ def test_precision_and_recall_leave_out_who_is_late_and_who_cannot_be_seen_yet()
     stalled = pl.DataFrame(
         {"delivery_id": [1, 2, 5, 6], "since": [long_ago, long_ago, long_ago, at("11:56")]}
     )
-    precision, recall = judged(suspected, stalled, scope, visible_after=timedelta(minutes=5))
+    precision, recall = against_labels(
+        suspected, stalled, scope, visible_after=timedelta(minutes=5)
+    )
     assert (precision.numerator, precision.denominator, precision.excluded[0].count) == (2, 3, 1)
     assert (recall.numerator, recall.denominator, recall.excluded[0].count) == (2, 3, 1)
 
@@ -100,6 +102,8 @@ def test_in_a_made_up_city_every_stall_is_seen_and_nobody_is_wronged(seed):
     said = reassignment.explain(seen.frames, params, plan.as_of, StraightLine())
     suspected = pl.DataFrame(said).select("delivery_id", "trigger")
     scope = Scope(days=(plan.window(0),), as_of=plan.as_of)
-    precision, recall = judged(suspected, stalls(plan), scope, visible_after=params.lost_ping)
+    precision, recall = against_labels(
+        suspected, stalls(plan), scope, visible_after=params.lost_ping
+    )
     assert min(precision.denominator or 0, recall.denominator or 0) >= 10
     assert (precision.value, recall.value) == (1.0, 1.0)

@@ -66,18 +66,23 @@ def test_a_forecast_is_worth_something_where_zones_keep_their_ways():
         searches(("good", 50, 2, 0), ("bad", 50, 30, 0)),
         searches(("good", 50, 30, 0), ("bad", 50, 2, 0)),
     )
-    kept, lost = found(past, same).metric("risk_skill"), found(past, turned).metric("risk_skill")
+    kept, lost = (
+        found(past, same).metric("long_search_forecast_skill"),
+        found(past, turned).metric("long_search_forecast_skill"),
+    )
     assert kept.value is not None and lost.value is not None
     assert kept.value > 0.2 and lost.value < 0, "a forecast that misleads is worth less than none"
     assert (kept.denominator, "fitted on 200 earlier searches" in kept.remark) == (100, True)
 
 
 def test_the_window_is_judged_by_earlier_days_alone():
-    alone = found(searches(("good", 50, 2, 0), ("bad", 50, 30, 0))).metric("risk_skill")
-    assert (alone.value, alone.why) == (None, "no earlier days are loaded")
+    alone = found(searches(("good", 50, 2, 0), ("bad", 50, 30, 0))).metric(
+        "long_search_forecast_skill"
+    )
+    assert (alone.value, alone.missing_reason) == (None, "no earlier days are loaded")
 
 
 def test_a_zone_never_seen_before_gets_the_citys_share_of_that_hour():
     past = searches(("old", 100, 50, 0), day=EARLIER)
-    new = found(past, searches(("new", 4, 2, 0))).metric("risk_skill")
+    new = found(past, searches(("new", 4, 2, 0))).metric("long_search_forecast_skill")
     assert new.value == pytest.approx(0, abs=0.01)

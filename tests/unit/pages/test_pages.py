@@ -76,7 +76,7 @@ def test_the_page_loads_nothing_and_runs_nothing():
 
 def test_what_came_from_data_cannot_become_markup():
     bad = Table(name="t", title="T", frame=pl.DataFrame({"zone": ["<img src=x>"]}))
-    shown = page(findings(metric(why="<b>"), tables=(bad,)))
+    shown = page(findings(metric(missing_reason="<b>"), tables=(bad,)))
     assert "<img" not in shown
     assert "&lt;img" not in page(findings(metric()))
 
@@ -86,18 +86,23 @@ def test_faults_stand_at_the_top_of_page_and_markdown():
         metric(excluded=(Exclusion("lost", 9),)), checks=(Check("sums", False, "off by 0.01"),)
     )
     for text in (page(broken), markdown(broken)):
-        assert text.index("Not to be trusted") < text.index("Offers")
+        assert text.index("Do not trust") < text.index("Offers")
         assert "off by 0.01" in text
 
 
 def test_not_available_says_why_and_meets_no_target():
     none = metric(
-        value=None, numerator=0, denominator=0, low=None, high=None, why="no offers were imported"
+        value=None,
+        numerator=0,
+        denominator=0,
+        low=None,
+        high=None,
+        missing_reason="no offers were imported",
     )
     shown = page(findings(none, name="plain"))
     assert "no offers were imported" in shown
     assert "80 % ✗" not in shown
-    assert "- `offer_acceptance` n/a = 0 / 0" in markdown(findings(none))
+    assert "- Offer acceptance (`offer_acceptance`): n/a = 0 / 0" in markdown(findings(none))
 
 
 @pytest.mark.parametrize(
