@@ -19,7 +19,7 @@ Vehicle = Annotated[
     str, typer.Option(help="bicycle, car, walker, scooter, motorcycle, van or other.")
 ]
 MaxGap = Annotated[
-    float, typer.Option(help="Metres; a place farther than this from any street is not reached.")
+    float, typer.Option(help="Metres; a place farther than this from any street is unreachable.")
 ]
 
 
@@ -58,7 +58,7 @@ def build(
 
 @streets.command()
 def info(ctx: typer.Context, folder: Map) -> None:
-    """Say what a street map holds, where it comes from and what was left out of it.
+    """Show what a street map contains, where it comes from and what was left out.
 
     Example:
 
@@ -86,7 +86,7 @@ def matrix(
     vehicle: Vehicle = "car",
     max_gap: MaxGap = 500.0,
 ) -> None:
-    """Write travel times from every place of one file to every place of another; -1 where there is no way.
+    """Write travel times from every place of one file to every place of another; -1 if unreachable.
 
     Example:
 
@@ -95,20 +95,20 @@ def matrix(
     from dispatchkit.flows.planning import streets as flow
 
     with working(ctx, "searching"):
-        done = flow.matrix(folder, from_, to, out, vehicle=vehicle, max_gap_m=max_gap)
+        summary = flow.matrix(folder, from_, to, out, vehicle=vehicle, max_gap_m=max_gap)
     if call(ctx).json:
-        document(done)
+        document(summary)
     else:
         line(
-            f"{out}: {done['from']} x {done['to']} travel times, {done['unreachable']} without a way"
+            f"{out}: {summary['from']} x {summary['to']} travel times, {summary['unreachable']} unreachable"
         )
-        line(f"engine: {done['engine']}, {vehicle}")
+        line(f"engine: {summary['engine']}, {vehicle}")
     for side in ("from", "to"):
-        lost = done[f"{side}_lost"]
-        if lost:
+        too_far = summary[f"{side}_too_far"]
+        if too_far:
             refuse(
                 ctx,
-                f"{len(lost)} places of --{side} lie more than {max_gap:g} m from any street, first {lost[0]}",
+                f"{len(too_far)} places of --{side} are more than {max_gap:g} m from any street, first {too_far[0]}",
             )
 
 
@@ -129,27 +129,24 @@ def route(
     """
     from dispatchkit.flows.planning import streets as flow
 
-    found = flow.route(folder, _place(a), _place(b), vehicle=vehicle, max_gap_m=max_gap)
+    path = flow.route(folder, _place(a), _place(b), vehicle=vehicle, max_gap_m=max_gap)
+    gaps = path["gap_from_m"], path["gap_to_m"]
     if call(ctx).json:
-        document(found)
-    elif found["seconds"] is not None:
-        line(f"{found['seconds']} s, {found['metres']} m over {len(found['ways'])} ways")
-        line(
-            f"from the start {found['gap_from_m']} m to the street, at the end {found['gap_to_m']} m"
-        )
-        note(ctx, f"engine: {found['engine']}, {vehicle}")
-    if found["seconds"] is None:
-        far = [
-            f"{name} is {gap} m away"
-            for name, gap in (("A", found["gap_from_m"]), ("B", found["gap_to_m"]))
-        ]
+        document(path)
+    elif path["seconds"] is not None:
+        line(f"{path['seconds']} s, {path['metres']} m over {len(path['ways'])} ways")
+        line(f"from the start {gaps[0]} m to the street, at the end {gaps[1]} m")
+        note(ctx, f"engine: {path['engine']}, {vehicle}")
+    if path["seconds"] is None:
         refuse(
             ctx,
-            f"no way for {vehicle}: from the nearest street {', '.join(far)} (--max-gap is {max_gap:g})",
+            f"no path for {vehicle}: A is {gaps[0]} m and B is {gaps[1]} m from the nearest street "
+            f"(--max-gap is {max_gap:g})",
         )
 
 
 def _describe(ctx: typer.Context, folder: Path) -> None:
+    """Print the manifest of a map: one row a profile, then the source and the licence."""
     from dispatchkit.flows.planning import streets as flow
 
     facts = flow.info(folder)
@@ -157,23 +154,13 @@ def _describe(ctx: typer.Context, folder: Path) -> None:
         document(facts)
         return
     measures = ("nodes", "arcs", "km")
-    rows = [
-        [
-            name,
-            *(p["counts"][m] for m in measures),
-            *(p["dropped"][f"{m}_outside_main_part"] for m in measures),
-        ]
-        for name, p in facts["profiles"].items()
-    ]
-    columns = [
-        "profile",
-        "junctions",
-        "arcs",
-        "km of arcs",
-        "junctions cut off",
-        "arcs cut off",
-        "km cut off",
-    ]
+    rows = []
+    for name, entry in facts["profiles"].items():
+        counts = [entry["counts"][measure] for measure in measures]
+        dropped = [entry["dropped"][f"{measure}_outside_main_part"] for measure in measures]
+        rows.append([name, *counts, *dropped])
+    kept = ["junctions", "arcs", "km of arcs"]
+    columns = ["profile", *kept, "junctions cut off", "arcs cut off", "km cut off"]
     table(columns, rows, title=f"{folder}: map {facts['map']} from {facts['source']['name']}")
     for key, value in sorted(facts["source"].items()):
         note(ctx, f"{key}: {value}")
@@ -181,6 +168,7 @@ def _describe(ctx: typer.Context, folder: Path) -> None:
 
 
 def _place(text: str) -> tuple[float, float]:
+    """Return (lat, lon) of an argument. Raises Usage."""
     from dispatchkit.kernel.geo import is_point
 
     try:

@@ -9,6 +9,7 @@ from itertools import combinations, pairwise
 import polars as pl
 
 EARTH_M = 6_371_008.8  # mean radius (IUGG)
+METRES_PER_DEGREE = EARTH_M * math.pi / 180  # of latitude; times cos(latitude) for longitude
 
 Point = tuple[float, float]  # lat, lon
 Ring = Sequence[tuple[float, float]]  # (lon, lat) pairs, first == last

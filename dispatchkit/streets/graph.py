@@ -1,9 +1,12 @@
-"""The street graph: arcs sorted by tail (so CSR is one array of offsets), each with its time, length and shape."""
+"""The street graph: directed arcs between junctions, each with its travel time, length and shape.
+
+Arcs are sorted by tail, so that one array of offsets finds the arcs that leave a junction (the
+compressed sparse row layout).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,64 +14,69 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.streets.earth import SCALE, Floats, Ints, Longs, distance_m
+from dispatchkit.streets.geodesy import SCALE, Floats, Ints, Longs, distance_m
 
 Bools = npt.NDArray[np.bool_]
-CLOSED = -1  # a piece's ms in a direction in which it may not be travelled
-WIDEST_M = (
-    1_500_000  # labels hold at most 3,355 km of path (matrix.py); a map this wide never comes near
-)
+Bytes = npt.NDArray[np.uint8]
+
+CLOSED = -1  # travel time of a segment in a direction that may not be used
+MAX_EXTENT_M = 1_500_000  # far below the 3,355 km of path that a packed cost can hold (matrix.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pieces:
-    """Street pieces between two junctions: what loaders make, before anything is numbered or thrown away.
+class Segments:
+    """Street segments between two junctions, as the loaders make them: one row a segment.
 
-    begin, end: ids of the junctions. along_ms, against_ms: time in each direction, CLOSED if forbidden.
-    shape_at, shape_n: the span of `lat`, `lon` (1e-7 degrees) that draws the piece, both ends included.
+    Nothing is numbered or dropped yet; `assemble` does both.
     """
 
-    begin: Longs
-    end: Longs
-    along_ms: Ints
-    against_ms: Ints
+    begin: Longs  # id of the first junction
+    end: Longs  # id of the last junction
+    forward_ms: Ints  # travel time from begin to end, CLOSED if forbidden
+    backward_ms: Ints  # travel time from end to begin, CLOSED if forbidden
     length_m: Floats
-    way: Longs
-    kind: npt.NDArray[np.uint8]
-    speed_from: npt.NDArray[np.uint8]
-    shape_at: Longs
-    shape_n: Longs
-    lat: Ints
+    way_id: Longs  # OSM way
+    road_class: Bytes  # position in profile.ROAD_CLASSES
+    speed_source: Bytes  # profile.FROM_TABLE or FROM_TAG
+
+    # The shape of a segment is lat, lon[shape_start : shape_start + shape_count], both ends included.
+    shape_start: Longs
+    shape_count: Longs
+    lat: Ints  # 1e-7 degrees
     lon: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streets:
-    """The largest part of a street graph in which every junction reaches every other.
+    """A street graph in which every junction reaches every other.
 
-    Arcs leaving node v are first_out[v]:first_out[v+1]. twin: the same piece the other way, or -1. backward: the arc
-    runs against its shape. Parallel arcs and both ends of a street stay apart: each has its own shape and time.
-    kind: position in profile.CLASSES. ms: whole milliseconds, at least 1. lat, lon: 1e-7 degrees.
+    Each direction of a segment is an arc. Parallel arcs stay apart: each has its own shape and time.
     """
 
-    node_id: Longs
-    node_lat: Ints
+    # By junction (node):
+    node_id: Longs  # OSM node, ascending
+    node_lat: Ints  # 1e-7 degrees
     node_lon: Ints
-    first_out: Ints
-    tail: Ints
-    head: Ints
-    ms: Ints
+    first_out: Ints  # (nodes + 1,): the arcs first_out[v] : first_out[v + 1] leave node v
+
+    # By arc:
+    tail: Ints  # node where the arc starts
+    head: Ints  # node where the arc ends
+    travel_ms: Ints  # at least 1
     length_m: npt.NDArray[np.float32]
-    way: Longs
-    kind: npt.NDArray[np.uint8]
-    speed_from: npt.NDArray[np.uint8]
-    twin: Ints
-    backward: Bools
-    shape_at: Ints
-    shape_n: Ints
-    lat: Ints
+    way_id: Longs  # OSM way
+    road_class: Bytes  # position in profile.ROAD_CLASSES
+    speed_source: Bytes  # profile.FROM_TABLE or FROM_TAG
+    reverse_arc: Ints  # the same segment in the other direction, -1 if it is one-way
+    against_shape: Bools  # the arc runs from the last point of its shape to the first
+    shape_start: Ints  # the shape is lat, lon[shape_start : shape_start + shape_count]
+    shape_count: Ints
+
+    # By point of a shape:
+    lat: Ints  # 1e-7 degrees
     lon: Ints
-    dropped: dict[str, int | float] = field(default_factory=dict, compare=False)
+
+    dropped: dict[str, int | float] = field(default_factory=dict, compare=False)  # see `_dropped`
 
     @classmethod
     def arrays(cls) -> tuple[str, ...]:
@@ -76,126 +84,138 @@ class Streets:
         return tuple(f.name for f in fields(cls) if f.name != "dropped")
 
     def counts(self) -> dict[str, int | float]:
-        """Return nodes, arcs and kilometres of arcs."""
+        """Return the numbers of nodes and arcs, and the kilometres of all arcs."""
         km = round(float(self.length_m.sum(dtype=np.float64)) / 1000, 3)
         return {"nodes": len(self.node_id), "arcs": len(self.tail), "km": km}
 
     def box(self) -> tuple[float, float, float, float]:
         """Return (south, west, north, east) of the junctions in degrees."""
-        return tuple(
-            float(v) / SCALE
-            for v in (
-                self.node_lat.min(),
-                self.node_lon.min(),
-                self.node_lat.max(),
-                self.node_lon.max(),
-            )
-        )  # type: ignore[return-value]
+        lat, lon = self.node_lat, self.node_lon
+        south, west, north, east = (
+            float(value) / SCALE for value in (lat.min(), lon.min(), lat.max(), lon.max())
+        )
+        return south, west, north, east
 
     def line(self, arc: int) -> list[tuple[float, float]]:
-        """Return the (lat, lon) points of an arc in the order of travel."""
-        span = slice(int(self.shape_at[arc]), int(self.shape_at[arc]) + int(self.shape_n[arc]))
-        points = list(
-            zip((self.lat[span] / SCALE).tolist(), (self.lon[span] / SCALE).tolist(), strict=True)
-        )
-        return points[::-1] if self.backward[arc] else points
+        """Return the (lat, lon) points of an arc in the order of travel, in degrees."""
+        start = int(self.shape_start[arc])
+        span = slice(start, start + int(self.shape_count[arc]))
+        lat, lon = (self.lat[span] / SCALE).tolist(), (self.lon[span] / SCALE).tolist()
+        points = list(zip(lat, lon, strict=True))
+        return points[::-1] if self.against_shape[arc] else points
 
 
-def assemble(pieces: Pieces, called: str) -> Streets:
-    """Return the graph of the largest strongly connected part; `dropped` says what lay outside it.
+def assemble(segments: Segments, what: str) -> Streets:
+    """Return the graph of the largest strongly connected part of the segments.
 
-    called: names the streets in errors. Raises BadData if nothing is left, or if the map is wider than WIDEST_M.
+    Outside that part a driver could arrive and not leave again, or the reverse; `Streets.dropped` counts
+    what was left out. what: names the streets in errors. Raises BadData if nothing is left, or if the
+    map is wider than MAX_EXTENT_M.
     """
-    piece, backward = _directed(pieces)
-    ids, ends = np.unique(np.concatenate([pieces.begin, pieces.end]), return_inverse=True)
+    segment, against_shape = _directed(segments)
+    node_ids, ends = np.unique(np.concatenate([segments.begin, segments.end]), return_inverse=True)
     begin, end = np.split(ends, 2)
-    tail = np.where(backward, end[piece], begin[piece])
-    head = np.where(backward, begin[piece], end[piece])
-    inside = _largest_part(len(ids), tail, head)
-    keep = inside[tail] & inside[head]
-    if not keep.any():
-        raise BadData(f"{called}: no streets from which one can travel and come back")
-    dropped = _dropped(pieces, piece, keep, inside)
-    number = np.cumsum(inside) - 1
-    tail, head, piece, backward = (
-        number[tail[keep]],
-        number[head[keep]],
-        piece[keep],
-        backward[keep],
-    )
-    order = np.lexsort((backward, piece, head, tail))
+    tail = np.where(against_shape, end[segment], begin[segment])
+    head = np.where(against_shape, begin[segment], end[segment])
+
+    inside = _largest_part(len(node_ids), tail, head)
+    kept = inside[tail] & inside[head]
+    if not kept.any():
+        raise BadData(f"{what}: no streets from which one can travel and come back")
+    dropped = _dropped(segments, segment, kept, inside)
+
+    new_number = np.cumsum(inside) - 1
+    tail, head = new_number[tail[kept]], new_number[head[kept]]
+    segment, against_shape = segment[kept], against_shape[kept]
+    order = np.lexsort((against_shape, segment, head, tail))
     streets = _graph(
-        pieces, ids[inside], tail[order], head[order], piece[order], backward[order], dropped
+        segments,
+        node_ids[inside],
+        tail[order],
+        head[order],
+        segment[order],
+        against_shape[order],
+        dropped,
     )
-    south, west, north, east = (np.float64(v) for v in streets.box())
-    if distance_m(south, west, north, east) > WIDEST_M:
-        raise BadData(f"{called}: wider than {WIDEST_M // 1000:,} km; cut out the area you serve")
+    south, west, north, east = (np.float64(degrees) for degrees in streets.box())
+    if distance_m(south, west, north, east) > MAX_EXTENT_M:
+        raise BadData(f"{what}: wider than {MAX_EXTENT_M // 1000:,} km; cut out the area you serve")
     return streets
 
 
-def _directed(pieces: Pieces) -> tuple[Longs, Bools]:
-    along, against = (np.flatnonzero(ms != CLOSED) for ms in (pieces.along_ms, pieces.against_ms))
-    backward = np.concatenate([np.zeros(len(along), np.bool_), np.ones(len(against), np.bool_)])
-    return np.concatenate([along, against]), backward
+def _directed(segments: Segments) -> tuple[Longs, Bools]:
+    """Return (segment, runs against its shape) of each direction that may be travelled."""
+    forward = np.flatnonzero(segments.forward_ms != CLOSED)
+    backward = np.flatnonzero(segments.backward_ms != CLOSED)
+    against_shape = np.repeat([False, True], [len(forward), len(backward)])
+    return np.concatenate([forward, backward]), against_shape
 
 
 def _largest_part(nodes: int, tail: Longs, head: Longs) -> Bools:
+    """Return for each node whether it is in the largest strongly connected component."""
     if not len(tail):
         return np.zeros(nodes, np.bool_)
-    links = sparse.coo_array(
-        (np.ones(len(tail), np.int8), (tail, head)), shape=(nodes, nodes)
-    ).tocsr()
-    _, part = csgraph.connected_components(links, directed=True, connection="strong")
-    inside: Bools = part == np.bincount(part).argmax()
+    ones = np.ones(len(tail), np.int8)
+    links = sparse.coo_array((ones, (tail, head)), shape=(nodes, nodes)).tocsr()
+    _, component = csgraph.connected_components(links, directed=True, connection="strong")
+    inside: Bools = component == np.bincount(component).argmax()
     return inside
 
 
-def _dropped(pieces: Pieces, piece: Longs, keep: Bools, inside: Bools) -> dict[str, int | float]:
-    """Return what the cut to one connected part removed: an isolated part with customers must be seen."""
-    lost = pieces.length_m[piece[~keep]].sum()
+def _dropped(
+    segments: Segments, segment: Longs, kept: Bools, inside: Bools
+) -> dict[str, int | float]:
+    """Return what lies outside the main part: operators must see if customers live there."""
+    lost_m = segments.length_m[segment[~kept]].sum()
     return {
         "nodes_outside_main_part": int((~inside).sum()),
-        "arcs_outside_main_part": int((~keep).sum()),
-        "km_outside_main_part": round(float(lost) / 1000, 3),
+        "arcs_outside_main_part": int((~kept).sum()),
+        "km_outside_main_part": round(float(lost_m) / 1000, 3),
     }
 
 
 def _graph(
-    pieces: Pieces,
-    ids: Longs,
+    segments: Segments,
+    node_ids: Longs,
     tail: Longs,
     head: Longs,
-    piece: Longs,
-    backward: Bools,
-    dropped: dict[str, Any],
+    segment: Longs,
+    against_shape: Bools,
+    dropped: dict[str, int | float],
 ) -> Streets:
-    used, at = np.unique(piece, return_inverse=True)
-    n = pieces.shape_n[used]
-    starts = np.cumsum(n) - n
-    points = np.repeat(pieces.shape_at[used] - starts, n) + np.arange(n.sum())
-    lat, lon = pieces.lat[points], pieces.lon[points]
-    tail_point = np.where(backward, starts[at] + n[at] - 1, starts[at])
-    _, example = np.unique(
-        tail, return_index=True
-    )  # strongly connected: every node is some arc's tail
-    arc_of = np.full((2, len(used)), -1, np.int32)
-    arc_of[backward.astype(int), at] = np.arange(len(tail))
+    """Return the graph of sorted arcs, with the shapes of unused segments left out."""
+    used, row = np.unique(
+        segment, return_inverse=True
+    )  # row: position of an arc's segment in `used`
+    count = segments.shape_count[used]
+    start = np.cumsum(count) - count
+    points = np.repeat(segments.shape_start[used] - start, count) + np.arange(count.sum())
+    lat, lon = segments.lat[points], segments.lon[points]
+
+    # In a strongly connected graph every node is the tail of an arc: its place is that arc's first point.
+    tail_point = np.where(against_shape, start[row] + count[row] - 1, start[row])
+    _, some_arc = np.unique(tail, return_index=True)
+
+    direction = against_shape.astype(int)
+    arc_of = np.full((2, len(used)), -1, np.int32)  # by direction and segment
+    arc_of[direction, row] = np.arange(len(tail))
+    travel_ms = np.where(against_shape, segments.backward_ms[segment], segments.forward_ms[segment])
     return Streets(
-        node_id=ids,
-        node_lat=lat[tail_point[example]],
-        node_lon=lon[tail_point[example]],
-        first_out=np.searchsorted(tail, np.arange(len(ids) + 1)).astype(np.int32),
+        node_id=node_ids,
+        node_lat=lat[tail_point[some_arc]],
+        node_lon=lon[tail_point[some_arc]],
+        first_out=np.searchsorted(tail, np.arange(len(node_ids) + 1)).astype(np.int32),
         tail=tail.astype(np.int32),
         head=head.astype(np.int32),
-        ms=np.where(backward, pieces.against_ms[piece], pieces.along_ms[piece]).astype(np.int32),
-        length_m=pieces.length_m[piece].astype(np.float32),
-        way=pieces.way[piece],
-        kind=pieces.kind[piece],
-        speed_from=pieces.speed_from[piece],
-        twin=arc_of[1 - backward.astype(int), at],
-        backward=backward,
-        shape_at=starts[at].astype(np.int32),
-        shape_n=n[at].astype(np.int32),
+        travel_ms=travel_ms.astype(np.int32),
+        length_m=segments.length_m[segment].astype(np.float32),
+        way_id=segments.way_id[segment],
+        road_class=segments.road_class[segment],
+        speed_source=segments.speed_source[segment],
+        reverse_arc=arc_of[1 - direction, row],
+        against_shape=against_shape,
+        shape_start=start[row].astype(np.int32),
+        shape_count=count[row].astype(np.int32),
         lat=lat,
         lon=lon,
         dropped=dropped,

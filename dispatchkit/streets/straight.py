@@ -1,4 +1,4 @@
-"""Travel without a map: great-circle distance, made longer by a factor, at one speed for each vehicle."""
+"""Travel times without a map: the great-circle distance times a factor, at one speed for each vehicle."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from types import MappingProxyType
 import numpy as np
 
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.streets.earth import Points, checked, distance_m
+from dispatchkit.streets.geodesy import Points, as_points, distance_m
 
-SPEEDS = MappingProxyType(  # m/s door to door in town, stops and lights included; "other" is the careful guess
+SPEEDS_M_S = MappingProxyType(  # door to door in town, stops and traffic lights included
     {
         "bicycle": 4.2,
         "car": 6.0,
@@ -20,21 +20,21 @@ SPEEDS = MappingProxyType(  # m/s door to door in town, stops and lights include
         "scooter": 5.0,
         "motorcycle": 6.5,
         "van": 5.5,
-        "other": 4.0,
+        "other": 4.0,  # a cautious guess
     }
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StraightLine:
-    """Travel as the crow flies, times `circuity`; `speeds` are metres a second for each vehicle word.
+    """Travel over the great-circle distance times `circuity`.
 
     Street distance is about 1.2 to 1.4 times the straight line in towns (circuity of road networks; Boeing 2019,
     "The morphology and circuity of walkable and drivable street networks"). Raises BadConfig.
     """
 
-    circuity: float = 1.3
-    speeds: Mapping[str, float] = field(default_factory=lambda: SPEEDS)
+    circuity: float = 1.3  # at least 1
+    speeds: Mapping[str, float] = field(default_factory=lambda: SPEEDS_M_S)  # m/s by vehicle
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.circuity) and self.circuity >= 1):
@@ -44,27 +44,26 @@ class StraightLine:
         for vehicle, speed in self.speeds.items():
             if not (math.isfinite(speed) and speed > 0):
                 raise BadConfig(
-                    f"speed of {vehicle!r} is {speed}; expected metres a second above 0"
+                    f"speed of {vehicle!r} is {speed}; expected metres per second above 0"
                 )
 
     @property
     def name(self) -> str:
-        """Return what results call this engine, e.g. "straight x1.3"."""
+        """Return the name of this engine in results, e.g. "straight x1.3"."""
         return f"straight x{self.circuity:g}"
 
     def matrix(
         self, sources: Points, targets: Points, vehicle: str
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return (seconds, metres) from every (lat, lon) source to every target, rounded to whole numbers.
+        """Return (seconds, metres) as rows of whole numbers, from every source to every target.
 
-        Every point is reachable, so no -1 occurs. Raises BadData for a point that is none, BadConfig for a vehicle
-        without a speed.
+        sources, targets: (lat, lon) in degrees. Every point is reachable, so -1 does not occur.
+        Raises BadData for an invalid point, BadConfig for a vehicle without a speed.
         """
         if vehicle not in self.speeds:
-            raise BadConfig(
-                f"no speed for vehicle {vehicle!r}; known: {', '.join(sorted(self.speeds))}"
-            )
-        a, b = checked(sources, "sources"), checked(targets, "targets")
-        metres = self.circuity * distance_m(a[:, :1], a[:, 1:], b[:, 0], b[:, 1])
+            known = ", ".join(sorted(self.speeds))
+            raise BadConfig(f"no speed for vehicle {vehicle!r}; known: {known}")
+        start, end = as_points(sources, "sources"), as_points(targets, "targets")
+        metres = self.circuity * distance_m(start[:, :1], start[:, 1:], end[:, 0], end[:, 1])
         seconds = np.rint(metres / self.speeds[vehicle]).astype(np.int64)
         return seconds.tolist(), np.rint(metres).astype(np.int64).tolist()

@@ -8,8 +8,8 @@ import pytest
 
 from dispatchkit.cli.main import run
 from dispatchkit.flows.planning.streets import make_up
-from tests.unit.streets.made import BOX
-from tests.unit.streets.osm import place, write
+from tests.unit.streets.networks import BOX
+from tests.unit.streets.osm_files import place, write
 
 
 @pytest.fixture(scope="module")

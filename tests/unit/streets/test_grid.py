@@ -5,7 +5,7 @@ import pytest
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.streets.grid import grid
 from dispatchkit.streets.profile import PROFILES
-from tests.unit.streets.made import BOX, city
+from tests.unit.streets.networks import BOX, city
 
 
 @pytest.mark.parametrize("profile", list(PROFILES))
@@ -17,8 +17,8 @@ def test_every_corner_of_the_grid_can_be_reached_and_left(profile):
 
 def test_streets_are_of_several_classes_and_some_are_one_way():
     streets = city()
-    assert len(set(streets.kind.tolist())) == 3
-    assert 0.1 < (streets.twin < 0).mean() < 0.6
+    assert len(set(streets.road_class.tolist())) == 3
+    assert 0.1 < (streets.reverse_arc < 0).mean() < 0.6
     assert streets.length_m.max() < 151
 
 

@@ -6,18 +6,24 @@ import numpy as np
 import pytest
 
 from dispatchkit.kernel.errors import BadData, InputMissing
-from dispatchkit.streets.cut import cut
 from dispatchkit.streets.graph import CLOSED, assemble
-from dispatchkit.streets.load import read
-from tests.unit.streets.osm import write
+from dispatchkit.streets.load import read_osm
+from dispatchkit.streets.segments import split_ways
+from tests.unit.streets.osm_files import write
 
 STREET = {"highway": "residential"}
 
 
 def pieces(path):
-    made = cut(read(path), "car")
+    made = split_ways(read_osm(path), "car")
     rows = zip(
-        made.begin, made.end, made.length_m, made.along_ms, made.against_ms, made.way, strict=True
+        made.begin,
+        made.end,
+        made.length_m,
+        made.forward_ms,
+        made.backward_ms,
+        made.way_id,
+        strict=True,
     )
     return [
         (int(a), int(b), round(float(m)), int(x), int(y), int(way)) for a, b, m, x, y, way in rows
@@ -42,7 +48,7 @@ def test_a_missing_node_cuts_its_way_instead_of_inventing_a_street_across_the_ga
     nodes = {1: (0, 0), 2: (100, 0), 4: (300, 0), 5: (400, 0)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2, 3, 4, 5, 6], STREET)])
     assert [(a, b, m) for a, b, m, *_ in pieces(path)] == [(1, 2, 100), (4, 5, 100)]
-    assert read(path).noted["missing_node_references"] == 2
+    assert read_osm(path).notes["missing_node_references"] == 2
 
 
 def test_nodes_that_stand_after_their_ways_and_negative_ids_are_found(tmp_path):
@@ -56,7 +62,11 @@ def test_a_loop_is_cut_in_its_middle_so_that_addresses_on_it_are_reached(tmp_pat
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 4: (200, 100), 5: (100, 100)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [2, 3, 4, 5, 2], STREET)])
     assert [(a, b) for a, b, *_ in pieces(path)] == [(1, 2), (2, 4), (4, 2)]
-    assert assemble(cut(read(path), "car"), "t").counts() == {"nodes": 3, "arcs": 6, "km": 1.0}
+    assert assemble(split_ways(read_osm(path), "car"), "t").counts() == {
+        "nodes": 3,
+        "arcs": 6,
+        "km": 1.0,
+    }
 
 
 def test_a_way_that_returns_to_a_node_of_itself_is_cut_there(tmp_path):
@@ -76,10 +86,10 @@ def test_a_node_named_twice_running_and_a_way_of_one_node_make_no_piece(tmp_path
 def test_two_streets_between_the_same_corners_both_stay(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (50, 50)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [1, 3, 2], STREET)])
-    streets = assemble(cut(read(path), "car"), "t")
+    streets = assemble(split_ways(read_osm(path), "car"), "t")
     assert streets.counts()["arcs"] == 4
-    assert streets.way[streets.twin].tolist() == streets.way.tolist()
-    assert (streets.tail[streets.twin] == streets.head).all()
+    assert streets.way_id[streets.reverse_arc].tolist() == streets.way_id.tolist()
+    assert (streets.tail[streets.reverse_arc] == streets.head).all()
     for arc in range(4):
         ends = [
             (streets.node_lat[v] / 1e7, streets.node_lon[v] / 1e7)
@@ -92,7 +102,7 @@ def test_what_cannot_be_left_again_is_dropped_and_counted(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 8: (5000, 0), 9: (5100, 0)}
     one_way = STREET | {"oneway": "yes"}
     ways = [(7, [1, 2], STREET), (8, [2, 3], one_way), (9, [8, 9], one_way)]
-    streets = assemble(cut(read(write(tmp_path / "t.osm", nodes, ways)), "car"), "t")
+    streets = assemble(split_ways(read_osm(write(tmp_path / "t.osm", nodes, ways)), "car"), "t")
     assert streets.node_id.tolist() == [1, 2]
     assert streets.dropped == {
         "nodes_outside_main_part": 3,
@@ -124,15 +134,15 @@ def test_a_file_that_is_no_complete_map_is_refused(tmp_path, name, content, said
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(BadData, match=said):
-        read(path)
+        read_osm(path)
 
 
 def test_a_map_without_streets_and_a_file_that_is_not_there_are_refused(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0), 2: (9, 0)}, [(1, [1, 2], {"highway": "steps"})])
     with pytest.raises(BadData, match="no streets"):
-        assemble(cut(read(path), "car"), "t")
+        assemble(split_ways(read_osm(path), "car"), "t")
     with pytest.raises(InputMissing, match=r"none\.osm"):
-        read(tmp_path / "none.osm")
+        read_osm(tmp_path / "none.osm")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -140,13 +150,13 @@ def test_a_file_that_may_not_be_read_says_permission(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0)}, [])
     path.chmod(0)
     with pytest.raises(PermissionError):
-        read(path)
+        read_osm(path)
 
 
 def test_streets_wider_than_a_label_can_hold_are_refused(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0), 2: (2_000_000, 0)}, [(1, [1, 2], STREET)])
     with pytest.raises(BadData, match="wider"):
-        assemble(cut(read(path), "car"), "t")
+        assemble(split_ways(read_osm(path), "car"), "t")
 
 
 def test_only_the_profiles_asked_for_are_read(tmp_path):
@@ -154,8 +164,8 @@ def test_only_the_profiles_asked_for_are_read(tmp_path):
     path = write(
         tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [1, 2], {"highway": "footway"})]
     )
-    from dispatchkit.streets.profile import profile
+    from dispatchkit.streets.profile import get_profile
 
-    ways = read(path, [profile("car")])
-    assert (list(ways.passages), ways.ids.tolist()) == (["car"], [7])
+    ways = read_osm(path, [get_profile("car")])
+    assert (list(ways.passages), ways.way_ids.tolist()) == (["car"], [7])
     assert np.diff(ways.first).tolist() == [2]

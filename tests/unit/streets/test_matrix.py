@@ -9,12 +9,12 @@ import pytest
 
 from dispatchkit.kernel.geo import haversine_m
 from dispatchkit.streets import matrix
-from dispatchkit.streets.bridge import from_networkx
 from dispatchkit.streets.graph import Streets
-from dispatchkit.streets.matrix import Network, tables
-from dispatchkit.streets.path import path
+from dispatchkit.streets.matrix import Network, travel_table
+from dispatchkit.streets.networkx_io import from_networkx
+from dispatchkit.streets.path import fastest_path
 from dispatchkit.streets.snap import Snapped, Snapper
-from tests.unit.streets.made import at, city, random_graph
+from tests.unit.streets.networks import at, city, random_graph
 
 
 def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], list[list[int]]]:
@@ -26,12 +26,12 @@ def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], l
         ):
             if arc >= 0:
                 on_arc[arc].append((f, f"{name}{i}"))
-                twin = int(streets.twin[arc])
-                if twin >= 0:
-                    on_arc[twin].append((1 - f, f"{name}{i}"))
+                reverse = int(streets.reverse_arc[arc])
+                if reverse >= 0:
+                    on_arc[reverse].append((1 - f, f"{name}{i}"))
     graph = nx.MultiDiGraph()
     for arc in range(len(streets.tail)):
-        ms, dm = int(streets.ms[arc]), round(float(streets.length_m[arc]) * 10)
+        ms, dm = int(streets.travel_ms[arc]), round(float(streets.length_m[arc]) * 10)
         between = sorted(on_arc[arc])
         stops = [(0.0, f"{streets.tail[arc]}"), *between, (1.0, f"{streets.head[arc]}")]
         for (f, u), (g, v) in pairwise(stops):
@@ -51,7 +51,7 @@ def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], l
 
 def some_places(streets: Streets, seed: int, n: int) -> Snapped:
     draw = np.random.default_rng(seed)
-    arcs = np.flatnonzero(~streets.backward | (streets.twin < 0))
+    arcs = np.flatnonzero(~streets.against_shape | (streets.reverse_arc < 0))
     fractions = draw.integers(0, 9, n) / 8
     return at(*zip(draw.choice(arcs, n).tolist(), fractions.tolist(), strict=True))
 
@@ -60,17 +60,17 @@ def some_places(streets: Streets, seed: int, n: int) -> Snapped:
 def test_times_and_metres_between_places_on_streets_equal_networkx(seed):
     streets = from_networkx(random_graph(seed), "car")
     a, b = some_places(streets, seed, 9), some_places(streets, seed + 100, 14)
-    seconds, metres = tables(Network.of(streets), a, b)
+    seconds, metres = travel_table(Network.of(streets), a, b)
     assert (seconds.tolist(), metres.tolist()) == oracle(streets, a, b)
 
 
 def test_searching_from_the_fewer_side_and_in_small_blocks_changes_nothing(monkeypatch):
     streets = from_networkx(random_graph(5), "car")
     network, a, b = Network.of(streets), some_places(streets, 1, 9), some_places(streets, 2, 4)
-    whole = [x.tolist() for x in tables(network, a, b)]
+    whole = [x.tolist() for x in travel_table(network, a, b)]
     assert whole == [list(x) for x in oracle(streets, a, b)]
     monkeypatch.setattr(matrix, "BLOCK_CELLS", 100)
-    assert [x.tolist() for x in tables(network, a, b)] == whole
+    assert [x.tolist() for x in travel_table(network, a, b)] == whole
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -79,7 +79,7 @@ def test_junction_to_junction_equals_networkx_on_the_graph_as_given(seed):
     streets = from_networkx(graph, "car")
     first = np.searchsorted(streets.tail, np.arange(len(streets.node_id)))
     junctions = at(*((int(arc), 0.0) for arc in first))
-    seconds, _ = tables(Network.of(streets), junctions, junctions)
+    seconds, _ = travel_table(Network.of(streets), junctions, junctions)
     for i, u in enumerate(streets.node_id.tolist()):
         found = nx.single_source_dijkstra_path_length(graph, u, weight="travel_time")
         assert seconds[i].tolist() == [round(found[v]) for v in streets.node_id.tolist()]
@@ -92,7 +92,7 @@ def test_a_place_behind_on_a_one_way_street_is_reached_around_the_block():
     for node in range(4):
         graph.add_edge(node, (node + 1) % 4, travel_time=8.0, length=80.0, osmid=node)
     network = Network.of(from_networkx(graph, "car"))
-    seconds, metres = tables(network, at((0, 0.75)), at((0, 0.25), (0, 1.0), (0, 0.75)))
+    seconds, metres = travel_table(network, at((0, 0.75)), at((0, 0.25), (0, 1.0), (0, 0.75)))
     assert seconds.tolist() == [[28, 2, 0]]
     assert metres.tolist() == [[280, 20, 0]]
 
@@ -106,7 +106,7 @@ def test_of_parallel_streets_the_fastest_counts_and_not_their_sum():
     graph.add_edge(2, 1, travel_time=7.0, length=110.0, osmid=2)
     streets = from_networkx(graph, "car")
     network = Network.of(streets)
-    seconds, metres = tables(
+    seconds, metres = travel_table(
         network, at((int(streets.first_out[0]), 0.0)), at((int(streets.first_out[1]), 0.0))
     )
     assert (seconds.tolist(), metres.tolist()) == ([[20]], [[105]])
@@ -114,14 +114,14 @@ def test_of_parallel_streets_the_fastest_counts_and_not_their_sum():
 
 def test_places_without_a_street_are_unreachable_and_empty_lists_give_empty_tables():
     network = Network.of(city())
-    seconds, metres = tables(network, at((-1, 0.0), (5, 0.5)), at((5, 0.5), (-1, 0.0)))
+    seconds, metres = travel_table(network, at((-1, 0.0), (5, 0.5)), at((5, 0.5), (-1, 0.0)))
     assert seconds.tolist() == metres.tolist() == [[-1, -1], [0, -1]]
-    assert tables(network, at(), at((1, 0.5)))[0].shape == (0, 1)
-    assert tables(network, at((1, 0.5)), at())[0].shape == (1, 0)
+    assert travel_table(network, at(), at((1, 0.5)))[0].shape == (0, 1)
+    assert travel_table(network, at((1, 0.5)), at())[0].shape == (1, 0)
 
 
 def test_metres_and_seconds_are_int32():
-    seconds, metres = tables(Network.of(city()), at((1, 0.5)), at((9, 0.5)))
+    seconds, metres = travel_table(Network.of(city()), at((1, 0.5)), at((9, 0.5)))
     assert seconds.dtype == metres.dtype == np.int32
 
 
@@ -129,14 +129,14 @@ def test_a_path_takes_as_long_as_the_table_says_and_its_line_is_as_long_as_its_m
     streets = city()
     network = Network.of(streets)
     places = some_places(streets, 3, 12)
-    seconds, metres = tables(network, places, places)
+    seconds, metres = travel_table(network, places, places)
     for i in range(12):
         for j in range(12):
             here, there = (
                 Snapped(places.arc[k : k + 1], places.fraction[k : k + 1], places.gap_m[k : k + 1])
                 for k in (i, j)
             )
-            found = path(network, here, there)
+            found = fastest_path(network, here, there)
             assert found is not None
             assert (found.seconds, found.metres) == (seconds[i, j], metres[i, j])
             drawn = sum(haversine_m(*p, *q) for p, q in pairwise(found.line))
@@ -151,7 +151,7 @@ def test_a_path_begins_and_ends_where_the_places_were_snapped():
         Snapped(snapped.arc[k : k + 1], snapped.fraction[k : k + 1], snapped.gap_m[k : k + 1])
         for k in (0, 1)
     )
-    found = path(Network.of(streets), here, there)
+    found = fastest_path(Network.of(streets), here, there)
     assert found is not None
     for k, end in ((0, found.line[0]), (1, found.line[-1])):
         assert haversine_m(points[k][0], points[k][1], *end) == pytest.approx(
@@ -160,4 +160,4 @@ def test_a_path_begins_and_ends_where_the_places_were_snapped():
 
 
 def test_there_is_no_path_from_a_place_without_a_street():
-    assert path(Network.of(city()), at((-1, 0.0)), at((1, 0.5))) is None
+    assert fastest_path(Network.of(city()), at((-1, 0.0)), at((1, 0.5))) is None

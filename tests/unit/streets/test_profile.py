@@ -5,13 +5,13 @@ import pytest
 from dispatchkit.domain.tables import VEHICLES
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.streets.profile import (
-    FOR_VEHICLE,
-    KEYS,
+    FROM_TABLE,
+    FROM_TAG,
+    PROFILE_OF_VEHICLE,
     PROFILES,
-    TABLE,
-    TAGGED,
-    limit_kmh,
-    profile,
+    USED_TAGS,
+    get_profile,
+    parse_maxspeed,
 )
 
 
@@ -48,9 +48,9 @@ from dispatchkit.streets.profile import (
     ],
 )
 def test_a_way_is_travelled_in_its_directions_at_its_speed(who, tags, along, against):
-    passage = PROFILES[who].judge(tags)
+    passage = PROFILES[who].passage(tags)
     assert passage is not None
-    assert (passage.along, passage.against) == pytest.approx((along, against))
+    assert (passage.forward_kmh, passage.backward_kmh) == pytest.approx((along, against))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_way_is_travelled_in_its_directions_at_its_speed(who, tags, along, aga
     ],
 )
 def test_a_closed_way_is_not_travelled(who, tags):
-    assert PROFILES[who].judge(tags) is None
+    assert PROFILES[who].passage(tags) is None
 
 
 @pytest.mark.parametrize(
@@ -96,22 +96,22 @@ def test_a_closed_way_is_not_travelled(who, tags):
     ],
 )
 def test_a_speed_limit_is_read_as_mappers_write_it(text, kmh):
-    assert limit_kmh(text) == (kmh if kmh is None else pytest.approx(kmh))
+    assert parse_maxspeed(text) == (kmh if kmh is None else pytest.approx(kmh))
 
 
 def test_an_arc_knows_whether_its_speed_was_tagged_or_taken_from_the_table():
     for tags, source in (
-        ({"maxspeed": "50"}, TAGGED),
-        ({"maxspeed": "signals"}, TABLE),
-        ({"oneway": "yes", "maxspeed:backward": "20"}, TABLE),
+        ({"maxspeed": "50"}, FROM_TAG),
+        ({"maxspeed": "signals"}, FROM_TABLE),
+        ({"oneway": "yes", "maxspeed:backward": "20"}, FROM_TABLE),
     ):
-        passage = PROFILES["car"].judge({"highway": "primary", **tags})
-        assert passage is not None and passage.speed_from == source
+        passage = PROFILES["car"].passage({"highway": "primary", **tags})
+        assert passage is not None and passage.speed_source == source
 
 
 def test_every_vehicle_of_the_contract_has_a_profile_and_every_rule_its_tags_kept():
-    assert sorted(FOR_VEHICLE) == sorted(VEHICLES)
-    assert set(FOR_VEHICLE.values()) == set(PROFILES)
-    assert {key for p in PROFILES.values() for key in p.access} <= KEYS
+    assert sorted(PROFILE_OF_VEHICLE) == sorted(VEHICLES)
+    assert set(PROFILE_OF_VEHICLE.values()) == set(PROFILES)
+    assert {key for p in PROFILES.values() for key in p.access_tags} <= USED_TAGS
     with pytest.raises(BadConfig, match="hovercraft"):
-        profile("hovercraft")
+        get_profile("hovercraft")

@@ -12,13 +12,13 @@ import osmium
 import osmnx
 import pytest
 
-from dispatchkit.streets.bridge import to_networkx
-from dispatchkit.streets.cut import cut
-from dispatchkit.streets.earth import SCALE
+from dispatchkit.streets.geodesy import SCALE
 from dispatchkit.streets.graph import assemble
-from dispatchkit.streets.load import read
-from dispatchkit.streets.matrix import Network, tables
-from dispatchkit.streets.profile import CLASSES, PROFILES
+from dispatchkit.streets.load import read_osm
+from dispatchkit.streets.matrix import Network, travel_table
+from dispatchkit.streets.networkx_io import to_networkx
+from dispatchkit.streets.profile import PROFILES, ROAD_CLASSES
+from dispatchkit.streets.segments import split_ways
 from dispatchkit.streets.snap import Snapper
 
 BESIDE = Path(__file__).parents[4] / "shared" / "data"
@@ -30,24 +30,24 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_real_file_loads_for_every_profile_and_keeps_most_of_its_streets(path):
-    ways = read(path)
+    ways = read_osm(path)
     for name in PROFILES:
-        streets = assemble(cut(ways, name), path.name)
+        streets = assemble(split_ways(ways, name), path.name)
         counts = streets.counts()
         assert counts["nodes"] > 500
         assert name != "car" or streets.dropped["km_outside_main_part"] < 0.2 * counts["km"]
-        assert (streets.ms >= 1).all() and (streets.tail != streets.head).all()
+        assert (streets.travel_ms >= 1).all() and (streets.tail != streets.head).all()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_times_between_real_junctions_equal_networkx_to_the_second(path):
-    streets = assemble(cut(read(path), "car"), path.name)
+    streets = assemble(split_ways(read_osm(path), "car"), path.name)
     draw = np.random.default_rng(7)
     rows, columns = (draw.choice(len(streets.node_id), n) for n in (5, 200))
     points = np.column_stack([streets.node_lat, streets.node_lon]) / SCALE
     snapper = Snapper(streets)
     a, b = (snapper.snap(points[nodes], max_gap_m=1) for nodes in (rows, columns))
-    seconds, _ = tables(Network.of(streets), a, b)
+    seconds, _ = travel_table(Network.of(streets), a, b)
     graph = to_networkx(streets)
     for _, _, facts in graph.edges(data=True):
         facts["ms"] = round(facts["travel_time"] * 1000)
@@ -67,9 +67,9 @@ def test_the_car_table_takes_the_ways_that_osmnx_takes_but_for_named_reasons(pat
     ):
         tags = {tag.k: tag.v for tag in way.tags}
         theirs = not any(re.search(words, tags.get(key, "")) for key, words in rules)
-        ours = PROFILES["car"].judge(tags) is not None
+        ours = PROFILES["car"].passage(tags) is not None
         opened = tags.get("motorcar") == "yes" and tags.get("motor_vehicle") == "no"
-        unknown = tags["highway"] not in CLASSES
+        unknown = tags["highway"] not in ROAD_CLASSES
         closed = {tags.get(key) for key in ("access", "vehicle", "motor_vehicle")} & {
             "no",
             "private",

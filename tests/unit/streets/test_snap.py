@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from shapely import LineString, Point  # type: ignore[import-untyped]
 
-from dispatchkit.streets.bridge import from_networkx
-from dispatchkit.streets.earth import SCALE
-from dispatchkit.streets.snap import DEGREE_M, Snapper
-from tests.unit.streets.made import BOX, city, random_graph
+from dispatchkit.kernel.geo import METRES_PER_DEGREE
+from dispatchkit.streets.geodesy import SCALE
+from dispatchkit.streets.networkx_io import from_networkx
+from dispatchkit.streets.snap import Snapper
+from tests.unit.streets.networks import BOX, city, random_graph
 
 
 def plane(line, point):
     """Return (lat, lon) points as metres around a point."""
-    shrink = np.cos(np.radians(point[0])) * DEGREE_M
-    return [((lon - point[1]) * shrink, (lat - point[0]) * DEGREE_M) for lat, lon in line]
+    shrink = np.cos(np.radians(point[0])) * METRES_PER_DEGREE
+    return [((lon - point[1]) * shrink, (lat - point[0]) * METRES_PER_DEGREE) for lat, lon in line]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_place_too_far_from_any_street_is_reported_and_not_moved():
         np.array([[BOX[0] - 0.01, BOX[1]], [BOX[0], BOX[1]]]), max_gap_m=500
     )
     assert found.arc.tolist()[0] == -1
-    assert found.gap_m[0] == pytest.approx(0.01 * DEGREE_M, rel=1e-3)
+    assert found.gap_m[0] == pytest.approx(0.01 * METRES_PER_DEGREE, rel=1e-3)
     assert found.arc.tolist()[1] >= 0
 
 

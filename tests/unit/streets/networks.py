@@ -5,9 +5,9 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from dispatchkit.streets.cut import cut
 from dispatchkit.streets.graph import Streets, assemble
 from dispatchkit.streets.grid import grid
+from dispatchkit.streets.segments import split_ways
 from dispatchkit.streets.snap import Snapped
 
 BOX = (59.90, 10.70, 59.93, 10.76)
@@ -37,7 +37,7 @@ def random_graph(seed: int, *, nodes: int = 30, edges: int = 80) -> nx.MultiDiGr
 
 
 def city(profile: str = "car") -> Streets:
-    return assemble(cut(grid(*BOX), profile), "grid")
+    return assemble(split_ways(grid(*BOX), profile), "grid")
 
 
 def at(*places: tuple[int, float]) -> Snapped:

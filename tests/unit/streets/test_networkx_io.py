@@ -8,13 +8,13 @@ from shapely import LineString  # type: ignore[import-untyped]
 
 from dispatchkit.flows.planning.streets import build
 from dispatchkit.kernel.errors import BadData, Usage
-from dispatchkit.streets.bridge import from_networkx, read_graphml, to_networkx
-from dispatchkit.streets.cut import cut
-from dispatchkit.streets.earth import SCALE
+from dispatchkit.streets.geodesy import SCALE
 from dispatchkit.streets.graph import Streets, assemble
-from dispatchkit.streets.load import read
-from tests.unit.streets.made import city, random_graph
-from tests.unit.streets.osm import write
+from dispatchkit.streets.load import read_osm
+from dispatchkit.streets.networkx_io import from_networkx, read_graphml, to_networkx
+from dispatchkit.streets.segments import split_ways
+from tests.unit.streets.networks import city, random_graph
+from tests.unit.streets.osm_files import write
 
 TOWN = {
     n: (x, y)
@@ -42,7 +42,10 @@ def same(one: Streets, other: Streets) -> None:
     rows = [
         sorted(
             zip(
-                *(getattr(s, n).tolist() for n in ("tail", "head", "ms", "way", "kind")),
+                *(
+                    getattr(s, n).tolist()
+                    for n in ("tail", "head", "travel_ms", "way_id", "road_class")
+                ),
                 map(tuple, lines),
                 strict=True,
             )
@@ -51,7 +54,10 @@ def same(one: Streets, other: Streets) -> None:
         for lines in [[s.line(arc) for arc in range(len(s.tail))]]
     ]
     assert rows[0] == rows[1]
-    assert ((one.twin < 0).sum(), one.counts()) == ((other.twin < 0).sum(), other.counts())
+    assert ((one.reverse_arc < 0).sum(), one.counts()) == (
+        (other.reverse_arc < 0).sum(),
+        other.counts(),
+    )
 
 
 def test_a_graph_goes_to_networkx_and_comes_back_the_same():
@@ -65,7 +71,7 @@ def test_a_graph_survives_graphml(tmp_path):
 
 def test_network_distances_equal_those_of_osmnx_on_the_same_file(tmp_path):
     path = write(tmp_path / "town.osm", TOWN, LANES)
-    mine = assemble(cut(read(path), "car"), "town")
+    mine = assemble(split_ways(read_osm(path), "car"), "town")
     theirs = osmnx.graph_from_xml(path, simplify=False, retain_all=True)
     network = to_networkx(mine)
     assert set(network) <= set(theirs)
@@ -79,7 +85,7 @@ def test_an_import_of_the_simplified_osmnx_graph_has_the_same_distances(tmp_path
     path = write(tmp_path / "town.osm", TOWN, LANES)
     graph = osmnx.add_edge_travel_times(osmnx.add_edge_speeds(osmnx.graph_from_xml(path)))
     streets = from_networkx(graph, "car")
-    assert (streets.twin >= 0).any()
+    assert (streets.reverse_arc >= 0).any()
     network = to_networkx(streets)
     for u in list(network)[::3]:
         for weight, tolerance in (("length", 1e-5), ("travel_time", 0.001)):
@@ -93,9 +99,9 @@ def test_an_import_of_the_simplified_osmnx_graph_has_the_same_distances(tmp_path
 def test_a_two_way_street_is_one_street_and_not_two():
     graph = random_graph(3)
     streets = from_networkx(graph, "car")
-    two_way = streets.twin >= 0
+    two_way = streets.reverse_arc >= 0
     assert two_way.any() and (~two_way).any()
-    assert (streets.twin[streets.twin[two_way]] == np.flatnonzero(two_way)).all()
+    assert (streets.reverse_arc[streets.reverse_arc[two_way]] == np.flatnonzero(two_way)).all()
 
 
 def test_a_loop_with_a_line_is_cut_and_one_without_leads_nowhere():
@@ -110,8 +116,8 @@ def test_a_loop_with_a_line_is_cut_and_one_without_leads_nowhere():
     graph.add_edge(1, 1, osmid=3, travel_time=30.0)
     streets = from_networkx(graph, "car")
     assert streets.counts()["arcs"] == 6
-    assert sorted(set(streets.way.tolist())) == [1, 2]
-    assert streets.ms[streets.way == 2].sum() == pytest.approx(60_000, abs=2)
+    assert sorted(set(streets.way_id.tolist())) == [1, 2]
+    assert streets.travel_ms[streets.way_id == 2].sum() == pytest.approx(60_000, abs=2)
     assert (streets.tail != streets.head).all()
 
 
@@ -133,7 +139,7 @@ def test_an_edge_takes_its_own_time_else_its_speed_else_that_of_its_class(facts,
     graph.add_node(2, x=0.001, y=0.0)
     for u, v in ((1, 2), (2, 1)):
         graph.add_edge(u, v, length=100.0, **facts)
-    assert from_networkx(graph, "car").ms.tolist() == [round(seconds * 1000)] * 2
+    assert from_networkx(graph, "car").travel_ms.tolist() == [round(seconds * 1000)] * 2
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 
 from dispatchkit.flows.planning.streets import build, info, make_up
 from dispatchkit.kernel.errors import BadConfig, BadData, CannotCreate, InputMissing
-from dispatchkit.streets.folder import manifest_of, open_profile
 from dispatchkit.streets.graph import Streets
+from dispatchkit.streets.map_storage import open_profile, read_manifest
 from dispatchkit.streets.straight import StraightLine
 from dispatchkit.streets.street_map import StreetMap
-from tests.unit.streets.made import BOX, city
-from tests.unit.streets.osm import write
+from tests.unit.streets.networks import BOX, city
+from tests.unit.streets.osm_files import write
 
 HERE, THERE, FAR = (59.9123, 10.7211), (59.9231, 10.7477), (60.5, 10.7)
 
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def test_a_map_is_read_as_it_was_written(folder):
-    manifest, made = manifest_of(folder), city()
+    manifest, made = read_manifest(folder), city()
     read = open_profile(folder, manifest, "car")
     for name in Streets.arrays():
         assert np.array_equal(getattr(read, name), getattr(made, name)), name
@@ -64,14 +64,14 @@ def test_streets_are_never_shorter_than_the_straight_line(folder):
 
 @pytest.mark.parametrize("harm", ["flip a byte", "cut", "remove"])
 def test_an_altered_or_missing_array_is_refused(folder, harm):
-    path = folder / "car" / "ms.npy"
+    path = folder / "car" / "travel_ms.npy"
     content = bytearray(path.read_bytes())
     if harm == "remove":
         path.unlink()
     else:
         content[-1] ^= 1
         path.write_bytes(content if harm == "flip a byte" else content[:-4])
-    with pytest.raises(BadData, match=r"ms\.npy.*build the map again"):
+    with pytest.raises(BadData, match=r"travel_ms\.npy.*build the map again"):
         StreetMap(folder).matrix([HERE], [THERE], "car")
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-DEGREE_M = 111_195.08  # a degree of the mean sphere; near the equator both ways
+from dispatchkit.kernel.geo import METRES_PER_DEGREE
+
 Way = tuple[int, Sequence[int], Mapping[str, str]]
 
 
 def place(x: float, y: float) -> tuple[float, float]:
     """Return (lat, lon) of metres east and north of (0, 0)."""
-    return round(y / DEGREE_M, 7), round(x / DEGREE_M, 7)
+    return round(y / METRES_PER_DEGREE, 7), round(x / METRES_PER_DEGREE, 7)
 
 
 def write(
