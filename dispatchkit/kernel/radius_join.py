@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from dispatchkit.kernel.geo import EARTH_M, Point, haversine_expr
-
-METRES_A_DEGREE = EARTH_M * math.pi / 180
+from dispatchkit.kernel.geo import METRES_PER_DEGREE, Point, haversine_expr
 
 
 def within_radius(
@@ -23,7 +21,7 @@ def within_radius(
     if not sources or not targets:
         return []
     reach = max(within_m[key] for key in targets)
-    south_north = max(reach, 1) / METRES_A_DEGREE * 1.001
+    south_north = max(reach, 1) / METRES_PER_DEGREE * 1.001
     farthest = max(abs(lat) for lat, _ in [*sources, *targets.values()])
     around = max(
         1, int(360 / south_north * math.cos(math.radians(min(farthest + south_north, 89.9))))

@@ -15,9 +15,9 @@ from tests.unit.streets.osm_files import place, write
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     south, west, north, east = BOX
-    made = tmp_path_factory.mktemp("streets") / "map"
-    make_up(made, south=south, west=west, north=north, east=east)
-    return made
+    path = tmp_path_factory.mktemp("streets") / "map"
+    make_up(path, south=south, west=west, north=north, east=east)
+    return path
 
 
 def places(path, *rows, header="id,lat,lon"):
@@ -25,7 +25,7 @@ def places(path, *rows, header="id,lat,lon"):
     return str(path)
 
 
-def test_build_and_info_tell_what_the_map_holds(tmp_path, capsys):
+def test_build_and_info_show_counts_and_source(tmp_path, capsys):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0)}
     ways = [
         (7, [1, 2], {"highway": "residential"}),
@@ -57,7 +57,7 @@ def test_build_and_info_tell_what_the_map_holds(tmp_path, capsys):
     assert facts["profiles"]["car"]["dropped"]["nodes_outside_main_part"] == 1
 
 
-def test_matrix_writes_npy_csv_and_parquet_of_the_same_times(folder, tmp_path, capsys):
+def test_matrix_formats_hold_the_same_times(folder, tmp_path, capsys):
     here = places(tmp_path / "here.csv", "d1,59.91,10.72", "d2,59.92,10.74")
     there = places(
         tmp_path / "there.csv", "59.915,10.75", "59.925,10.71", "59.92,10.74", header="lat,lon"
@@ -82,9 +82,7 @@ def test_matrix_writes_npy_csv_and_parquet_of_the_same_times(folder, tmp_path, c
     )
 
 
-def test_places_off_the_streets_are_refused_by_name_and_the_others_written(
-    folder, tmp_path, capsys
-):
+def test_far_place_is_refused_and_others_written(folder, tmp_path, capsys):
     here = places(tmp_path / "here.csv", "near,59.91,10.72", "sea,12.0,30.0")
     out = tmp_path / "out.npy"
     assert (
@@ -96,7 +94,7 @@ def test_places_off_the_streets_are_refused_by_name_and_the_others_written(
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "said"),
+    ("content", "code", "message"),
     [
         ("id,lat,lon\na,59.9,10.7\nb,59.9,x\nc,,1\n", 65, "line 3, column lon"),
         ("id,lat,lon\na,91,10.7\n", 65, "line 2, column lat"),
@@ -106,8 +104,8 @@ def test_places_off_the_streets_are_refused_by_name_and_the_others_written(
         (None, 66, "no such file"),
     ],
 )
-def test_a_file_of_places_that_cannot_be_read_is_named_with_line_and_column(
-    folder, tmp_path, capsys, content, code, said
+def test_bad_places_are_reported_with_line_and_column(
+    folder, tmp_path, capsys, content, code, message
 ):
     path = tmp_path / "p.csv"
     if content is not None:
@@ -119,12 +117,12 @@ def test_a_file_of_places_that_cannot_be_read_is_named_with_line_and_column(
         )
         == code
     )
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "o.npy").exists()
 
 
 @pytest.mark.parametrize(("out", "code"), [("o.xls", 2), ("none/o.npy", 73)])
-def test_an_output_that_cannot_be_made_is_refused(folder, tmp_path, out, code):
+def test_impossible_output_is_refused(folder, tmp_path, out, code):
     here = places(tmp_path / "here.csv", "a,59.91,10.72")
     assert (
         run(
@@ -144,17 +142,17 @@ def test_an_output_that_cannot_be_made_is_refused(folder, tmp_path, out, code):
     )
 
 
-def test_route_shows_time_length_and_with_json_its_line(folder, capsys):
+def test_route_shows_time_and_json_line(folder, capsys):
     call = ["streets", "route", str(folder), "59.91,10.72", "59.92,10.74"]
     assert run(call) == 0
     seconds, metres = (int(word) for word in capsys.readouterr().out.split()[:3:2])
     assert run(["--json", *call]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["seconds"], found["metres"]) == (seconds, metres)
-    assert len(found["line"]) > 2
+    route = json.loads(capsys.readouterr().out)
+    assert (route["seconds"], route["metres"]) == (seconds, metres)
+    assert len(route["line"]) > 2
 
 
-def test_places_south_and_west_are_places_and_not_options(tmp_path, capsys):
+def test_negative_coordinates_are_not_options(tmp_path, capsys):
     nodes = {1: (-200, -200), 2: (-100, -200)}
     file, to = (
         write(tmp_path / "t.osm", nodes, [(7, [1, 2], {"highway": "residential"})]),
@@ -167,13 +165,13 @@ def test_places_south_and_west_are_places_and_not_options(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("a", "code", "said"),
+    ("a", "code", "message"),
     [
         ("91,10", 2, "latitude comes first"),
         ("home", 2, "expected lat,lon"),
-        ("12.0,30.0", 3, "no way for car"),
+        ("12.0,30.0", 3, "no path for car"),
     ],
 )
-def test_a_route_from_nowhere_is_refused(folder, capsys, a, code, said):
+def test_route_from_impossible_place_is_refused(folder, capsys, a, code, message):
     assert run(["streets", "route", str(folder), a, "59.92,10.74"]) == code
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -9,20 +9,20 @@ from tests.unit.streets.networks import BOX, city
 
 
 @pytest.mark.parametrize("profile", list(PROFILES))
-def test_every_corner_of_the_grid_can_be_reached_and_left(profile):
+def test_grid_is_strongly_connected(profile):
     streets = city(profile)
     assert streets.dropped["nodes_outside_main_part"] == 0
     assert streets.box() == pytest.approx(BOX)
 
 
-def test_streets_are_of_several_classes_and_some_are_one_way():
+def test_grid_has_three_classes_and_one_ways():
     streets = city()
     assert len(set(streets.road_class.tolist())) == 3
     assert 0.1 < (streets.reverse_arc < 0).mean() < 0.6
     assert streets.length_m.max() < 151
 
 
-def test_a_box_that_is_none_or_far_too_large_is_refused():
+def test_impossible_box_is_refused():
     with pytest.raises(Usage, match="no box"):
         grid(1.0, 1.0, 0.5, 2.0)
     with pytest.raises(Usage, match="junctions"):

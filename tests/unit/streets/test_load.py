@@ -14,15 +14,15 @@ from tests.unit.streets.osm_files import write
 STREET = {"highway": "residential"}
 
 
-def pieces(path):
-    made = split_ways(read_osm(path), "car")
+def segments(path):
+    split = split_ways(read_osm(path), "car")
     rows = zip(
-        made.begin,
-        made.end,
-        made.length_m,
-        made.forward_ms,
-        made.backward_ms,
-        made.way_id,
+        split.begin,
+        split.end,
+        split.length_m,
+        split.forward_ms,
+        split.backward_ms,
+        split.way_id,
         strict=True,
     )
     return [
@@ -30,38 +30,38 @@ def pieces(path):
     ]
 
 
-def test_ways_are_cut_where_they_meet(tmp_path):
+def test_ways_are_split_where_they_meet(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 4: (100, 100), 5: (50, 0)}
     path = write(
         tmp_path / "t.osm",
         nodes,
         [(7, [1, 5, 2, 3], STREET), (8, [2, 4], STREET | {"oneway": "yes"})],
     )
-    assert pieces(path) == [
+    assert segments(path) == [
         (1, 2, 100, 12000, 12000, 7),
         (2, 3, 100, 12000, 12000, 7),
         (2, 4, 100, 12000, CLOSED, 8),
     ]
 
 
-def test_a_missing_node_cuts_its_way_instead_of_inventing_a_street_across_the_gap(tmp_path):
+def test_missing_node_splits_its_way(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 4: (300, 0), 5: (400, 0)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2, 3, 4, 5, 6], STREET)])
-    assert [(a, b, m) for a, b, m, *_ in pieces(path)] == [(1, 2, 100), (4, 5, 100)]
+    assert [(a, b, m) for a, b, m, *_ in segments(path)] == [(1, 2, 100), (4, 5, 100)]
     assert read_osm(path).notes["missing_node_references"] == 2
 
 
-def test_nodes_that_stand_after_their_ways_and_negative_ids_are_found(tmp_path):
+def test_late_nodes_and_negative_ids_are_located(tmp_path):
     nodes = {-1: (0, 0), 2: (100, 0), -3: (200, 0)}
     for last in (True, False):
         path = write(tmp_path / "t.osm", nodes, [(-7, [-1, 2, -3], STREET)], nodes_last=last)
-        assert [(a, b, m, way) for a, b, m, _, _, way in pieces(path)] == [(-1, -3, 200, -7)]
+        assert [(a, b, m, way) for a, b, m, _, _, way in segments(path)] == [(-1, -3, 200, -7)]
 
 
-def test_a_loop_is_cut_in_its_middle_so_that_addresses_on_it_are_reached(tmp_path):
+def test_loop_is_split_in_its_middle(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 4: (200, 100), 5: (100, 100)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [2, 3, 4, 5, 2], STREET)])
-    assert [(a, b) for a, b, *_ in pieces(path)] == [(1, 2), (2, 4), (4, 2)]
+    assert [(a, b) for a, b, *_ in segments(path)] == [(1, 2), (2, 4), (4, 2)]
     assert assemble(split_ways(read_osm(path), "car"), "t").counts() == {
         "nodes": 3,
         "arcs": 6,
@@ -69,21 +69,21 @@ def test_a_loop_is_cut_in_its_middle_so_that_addresses_on_it_are_reached(tmp_pat
     }
 
 
-def test_a_way_that_returns_to_a_node_of_itself_is_cut_there(tmp_path):
+def test_way_that_returns_to_itself_is_split(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 4: (200, 100), 5: (100, 100)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2, 3, 4, 5, 2], STREET)])
-    assert [(a, b) for a, b, *_ in pieces(path)] == [(1, 2), (2, 4), (4, 2)]
+    assert [(a, b) for a, b, *_ in segments(path)] == [(1, 2), (2, 4), (4, 2)]
 
 
-def test_a_node_named_twice_running_and_a_way_of_one_node_make_no_piece(tmp_path):
+def test_repeated_nodes_make_no_segment(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0)}
     path = write(
         tmp_path / "t.osm", nodes, [(7, [1, 1, 2, 2], STREET), (8, [2], STREET), (9, [], STREET)]
     )
-    assert [(a, b, m) for a, b, m, *_ in pieces(path)] == [(1, 2, 100)]
+    assert [(a, b, m) for a, b, m, *_ in segments(path)] == [(1, 2, 100)]
 
 
-def test_two_streets_between_the_same_corners_both_stay(tmp_path):
+def test_parallel_streets_are_both_kept(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (50, 50)}
     path = write(tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [1, 3, 2], STREET)])
     streets = assemble(split_ways(read_osm(path), "car"), "t")
@@ -98,7 +98,7 @@ def test_two_streets_between_the_same_corners_both_stay(tmp_path):
         assert [streets.line(arc)[0], streets.line(arc)[-1]] == ends
 
 
-def test_what_cannot_be_left_again_is_dropped_and_counted(tmp_path):
+def test_dead_ends_of_one_ways_are_dropped_and_counted(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0), 3: (200, 0), 8: (5000, 0), 9: (5100, 0)}
     one_way = STREET | {"oneway": "yes"}
     ways = [(7, [1, 2], STREET), (8, [2, 3], one_way), (9, [8, 9], one_way)]
@@ -111,13 +111,13 @@ def test_what_cannot_be_left_again_is_dropped_and_counted(tmp_path):
     }
 
 
-def test_points_on_one_spot_still_take_a_millisecond(tmp_path):
+def test_zero_length_takes_a_millisecond(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0), 2: (0, 0)}, [(7, [1, 2], STREET)])
-    assert pieces(path) == [(1, 2, 0, 1, 1, 7)]
+    assert segments(path) == [(1, 2, 0, 1, 1, 7)]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("t.osm.pbf", b"", "empty"),
         (
@@ -130,14 +130,14 @@ def test_points_on_one_spot_still_take_a_millisecond(tmp_path):
         ("t.txt", b"hello", "name ending in .pbf"),
     ],
 )
-def test_a_file_that_is_no_complete_map_is_refused(tmp_path, name, content, said):
+def test_incomplete_file_is_refused(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         read_osm(path)
 
 
-def test_a_map_without_streets_and_a_file_that_is_not_there_are_refused(tmp_path):
+def test_no_streets_and_no_file_are_refused(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0), 2: (9, 0)}, [(1, [1, 2], {"highway": "steps"})])
     with pytest.raises(BadData, match="no streets"):
         assemble(split_ways(read_osm(path), "car"), "t")
@@ -146,20 +146,20 @@ def test_a_map_without_streets_and_a_file_that_is_not_there_are_refused(tmp_path
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_says_permission(tmp_path):
+def test_unreadable_file_reports_permission(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0)}, [])
     path.chmod(0)
     with pytest.raises(PermissionError):
         read_osm(path)
 
 
-def test_streets_wider_than_a_label_can_hold_are_refused(tmp_path):
+def test_too_wide_map_is_refused(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0), 2: (2_000_000, 0)}, [(1, [1, 2], STREET)])
     with pytest.raises(BadData, match="wider"):
         assemble(split_ways(read_osm(path), "car"), "t")
 
 
-def test_only_the_profiles_asked_for_are_read(tmp_path):
+def test_only_requested_profiles_are_read(tmp_path):
     nodes = {1: (0, 0), 2: (100, 0)}
     path = write(
         tmp_path / "t.osm", nodes, [(7, [1, 2], STREET), (8, [1, 2], {"highway": "footway"})]

@@ -24,16 +24,16 @@ def folder(tmp_path):
     return tmp_path / "map"
 
 
-def test_a_map_is_read_as_it_was_written(folder):
-    manifest, made = read_manifest(folder), city()
-    read = open_profile(folder, manifest, "car")
+def test_stored_map_equals_the_graph(folder):
+    manifest, built = read_manifest(folder), city()
+    stored = open_profile(folder, manifest, "car")
     for name in Streets.arrays():
-        assert np.array_equal(getattr(read, name), getattr(made, name)), name
-        assert getattr(read, name).dtype == getattr(made, name).dtype
-    assert read.dropped == made.dropped
+        assert np.array_equal(getattr(stored, name), getattr(built, name)), name
+        assert getattr(stored, name).dtype == getattr(built, name).dtype
+    assert stored.dropped == built.dropped
 
 
-def test_the_same_streets_make_the_same_bytes_and_the_same_id(folder, tmp_path):
+def test_same_streets_give_same_bytes_and_id(folder, tmp_path):
     south, west, north, east = BOX
     make_up(tmp_path / "again", south=south, west=west, north=north, east=east)
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
@@ -42,11 +42,11 @@ def test_the_same_streets_make_the_same_bytes_and_the_same_id(folder, tmp_path):
     assert info(folder)["map"] == info(tmp_path / "again")["map"]
 
 
-def test_a_map_is_an_engine_of_travel_times_for_every_vehicle_it_has_streets_for(folder):
+def test_map_answers_each_vehicle_by_its_profile(folder):
     streets = StreetMap(folder)
     times = {
-        who: streets.matrix([HERE], [THERE, FAR], who)
-        for who in ("car", "bicycle", "walker", "van")
+        vehicle: streets.matrix([HERE], [THERE, FAR], vehicle)
+        for vehicle in ("car", "bicycle", "walker", "van")
     }
     assert times["car"] == times["van"]
     assert times["car"][0][0][0] < times["bicycle"][0][0][0] < times["walker"][0][0][0]
@@ -56,21 +56,21 @@ def test_a_map_is_an_engine_of_travel_times_for_every_vehicle_it_has_streets_for
         streets.matrix([HERE], [THERE], "sledge")
 
 
-def test_streets_are_never_shorter_than_the_straight_line(folder):
+def test_streets_are_longer_than_the_straight_line(folder):
     engines = (StraightLine(circuity=1.0), StreetMap(folder))
     (_, ((crow,),)), (_, ((road,),)) = (engine.matrix([HERE], [THERE], "car") for engine in engines)
     assert crow <= road <= 2 * crow
 
 
-@pytest.mark.parametrize("harm", ["flip a byte", "cut", "remove"])
-def test_an_altered_or_missing_array_is_refused(folder, harm):
+@pytest.mark.parametrize("damage", ["flip a byte", "cut", "remove"])
+def test_altered_or_missing_array_is_refused(folder, damage):
     path = folder / "car" / "travel_ms.npy"
     content = bytearray(path.read_bytes())
-    if harm == "remove":
+    if damage == "remove":
         path.unlink()
     else:
         content[-1] ^= 1
-        path.write_bytes(content if harm == "flip a byte" else content[:-4])
+        path.write_bytes(content if damage == "flip a byte" else content[:-4])
     with pytest.raises(BadData, match=r"travel_ms\.npy.*build the map again"):
         StreetMap(folder).matrix([HERE], [THERE], "car")
 
@@ -78,13 +78,13 @@ def test_an_altered_or_missing_array_is_refused(folder, harm):
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "no json", '{"format": 99, "profiles": {}, "source": {"name": "x"}}']
 )
-def test_a_manifest_of_another_kind_is_refused(folder, text):
+def test_foreign_manifest_is_refused(folder, text):
     (folder / "manifest.json").write_text(text)
     with pytest.raises(BadData, match="build the map again"):
         StreetMap(folder)
 
 
-def test_a_folder_that_is_no_map_is_missing_for_readers_and_untouched_by_writers(tmp_path):
+def test_other_folder_is_neither_read_nor_replaced(tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("mine")
     with pytest.raises(InputMissing, match="no street map"):
@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_map_is_missing_for_readers_and_untouched_by_writers
     assert [p.name for p in tmp_path.rglob("*")] == ["letters", "dear.txt"]
 
 
-def test_a_build_that_fails_leaves_the_older_map_and_nothing_else(folder):
+def test_failed_build_leaves_the_older_map(folder):
     before = (folder / "manifest.json").read_bytes()
     empty = write(folder.parent / "t.osm", {1: (0, 0)}, [])
     with pytest.raises(BadData):
@@ -103,7 +103,7 @@ def test_a_build_that_fails_leaves_the_older_map_and_nothing_else(folder):
     assert sorted(p.name for p in folder.parent.iterdir()) == ["map", "t.osm"]
 
 
-def test_a_newer_build_replaces_the_map_and_says_where_it_comes_from(folder):
+def test_newer_build_replaces_the_map(folder):
     path = write(
         folder.parent / "t.osm", {1: (0, 0), 2: (90, 0)}, [(1, [1, 2], {"highway": "residential"})]
     )

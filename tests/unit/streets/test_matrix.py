@@ -41,10 +41,10 @@ def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], l
     seconds = np.full((len(a.arc), len(b.arc)), -1)
     metres = seconds.copy()
     for i in np.flatnonzero(a.arc >= 0).tolist():
-        found = nx.single_source_dijkstra_path_length(graph, f"a{i}", weight="cost")
+        costs = nx.single_source_dijkstra_path_length(graph, f"a{i}", weight="cost")
         for j in np.flatnonzero(b.arc >= 0).tolist():
-            if f"b{j}" in found:
-                ms, dm = divmod(found[f"b{j}"], 10**9)
+            if f"b{j}" in costs:
+                ms, dm = divmod(costs[f"b{j}"], 10**9)
                 seconds[i, j], metres[i, j] = round(ms / 1000), round(dm / 10)
     return seconds.tolist(), metres.tolist()
 
@@ -57,14 +57,14 @@ def some_places(streets: Streets, seed: int, n: int) -> Snapped:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_times_and_metres_between_places_on_streets_equal_networkx(seed):
+def test_travel_table_equals_networkx(seed):
     streets = from_networkx(random_graph(seed), "car")
     a, b = some_places(streets, seed, 9), some_places(streets, seed + 100, 14)
     seconds, metres = travel_table(Network.of(streets), a, b)
     assert (seconds.tolist(), metres.tolist()) == oracle(streets, a, b)
 
 
-def test_searching_from_the_fewer_side_and_in_small_blocks_changes_nothing(monkeypatch):
+def test_search_direction_and_block_size_change_nothing(monkeypatch):
     streets = from_networkx(random_graph(5), "car")
     network, a, b = Network.of(streets), some_places(streets, 1, 9), some_places(streets, 2, 4)
     whole = [x.tolist() for x in travel_table(network, a, b)]
@@ -74,18 +74,18 @@ def test_searching_from_the_fewer_side_and_in_small_blocks_changes_nothing(monke
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_junction_to_junction_equals_networkx_on_the_graph_as_given(seed):
+def test_junction_times_equal_networkx_on_original_graph(seed):
     graph = random_graph(seed)
     streets = from_networkx(graph, "car")
     first = np.searchsorted(streets.tail, np.arange(len(streets.node_id)))
     junctions = at(*((int(arc), 0.0) for arc in first))
     seconds, _ = travel_table(Network.of(streets), junctions, junctions)
     for i, u in enumerate(streets.node_id.tolist()):
-        found = nx.single_source_dijkstra_path_length(graph, u, weight="travel_time")
-        assert seconds[i].tolist() == [round(found[v]) for v in streets.node_id.tolist()]
+        times = nx.single_source_dijkstra_path_length(graph, u, weight="travel_time")
+        assert seconds[i].tolist() == [round(times[v]) for v in streets.node_id.tolist()]
 
 
-def test_a_place_behind_on_a_one_way_street_is_reached_around_the_block():
+def test_point_behind_on_one_way_goes_round():
     graph = nx.MultiDiGraph()
     for node, (x, y) in enumerate([(0, 0), (1, 0), (1, 1), (0, 1)]):
         graph.add_node(node, x=x / 1000, y=y / 1000)
@@ -97,7 +97,7 @@ def test_a_place_behind_on_a_one_way_street_is_reached_around_the_block():
     assert metres.tolist() == [[280, 20, 0]]
 
 
-def test_of_parallel_streets_the_fastest_counts_and_not_their_sum():
+def test_fastest_of_parallel_streets_counts():
     graph = nx.MultiDiGraph()
     graph.add_node(1, x=0.0, y=0.0)
     graph.add_node(2, x=0.001, y=0.0)
@@ -112,7 +112,7 @@ def test_of_parallel_streets_the_fastest_counts_and_not_their_sum():
     assert (seconds.tolist(), metres.tolist()) == ([[20]], [[105]])
 
 
-def test_places_without_a_street_are_unreachable_and_empty_lists_give_empty_tables():
+def test_unsnapped_points_and_empty_lists():
     network = Network.of(city())
     seconds, metres = travel_table(network, at((-1, 0.0), (5, 0.5)), at((5, 0.5), (-1, 0.0)))
     assert seconds.tolist() == metres.tolist() == [[-1, -1], [0, -1]]
@@ -120,12 +120,12 @@ def test_places_without_a_street_are_unreachable_and_empty_lists_give_empty_tabl
     assert travel_table(network, at((1, 0.5)), at())[0].shape == (1, 0)
 
 
-def test_metres_and_seconds_are_int32():
+def test_travel_table_is_int32():
     seconds, metres = travel_table(Network.of(city()), at((1, 0.5)), at((9, 0.5)))
     assert seconds.dtype == metres.dtype == np.int32
 
 
-def test_a_path_takes_as_long_as_the_table_says_and_its_line_is_as_long_as_its_metres():
+def test_path_equals_travel_table_and_its_line():
     streets = city()
     network = Network.of(streets)
     places = some_places(streets, 3, 12)
@@ -136,14 +136,14 @@ def test_a_path_takes_as_long_as_the_table_says_and_its_line_is_as_long_as_its_m
                 Snapped(places.arc[k : k + 1], places.fraction[k : k + 1], places.gap_m[k : k + 1])
                 for k in (i, j)
             )
-            found = fastest_path(network, here, there)
-            assert found is not None
-            assert (found.seconds, found.metres) == (seconds[i, j], metres[i, j])
-            drawn = sum(haversine_m(*p, *q) for p, q in pairwise(found.line))
-            assert drawn == pytest.approx(found.metres, abs=2 + found.metres * 1e-3)
+            trip = fastest_path(network, here, there)
+            assert trip is not None
+            assert (trip.seconds, trip.metres) == (seconds[i, j], metres[i, j])
+            drawn = sum(haversine_m(*p, *q) for p, q in pairwise(trip.line))
+            assert drawn == pytest.approx(trip.metres, abs=2 + trip.metres * 1e-3)
 
 
-def test_a_path_begins_and_ends_where_the_places_were_snapped():
+def test_path_line_ends_at_snapped_points():
     streets = city()
     points = np.array([[59.9123, 10.7211], [59.9231, 10.7477]])
     snapped = Snapper(streets).snap(points, max_gap_m=200)
@@ -151,13 +151,13 @@ def test_a_path_begins_and_ends_where_the_places_were_snapped():
         Snapped(snapped.arc[k : k + 1], snapped.fraction[k : k + 1], snapped.gap_m[k : k + 1])
         for k in (0, 1)
     )
-    found = fastest_path(Network.of(streets), here, there)
-    assert found is not None
-    for k, end in ((0, found.line[0]), (1, found.line[-1])):
+    trip = fastest_path(Network.of(streets), here, there)
+    assert trip is not None
+    for k, end in ((0, trip.line[0]), (1, trip.line[-1])):
         assert haversine_m(points[k][0], points[k][1], *end) == pytest.approx(
             snapped.gap_m[k], abs=0.1
         )
 
 
-def test_there_is_no_path_from_a_place_without_a_street():
+def test_unsnapped_point_has_no_path():
     assert fastest_path(Network.of(city()), at((-1, 0.0)), at((1, 0.5))) is None

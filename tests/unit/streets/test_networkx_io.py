@@ -60,28 +60,28 @@ def same(one: Streets, other: Streets) -> None:
     )
 
 
-def test_a_graph_goes_to_networkx_and_comes_back_the_same():
+def test_networkx_round_trip_keeps_the_graph():
     same(from_networkx(to_networkx(city()), "car"), city())
 
 
-def test_a_graph_survives_graphml(tmp_path):
+def test_graphml_round_trip_keeps_the_graph(tmp_path):
     osmnx.save_graphml(to_networkx(city()), tmp_path / "city.graphml")
     same(read_graphml(tmp_path / "city.graphml", "car"), city())
 
 
-def test_network_distances_equal_those_of_osmnx_on_the_same_file(tmp_path):
+def test_distances_equal_osmnx_on_same_file(tmp_path):
     path = write(tmp_path / "town.osm", TOWN, LANES)
-    mine = assemble(split_ways(read_osm(path), "car"), "town")
-    theirs = osmnx.graph_from_xml(path, simplify=False, retain_all=True)
-    network = to_networkx(mine)
-    assert set(network) <= set(theirs)
+    streets = assemble(split_ways(read_osm(path), "car"), "town")
+    osmnx_graph = osmnx.graph_from_xml(path, simplify=False, retain_all=True)
+    network = to_networkx(streets)
+    assert set(network) <= set(osmnx_graph)
     for u in list(network)[::5]:
-        expected = nx.single_source_dijkstra_path_length(theirs, u, weight="length")
-        found = nx.single_source_dijkstra_path_length(network, u, weight="length")
-        assert found == pytest.approx({v: expected[v] for v in network}, rel=1e-6)
+        expected = nx.single_source_dijkstra_path_length(osmnx_graph, u, weight="length")
+        lengths = nx.single_source_dijkstra_path_length(network, u, weight="length")
+        assert lengths == pytest.approx({v: expected[v] for v in network}, rel=1e-6)
 
 
-def test_an_import_of_the_simplified_osmnx_graph_has_the_same_distances(tmp_path):
+def test_simplified_osmnx_import_keeps_distances(tmp_path):
     path = write(tmp_path / "town.osm", TOWN, LANES)
     graph = osmnx.add_edge_travel_times(osmnx.add_edge_speeds(osmnx.graph_from_xml(path)))
     streets = from_networkx(graph, "car")
@@ -90,13 +90,13 @@ def test_an_import_of_the_simplified_osmnx_graph_has_the_same_distances(tmp_path
     for u in list(network)[::3]:
         for weight, tolerance in (("length", 1e-5), ("travel_time", 0.001)):
             expected = nx.single_source_dijkstra_path_length(graph, u, weight=weight)
-            found = nx.single_source_dijkstra_path_length(network, u, weight=weight)
-            assert found == pytest.approx(
+            costs = nx.single_source_dijkstra_path_length(network, u, weight=weight)
+            assert costs == pytest.approx(
                 {v: expected[v] for v in network}, rel=tolerance, abs=0.02
             )
 
 
-def test_a_two_way_street_is_one_street_and_not_two():
+def test_two_way_street_is_one_segment():
     graph = random_graph(3)
     streets = from_networkx(graph, "car")
     two_way = streets.reverse_arc >= 0
@@ -104,7 +104,7 @@ def test_a_two_way_street_is_one_street_and_not_two():
     assert (streets.reverse_arc[streets.reverse_arc[two_way]] == np.flatnonzero(two_way)).all()
 
 
-def test_a_loop_with_a_line_is_cut_and_one_without_leads_nowhere():
+def test_loop_is_split_only_with_a_line():
     graph = nx.MultiDiGraph()
     graph.add_node(1, x=0.0, y=0.0)
     graph.add_node(2, x=0.001, y=0.0)
@@ -133,7 +133,7 @@ def test_a_loop_with_a_line_is_cut_and_one_without_leads_nowhere():
         ({}, 12.0),
     ],
 )
-def test_an_edge_takes_its_own_time_else_its_speed_else_that_of_its_class(facts, seconds):
+def test_edge_time_prefers_own_time_then_speed(facts, seconds):
     graph = nx.MultiDiGraph()
     graph.add_node(1, x=0.0, y=0.0)
     graph.add_node(2, x=0.001, y=0.0)
@@ -143,35 +143,35 @@ def test_an_edge_takes_its_own_time_else_its_speed_else_that_of_its_class(facts,
 
 
 @pytest.mark.parametrize(
-    ("node", "edge", "crs", "said"),
+    ("node", "edge", "crs", "message"),
     [
         ({"x": 1.0}, {}, "epsg:4326", "x, y in degrees"),
-        ({"x": 1.0, "y": 95.0}, {}, "epsg:4326", "no place on earth"),
+        ({"x": 1.0, "y": 95.0}, {}, "epsg:4326", "outside longitude and latitude"),
         ({"x": 1.0, "y": 1.0}, {"length": "long"}, "epsg:4326", "no number"),
         ({"x": 1.0, "y": 1.0}, {"length": -5.0}, "epsg:4326", "expected 0 or more"),
         ({"x": 1.0, "y": 1.0}, {"travel_time": float("nan")}, "epsg:4326", "expected 0 or more"),
         ({"x": 1.0, "y": 1.0}, {}, "EPSG:32632", "projected"),
     ],
 )
-def test_a_graph_that_cannot_be_streets_is_refused(node, edge, crs, said):
+def test_invalid_graph_is_refused(node, edge, crs, message):
     graph = nx.MultiDiGraph(crs=crs)
     graph.add_node(1, **node)
     graph.add_node(2, x=1.001, y=1.0)
     graph.add_edge(1, 2, **edge)
     graph.add_edge(2, 1, **edge)
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         from_networkx(graph, "car")
 
 
 @pytest.mark.parametrize("text", ["", "<graphml>", "hello", "<osm></osm>"])
-def test_a_file_that_is_no_graphml_is_refused(tmp_path, text):
+def test_invalid_graphml_is_refused(tmp_path, text):
     path = tmp_path / "t.graphml"
     path.write_text(text)
     with pytest.raises(BadData, match="GraphML"):
         read_graphml(path, "car")
 
 
-def test_a_graphml_makes_a_map_of_one_profile(tmp_path):
+def test_graphml_builds_one_profile(tmp_path):
     osmnx.save_graphml(to_networkx(city()), tmp_path / "city.graphml")
     assert list(
         build(tmp_path / "city.graphml", tmp_path / "map", profiles=["bicycle"])["profiles"]
@@ -180,7 +180,7 @@ def test_a_graphml_makes_a_map_of_one_profile(tmp_path):
         build(tmp_path / "city.graphml", tmp_path / "map", profiles=["car", "foot"])
 
 
-def test_places_keep_their_seventh_decimal():
+def test_coordinates_keep_seven_decimals():
     streets = city()
     nodes = to_networkx(streets).nodes
     assert [round(nodes[int(n)]["y"] * SCALE) for n in streets.node_id] == streets.node_lat.tolist()

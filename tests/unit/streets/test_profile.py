@@ -16,7 +16,7 @@ from dispatchkit.streets.profile import (
 
 
 @pytest.mark.parametrize(
-    ("who", "tags", "along", "against"),
+    ("name", "tags", "forward_kmh", "backward_kmh"),
     [
         ("car", {"highway": "residential"}, 30, 30),
         ("car", {"highway": "residential", "oneway": "yes"}, 30, None),
@@ -47,14 +47,14 @@ from dispatchkit.streets.profile import (
         ("car", {"highway": "residential", "access": "destination"}, 30, 30),
     ],
 )
-def test_a_way_is_travelled_in_its_directions_at_its_speed(who, tags, along, against):
-    passage = PROFILES[who].passage(tags)
+def test_open_way_has_directions_and_speeds(name, tags, forward_kmh, backward_kmh):
+    passage = PROFILES[name].passage(tags)
     assert passage is not None
-    assert (passage.forward_kmh, passage.backward_kmh) == pytest.approx((along, against))
+    assert (passage.forward_kmh, passage.backward_kmh) == pytest.approx((forward_kmh, backward_kmh))
 
 
 @pytest.mark.parametrize(
-    ("who", "tags"),
+    ("name", "tags"),
     [
         ("car", {"highway": "footway"}),
         ("car", {"highway": "service"}),
@@ -71,8 +71,8 @@ def test_a_way_is_travelled_in_its_directions_at_its_speed(who, tags, along, aga
         ("foot", {"highway": "residential", "foot": "no"}),
     ],
 )
-def test_a_closed_way_is_not_travelled(who, tags):
-    assert PROFILES[who].passage(tags) is None
+def test_closed_way_has_no_passage(name, tags):
+    assert PROFILES[name].passage(tags) is None
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_a_closed_way_is_not_travelled(who, tags):
         (None, None),
     ],
 )
-def test_a_speed_limit_is_read_as_mappers_write_it(text, kmh):
+def test_maxspeed_is_parsed(text, kmh):
     assert parse_maxspeed(text) == (kmh if kmh is None else pytest.approx(kmh))
 
 
-def test_an_arc_knows_whether_its_speed_was_tagged_or_taken_from_the_table():
+def test_speed_source_is_tag_or_table():
     for tags, source in (
         ({"maxspeed": "50"}, FROM_TAG),
         ({"maxspeed": "signals"}, FROM_TABLE),
@@ -109,7 +109,7 @@ def test_an_arc_knows_whether_its_speed_was_tagged_or_taken_from_the_table():
         assert passage is not None and passage.speed_source == source
 
 
-def test_every_vehicle_of_the_contract_has_a_profile_and_every_rule_its_tags_kept():
+def test_every_vehicle_and_access_tag_is_covered():
     assert sorted(PROFILE_OF_VEHICLE) == sorted(VEHICLES)
     assert set(PROFILE_OF_VEHICLE.values()) == set(PROFILES)
     assert {key for p in PROFILES.values() for key in p.access_tags} <= USED_TAGS

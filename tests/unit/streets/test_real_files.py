@@ -1,4 +1,4 @@
-"""Real OpenStreetMap extracts: osm/*.osm.pbf under DISPATCHKIT_REAL_DATA or ../shared/data; not ours to ship."""
+"""Real OpenStreetMap extracts: osm/*.osm.pbf under DISPATCHKIT_REAL_DATA or ../shared/data; not car_uses_it to ship."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_real_file_loads_for_every_profile_and_keeps_most_of_its_streets(path):
+def test_real_file_keeps_most_streets(path):
     ways = read_osm(path)
     for name in PROFILES:
         streets = assemble(split_ways(ways, name), path.name)
@@ -40,7 +40,7 @@ def test_a_real_file_loads_for_every_profile_and_keeps_most_of_its_streets(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_times_between_real_junctions_equal_networkx_to_the_second(path):
+def test_real_junction_times_equal_networkx(path):
     streets = assemble(split_ways(read_osm(path), "car"), path.name)
     draw = np.random.default_rng(7)
     rows, columns = (draw.choice(len(streets.node_id), n) for n in (5, 200))
@@ -52,22 +52,22 @@ def test_times_between_real_junctions_equal_networkx_to_the_second(path):
     for _, _, facts in graph.edges(data=True):
         facts["ms"] = round(facts["travel_time"] * 1000)
     for i, u in enumerate(streets.node_id[rows].tolist()):
-        found = nx.single_source_dijkstra_path_length(graph, u, weight="ms")
+        times = nx.single_source_dijkstra_path_length(graph, u, weight="ms")
         assert seconds[i].tolist() == [
-            round(found[v] / 1000) for v in streets.node_id[columns].tolist()
+            round(times[v] / 1000) for v in streets.node_id[columns].tolist()
         ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_car_table_takes_the_ways_that_osmnx_takes_but_for_named_reasons(path):
+def test_car_table_follows_osmnx_drive_filter(path):
     rules = re.findall(r'\["([^"]+)"!~"([^"]+)"\]', osmnx._overpass._get_network_filter("drive"))
     assert len(rules) == 6
     for way in osmium.FileProcessor(path, osmium.osm.WAY).with_filter(
         osmium.filter.KeyFilter("highway")
     ):
         tags = {tag.k: tag.v for tag in way.tags}
-        theirs = not any(re.search(words, tags.get(key, "")) for key, words in rules)
-        ours = PROFILES["car"].passage(tags) is not None
+        osmnx_uses_it = not any(re.search(words, tags.get(key, "")) for key, words in rules)
+        car_uses_it = PROFILES["car"].passage(tags) is not None
         opened = tags.get("motorcar") == "yes" and tags.get("motor_vehicle") == "no"
         unknown = tags["highway"] not in ROAD_CLASSES
         closed = {tags.get(key) for key in ("access", "vehicle", "motor_vehicle")} & {
@@ -75,6 +75,8 @@ def test_the_car_table_takes_the_ways_that_osmnx_takes_but_for_named_reasons(pat
             "private",
             "agricultural",
         }
-        assert theirs == ours or (ours and opened) or (theirs and (unknown or closed)), (
-            f"way {way.id}"
-        )
+        assert (
+            osmnx_uses_it == car_uses_it
+            or (car_uses_it and opened)
+            or (osmnx_uses_it and (unknown or closed))
+        ), f"way {way.id}"

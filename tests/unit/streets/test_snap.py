@@ -20,16 +20,16 @@ def plane(line, point):
 @pytest.mark.parametrize(
     "make", [city, lambda: from_networkx(random_graph(2), "car")], ids=["grid", "random"]
 )
-def test_the_gap_is_the_smallest_that_a_look_at_every_street_finds(make):
+def test_snap_equals_search_over_all_streets(make):
     streets = make()
     draw = np.random.default_rng(1)
     low, high = (
         (f(streets.node_lat) / SCALE, f(streets.node_lon) / SCALE) for f in (np.min, np.max)
     )
     points = draw.uniform(low, high, (60, 2))
-    found = Snapper(streets).snap(points, max_gap_m=1e9)
+    snapped = Snapper(streets).snap(points, max_gap_m=1e9)
     for point, arc, fraction, gap in zip(
-        points, found.arc, found.fraction, found.gap_m, strict=True
+        points, snapped.arc, snapped.fraction, snapped.gap_m, strict=True
     ):
         gaps = [
             LineString(plane(streets.line(k), point)).distance(Point(0, 0))
@@ -42,26 +42,26 @@ def test_the_gap_is_the_smallest_that_a_look_at_every_street_finds(make):
         )
 
 
-def test_a_junction_snaps_onto_itself_with_no_gap():
+def test_junction_snaps_to_itself():
     streets = city()
     points = np.column_stack([streets.node_lat, streets.node_lon]) / SCALE
-    found = Snapper(streets).snap(points, max_gap_m=1)
-    assert found.gap_m.max() < 1e-6
-    assert set(found.fraction.tolist()) <= {0.0, 1.0}
-    where = np.where(found.fraction == 0, streets.tail[found.arc], streets.head[found.arc])
+    snapped = Snapper(streets).snap(points, max_gap_m=1)
+    assert snapped.gap_m.max() < 1e-6
+    assert set(snapped.fraction.tolist()) <= {0.0, 1.0}
+    where = np.where(snapped.fraction == 0, streets.tail[snapped.arc], streets.head[snapped.arc])
     assert where.tolist() == list(range(len(points)))
 
 
-def test_a_place_too_far_from_any_street_is_reported_and_not_moved():
-    found = Snapper(city()).snap(
+def test_far_point_is_not_snapped():
+    snapped = Snapper(city()).snap(
         np.array([[BOX[0] - 0.01, BOX[1]], [BOX[0], BOX[1]]]), max_gap_m=500
     )
-    assert found.arc.tolist()[0] == -1
-    assert found.gap_m[0] == pytest.approx(0.01 * METRES_PER_DEGREE, rel=1e-3)
-    assert found.arc.tolist()[1] >= 0
+    assert snapped.arc.tolist()[0] == -1
+    assert snapped.gap_m[0] == pytest.approx(0.01 * METRES_PER_DEGREE, rel=1e-3)
+    assert snapped.arc.tolist()[1] >= 0
 
 
-def test_equal_gaps_go_to_the_lower_arc_whatever_the_order_of_the_points():
+def test_ties_go_to_the_lowest_arc():
     streets = city()
     snapper = Snapper(streets)
     points = np.random.default_rng(4).uniform(BOX[:2], BOX[2:], (50, 2))
@@ -70,5 +70,5 @@ def test_equal_gaps_go_to_the_lower_arc_whatever_the_order_of_the_points():
     assert once.fraction.tolist() == again.fraction[::-1].tolist()
 
 
-def test_no_points_are_no_answer():
+def test_no_points_give_empty_result():
     assert len(Snapper(city()).snap(np.zeros((0, 2)), max_gap_m=1).arc) == 0

@@ -11,7 +11,7 @@ from dispatchkit.streets.straight import StraightLine
 A, B, C = (52.50, 13.40), (52.52, 13.45), (52.47, 13.38)
 
 
-def test_metres_are_the_great_circle_times_circuity() -> None:
+def test_metres_are_great_circle_times_circuity() -> None:
     seconds, metres = StraightLine(circuity=1.25, speeds={"car": 5.0}).matrix(
         [A, B], [A, B, C], "car"
     )
@@ -20,13 +20,13 @@ def test_metres_are_the_great_circle_times_circuity() -> None:
     assert seconds == [[round(1.25 * haversine_m(*p, *q) / 5.0) for q in (A, B, C)] for p in (A, B)]
 
 
-def test_no_points_give_an_empty_matrix_of_the_right_shape() -> None:
+def test_empty_points_give_empty_matrix() -> None:
     travel = StraightLine()
     assert travel.matrix([], [A], "car") == ([], [])
     assert travel.matrix([A, B], [], "car") == ([[], []], [[], []])
 
 
-def test_every_vehicle_of_the_contract_has_a_speed() -> None:
+def test_every_vehicle_has_a_speed() -> None:
     travel: Travel = StraightLine()
     for vehicle in VEHICLES:
         (row,), _ = travel.matrix([A], [B], vehicle)
@@ -37,7 +37,7 @@ def test_every_vehicle_of_the_contract_has_a_speed() -> None:
 @pytest.mark.parametrize(
     "point", [(91.0, 0.0), (0.0, 181.0), (float("nan"), 0.0), (0.0, float("inf"))]
 )
-def test_a_point_off_the_earth_is_refused_by_its_row_and_not_by_its_place(
+def test_invalid_point_is_named_by_row_only(
     point: tuple[float, float],
 ) -> None:
     with pytest.raises(BadData, match="targets: row 1") as error:
@@ -45,7 +45,7 @@ def test_a_point_off_the_earth_is_refused_by_its_row_and_not_by_its_place(
     assert "181" not in str(error.value)
 
 
-def test_unknown_vehicles_and_impossible_factors_are_refused() -> None:
+def test_unknown_vehicle_and_bad_factors_are_refused() -> None:
     with pytest.raises(BadConfig, match="zeppelin"):
         StraightLine().matrix([A], [B], "zeppelin")
     with pytest.raises(BadConfig, match="circuity"):
