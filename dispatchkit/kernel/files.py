@@ -1,8 +1,9 @@
 """Atomic files and folders: a crash at any moment leaves the old content or the new, never a part.
 
-Content is written under a temporary name, synced to disk, then renamed; the directory is synced last.
-No function follows a symlink that stands in the place of its file. System errors become errors of this
-package, so that a command ends with the right exit code (full disk 74, missing file 66).
+Content is written under a temporary name, synced to disk, then renamed; the directory is synced
+last. No function follows a symlink that stands in the place of its file. System errors become
+errors of this package, so that a command ends with the right exit code (full disk 74, missing file
+66).
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def _translated(error: OSError, path: Path) -> DispatchError:
 
 
 def open_existing(path: Path) -> BinaryIO:
-    """Return an existing regular file, open for reading. Raises InputMissing, NotPermitted, IOFailed."""
+    """Return an existing regular file, open for reading.
+
+    Raises InputMissing, NotPermitted, IOFailed.
+    """
     with translate_os_errors(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -102,7 +106,8 @@ def digest(path: Path) -> tuple[int, str]:
 def check_output(path: Path, *, force: bool) -> None:
     """Check that a file could be written, before any work depends on it.
 
-    Raises CannotCreate (exists without `force`, no directory), NotPermitted (symlink), InputMissing (directory).
+    Raises CannotCreate (exists without `force`, no directory), NotPermitted (symlink), InputMissing
+    (directory).
     """
     with translate_os_errors(path):
         if path.is_symlink():
@@ -136,7 +141,10 @@ def make_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, content: Content, *, mode: int = PRIVATE) -> None:
-    """Write a file atomically: a reader sees the old content or all of the new. Raises as `staged` does."""
+    """Write a file atomically: a reader sees the old content or all of the new.
+
+    Raises as `staged` does.
+    """
     with staged(path, content, mode=mode):
         pass
 
@@ -145,7 +153,8 @@ def write_whole(path: Path, content: Content, *, mode: int = PRIVATE) -> None:
 def staged(path: Path, content: Content, *, mode: int = PRIVATE) -> Iterator[None]:
     """Write and sync a file under a temporary name, run the block, then give the file its name.
 
-    A full disk is noticed before the block does what cannot be undone. If the block fails, the old file stays.
+    A full disk is noticed before the block does what cannot be undone. If the block fails, the old
+    file stays.
     Raises CannotCreate, InputMissing (a directory is there), IOFailed, NotPermitted.
     """
     if path.is_dir():
@@ -174,9 +183,10 @@ def staged(path: Path, content: Content, *, mode: int = PRIVATE) -> Iterator[Non
 def staged_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a new folder under a temporary name; after the block it is synced and named `path`.
 
-    replace: an older folder at `path` is exchanged for the new one in one step of the file system, then deleted.
-    If the block fails, the new folder is deleted and `path` stays as it was. A killed process may leave the
-    folder with the temporary name. Raises CannotCreate, IOFailed, NotPermitted.
+    replace: an older folder at `path` is exchanged for the new one in one step of the file system,
+    then deleted. If the block fails, the new folder is deleted and `path` stays as it was. A killed
+    process may leave the folder with the temporary name. Raises CannotCreate, IOFailed,
+    NotPermitted.
     """
     work = path.with_name(f"{path.name}.{os.getpid()}{TMP}")
     with translate_os_errors(path):
@@ -197,7 +207,10 @@ def staged_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Let two paths change places in one step, which `os.rename` cannot do with a folder that has content."""
+    """Let two paths change places in one step.
+
+    `os.rename` cannot do that with a folder that has content.
+    """
     import ctypes  # only a replaced folder needs it
 
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -211,7 +224,8 @@ def _exchange(one: Path, other: Path) -> None:
         errno.EINVAL,
     ):  # two renames could be cut short and leave no folder at all
         raise CannotCreate(
-            f"{other}: exists, and this file system cannot exchange folders in one step; write to a new folder"
+            f"{other}: exists, and this file system cannot exchange folders in one step; "
+            "write to a new folder"
         )
     if code:
         raise OSError(code, os.strerror(code))

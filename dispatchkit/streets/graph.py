@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
 
 CLOSED = -1  # travel time of a segment in a direction that may not be used
-MAX_EXTENT_M = 1_500_000  # far below the 3,355 km of path that a packed cost can hold (matrix.py)
+MAX_EXTENT_M = 1_500_000  # far below the 3,355 km that a packed cost can hold (matrix.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Segments:
     road_class: Bytes  # position in profile.ROAD_CLASSES
     speed_source: Bytes  # profile.FROM_TABLE or FROM_TAG
 
-    # The shape of a segment is lat, lon[shape_start : shape_start + shape_count], both ends included.
+    # The shape is lat, lon[shape_start : shape_start + shape_count], both ends included.
     shape_start: Longs
     shape_count: Longs
     lat: Ints  # 1e-7 degrees
@@ -50,7 +50,8 @@ class Segments:
 class Streets:
     """A street graph in which every junction reaches every other.
 
-    Each direction of a segment is an arc. Parallel arcs stay apart: each has its own shape and time.
+    Each direction of a segment is an arc. Parallel arcs stay apart: each has its own shape and
+    time.
     """
 
     # By junction (node):
@@ -108,9 +109,9 @@ class Streets:
 def assemble(segments: Segments, what: str) -> Streets:
     """Return the graph of the largest strongly connected part of the segments.
 
-    Outside that part a driver could arrive and not leave again, or the reverse; `Streets.dropped` counts
-    what was left out. what: names the streets in errors. Raises BadData if nothing is left, or if the
-    map is wider than MAX_EXTENT_M.
+    Outside that part a driver could arrive and not leave again, or the reverse; `Streets.dropped`
+    counts what was left out. what: names the streets in errors. Raises BadData if nothing is left,
+    or if the map is wider than MAX_EXTENT_M.
     """
     segment, against_shape = _directed(segments)
     node_ids, ends = np.unique(np.concatenate([segments.begin, segments.end]), return_inverse=True)
@@ -192,7 +193,7 @@ def _graph(
     points = np.repeat(segments.shape_start[used] - start, count) + np.arange(count.sum())
     lat, lon = segments.lat[points], segments.lon[points]
 
-    # In a strongly connected graph every node is the tail of an arc: its place is that arc's first point.
+    # Strongly connected: every node is the tail of an arc, and lies at that arc's first point.
     tail_point = np.where(against_shape, start[row] + count[row] - 1, start[row])
     _, some_arc = np.unique(tail, return_index=True)
 

@@ -1,4 +1,4 @@
-"""Read an OpenStreetMap file: the ways that some profile may use, their nodes, and what the file lacks."""
+"""Read an OpenStreetMap file: the ways that a profile may use, their nodes, what the file lacks."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Ways:
 def read_osm(path: Path, profiles: Sequence[Profile] = tuple(PROFILES.values())) -> Ways:
     """Return the ways of an OSM file that at least one profile may use.
 
-    path: .osm.pbf, .osm, .osm.gz or .osm.bz2. It is read once. The nodes are read a second time only if
-    some stood after their way, or are missing because the file was clipped at its border.
+    path: .osm.pbf, .osm, .osm.gz or .osm.bz2. It is read once. The nodes are read a second time
+    only if some stood after their way, or are missing because the file was clipped at its border.
     Raises InputMissing, or BadData for a file that is cut off or no OSM file.
     """
     _check_readable(path)
@@ -145,7 +145,8 @@ def _check_readable(path: Path) -> None:
 def _fill_locations(path: Path, node_ids: Longs, lat: Ints, lon: Ints) -> None:
     """Fill in, in place, the nodes that osmium could not locate in its first pass.
 
-    They stood after their way, or have a negative id. Nodes that the file does not hold keep NO_LOCATION.
+    They stood after their way, or have a negative id. Nodes that the file does not hold keep
+    NO_LOCATION.
     """
     missing = np.flatnonzero(lon == NO_LOCATION)
     wanted = set(node_ids[missing].tolist())

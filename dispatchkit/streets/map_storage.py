@@ -1,4 +1,4 @@
-"""Store a street map: a folder with a manifest, and for each profile .npy arrays that are memory-mapped.
+"""Store a street map: a folder with a manifest and, for each profile, memory-mapped .npy arrays.
 
 A folder appears or is replaced as a whole. A reader refuses another format or a wrong checksum.
 """
@@ -23,7 +23,8 @@ FORMAT = 2  # 1 had other names for some arrays
 MANIFEST = "manifest.json"
 ODBL = (
     "Contains information from OpenStreetMap, (c) OpenStreetMap contributors, "
-    "under the Open Database Licence (ODbL) 1.0; this map is a database derived from it and stays under that licence."
+    "under the Open Database Licence (ODbL) 1.0; "
+    "this map is a database derived from it and stays under that licence."
 )
 
 
@@ -90,7 +91,10 @@ def map_id(manifest: Mapping[str, Any]) -> str:
 
 
 def open_profile(folder: Path, manifest: Mapping[str, Any], profile: str) -> Streets:
-    """Return the memory-mapped graph of one profile. Raises BadData if an array is missing or altered."""
+    """Return the memory-mapped graph of one profile.
+
+    Raises BadData if an array is missing or altered.
+    """
     entry = manifest["profiles"][profile]
     arrays = {
         name: _open_array(folder / profile / f"{name}.npy", entry["arrays"].get(name))

@@ -1,4 +1,4 @@
-"""Travel times from many points to many: Dijkstra (scipy) over the street graph, from anywhere on an arc.
+"""Travel times between many points: Dijkstra (scipy) over the street graph, from anywhere on an arc.
 
 A packed cost holds time and length in one number: milliseconds * 2**25 + decimetres. So the search
 minimises the time, then the length, and the metres are those of the fastest path. Packed costs stay
@@ -42,7 +42,7 @@ class Network:
 
     @classmethod
     def of(cls, streets: Streets) -> Network:
-        """Return the network of a street graph; of parallel arcs, the fastest, then the shortest."""
+        """Return the network of a graph; of parallel arcs only the fastest, then the shortest."""
         cost = _packed_cost(streets.travel_ms, streets.length_m)
         order = np.lexsort((cost, streets.head, streets.tail))
         pairs = np.column_stack([streets.tail, streets.head])[order]
@@ -104,8 +104,8 @@ class Network:
 def travel_table(network: Network, sources: Snapped, targets: Snapped) -> tuple[Ints, Ints]:
     """Return (seconds, metres), int32 of shape (sources, targets); -1 where there is no path.
 
-    The search starts from the side with fewer points and runs in blocks of BLOCK_CELLS. Each cell is
-    exact to the millisecond before it is rounded to seconds.
+    The search starts from the side with fewer points and runs in blocks of BLOCK_CELLS. Each cell
+    is exact to the millisecond before it is rounded to seconds.
     """
     seconds = np.full((len(sources.arc), len(targets.arc)), UNREACHABLE, np.int32)
     metres = seconds.copy()
@@ -132,7 +132,7 @@ def travel_table(network: Network, sources: Snapped, targets: Snapped) -> tuple[
 
 
 def _search(links: sparse.csr_array, near: NetworkEntries, far: NetworkEntries) -> Floats:
-    """Return packed costs of shape (near, far) over the junctions; infinity where there is no path."""
+    """Return packed costs of shape (near, far); infinity where there is no path."""
     graph, starts = add_starts(links, near)
     to_node = csgraph.dijkstra(graph, indices=starts, limit=MAX_COST)
     by_end = [to_node[:, far.node[:, end]] + far.cost[:, end] for end in (0, 1)]
@@ -143,8 +143,8 @@ def _search(links: sparse.csr_array, near: NetworkEntries, far: NetworkEntries) 
 def add_starts(links: sparse.csr_array, near: NetworkEntries) -> tuple[sparse.csr_array, Longs]:
     """Return the links with one more node for each point, and the numbers of these nodes.
 
-    So each point needs one search, not one for each end of its arc. The links from the new nodes cost
-    1 too much, because scipy reads a cost of 0 as no link; the caller subtracts it.
+    So each point needs one search, not one for each end of its arc. The links from the new nodes
+    cost 1 too much, because scipy reads a cost of 0 as no link; the caller subtracts it.
     """
     nodes, points = links.shape[0], len(near.node)
     connected = np.isfinite(near.cost)

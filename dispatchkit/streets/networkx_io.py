@@ -62,12 +62,12 @@ def read_graphml(path: Path, profile: str) -> Streets:
 def from_networkx(graph: nx.MultiDiGraph, profile: str, *, what: str = "graph") -> Streets:
     """Return the largest connected part of a graph with osmnx's attributes.
 
-    Nodes are whole numbers with `x`, `y` in degrees. Edge attributes, all optional:
-    `length` in metres (default: along the line); `travel_time` in seconds (default: from `speed_kph`,
+    Nodes are whole numbers with `x`, `y` in degrees. Edge attributes, all optional: `length` in
+    metres (default: along the line); `travel_time` in seconds (default: from `speed_kph`,
     `maxspeed` or the profile's table); `geometry`, `osmid`, `highway`.
 
-    Two edges that draw one line in both directions become a two-way street. A loop is split at a point
-    of its line. what: names the graph in errors. Raises BadData.
+    Two edges that draw one line in both directions become a two-way street. A loop is split at a
+    point of its line. what: names the graph in errors. Raises BadData.
     """
     crs = str(graph.graph.get("crs", "epsg:4326")).lower()
     if not crs.endswith(("4326", "crs84")):

@@ -29,8 +29,8 @@ class NamedPoints:
 def read_places(path: Path) -> NamedPoints:
     """Return the points of a CSV file with columns `lat`, `lon` and perhaps `id`.
 
-    Raises InputMissing, or BadData with the line and column of the first fault and the number of faults.
-    Messages never hold coordinates, because they may be where a person lives.
+    Raises InputMissing, or BadData with the line and column of the first fault and the number of
+    faults. Messages never hold coordinates, because they may be where a person lives.
     """
     if not path.is_file():
         raise InputMissing(f"no such file: {path}")

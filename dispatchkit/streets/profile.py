@@ -1,12 +1,13 @@
 """Who may use which street, in which direction, and how fast: one table for each profile.
 
-The car table follows the "drive" filter of osmnx (no service roads, no alleys). It is stricter in one
-thing: access is read from the most specific tag that is present, so `access=no` closes a street unless
-`motorcar=yes` opens it.
+The car table follows the "drive" filter of osmnx (no service roads, no alleys). It is stricter in
+one
+thing: access is read from the most specific tag that is present, so `access=no` closes a street
+unless `motorcar=yes` opens it.
 
-Speeds come from a fixed table by road class, not from the mean of the tagged speeds as in osmnx: where
-few streets are tagged, that mean is a guess from a handful of main roads. Whoever changes a number also
-changes TABLE_VERSION, which every stored map carries.
+Speeds come from a fixed table by road class, not from the mean of the tagged speeds as in osmnx:
+where few streets are tagged, that mean is a guess from a handful of main roads. Whoever changes a
+number also changes TABLE_VERSION, which every stored map carries.
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ def get_profile(name: str) -> Profile:
 def parse_maxspeed(text: str | None) -> float | None:
     """Return a maxspeed tag as km/h, or None if it is absent or holds no speed ("signals", "variable").
 
-    Understands 50, "30 mph", "DE:urban", "none" (read as 130), "walk" (6), and "50;30" (the lowest).
+    Understands 50, "30 mph", "DE:urban", "none" (read as 130), "walk" (6), and "50;30" (the
+    lowest).
     """
     parts = (text or "").split(";")
     speeds = [_parse_one_speed(part.strip().lower()) for part in parts]

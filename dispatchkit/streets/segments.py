@@ -1,4 +1,4 @@
-"""Split ways into segments at their junctions, with lengths and travel times. All in numpy arrays."""
+"""Split ways into segments at their junctions, with lengths and travel times, as numpy arrays."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dispatchkit.streets.profile import FROM_TABLE, ROAD_CLASSES
 def split_ways(ways: Ways, profile: str) -> Segments:
     """Return the segments of all ways that a profile may use.
 
-    A way is split at nodes that are used more than once, and where a node is missing: to join the two
-    neighbours of a gap would invent a street. A segment that returns to its own beginning is split
-    again at a node in its middle, so that addresses on a loop can be reached.
+    A way is split at nodes that are used more than once, and where a node is missing: to join the
+    two neighbours of a gap would invent a street. A segment that returns to its own beginning is
+    split again at a node in its middle, so that addresses on a loop can be reached.
     """
     usable = np.array([passage is not None for passage in ways.passages[profile]], np.bool_)
     way = np.repeat(np.arange(len(ways.way_ids)), np.diff(ways.first))  # of each node position

@@ -1,9 +1,9 @@
 """Move points to streets: the exact nearest point on the nearest arc.
 
-A KD-tree holds sample points, at most 25 m apart, along all streets. No point of a street is farther than
-half that step from a sample, so everything within (nearest sample + half a step) contains the true answer;
-these candidates are then projected. Snapping to the nearest junction instead would be wrong by about 40 m
-along the street (median).
+A KD-tree holds sample points, at most 25 m apart, along all streets. No point of a street is
+farther than half that step from a sample, so everything within (nearest sample + half a step)
+contains the true answer; these candidates are then projected. Snapping to the nearest junction
+instead would be wrong by about 40 m along the street (median).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Snapper:
     def snap(self, points: Floats, *, max_gap_m: float) -> Snapped:
         """Return where points meet the streets; of equally near arcs the lowest.
 
-        points: shape (n, 2), (lat, lon) in degrees. A point farther than `max_gap_m` from every street
-        gets arc -1, with its gap; it is never moved.
+        points: shape (n, 2), (lat, lon) in degrees. A point farther than `max_gap_m` from every
+        street gets arc -1, with its gap; it is never moved.
         """
         if not len(points):
             return Snapped(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
@@ -96,7 +96,7 @@ class Snapper:
 
         Computed in the plane that touches the earth at the point.
         """
-        lon_m = np.cos(np.radians(points[:, 0])) * METRES_PER_DEGREE  # metres a degree of longitude
+        lon_m = np.cos(np.radians(points[:, 0])) * METRES_PER_DEGREE  # per degree of longitude
         x = (self.lon1[piece] - points[:, 1]) * lon_m
         y = (self.lat1[piece] - points[:, 0]) * METRES_PER_DEGREE
         dx = (self.lon2 - self.lon1)[piece] * lon_m

@@ -1,4 +1,4 @@
-"""Travel times without a map: the great-circle distance times a factor, at one speed for each vehicle."""
+"""Travel times without a map: great-circle distance times a factor, one speed for each vehicle."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ SPEEDS_M_S = MappingProxyType(  # door to door in town, stops and traffic lights
 class StraightLine:
     """Travel over the great-circle distance times `circuity`.
 
-    Street distance is about 1.2 to 1.4 times the straight line in towns (circuity of road networks; Boeing 2019,
-    "The morphology and circuity of walkable and drivable street networks"). Raises BadConfig.
+    Street distance is about 1.2 to 1.4 times the straight line in towns (circuity of road networks;
+    Boeing 2019, "The morphology and circuity of walkable and drivable street networks"). Raises
+    BadConfig.
     """
 
     circuity: float = 1.3  # at least 1

@@ -61,8 +61,8 @@ class StreetMap:
     ) -> TravelTable:
         """Return the travel times from every source to every target.
 
-        sources, targets: (lat, lon) in degrees. Raises BadData for an invalid point or a damaged map,
-        BadConfig for a vehicle that the map has no streets for.
+        sources, targets: (lat, lon) in degrees. Raises BadData for an invalid point or a damaged
+        map, BadConfig for a vehicle that the map has no streets for.
         """
         network, snapper = self._profile(vehicle)
         start = snapper.snap(as_points(sources, "sources"), max_gap_m=self.max_gap_m)

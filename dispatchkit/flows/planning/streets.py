@@ -21,8 +21,8 @@ NO_LICENCE = "Made-up streets; no licence is needed."
 def build(file: Path, to: Path, *, profiles: Sequence[str] = ()) -> dict[str, Any]:
     """Build a map folder from an OSM file or an osmnx GraphML and return its manifest.
 
-    profiles: car, bicycle, foot. Default: all of them; for a GraphML, which holds the streets of one
-    profile, car. Raises BadConfig, BadData, CannotCreate, InputMissing, IOFailed, Usage.
+    profiles: car, bicycle, foot. Default: all of them; for a GraphML, which holds the streets of
+    one profile, car. Raises BadConfig, BadData, CannotCreate, InputMissing, IOFailed, Usage.
     """
     wanted = [get_profile(name) for name in profiles]
     notes: dict[str, Any] = {}

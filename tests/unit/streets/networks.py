@@ -14,7 +14,10 @@ BOX = (59.90, 10.70, 59.93, 10.76)
 
 
 def random_graph(seed: int, *, nodes: int = 30, edges: int = 80) -> nx.MultiDiGraph:
-    """Return a graph with one-way, parallel and unreachable streets and loops; times are whole multiples of 8 ms."""
+    """Return a graph with one-way, parallel and unreachable streets and loops.
+
+    Times are whole multiples of 8 ms.
+    """
     draw = np.random.default_rng(seed)
     graph = nx.MultiDiGraph(crs="epsg:4326")
     for node in range(1, nodes + 1):
