@@ -1,4 +1,13 @@
-"""Availability: how long drivers were in each state, whether long hours ended, and shifts against their plan."""
+"""How long were drivers in each state, within the hours cap, and did shifts end as planned?
+
+* `available_share`: seconds available (on duty, nothing in hand, no offer pending) / seconds on shift,
+  in the window. No interval.
+* `hours_within_cap`: runs of work without time on duty for new work after 12 h / runs of work that touch
+  the window. A run ends with a rest of 6 h; breaks are no work. Interval: Wilson.
+* `shift_kept`: shifts that ended within 15 min of the planned end / shifts that ended. Shifts that still
+  last are open; shifts without a planned end are counted in the remark. Interval: see measure/metric.py.
+* Check: the states of each driver add up to clock time, to the microsecond.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +26,14 @@ READS = {
     "mart_availability": "driver_id duty held asked since until open".split(),
     "mart_shifts": "driver_id duty since until open shift_since planned_end".split(),
 }
-KEPT = timedelta(minutes=15)  # a shift that ends so near its planned end was kept
+KEPT = timedelta(minutes=15)  # a shift that ends so close to its planned end counts as kept
 _HOUR = 3_600_000_000  # microseconds; sums of them are exact, sums of float hours are not
 _INSTANT = pl.Datetime("us", "UTC")
-_untold = "no duty intervals were imported"
+NO_DUTY = "no duty intervals were imported"
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
-    """Return durations by state, the hours cap, and planned against actual shifts, of the time in the window."""
+    """Return durations by state, the hours cap, and planned against actual shifts."""
     need(marts, READS)
     spans = _clipped(merged(marts["mart_availability"]), scope)
     hours, over = _hours(marts["mart_shifts"], scope)
@@ -36,15 +45,16 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         tables=(_durations(spans), _planned(shifts), over),
         checks=(_adds_up(spans),),
         notes=(
-            "One word for duty and work together, the first that fits: offline, on break, ending the shift, busy "
-            "(deliveries in hand), offered (an offer waits), available. How fresh a position is does not enter. "
-            "Medians are of whole intervals; those that still last, or cross the window's edge, are counted apart.",
+            "The state is the first of these that applies: offline, on break, ending the shift, busy "
+            "(deliveries in hand), offered (an offer is pending), available. The age of the position "
+            "does not matter. Medians are of whole intervals; those that are still open or cross the "
+            "edge of the window are counted separately.",
         ),
     )
 
 
 def merged(stretches: pl.DataFrame) -> pl.DataFrame:
-    """Return the intervals (driver_id, state, since, until, open): stretches that meet in one state are one."""
+    """Return intervals (driver_id, state, since, until, open); adjacent ones of one state are merged."""
     state = availability(pl.col("duty"), pl.col("held"), pl.col("asked"))
     named = stretches.with_columns(state=state).sort("driver_id", "since")
     new = (pl.col("state") != pl.col("state").shift()) | (
@@ -61,7 +71,10 @@ def merged(stretches: pl.DataFrame) -> pl.DataFrame:
 
 
 def _clipped(spans: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """Return the parts inside the window, with `whole`: neither cut by its edge nor still lasting."""
+    """Return the parts inside the window.
+
+    cut: the window cut the interval. whole: it is neither cut nor still open.
+    """
     since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
     cut = (pl.col("since") < since) | (pl.col("until") > until)
     inside = spans.filter((pl.col("since") < until) & (pl.col("until") > since))
@@ -85,14 +98,14 @@ def _durations(spans: pl.DataFrame) -> Table:
                 intervals=pl.col("whole").sum().cast(pl.Int64),
                 median_min=minutes.median(),
                 p90_min=minutes.quantile(0.9),
-                lasting=(pl.col("open") & ~pl.col("cut")).sum().cast(pl.Int64),
-                cut=pl.col("cut").sum().cast(pl.Int64),
+                still_open=(pl.col("open") & ~pl.col("cut")).sum().cast(pl.Int64),
+                cut_by_window=pl.col("cut").sum().cast(pl.Int64),
             ),
             on="state",
             how="left",
         )
         .with_columns(
-            pl.col("hours", "intervals", "lasting", "cut").fill_null(0),
+            pl.col("hours", "intervals", "still_open", "cut_by_window").fill_null(0),
             pl.col("share").fill_null(0.0),
         )
         .sort("rank")
@@ -101,7 +114,7 @@ def _durations(spans: pl.DataFrame) -> Table:
     units = {
         "hours": "hours",
         "share": "share",
-        **dict.fromkeys(("intervals", "lasting", "cut"), "count"),
+        **dict.fromkeys(("intervals", "still_open", "cut_by_window"), "count"),
         **dict.fromkeys(("median_min", "p90_min"), "minutes"),
     }
     return Table(
@@ -111,29 +124,32 @@ def _durations(spans: pl.DataFrame) -> Table:
 
 def _available(spans: pl.DataFrame, scope: Scope) -> Metric:
     at_work = spans.filter(pl.col("state") != "OFFLINE")
-    below = int(at_work["us"].sum()) // 1_000_000
-    above = int(at_work.filter(pl.col("state") == "AVAILABLE")["us"].sum()) // 1_000_000
+    on_shift_s = int(at_work["us"].sum()) // 1_000_000
+    available_s = int(at_work.filter(pl.col("state") == "AVAILABLE")["us"].sum()) // 1_000_000
     return Metric(
         name="available_share",
-        definition="time available (on duty, nothing in hand, no offer waiting) / time on shift",
+        definition="time available (on duty, nothing in hand, no offer pending) / time on shift",
         cohort=scope.cohort("time on shift"),
         unit="share",
-        value=above / below if below else None,
-        numerator=above,
-        denominator=below,
+        value=available_s / on_shift_s if on_shift_s else None,
+        numerator=available_s,
+        denominator=on_shift_s,
         fraction_units=("seconds", "seconds"),
-        missing_reason="" if below else _untold,
+        missing_reason="" if on_shift_s else NO_DUTY,
     )
 
 
 def _adds_up(spans: pl.DataFrame) -> Check:
-    """Each driver's states sum to the clock from first to last, less what history leaves out: to the microsecond."""
+    """Check that each driver's states and the gaps of the history add up to clock time.
+
+    Exact to the microsecond; overlapping intervals fail.
+    """
     gap = (
         (pl.col("since") - pl.col("until").shift().over("driver_id"))
         .dt.total_microseconds()
         .fill_null(0)
     )
-    told = (
+    by_driver = (
         spans.sort("driver_id", "since")
         .with_columns(gap=gap)
         .group_by("driver_id")
@@ -141,17 +157,22 @@ def _adds_up(spans: pl.DataFrame) -> Check:
             clock=(pl.col("until").max() - pl.col("since").min()).dt.total_microseconds(),
             us=pl.col("us").sum(),
             gap=pl.col("gap").sum(),
-            back=(pl.col("gap") < 0).any(),
+            overlaps=(pl.col("gap") < 0).any(),
         )
     )
-    wrong = told.filter(pl.col("back") | (pl.col("us") + pl.col("gap") != pl.col("clock"))).height
-    untold = told["gap"].sum() / _HOUR
-    detail = f"{wrong} of {told.height} drivers' states do not sum to their time; {untold:g} h are not told"
-    return Check("driver states sum to clock time", not wrong, detail)
+    wrong = by_driver.filter(
+        pl.col("overlaps") | (pl.col("us") + pl.col("gap") != pl.col("clock"))
+    ).height
+    unknown_h = by_driver["gap"].sum() / _HOUR
+    detail = (
+        f"the states of {wrong} of {by_driver.height} drivers do not add up to their time; "
+        f"{unknown_h:g} h are unknown"
+    )
+    return Check("driver states add up to clock time", not wrong, detail)
 
 
 def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
-    """Return the share of runs of work that ended in time, and the runs that did not."""
+    """Return the share of runs of work within the hours cap, and the runs beyond it."""
     rows = []
     for (driver,), own in shifts.filter(pl.col("duty").is_in(WORKING)).group_by(
         "driver_id", maintain_order=True
@@ -172,21 +193,21 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
         "since": _INSTANT,
         "until": _INSTANT,
     }
-    found = pl.DataFrame(rows, schema=schema | {"over_min": pl.Float64}, orient="row").sort(
+    work_runs = pl.DataFrame(rows, schema=schema | {"over_min": pl.Float64}, orient="row").sort(
         "driver_id", "since"
     )
     most, rest = MOST // timedelta(hours=1), REST // timedelta(hours=1)
     metric = rate(
         "hours_within_cap",
-        found,
+        work_runs,
         pl.col("over_min") == 0,
         scope,
         by="runs of work that touch the window",
-        if_empty=_untold,
-        definition=f"runs of work in which nobody was on duty for new work after {most} h / runs of work; a run ends "
-        f"with a rest of {rest} h, breaks are no work, and finishing what is in hand is not counted",
+        if_empty=NO_DUTY,
+        definition=f"runs of work without time on duty for new work after {most} h / runs of work; a run "
+        f"ends with a rest of {rest} h, breaks are no work, finishing deliveries in hand is not counted",
     )
-    over = found.filter(pl.col("over_min") > 0)
+    over = work_runs.filter(pl.col("over_min") > 0)
     title = f"On duty beyond {most} h"
     return metric, Table(
         name="hours_over_cap",
@@ -197,7 +218,7 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
 
 
 def _beyond(run: list[Stretch], open_to_work: list[Stretch]) -> timedelta:
-    """Return the time on duty for new work after the cap was reached in a run."""
+    """Return the time on duty for new work after a run reached the cap."""
     cap = reached(run, MOST)
     if cap is None:
         return timedelta()
@@ -207,7 +228,7 @@ def _beyond(run: list[Stretch], open_to_work: list[Stretch]) -> timedelta:
 
 
 def _shifts(stretches: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """Return the shifts that ended in the window or still last, each with its end, planned and actual."""
+    """Return the shifts that ended in the window or are still open, with planned and actual end."""
     shifts = (
         stretches.sort("driver_id", "since")
         .group_by("driver_id", "shift_since", maintain_order=True)
@@ -237,24 +258,25 @@ def _kept(shifts: pl.DataFrame, scope: Scope) -> Metric:
         by="shifts with a planned end, by end",
         at="ended",
         open_=pl.col("open"),
-        if_empty=_untold if shifts.is_empty() else "no shift had a planned end",
-        definition=f"shifts that ended within {KEPT // timedelta(minutes=1)} min of the end planned when they began / "
-        "shifts that ended",
+        if_empty=NO_DUTY if shifts.is_empty() else "no shift had a planned end",
+        definition=f"shifts that ended within {KEPT // timedelta(minutes=1)} min of the end planned at "
+        "their start / shifts that ended",
     )
-    free = shifts.height - planned.height
-    return replace(metric, remark=f"{free:,} shifts had no planned end" if free else "")
+    unplanned = shifts.height - planned.height
+    return replace(metric, remark=f"{unplanned:,} shifts had no planned end" if unplanned else "")
 
 
 def _planned(shifts: pl.DataFrame) -> Table:
-    over = shifts.filter(~pl.col("open") & pl.col("planned_end").is_not_null())
+    ended = shifts.filter(~pl.col("open") & pl.col("planned_end").is_not_null())
     hours = {
         "planned_h": (pl.col("planned_end") - pl.col("shift_since")).dt.total_microseconds().sum()
         / _HOUR,
         "actual_h": (pl.col("ended") - pl.col("shift_since")).dt.total_microseconds().sum() / _HOUR,
     }
-    frame = over.group_by("outcome").agg(shifts=pl.len().cast(pl.Int64), **hours).sort("outcome")
+    frame = ended.group_by("outcome").agg(shifts=pl.len().cast(pl.Int64), **hours).sort("outcome")
     units = {"shifts": "count", "planned_h": "hours", "actual_h": "hours"}
-    note = f"Early, late: more than {KEPT // timedelta(minutes=1)} min from the end planned when the shift began."
+    minutes = KEPT // timedelta(minutes=1)
+    note = f"Early, late: more than {minutes} min from the end planned at the start of the shift."
     return Table(
         name="planned_shifts",
         title="Shifts against their plan",

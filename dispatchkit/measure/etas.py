@@ -1,4 +1,14 @@
-"""How true predicted delivery times were, per quote event: never one number for all (semantics, section 5)."""
+"""How accurate were predicted delivery times, by quote event?
+
+The first quote of a delivery at an event counts. Events are never pooled: a quote for the last
+minutes is easy. Per event (placement, accept, pickup, near_door), intervals as in measure/metric.py:
+
+* `eta_accuracy_<event>`: delivered within 5 min of the quoted time / quotes; an order that never
+  arrived is a miss. Excluded: cancelled before quoted time + 5 min. Running orders until then are open.
+* `eta_late_<event>`: more than 5 min later than quoted / delivered.
+* `eta_coverage_<event>`: delivered inside the quoted interval / delivered. Excluded: no interval quoted.
+* `eta_error_p90_<event>`: 90 % point of |delivered - quoted|, delivered only.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +31,10 @@ _error, _outcome = pl.col("error_s"), pl.col("outcome")
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
-    """Return accuracy, bias, lateness and interval coverage of the quotes given in the window."""
+    """Return accuracy, bias, lateness and interval coverage of the quotes made in the window."""
     need(marts, READS)
-    given = marts["mart_eta_quotes"].filter(scope.within("quoted_at"))
-    first = given.filter(pl.col("nth") == 1)
+    quotes = marts["mart_eta_quotes"].filter(scope.within("quoted_at"))
+    first = quotes.filter(pl.col("nth") == 1)
     metrics = [
         m
         for event in EVENTS
@@ -34,17 +44,18 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         name="etas",
         title="Predicted delivery times",
         metrics=tuple(metrics),
-        tables=(_events(given), _errors(first)),
+        tables=(_events(quotes), _errors(first)),
         notes=(
-            "The first quote of each delivery and event counts; later ones are revisions. A quote made only for the "
-            "last minutes is easy to hit, so events are never pooled.",
+            "The first quote of each delivery and event counts; later ones are revisions. A quote "
+            "for the last minutes is easy, so events are never pooled.",
         ),
     )
 
 
 def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
-    by, why = f"first quotes at {event} by quote time", f"no quotes at {event} were imported"
-    gone = (_outcome == "cancelled") & (pl.col("ended_at") < pl.col("eta_at") + CLOSE)
+    by = f"first quotes at {event} by quote time"
+    if_empty = f"no quotes at {event} were imported"
+    cancelled = (_outcome == "cancelled") & (pl.col("ended_at") < pl.col("eta_at") + CLOSE)
     delivered = quotes.filter(_outcome == "delivered")
     within = rate(
         f"eta_accuracy_{event}",
@@ -53,10 +64,11 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         scope,
         by=by,
         at="quoted_at",
-        excluded={"cancelled before quoted time + 5 min": gone},
+        excluded={"cancelled before quoted time + 5 min": cancelled},
         open_=(_outcome == "open") & (pl.col("eta_at") + CLOSE > scope.as_of),
-        if_empty=why,
-        definition="delivered within 5 min of the quoted time / quotes; an order that never came is a miss",
+        if_empty=if_empty,
+        definition="delivered within 5 min of the quoted time / quotes; an order that never arrived is "
+        "a miss",
     )
     late = rate(
         f"eta_late_{event}",
@@ -65,7 +77,7 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         scope,
         by=by,
         at="quoted_at",
-        if_empty=why,
+        if_empty=if_empty,
         definition="more than 5 min later than quoted / delivered",
     )
     covered = rate(
@@ -78,8 +90,8 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         excluded={
             "quoted without an interval": pl.col("low_at").is_null() | pl.col("high_at").is_null()
         },
-        if_empty=why if quotes.is_empty() else "no quote carries an interval",
-        definition="delivered inside the quoted interval / delivered with an interval (aimed at: 80 %)",
+        if_empty=if_empty if quotes.is_empty() else "no quote carries an interval",
+        definition="delivered inside the quoted interval / delivered with an interval (expected: 80 %)",
     )
     p90 = quantile(
         f"eta_error_p90_{event}",
@@ -88,17 +100,17 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
         0.9,
         scope,
         by=by,
-        if_empty=why,
-        definition="p90 of the distance between quoted and true time, delivered only",
+        if_empty=if_empty,
+        definition="p90 of the distance between quoted and actual time, delivered only",
     )
     return [within, late, covered, p90]
 
 
-def _events(given: pl.DataFrame) -> Table:
+def _events(quotes: pl.DataFrame) -> Table:
     first = pl.col("nth") == 1
     delivered = first & (_outcome == "delivered")
     frame = (
-        given.group_by("event", "model")
+        quotes.group_by("event", "model")
         .agg(
             quotes=first.sum().cast(pl.Int64),
             delivered=delivered.sum().cast(pl.Int64),
@@ -116,7 +128,10 @@ def _events(given: pl.DataFrame) -> Table:
     )
     units = {"quotes": "count", "delivered": "count", "revisions": "count"}
     units |= dict.fromkeys(("bias_min", "error_median_min", "width_mean_min"), "minutes")
-    note = "Bias above zero: orders came later than quoted. Revisions: quotes after the first of the same event."
+    note = (
+        "Bias above zero: orders arrived later than quoted. Revisions: quotes after the first of the "
+        "same event."
+    )
     return Table(
         name="events", title="Quotes by event and model", frame=frame, units=units, note=note
     )
@@ -129,7 +144,7 @@ def _errors(first: pl.DataFrame) -> Table:
         .agg(quotes=pl.len().cast(pl.Int64))
         .sort("event", "late_min")
     )
-    note = "Whole minutes later than quoted (below zero: earlier); the ends gather all beyond 30."
+    note = "Whole minutes later than quoted (below zero: earlier); the ends hold all beyond 30."
     return Table(
         name="errors", title="Errors by event", frame=frame, units={"quotes": "count"}, note=note
     )

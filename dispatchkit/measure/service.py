@@ -1,4 +1,13 @@
-"""How well orders were served: on time and how fast, all orders beside delivered-only (semantics, section 5)."""
+"""Were orders on time, and how fast? All orders beside delivered ones only.
+
+* `on_time_all_orders`: delivered by the promise (40 min after placement without one) / orders placed;
+  an order that never arrived is late. Excluded: test orders, orders without a delivery, cancelled
+  before dispatchable. Running orders not yet due are open. Intervals as in measure/metric.py.
+* `on_time_delivered_only`: the same over delivered orders.
+* `<duration>_<median|p90>_<all_orders|delivered_only>` for click_to_door, ready_to_door and
+  ready_to_pickup: quantiles in minutes. Over all orders, one that never arrived counts as longer than
+  any other. Excluded besides: a time is missing. Intervals: order statistics.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +26,13 @@ READS = {
         "click_to_door_s ready_to_door_s ready_to_pickup_s"
     ).split()
 }
-ON_TIME_WITHOUT_PROMISE = timedelta(minutes=40)  # the Grubhub instances' target for click-to-door
+# Target for click-to-door of the Grubhub meal delivery instances (Reyes et al. 2018).
+ON_TIME_WITHOUT_PROMISE = timedelta(minutes=40)
 
 _outcome = pl.col("outcome")
 _test = pl.col("source") == "test"
 _running = _outcome == "open"
-_left_out = {
+_excluded = {
     "test order": _test,
     "order without a delivery": _outcome == "no_delivery",
     "cancelled before dispatchable": (_outcome == "cancelled") & ~pl.col("dispatchable"),
@@ -33,15 +43,18 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     """Return on-time shares and the medians and 90 % points of the orders placed in the window."""
     need(marts, READS)
     orders = marts["mart_deliveries"].filter(scope.within("placed_at") & ~pl.col("superseded"))
-    unpromised = count(orders, pl.col("promised_at").is_null())
-    rule = ""
-    if unpromised:
-        rule = f"{unpromised:,} of {orders.height:,} orders carry no promise: on time is then 40 min after placement"
+    without_promise = count(orders, pl.col("promised_at").is_null())
+    remark = ""
+    if without_promise:
+        remark = (
+            f"{without_promise:,} of {orders.height:,} orders carry no promise: on time is then "
+            "40 min after placement"
+        )
     return Section(
         name="service",
         title="On time and how fast",
         metrics=(
-            *(replace(m, remark=rule) for m in _on_time(orders, scope)),
+            *(replace(m, remark=remark) for m in _on_time(orders, scope)),
             *_times(orders, scope),
         ),
     )
@@ -51,17 +64,17 @@ def _on_time(orders: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
     due = pl.coalesce("promised_at", pl.col("placed_at") + ON_TIME_WITHOUT_PROMISE)
     on_time = (pl.col("delivered_at") <= due).fill_null(value=False)
     by = "orders by creation"
-    late_too = rate(
+    all_orders = rate(
         "on_time_all_orders",
         orders,
         on_time,
         scope,
         by=by,
         at="placed_at",
-        excluded=_left_out,
+        excluded=_excluded,
         open_=_running & (due > scope.as_of),
-        definition="delivered by the promise (40 min after placement where none was given) / orders created; an order "
-        "that never arrived is late",
+        definition="delivered by the promise (40 min after placement without one) / orders created; "
+        "an order that never arrived is late",
     )
     delivered = rate(
         "on_time_delivered_only",
@@ -73,18 +86,18 @@ def _on_time(orders: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
         excluded={"test order": _test},
         definition="the same, over delivered orders only",
     )
-    return late_too, delivered
+    return all_orders, delivered
 
 
 def _times(orders: pl.DataFrame, scope: Scope) -> list[Metric]:
-    asked = {
+    durations = {
         "click_to_door": ("click_to_door_s", "delivered - placed", pl.lit(value=False)),
         "ready_to_door": ("ready_to_door_s", "delivered - ready", pl.col("ready_at").is_null()),
         "ready_to_pickup": ("ready_to_pickup_s", "picked up - ready", pl.col("ready_at").is_null()),
     }
     delivered = orders.filter(_outcome == "delivered")
     metrics = []
-    for name, (column, words, no_start) in asked.items():
+    for name, (column, span, no_start) in durations.items():
         for q, point in ((0.5, "median"), (0.9, "p90")):
             metrics.append(
                 quantile(
@@ -96,7 +109,7 @@ def _times(orders: pl.DataFrame, scope: Scope) -> list[Metric]:
                     by="delivered orders by creation",
                     excluded={"test order": _test, "a time is missing": pl.col(column).is_null()},
                     if_empty="the source gives no such times",
-                    definition=f"{point} of {words}, delivered orders only",
+                    definition=f"{point} of {span}, delivered orders only",
                 )
             )
             metrics.append(
@@ -107,15 +120,17 @@ def _times(orders: pl.DataFrame, scope: Scope) -> list[Metric]:
                     q,
                     scope,
                     by="orders by creation",
-                    excluded={**_left_out, "a time is missing": no_start | _lost(column)},
+                    excluded={**_excluded, "a time is missing": no_start | _time_missing(column)},
                     open_=_running & pl.col(column).is_null(),
                     if_empty="the source gives no such times",
-                    definition=f"{point} of {words}, all orders; one that never got there is longer than any other",
+                    definition=f"{point} of {span}, all orders; one that never arrived is longer than "
+                    "any other",
                 )
             )
     return metrics
 
 
-def _lost(column: str) -> pl.Expr:
+def _time_missing(column: str) -> pl.Expr:
+    """Return whether an order reached the end of a duration that is not known."""
     reached = pl.col("picked_up") if column == "ready_to_pickup_s" else _outcome == "delivered"
     return reached & pl.col(column).is_null()

@@ -1,4 +1,4 @@
-"""Time in each state, hours and shifts, counted by hand: across midnight, and on nights when clocks change."""
+"""Time in each state, hours and shifts: across midnight and on days when clocks change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def duty(
     return {"driver_id": driver, "duty": duty, "since": begin, "until": end, **more}
 
 
-def found(jobs, history, scope=scope(), as_of=None, **more):  # noqa: B008 - a scope cannot be changed
+def measured(jobs, history, scope=scope(), as_of=None, **more):  # noqa: B008 - a scope cannot be changed
     frames = tables(jobs, driver_availability_history=history, **more)
     return availability.measure(marts(frames, as_of or scope.as_of), scope)
 
@@ -47,9 +47,9 @@ EVENING = [
 ]  # fmt: skip
 
 
-def test_the_states_of_an_evening_are_the_plans_and_sum_to_the_clock():
+def test_states_of_an_evening_add_up_to_clock_time():
     jobs = [delivered(1, "12:58", 32), delivered(2, "13:34", 32), delivered(3, "17:28", 62)]
-    section = found(jobs, EVENING, driver_offers=[an_offer("11:00", 3)])
+    section = measured(jobs, EVENING, driver_offers=[an_offer("11:00", 3)])
     # on duty 7 h 24 min: busy 13:00-13:30, 13:36-14:00 and 17:30-18:00, offered 3 min; BREAK_PENDING is busy too
     assert hours(section) == pytest.approx(
         {"OFFLINE": 2 + 9.5, "AVAILABLE": 7.4 - 84 / 60 - 0.05, "OFFERED": 0.05, "BUSY": 1.5, "ON_BREAK": 0.5,
@@ -57,25 +57,25 @@ def test_the_states_of_an_evening_are_the_plans_and_sum_to_the_clock():
     )  # fmt: skip
     assert sum(hours(section).values()) == pytest.approx(
         20
-    )  # told from 08:00 to the window's end at 04:00
+    )  # known from 08:00 to the window's end at 04:00
     (check,) = section.checks
     assert check.holds
 
 
-def test_intervals_of_one_state_that_meet_are_one_and_those_at_the_edges_are_counted_apart():
+def test_adjacent_intervals_merge_and_cut_ones_are_separate():
     jobs = [
         delivered(1, "13:28", 32),
         delivered(2, "13:58", 36),
     ]  # busy 13:30-14:00 and 14:00-14:34
-    told = states(found(jobs, [duty("ON_DUTY", "03:00", "20:00")]))
-    assert (told["BUSY"]["intervals"], told["BUSY"]["median_min"]) == (1, 64)
-    assert (told["AVAILABLE"]["intervals"], told["AVAILABLE"]["cut"]) == (1, 1)
+    merged = states(measured(jobs, [duty("ON_DUTY", "03:00", "20:00")]))
+    assert (merged["BUSY"]["intervals"], merged["BUSY"]["median_min"]) == (1, 64)
+    assert (merged["AVAILABLE"]["intervals"], merged["AVAILABLE"]["cut_by_window"]) == (1, 1)
     running = states(
-        found([], [duty("ON_DUTY", "10:00")], as_of=at("12:00"), scope=scope(at("12:00")))
+        measured([], [duty("ON_DUTY", "10:00")], as_of=at("12:00"), scope=scope(at("12:00")))
     )
     assert (
         running["AVAILABLE"]["hours"],
-        running["AVAILABLE"]["lasting"],
+        running["AVAILABLE"]["still_open"],
         running["AVAILABLE"]["intervals"],
     ) == (
         2,
@@ -84,7 +84,7 @@ def test_intervals_of_one_state_that_meet_are_one_and_those_at_the_edges_are_cou
     )
 
 
-def test_a_driver_was_busy_until_a_delivery_was_taken_away_or_cancelled():
+def test_driver_is_busy_until_release_or_cancellation():
     taken = order(1, "12:00", state="UNASSIGNED", episode=2)
     case = {
         "delivery_id": 1,
@@ -94,7 +94,7 @@ def test_a_driver_was_busy_until_a_delivery_was_taken_away_or_cancelled():
         "released_at": at("12:32"),
     }
     accepted = an_offer("12:01", 1, "ACCEPTED")
-    released = found(
+    released = measured(
         [taken],
         [duty("ON_DUTY", "11:00", "14:00")],
         driver_offers=[accepted],
@@ -108,7 +108,7 @@ def test_a_driver_was_busy_until_a_delivery_was_taken_away_or_cancelled():
         ended_by="customer",
         ended_while="ASSIGNED",
     )
-    cancelled = found([gone], [duty("ON_DUTY", "11:00", "14:00")], driver_offers=[accepted])
+    cancelled = measured([gone], [duty("ON_DUTY", "11:00", "14:00")], driver_offers=[accepted])
     for section in (released, cancelled):
         assert hours(section) == pytest.approx(
             {"BUSY": 0.5, "OFFERED": 1 / 60, "AVAILABLE": 2.5 - 1 / 60}
@@ -124,7 +124,7 @@ def test_a_driver_was_busy_until_a_delivery_was_taken_away_or_cancelled():
         (date(2026, 6, 1), 24),
     ],
 )
-def test_a_night_shift_fills_its_service_day_whatever_the_clocks_do(day, length):
+def test_night_shift_fills_service_day_on_clock_changes(day, length):
     window = service_day(day, "Europe/Berlin")
     nights = Scope(days=(window,), as_of=window.until + timedelta(days=2))
     begin, end = window.since - timedelta(hours=5), window.until + timedelta(hours=5)
@@ -133,7 +133,7 @@ def test_a_night_shift_fills_its_service_day_whatever_the_clocks_do(day, length)
     )  # over the hour that is skipped or doubled
     history = [duty("ON_DUTY", begin, pause), duty("ON_BREAK", pause, pause + timedelta(hours=1)),
                duty("ON_DUTY", pause + timedelta(hours=1), end)]  # fmt: skip
-    section = found([], history, scope=nights)
+    section = measured([], history, scope=nights)
     frame = availability._clipped(availability.merged(marts(tables(
         driver_availability_history=history), nights.as_of)["mart_availability"]), nights)  # fmt: skip
     assert frame["us"].sum() == length * 3_600_000_000
@@ -141,28 +141,28 @@ def test_a_night_shift_fills_its_service_day_whatever_the_clocks_do(day, length)
     assert section.checks[0].holds
 
 
-def test_what_history_does_not_tell_belongs_to_no_state_and_is_named():
-    section = found([], [duty("ON_DUTY", "10:00", "11:00"), duty("ON_DUTY", "13:00", "14:00")])
+def test_gap_of_history_belongs_to_no_state():
+    section = measured([], [duty("ON_DUTY", "10:00", "11:00"), duty("ON_DUTY", "13:00", "14:00")])
     assert hours(section) == {"AVAILABLE": 2}
     assert (
         section.checks[0].detail
-        == "0 of 1 drivers' states do not sum to their time; 2 h are not told"
+        == "the states of 0 of 1 drivers do not add up to their time; 2 h are unknown"
     )
 
 
-def test_duty_for_new_work_beyond_twelve_hours_is_found_and_finishing_a_delivery_is_not():
+def test_hours_cap_ignores_finishing_a_delivery():
     history = [
         duty("ON_DUTY", "05:00", "10:00"), duty("ON_BREAK", "10:00", "10:30"), duty("ON_DUTY", "10:30", "18:12"),
         duty("ON_DUTY", "05:00", "17:00", 2), duty("ENDING_SHIFT", "17:00", "17:20", 2),
         duty("ON_DUTY", "05:00", "11:00", 3), duty("ON_DUTY", "17:00", "23:30", 3),
     ]  # fmt: skip
-    section = found([], history, drivers=[{"id": n} for n in (1, 2, 3)])
+    section = measured([], history, drivers=[{"id": n} for n in (1, 2, 3)])
     metric = section.metric("hours_within_cap")
     assert (metric.numerator, metric.denominator) == (3, 4)  # driver 3 rested six hours: two runs
     assert section.table("hours_over_cap").frame.rows() == [(1, at("05:00"), at("18:12"), 42.0)]
 
 
-def test_shifts_are_held_against_the_end_that_was_planned_when_they_began():
+def test_shift_is_compared_with_end_planned_at_start():
     planned = {"shift_end": at("18:00")}
     history = [
         duty("ON_DUTY", "10:00", "18:10", 1, **planned),
@@ -172,7 +172,7 @@ def test_shifts_are_held_against_the_end_that_was_planned_when_they_began():
         duty("ON_DUTY", "10:00", "16:00", 4),
         duty("ON_DUTY", "10:00", None, 5, **planned),
     ]  # fmt: skip
-    section = found([], history, drivers=[{"id": n} for n in range(1, 6)])
+    section = measured([], history, drivers=[{"id": n} for n in range(1, 6)])
     metric = section.metric("shift_kept")
     assert (metric.numerator, metric.denominator, metric.open) == (1, 3, 1)
     assert metric.remark == "1 shifts had no planned end"
@@ -184,8 +184,8 @@ def test_shifts_are_held_against_the_end_that_was_planned_when_they_began():
     ]
 
 
-def test_without_any_history_the_figures_are_not_available():
-    section = found([delivered(1, "12:00", 20)], [])
+def test_without_history_metrics_are_not_available():
+    section = measured([delivered(1, "12:00", 20)], [])
     assert [metric.value for metric in section.metrics] == [None, None, None]
     assert section.checks[0].holds and hours(section) == {}
 
