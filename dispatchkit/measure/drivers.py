@@ -1,4 +1,12 @@
-"""Drivers: scores with their evidence, hours and earnings, and how fairly offers fell (semantics, section 7)."""
+"""How do drivers perform, how busy are they, and how evenly were offers spread?
+
+* `drivers_tracked`: drivers with a score, or marked as having too few events / drivers with at least one
+  available minute in the window. Interval: Wilson.
+* `driver_utilisation`: seconds with a delivery in hand / seconds on duty and available. No interval.
+* `offer_gini`: Gini coefficient (Gini 1912) of offers per available hour over the same drivers;
+  0: all alike; near 1: one driver gets all. No interval.
+* Table `drivers`: scores (see measure/scores.py), hours, offers, earnings without tips.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +16,7 @@ import polars as pl
 
 from dispatchkit.kernel.metrics import Metric, Section, Table
 from dispatchkit.measure.metric import Scope, need, not_available, rate
-from dispatchkit.measure.scores import FEWEST, WEIGHTS, WINDOW, scores
+from dispatchkit.measure.scores import MIN_EVENTS, WEIGHTS, WINDOW, scores
 
 READS = {
     "mart_deliveries": (
@@ -24,11 +32,11 @@ _driver = pl.col("driver_id")
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
-    """Return a row for every driver available in the window, and how evenly offers and earnings fell."""
+    """Return a row for every driver available in the window, and how evenly offers were spread."""
     need(marts, READS)
     hours = _hours(marts, scope)
     table = hours.join(scores(marts, scope), on="driver_id", how="left").with_columns(
-        tag=pl.when(pl.col("completion_n").fill_null(0) < FEWEST)
+        tag=pl.when(pl.col("completion_n").fill_null(0) < MIN_EVENTS)
         .then(pl.lit("insufficient"))
         .otherwise(pl.lit(""))
     )
@@ -44,26 +52,26 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         metrics=(*_metrics(ranked, scope), _gini(ranked, scope)),
         tables=(_table(ranked), _by_vehicle(ranked), _evenness(ranked)),
         notes=(
-            "Advisory: ranks equals, suspends nobody. Score: 100 x weighted mean of shares drawn towards the other "
-            "drivers' mean; ranked by the weighted mean of their Wilson lower bounds (cautious), over the last "
-            f"{WINDOW} events of each kind.",
-            "Completion: deliveries scored that were completed. Dropoff, pickup: no slower than three quarters of the "
-            "rides there. Steadiness: not handed back. Acceptance: offers accepted.",
+            "Advisory: nobody is suspended for a score. Score: 100 x weighted mean of shares shrunk "
+            "towards the mean of the other drivers; ranked by the weighted mean of their Wilson lower "
+            f"bounds (cautious score), over the last {WINDOW} events of each kind.",
+            "Completion: scored deliveries that were completed. Dropoff, pickup: no slower than three "
+            "quarters of the rides there. Steadiness: not taken away. Acceptance: offers accepted.",
             "No ratings were imported: the other weights are scaled up. Weights: "
             + ", ".join(f"{name} {weight:.2f}" for name, weight in WEIGHTS.items())
-            + ". Acceptance is shown and weighs nothing.",
+            + ". Acceptance is shown and has no weight.",
         ),
     )
 
 
 def _hours(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
-    """Return per driver with an available minute: hours, engaged hours, offers and earnings in the window."""
+    """Return hours, engaged hours, offers and earnings of drivers with an available minute."""
     since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
     available = (
         marts["mart_shifts"]
         .filter(pl.col("available"))
         .with_columns(
-            s=_clip(pl.min_horizontal("until", until) - pl.max_horizontal("since", since))
+            s=_seconds(pl.min_horizontal("until", until) - pl.max_horizontal("since", since))
         )
         .group_by("driver_id")
         .agg(
@@ -95,7 +103,7 @@ def _hours(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
 
 
 def _engaged(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """Return per driver the hours in the window with at least one delivery in hand: overlaps count once."""
+    """Return per driver the hours with at least one delivery in hand; overlaps count once."""
     since, until = pl.lit(scope.window.since), pl.lit(scope.known_until)
     held = (
         deliveries.filter(_driver.is_not_null() & pl.col("assigned_at").is_not_null())
@@ -106,31 +114,36 @@ def _engaged(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
         )
         .filter(pl.col("a") < pl.col("b"))
         .sort("driver_id", "a", "b")
+        # covered: until when earlier deliveries of the driver fill the time already
         .with_columns(covered=pl.col("b").cum_max().shift(1).over("driver_id"))
     )
-    fresh = pl.max_horizontal("a", "covered")
-    return held.group_by("driver_id").agg(engaged_h=_clip(pl.col("b") - fresh).sum() / 3600)
+    start = pl.max_horizontal("a", "covered")
+    return held.group_by("driver_id").agg(engaged_h=_seconds(pl.col("b") - start).sum() / 3600)
 
 
-def _clip(span: pl.Expr) -> pl.Expr:
+def _seconds(span: pl.Expr) -> pl.Expr:
+    """Return a duration in seconds, at least 0."""
     return span.dt.total_microseconds().clip(lower_bound=0) / 1e6
 
 
 def _metrics(table: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
-    by, why = "drivers by available time", "no duty intervals were imported"
+    by, if_empty = "drivers by available time", "no duty intervals were imported"
     tracked = rate(
         "drivers_tracked",
         table,
         pl.col("score").is_not_null() | (pl.col("tag") == "insufficient"),
         scope,
         by=by,
-        if_empty=why,
-        definition="drivers with a score row ('insufficient' included) / drivers with an available minute",
+        if_empty=if_empty,
+        definition="drivers with a score row ('insufficient' included) / drivers with an available "
+        "minute",
     )
     if table.is_empty():
-        return tracked, not_available("driver_utilisation", "engaged / available hours", scope, why)
+        return tracked, not_available(
+            "driver_utilisation", "engaged / available hours", scope, if_empty
+        )
     engaged, available = (round(float(table[c].sum()) * 3600) for c in ("engaged_h", "available_h"))
-    used = Metric(
+    utilisation = Metric(
         name="driver_utilisation",
         definition="time with a delivery in hand / time on duty and available",
         cohort=scope.cohort("duty time"),
@@ -140,11 +153,11 @@ def _metrics(table: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
         denominator=available,
         fraction_units=("seconds", "seconds"),
     )
-    return tracked, used
+    return tracked, utilisation
 
 
 def _gini(table: pl.DataFrame, scope: Scope) -> Metric:
-    """Return the Gini coefficient of offers per available hour: 0 all alike, near 1 one driver gets all."""
+    """Return the Gini coefficient of offers per available hour."""
     values = table["offers_per_h"].sort().to_list()
     n, total = len(values), sum(values)
     ranked = sum((2 * i - n - 1) * value for i, value in enumerate(values, 1))
@@ -177,8 +190,8 @@ def _table(ranked: pl.DataFrame) -> Table:
         "offers_per_h earned_cents earned_per_h"
     ).split()
     note = (
-        f"Insufficient: fewer than {FEWEST} events (deliveries scored), so no rank. Earned: pay and top-ups, never "
-        "tips, in the currency of the ledger."
+        f"Insufficient: fewer than {MIN_EVENTS} events (deliveries scored), so no rank. Earned: pay and "
+        "top-ups, without tips, in the currency of the ledger."
     )
     return Table(
         name="drivers", title="Drivers", frame=ranked.select(columns), units=_UNITS, note=note
@@ -205,7 +218,7 @@ def _by_vehicle(ranked: pl.DataFrame) -> Table:
 
 
 def _evenness(ranked: pl.DataFrame) -> Table:
-    """Return fifths of the drivers, from fewest offers an hour to most: their share of hours beside that of offers."""
+    """Return shares of hours and of offers by fifths of the drivers, fewest offers per hour first."""
     hours, offers = pl.col("available_h"), pl.col("offers")
     frame = (
         ranked.sort("offers_per_h", "driver_id")
@@ -222,7 +235,10 @@ def _evenness(ranked: pl.DataFrame) -> Table:
         )
         .sort("fifth")
     )
-    note = "Drivers in order of offers an available hour. Where offers fall evenly, both shares are alike in every row."
+    note = (
+        "Drivers by offers per available hour. If offers are spread evenly, both shares are alike in "
+        "every row."
+    )
     units = {
         "drivers": "count",
         "hours_share": "share",
@@ -230,5 +246,5 @@ def _evenness(ranked: pl.DataFrame) -> Table:
         "offers_per_h": "ratio",
     }
     return Table(
-        name="evenness", title="How evenly offers fell", frame=frame, units=units, note=note
+        name="evenness", title="How evenly offers were spread", frame=frame, units=units, note=note
     )

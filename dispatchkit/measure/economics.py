@@ -1,4 +1,16 @@
-"""What orders earned and cost, to the cent (semantics, section 6). Costs are allocated, not marginal."""
+"""What did orders earn and cost, to the cent? Costs are allocated, not marginal.
+
+All metrics exclude test orders; running orders are open in the means.
+
+* `net_revenue_per_order`: fees + commission + uplift - refunds, credits and promotions / orders placed.
+* `driver_cost_per_order`: pay and allocated top-ups / orders placed; idle top-ups are separate.
+* `contribution_per_order`: net revenue - driver cost - other variable cost / orders placed.
+* `contribution_per_delivered`: the same / delivered orders.
+  Intervals of the four: bootstrap over days from five days, else normal over orders.
+* `contribution_margin`: (contribution - idle top-ups) / net revenue, in cents. No interval.
+* `idle_topup_share`: top-ups of drivers without a delivery / all top-ups, in cents. No interval.
+* Checks: top-ups, driver cost and net revenue add up between orders and ledger.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +35,7 @@ _cents = pl.col("signed_cents")
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
-    """Return revenue, cost and contribution of the orders placed in the window, and whether the ledger adds up."""
+    """Return revenue, cost and contribution of the orders placed in the window."""
     need(marts, READS)
     placed = marts["mart_deliveries"].filter(scope.within("placed_at") & ~pl.col("superseded"))
     orders = placed.filter(pl.col("source") != "test")
@@ -39,23 +51,25 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
         .join(tests, on="order_id", how="anti")
     )
     per_order = _per_order(orders, costs, revenue)
-    left_out = (Exclusion("test order", tests.height),)
+    excluded = (Exclusion("test order", tests.height),)
     return Section(
         name="economics",
         title="Money",
-        metrics=tuple(replace(m, excluded=left_out) for m in _metrics(per_order, costs, scope)),
+        metrics=tuple(replace(m, excluded=excluded) for m in _metrics(per_order, costs, scope)),
         tables=(_ledger(costs, revenue), _bridge(costs, revenue), _by_zone(per_order)),
         checks=_checks(per_order, costs, revenue),
         notes=(
             "Amounts are in the currency of the ledger.",
-            "Costs are allocated: a driver's guarantee is spread over the orders of the shift. One more order for a "
-            "driver below the guarantee would cost nothing in pay.",
-            "Refunds can still come for 14 days after an order; until then its margin is open. Fixed cost is outside.",
+            "Costs are allocated: a driver's guarantee is spread over the orders of the shift. One "
+            "more order for a driver below the guarantee would cost nothing in pay.",
+            "Refunds are possible for 14 days after an order; until then its margin can change. "
+            "Fixed cost is not included.",
         ),
     )
 
 
 def _per_order(orders: pl.DataFrame, costs: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
+    """Return each order with its cents by side, net revenue and contribution."""
     side = pl.col("side")
     earned = revenue.group_by("order_id").agg(
         revenue=_cents.filter(side == "revenue").sum(),
@@ -82,10 +96,10 @@ def _per_order(orders: pl.DataFrame, costs: pl.DataFrame, revenue: pl.DataFrame)
 
 
 def _metrics(orders: pl.DataFrame, costs: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
-    told = count(orders, (pl.col("lines_in") > 0) | (pl.col("lines_out") > 0)) > 0
+    has_ledger = count(orders, (pl.col("lines_in") > 0) | (pl.col("lines_out") > 0)) > 0
     idle = int(costs.filter(pl.col("order_id").is_null())["signed_cents"].sum())
     delivered = orders.filter(pl.col("outcome") == "delivered")
-    mean = {
+    means_of = {
         "net_revenue_per_order": (
             "net",
             orders,
@@ -94,7 +108,7 @@ def _metrics(orders: pl.DataFrame, costs: pl.DataFrame, scope: Scope) -> tuple[M
         "driver_cost_per_order": (
             "driver",
             orders,
-            "pay and allocated top-ups; idle top-ups apart",
+            "pay and allocated top-ups; idle top-ups are separate",
         ),
         "contribution_per_order": (
             "contribution",
@@ -108,63 +122,63 @@ def _metrics(orders: pl.DataFrame, costs: pl.DataFrame, scope: Scope) -> tuple[M
         ),
     }
     means = [
-        _mean(name, rows, column, words, scope, told)
-        for name, (column, rows, words) in mean.items()
+        _mean(name, rows, column, formula, scope, has_ledger)
+        for name, (column, rows, formula) in means_of.items()
     ]
-    return *means, _margin(orders, idle, scope, told), _idle_share(costs, scope)
+    return *means, _margin(orders, idle, scope, has_ledger), _idle_share(costs, scope)
 
 
 def _mean(
-    name: str, rows: pl.DataFrame, column: str, words: str, scope: Scope, told: bool
+    name: str, rows: pl.DataFrame, column: str, formula: str, scope: Scope, has_ledger: bool
 ) -> Metric:
     values = rows[column]
     n, total = rows.height, int(values.sum())
     low = high = None
-    how = ""
-    if told and len(scope.days) >= MIN_BOOTSTRAP_DAYS:
+    method = ""
+    if has_ledger and len(scope.days) >= MIN_BOOTSTRAP_DAYS:
         days = (
             rows.group_by(_day=scope.day_number("placed_at"))
             .agg(pl.col(column).sum(), pl.len())
             .sort("_day")
         )
-        between = bootstrap(name, [(a, b) for _, a, b in days.iter_rows()], scope.seed)
-        low, high, how = (*between, "bootstrap over days") if between else (None, None, "")
-    elif told and n > 1:
-        reach = Z95 * float(str(values.std())) / math.sqrt(n)
-        low, high, how = (
-            total / n - reach,
-            total / n + reach,
+        bounds = bootstrap(name, [(a, b) for _, a, b in days.iter_rows()], scope.seed)
+        low, high, method = (*bounds, "bootstrap over days") if bounds else (None, None, "")
+    elif has_ledger and n > 1:
+        margin = Z95 * float(str(values.std())) / math.sqrt(n)
+        low, high, method = (
+            total / n - margin,
+            total / n + margin,
             "normal; orders of one day taken as independent",
         )
     return Metric(
         name=name,
-        definition=f"{words} / orders",
+        definition=f"{formula} / orders",
         cohort=scope.cohort("orders by creation"),
         unit="cents",
-        value=total / n if n and told else None,
-        numerator=total if told else 0,
+        value=total / n if n and has_ledger else None,
+        numerator=total if has_ledger else 0,
         fraction_units=("cents", "count"),
-        denominator=n if told else 0,
-        open=count(rows, pl.col("outcome") == "open") if told else 0,
+        denominator=n if has_ledger else 0,
+        open=count(rows, pl.col("outcome") == "open") if has_ledger else 0,
         low=low,
         high=high,
-        interval_method=how,
-        missing_reason="" if told else NO_LEDGER,
+        interval_method=method,
+        missing_reason="" if has_ledger else NO_LEDGER,
     )
 
 
-def _margin(orders: pl.DataFrame, idle: int, scope: Scope, told: bool) -> Metric:
+def _margin(orders: pl.DataFrame, idle: int, scope: Scope, has_ledger: bool) -> Metric:
     net, contribution = int(orders["net"].sum()), int(orders["contribution"].sum()) - idle
     return Metric(
         name="contribution_margin",
         definition="(net revenue - driver cost incl. idle top-ups - other variable cost) / net revenue",
         cohort=scope.cohort("orders by creation"),
         unit="share",
-        value=contribution / net if net and told else None,
+        value=contribution / net if net and has_ledger else None,
         numerator=contribution,
         denominator=net,
         fraction_units=("cents", "cents"),
-        missing_reason="" if told and net else NO_LEDGER,
+        missing_reason="" if has_ledger and net else NO_LEDGER,
     )
 
 
@@ -191,9 +205,9 @@ def _ledger(costs: pl.DataFrame, revenue: pl.DataFrame) -> Table:
         pl.concat([revenue.select(columns), costs.select(columns)])
         .group_by("side", "kind")
         .agg(lines=pl.len().cast(pl.Int64), cents=_cents.sum())
-        .sort(pl.col("side").replace_strict(_ORDER, return_dtype=pl.Int64), "side", "kind")
+        .sort(pl.col("side").replace_strict(_SIDE_ORDER, return_dtype=pl.Int64), "side", "kind")
     )
-    note = "Tips, tax and goods pass through: they are neither revenue nor cost."
+    note = "Tips, tax and goods are passed through: neither revenue nor cost."
     return Table(
         name="ledger",
         title="Ledger by kind",
@@ -203,12 +217,12 @@ def _ledger(costs: pl.DataFrame, revenue: pl.DataFrame) -> Table:
     )
 
 
-_ORDER = {"revenue": 0, "contra": 1, "driver": 2, "other": 3, "pass_through": 4}
+_SIDE_ORDER = {"revenue": 0, "contra": 1, "driver": 2, "other": 3, "pass_through": 4}
 
 
 def _bridge(costs: pl.DataFrame, revenue: pl.DataFrame) -> Table:
-    def total(rows: pl.DataFrame, fits: pl.Expr) -> int:
-        return int(rows.filter(fits)["signed_cents"].sum())
+    def total(rows: pl.DataFrame, condition: pl.Expr) -> int:
+        return int(rows.filter(condition)["signed_cents"].sum())
 
     side, topup = pl.col("side"), pl.col("kind").is_in(TOPUPS)
     steps = [
@@ -240,7 +254,7 @@ def _by_zone(orders: pl.DataFrame) -> Table:
         title="Contribution by zone",
         frame=frame,
         units=units,
-        note="Idle top-ups apart.",
+        note="Idle top-ups are separate.",
     )
 
 

@@ -1,4 +1,14 @@
-"""From order to door: how many got how far, and where the others went (semantics, section 5)."""
+"""How far did orders get, and where were they lost?
+
+* `unassigned_never_served`: unfulfilled, or cancelled without a driver / orders placed. Excluded: test
+  orders, orders without a delivery, cancelled before dispatchable. Running orders are open.
+* `unassigned_ever_late`: over 10 min without a driver in any episode / deliveries by dispatchable time.
+  Excluded: no assignment time. Searches still running are open. Intervals as in measure/metric.py.
+* `mean_unassigned_orders`: seconds unassigned, summed over deliveries / seconds of the window (mean number
+  in the queue, Little 1961). Not available if over a tenth of the searches have no assignment time.
+  No interval.
+* Tables: stages reached, outcomes, the day by quarter hour.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +33,17 @@ _outcome = pl.col("outcome")
 
 
 def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
-    """Return how far the orders placed in the window got, how they ended, and how long they waited for a driver."""
+    """Return stages, outcomes and waiting times of the orders placed in the window."""
     need(marts, READS)
     orders = marts["mart_deliveries"].filter(scope.within("placed_at") & ~pl.col("superseded"))
     return Section(
         name="funnel",
         title="From order to door",
-        metrics=(_never_served(orders, scope), _ever_late(marts, scope), _load(marts, scope)),
+        metrics=(
+            _never_served(orders, scope),
+            _ever_late(marts, scope),
+            _mean_unassigned(marts, scope),
+        ),
         tables=(_stages(orders), _ends(orders), _quarters(marts, scope)),
         notes=_notes(orders),
     )
@@ -51,8 +65,8 @@ def _stages(orders: pl.DataFrame) -> Table:
     }
     created = orders.height
     rows = [
-        (stage, count(orders, fits), count(orders, implied.get(stage, pl.lit(value=False))))
-        for stage, fits in steps.items()
+        (stage, count(orders, reached), count(orders, implied.get(stage, pl.lit(value=False))))
+        for stage, reached in steps.items()
     ]
     frame = pl.DataFrame(
         {
@@ -63,7 +77,7 @@ def _stages(orders: pl.DataFrame) -> Table:
         },
         schema={"stage": pl.String, "orders": pl.Int64, "share": pl.Float64, "implied": pl.Int64},
     )
-    note = "Share of orders created. Implied: the stage was reached, but the source gives no time for it."
+    note = "Share of orders created. Implied: the stage was reached, but its time is not known."
     units = {"orders": "count", "share": "share", "implied": "count"}
     return Table(name="stages", title="Stages reached", frame=frame, units=units, note=note)
 
@@ -71,7 +85,7 @@ def _stages(orders: pl.DataFrame) -> Table:
 def _ends(orders: pl.DataFrame) -> Table:
     stage = (
         pl.when(_outcome == "cancelled")
-        .then(pl.col("ended_while").fill_null("not said"))
+        .then(pl.col("ended_while").fill_null("unknown"))
         .otherwise(pl.lit(""))
     )
     frame = (
@@ -88,7 +102,7 @@ def _ends(orders: pl.DataFrame) -> Table:
         title="How orders ended",
         frame=frame,
         units=units,
-        note="These rows add up to created.",
+        note="These rows add up to the orders created.",
     )
 
 
@@ -106,7 +120,7 @@ def _never_served(orders: pl.DataFrame, scope: Scope) -> Metric:
             "cancelled before dispatchable": (_outcome == "cancelled") & ~pl.col("dispatchable"),
         },
         open_=_outcome == "open",
-        definition="unfulfilled, or cancelled while no driver was found / orders created",
+        definition="unfulfilled, or cancelled while without a driver / orders created",
     )
 
 
@@ -138,31 +152,34 @@ def _ever_late(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
     )
 
 
-def _load(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
+def _mean_unassigned(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Metric:
     episodes = marts["mart_episodes"]
-    begins, ends = pl.lit(scope.window.since), pl.lit(scope.known_until)
-    held = pl.min_horizontal(pl.coalesce("closed_at", ends), ends) - pl.max_horizontal(
-        "opened_at", begins
+    start, end = pl.lit(scope.window.since), pl.lit(scope.known_until)
+    unassigned = pl.min_horizontal(pl.coalesce("closed_at", end), end) - pl.max_horizontal(
+        "opened_at", start
     )
     untimed = count(episodes.filter(scope.within("opened_at")), ~pl.col("known"))
     seconds = (
         episodes.filter("known")
-        .select(held.dt.total_microseconds().clip(lower_bound=0).sum())
+        .select(unassigned.dt.total_microseconds().clip(lower_bound=0).sum())
         .item()
         / 1e6
     )
     span = (scope.known_until - scope.window.since).total_seconds()
-    told = span > 0 and untimed <= MAX_EXCLUDED_SHARE * count(episodes, scope.within("opened_at"))
+    is_known = span > 0 and untimed <= MAX_EXCLUDED_SHARE * count(
+        episodes, scope.within("opened_at")
+    )
     return Metric(
         name="mean_unassigned_orders",
-        definition="time spent unassigned, summed over deliveries / length of the window: how many wait on average",
+        definition="time spent unassigned, summed over deliveries / length of the window: how many "
+        "wait on average",
         cohort=scope.cohort("wall clock"),
         unit="ratio",
-        value=seconds / span if told else None,
+        value=seconds / span if is_known else None,
         numerator=round(seconds),
         denominator=round(span),
         fraction_units=("seconds", "seconds"),
-        missing_reason="" if told else f"{untimed:,} searches have no assignment time",
+        missing_reason="" if is_known else f"{untimed:,} searches have no assignment time",
     )
 
 
@@ -176,7 +193,10 @@ def _quarters(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Table:
         delivered=_per_quarter(live, "delivered_at", spans),
         unassigned=_waiting(marts["mart_episodes"], spans),
     )
-    note = "Orders placed, assigned and delivered in each quarter hour, and how many waited for a driver at its end."
+    note = (
+        "Orders placed, assigned and delivered in each quarter hour, and how many waited for a driver "
+        "at its end."
+    )
     units = {"orders": "count", "assigned": "count", "delivered": "count", "unassigned": "count"}
     return Table(
         name="quarters", title="The day by quarter hour", frame=frame, units=units, note=note
@@ -184,13 +204,15 @@ def _quarters(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Table:
 
 
 def _per_quarter(rows: pl.DataFrame, column: str, spans: pl.DataFrame) -> pl.Series:
+    """Return how many times of a column lie in each quarter hour."""
     times = rows.select(pl.col(column).drop_nulls().sort()).to_series()
     edges = pl.concat([spans["at"], (spans["at"].tail(1) + QUARTER)])
-    upto = times.search_sorted(edges, side="left").cast(pl.Int64)
-    return upto.diff().drop_nulls()
+    before = times.search_sorted(edges, side="left").cast(pl.Int64)
+    return before.diff().drop_nulls()
 
 
 def _waiting(episodes: pl.DataFrame, spans: pl.DataFrame) -> pl.Series:
+    """Return how many searches are open at the end of each quarter hour."""
     known = episodes.filter("known")
     ends = spans["at"] + QUARTER
     opened = known["opened_at"].sort().search_sorted(ends, side="left")
@@ -203,10 +225,10 @@ def _notes(orders: pl.DataFrame) -> tuple[str, ...]:
     notes = []
     if backwards:
         notes.append(
-            f"{backwards:,} orders have a stage that ends before it begins; they are counted as they stand."
+            f"{backwards:,} orders have a stage that ends before it begins; they are counted as imported."
         )
     if orders.height and count(orders, _outcome == "delivered") == orders.height:
         notes.append(
-            "Every order here was delivered: the source may list no others, and then tells nothing of them."
+            "Every order here was delivered: the source may list no others, so nothing is known of them."
         )
     return tuple(notes)

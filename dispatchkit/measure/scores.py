@@ -1,4 +1,10 @@
-"""A driver's score: shares over the last events, drawn towards the others' mean (semantics, section 7)."""
+"""A driver's score: shares over the last events, shrunk towards the mean of the other drivers.
+
+Components, each a share of good events known by the end of the window:
+completion (deliveries that were delivered; those ended by customer, merchant or operations do not
+count), dropoff and pickup (rides no slower than usual), steadiness (deliveries not taken away),
+acceptance (countable offers accepted; shown, without weight).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import polars as pl
 from dispatchkit.measure.metric import Z95, Scope
 
 WINDOW = 100  # last events per component
-FEWEST = 20  # below: shown, not ranked
+MIN_EVENTS = 20  # with fewer a driver is shown, not ranked
 PRIOR = 20  # weight of the others' mean, in events
 WEIGHTS = {
     "completion": 0.35,
@@ -17,28 +23,29 @@ WEIGHTS = {
     "pickup": 0.20,
     "steadiness": 0.10,
 }  # rating: 0.10 where imported
-NOT_HIS = ("OPS", "MERCHANT_WAIT")  # releases that say nothing about the driver
+NOT_DRIVERS_FAULT = ("OPS", "MERCHANT_WAIT")  # releases that are not the driver's fault
 BLOCK_H = 4
 _driver = pl.col("driver_id")
 
 
 def scores(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
-    """Return per driver score and cautious value (0-100) and each component's share and number of events.
+    """Return per driver the scores (0 to 100) and each component's share and number of events.
 
-    score: weighted mean of shrunk shares; cautious: of Wilson lower bounds. Missing components: weights renormalised.
+    score: weighted mean of shrunk shares; cautious_score: of their Wilson lower bounds (Wilson 1927).
+    Weights are scaled up where a component is missing.
     """
     return _scores(_events(marts, scope))
 
 
 def _events(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
-    """Return (driver_id, component, at, good): everything known by the end of the window that says something."""
+    """Return events (driver_id, component, at, good) known by the end of the window."""
     until = scope.known_until
     jobs = marts["mart_deliveries"].filter(_driver.is_not_null() & (pl.col("assigned_at") < until))
     kept = jobs.select("driver_id", "delivery_id", "state", "outcome", "ended_by", at="assigned_at")
     faulted = marts["mart_cases"].filter(
         (pl.col("confirmed_at") < until)
         & (pl.col("state") != "ABORTED")
-        & ~pl.col("trigger").is_in(NOT_HIS)
+        & ~pl.col("trigger").is_in(NOT_DRIVERS_FAULT)
     )
     released = faulted.join(kept, on=["driver_id", "delivery_id"], how="anti")
     lost = released.select("driver_id", at="suspected_at", good=pl.lit(value=False))
@@ -80,9 +87,10 @@ def _events(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
 
 
 def _not_slow(jobs: pl.DataFrame, seconds: str, at: str) -> pl.DataFrame:
-    """Return whether each took no longer than the p75 of its merchant's zone, hour block and vehicle.
+    """Return whether each ride took at most the p75 of its zone, hour block and vehicle.
 
-    A group's p75 is drawn towards the vehicle's in the whole city (m = 20): a lone slow kitchen sets no standard.
+    A group's p75 is shrunk towards that of the vehicle in the whole city (weight of 20 rides), so
+    that one slow kitchen sets no standard.
     """
     known = jobs.filter(pl.col(seconds) >= 0).with_columns(block=pl.col(at).dt.hour() // BLOCK_H)
     whole = known.group_by("vehicle").agg(city=pl.col(seconds).quantile(0.75))
@@ -98,6 +106,7 @@ def _not_slow(jobs: pl.DataFrame, seconds: str, at: str) -> pl.DataFrame:
 
 
 def _scores(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the scores of `scores` from the last events of each driver and component."""
     last = (
         events.sort("driver_id", "component", "at").group_by("driver_id", "component").tail(WINDOW)
     )
@@ -108,11 +117,11 @@ def _scores(events: pl.DataFrame) -> pl.DataFrame:
     all_n, all_s = n.sum().over("component"), s.sum().over("component")
     others = pl.when(all_n > n).then((all_s - s) / (all_n - n)).otherwise(s / n)
     p, zz = s / n, Z95 * Z95
-    reach = Z95 * (p * (1 - p) / n + zz / (4 * n * n)).sqrt()
+    margin = Z95 * (p * (1 - p) / n + zz / (4 * n * n)).sqrt()
     parts = counted.with_columns(
         share=p,
         shrunk=(s + PRIOR * others) / (n + PRIOR),
-        low=((p + zz / (2 * n) - reach) / (1 + zz / n)).clip(lower_bound=0),
+        low=((p + zz / (2 * n) - margin) / (1 + zz / n)).clip(lower_bound=0),
         weight=pl.col("component").replace_strict(WEIGHTS, default=0.0, return_dtype=pl.Float64),
     )
     weight = pl.col("weight")

@@ -1,4 +1,12 @@
-"""Zones: health by its worst part, with the evidence behind it (semantics, section 8)."""
+"""How healthy is each zone, over the window and by hour? The worst of three parts decides.
+
+* `zones_healthy`: zones in band HEALTHY / zones whose band is known. Zones in band UNKNOWN are open.
+  Interval: Wilson.
+* Score: 100 x (1 - worst part). Parts, each from 0 to 1: never-served share / 10 %; 90 % point of the wait
+  from 3 to 15 min; hours short / hours needed.
+* Bands: see `_banded`. Never-served shares are shrunk towards the zone's usual share; their
+  bounds are Wilson intervals (Wilson 1927).
+"""
 
 from __future__ import annotations
 
@@ -20,9 +28,9 @@ READS = {
     ).split(),
 }
 TARGET_UTILISATION = 0.75
-PRIOR = 20  # weight of the mean that shares are drawn to, in orders
+PRIOR = 20  # weight of the mean that shares are shrunk to, in orders
 FEW_ORDERS, FEW_SECONDS = 5, 1800
-IDLE = 0.4
+IDLE_UTILISATION = 0.4  # below: more drivers than the zone needs
 HOUR = timedelta(hours=1)
 BANDS = ("CRITICAL", "STRAINED", "HEALTHY", "UNKNOWN")
 
@@ -54,37 +62,37 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
 
 
 def _supply_and_demand(quarters: pl.DataFrame) -> pl.DataFrame:
-    """Return quarter hours with required seconds and how far the available ones fell short.
+    """Return quarter hours with the driver seconds required and missing.
 
-    Required: orders x engaged seconds an order of this zone takes (drawn to the city's mean, m = 20) / 0.75.
+    Required: orders x engaged seconds per order of this zone / target utilisation of 0.75. The seconds
+    per order are shrunk towards the mean of the city (weight of 20 orders).
     """
     n, s = pl.col("engaged_orders").sum(), pl.col("engaged_s").sum()
     city = quarters.select(s / n).item() if quarters.select(n).item() else None
     each = (s.over("zone") + PRIOR * pl.lit(city)) / (n.over("zone") + PRIOR)
     required = pl.col("orders") * each / TARGET_UTILISATION
-    told = bool(
-        quarters["available_s"].sum()
-    )  # without any duty interval supply is unknown, not nought
+    # Without any duty interval the supply is unknown, not zero.
+    known = bool(quarters["available_s"].sum())
     gap = (pl.col("required_s") - pl.col("available_s")).clip(lower_bound=0)
-    marked = quarters.with_columns(required_s=required, supply_told=pl.lit(told))
-    return marked.with_columns(short_quarters_s=pl.when("supply_told").then(gap))
+    marked = quarters.with_columns(required_s=required, supply_known=pl.lit(known))
+    return marked.with_columns(short_quarters_s=pl.when("supply_known").then(gap))
 
 
 def _waits(deliveries: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """Return minutes from dispatchable to assigned; an order still waiting counts at its present age."""
-    found = pl.coalesce("first_assigned_at", "assigned_at", "ended_at", pl.lit(scope.as_of))
+    """Return minutes from dispatchable to assigned; a waiting order counts with its present age."""
+    ended = pl.coalesce("first_assigned_at", "assigned_at", "ended_at", pl.lit(scope.as_of))
     live = scope.within("placed_at") & pl.col("dispatchable") & ~pl.col("superseded")
     known = ~(
         pl.col("assigned") & pl.col("assigned_at").is_null() & pl.col("first_assigned_at").is_null()
     )
-    waited = (found - pl.col("dispatch_at")).dt.total_microseconds().clip(lower_bound=0) / 60e6
+    waited = (ended - pl.col("dispatch_at")).dt.total_microseconds().clip(lower_bound=0) / 60e6
     return deliveries.filter(live & known).select("zone", at="placed_at", waited_min=waited)
 
 
 def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Return the never-served share that a zone's own is drawn to: its other days at the same hour of the week.
+    """Return the usual never-served share by zone: that of earlier days at the same hour of the week.
 
-    Where the export holds no other such time it is the whole city's share in the window.
+    Without such earlier hours it is the share of the whole city in the window.
     """
     served = pl.col("orders") - pl.col("open_orders")
     city = (
@@ -112,22 +120,28 @@ def _usual(history: pl.DataFrame, inside: pl.DataFrame, keys: list[str]) -> pl.D
 def _health(
     quarters: pl.DataFrame, waits: pl.DataFrame, usual: pl.DataFrame, keys: list[str]
 ) -> pl.DataFrame:
-    """Return the health of every zone over each of `keys`; drivers too many in one hour do not fill another's gap."""
-    summed = "orders delivered never_served open_orders engaged_s available_s required_s short_quarters_s".split()
+    """Return the health by `keys`: zone, or zone and hour.
+
+    Hours are summed one by one: spare drivers in one hour do not fill the gap of another.
+    """
+    summed = (
+        "orders delivered never_served open_orders engaged_s available_s required_s short_quarters_s"
+    ).split()
     p90 = waits.group_by(keys).agg(
         wait_p90_min=pl.col("waited_min").quantile(0.9, interpolation="nearest")
     )
-    told, gap = pl.col("supply_told").first(), pl.col("required_s") - pl.col("available_s")
+    supply, gap = pl.col("supply_known").first(), pl.col("required_s") - pl.col("available_s")
     hours = quarters.group_by("zone", hour=pl.col("bucket_at").dt.truncate("1h")).agg(
-        pl.col(summed).sum(), told
+        pl.col(summed).sum(), supply
     )
-    known = hours.with_columns(short_s=pl.when("supply_told").then(gap.clip(lower_bound=0)))
-    rows = known.group_by(keys).agg(pl.col(*summed, "short_s").sum(), told)
+    known = hours.with_columns(short_s=pl.when("supply_known").then(gap.clip(lower_bound=0)))
+    rows = known.group_by(keys).agg(pl.col(*summed, "short_s").sum(), supply)
     joined = rows.join(p90, on=keys, how="left").join(usual, on=keys, how="left")
     return _banded(_scored(joined)).sort(keys)
 
 
 def _scored(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the parts of the score, the score, and bounds of the never-served share."""
     closed = pl.col("orders") - pl.col("open_orders")
     lost = (pl.col("never_served") + PRIOR * pl.col("usual").fill_null(0)) / (closed + PRIOR)
     gap = (
@@ -145,17 +159,22 @@ def _scored(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _wilson(side: int) -> pl.Expr:
+    """Return the lower (-1) or upper (1) Wilson bound of the never-served share."""
     n, zz = pl.col("closed"), Z95 * Z95
     p = pl.col("never_served") / n
-    reach = Z95 * (p * (1 - p) / n + zz / (4 * n * n)).sqrt()
-    return pl.when(n > 0).then(((p + zz / (2 * n) + side * reach) / (1 + zz / n)).clip(0, 1))
+    margin = Z95 * (p * (1 - p) / n + zz / (4 * n * n)).sqrt()
+    return pl.when(n > 0).then(((p + zz / (2 * n) + side * margin) / (1 + zz / n)).clip(0, 1))
 
 
 def _banded(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with band, utilisation and idle; without a score where the band is UNKNOWN.
+
+    UNKNOWN: few orders and few driver hours, or neither waits nor supply are known.
+    CRITICAL: over 10 % never served even at the lower bound, or over half of the needed hours short.
+    STRAINED: over 5 % never served, wait (90 % point) of 6 min or more, or any hours short.
+    """
     few = (pl.col("orders") < FEW_ORDERS) & (pl.col("available_s") < FEW_SECONDS)
-    unknown = few | (
-        pl.col("wait_p90_min").is_null() & ~pl.col("supply_told")
-    )  # a source of deliveries alone
+    unknown = few | (pl.col("wait_p90_min").is_null() & ~pl.col("supply_known"))
     critical = (pl.col("never_low").fill_null(0) > 0.10) | (pl.col("gap_share") > 0.5)
     strained = (
         (pl.col("never_share") > 0.05)
@@ -176,7 +195,7 @@ def _banded(rows: pl.DataFrame) -> pl.DataFrame:
     )
     return rows.with_columns(
         band=band, score=pl.when(~unknown).then(pl.col("score")), utilisation=utilisation
-    ).with_columns(idle=(pl.col("utilisation") < IDLE).fill_null(value=False))
+    ).with_columns(idle=(pl.col("utilisation") < IDLE_UTILISATION).fill_null(value=False))
 
 
 def _metrics(day: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
@@ -189,13 +208,14 @@ def _metrics(day: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
             by="zones with demand or supply",
             open_=pl.col("band") == "UNKNOWN",
             if_empty="no zone had enough orders or drivers",
-            definition="zones in band HEALTHY over the window / zones whose band is known (UNKNOWN counts as open)",
+            definition="zones in band HEALTHY over the window / zones whose band is known (UNKNOWN is "
+            "open)",
         ),
     )
 
 
 def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
-    bad = hours.group_by("zone").agg(
+    hours_by_band = hours.group_by("zone").agg(
         critical_hours=(pl.col("band") == "CRITICAL").sum().cast(pl.Int64),
         strained_hours=(pl.col("band") == "STRAINED").sum().cast(pl.Int64),
     )
@@ -204,7 +224,7 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
         for name in ("required", "available", "short", "short_quarters")
     }
     frame = (
-        day.join(bad, on="zone", how="left")
+        day.join(hours_by_band, on="zone", how="left")
         .with_columns(**hours_of)
         .select(
             "zone",
@@ -228,15 +248,18 @@ def _day_table(day: pl.DataFrame, hours: pl.DataFrame) -> Table:
         .sort(pl.col("score"), "zone", nulls_last=True)
     )
     note = (
-        "Never served (share) is drawn towards the zone's usual; at most: the upper 95 % bound of the raw share, what "
-        "the day cannot rule out. Hours short are summed hour by hour: drivers to spare in the afternoon do not fill a "
-        "gap at noon. Utilisation: time with a delivery in hand / hours available; idle: below 40 %."
+        "Never served (share) is shrunk towards the usual share of the zone; at most: the upper 95 % "
+        "bound of the raw share. Hours short are summed hour by hour: spare drivers in the afternoon "
+        "do not fill a gap at noon. Utilisation: time with a delivery in hand / hours available; "
+        "idle: below 40 %."
     )
     return Table(name="zones", title="Zones over the day", frame=frame, units=_UNITS, note=note)
 
 
 def _hour_table(hours: pl.DataFrame) -> Table:
-    columns = "zone hour band score orders never_served wait_p90_min required_s available_s short_quarters_s".split()
+    columns = (
+        "zone hour band score orders never_served wait_p90_min required_s available_s short_quarters_s"
+    ).split()
     return Table(
         name="zone_hours", title="Zones by hour", frame=hours.select(columns), units=_UNITS
     )
@@ -258,14 +281,16 @@ def _notes(inside: pl.DataFrame) -> tuple[str, ...]:
     notes = [
         "Score: 100 x (1 - the worst of never-served share / 10 %, wait (90 % point) from 3 to 15 min, "
         "hours short / needed).",
-        "STRAINED: an hour was short, the wait is 6 min or more, or over 5 % were never served. CRITICAL: half of the "
-        "hours needed were short, or surely over 10 % never served. The same rules judge one hour and the day.",
+        "STRAINED: an hour was short, the wait is 6 min or more, or over 5 % were never served. "
+        "CRITICAL: over half of the hours needed were short, or over 10 % never served even at the "
+        "lower 95 % bound. The same rules hold for one hour and for the day.",
         "Demand is orders placed: a lower bound, since requests lost before an order are not imported.",
-        "A driver's hours count in the zone of the order last taken, in the home zone until the first of a shift.",
+        "A driver's hours count in the zone of the last accepted order; before the first order of a "
+        "shift in the home zone.",
     ]
     if not inside["available_s"].sum():
         notes.append(
-            "No duty intervals were imported: supply is unknown and hours short take no part in the bands."
+            "No duty intervals were imported: supply is unknown and bands ignore hours short."
         )
-        notes.append("Where waits are unknown too, so is the band.")
+        notes.append("If waits are unknown too, the band is UNKNOWN.")
     return tuple(notes)
