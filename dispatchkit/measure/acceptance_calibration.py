@@ -18,7 +18,7 @@ from dispatchkit.domain.acceptance import Acceptance
 from dispatchkit.kernel.metrics import Metric, Table
 from dispatchkit.measure.metric import Scope, wilson
 
-READS = "state mode refused pickup_s held boost_cents distance_m response_s".split()
+READS = "state mode refused_before pickup_s held boost_cents distance_m response_s".split()
 ESTIMATE = Acceptance()
 
 
@@ -29,7 +29,7 @@ def with_prediction(offers: pl.DataFrame) -> pl.DataFrame:
     """
     usual_min = ESTIMATE.usual_way.total_seconds() / 60
     features = (
-        pl.col("refused").cast(pl.Float64),
+        pl.col("refused_before").cast(pl.Float64),
         (pl.col("pickup_s") / 60).fill_null(usual_min),
         pl.col("held").cast(pl.Float64).fill_null(0.0),
     )

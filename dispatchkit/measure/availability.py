@@ -23,7 +23,7 @@ from dispatchkit.kernel.metrics import Check, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, need, rate
 
 READS = {
-    "mart_availability": "driver_id duty held asked since until open".split(),
+    "mart_availability": "driver_id duty held offer_pending since until open".split(),
     "mart_shifts": "driver_id duty since until open shift_since planned_end".split(),
 }
 KEPT = timedelta(minutes=15)  # a shift that ends so close to its planned end counts as kept
@@ -55,7 +55,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
 
 def merged(stretches: pl.DataFrame) -> pl.DataFrame:
     """Return intervals (driver_id, state, since, until, open); adjacent ones of one state are merged."""
-    state = availability(pl.col("duty"), pl.col("held"), pl.col("asked"))
+    state = availability(pl.col("duty"), pl.col("held"), pl.col("offer_pending"))
     named = stretches.with_columns(state=state).sort("driver_id", "since")
     new = (pl.col("state") != pl.col("state").shift()) | (
         pl.col("since") != pl.col("until").shift()

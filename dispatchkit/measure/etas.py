@@ -22,7 +22,8 @@ from dispatchkit.measure.metric import Scope, need, quantile, rate
 
 READS = {
     "mart_eta_quotes": (
-        "delivery_id event model nth quoted_at eta_at low_at high_at outcome ended_at delivered_at error_s width_s"
+        "delivery_id event model quote_number quoted_at eta_at low_at high_at outcome ended_at "
+        "delivered_at error_s width_s"
     ).split()
 }
 EVENTS = ("placement", "accept", "pickup", "near_door")
@@ -34,7 +35,7 @@ def measure(marts: Mapping[str, pl.DataFrame], scope: Scope) -> Section:
     """Return accuracy, bias, lateness and interval coverage of the quotes made in the window."""
     need(marts, READS)
     quotes = marts["mart_eta_quotes"].filter(scope.within("quoted_at"))
-    first = quotes.filter(pl.col("nth") == 1)
+    first = quotes.filter(pl.col("quote_number") == 1)
     metrics = [
         m
         for event in EVENTS
@@ -107,7 +108,7 @@ def _of_event(quotes: pl.DataFrame, event: str, scope: Scope) -> list[Metric]:
 
 
 def _events(quotes: pl.DataFrame) -> Table:
-    first = pl.col("nth") == 1
+    first = pl.col("quote_number") == 1
     delivered = first & (_outcome == "delivered")
     frame = (
         quotes.group_by("event", "model")

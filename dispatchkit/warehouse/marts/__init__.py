@@ -1,5 +1,6 @@
-"""The marts: tables that measures read, each made by the one SQL file of its name, in this order."""
+"""The marts: tables that measures read. Each is made by the SQL file of its name, which describes its columns."""
 
+# A mart reads the tables of the export and earlier marts only.
 ORDER = (
     "engaged",
     "deliveries",
@@ -16,7 +17,7 @@ ORDER = (
     "revenue",
 )
 
-TIME = {  # the column by which a mart's rows are cut to a period
+TIME = {  # the time by which the rows of a mart belong to a period
     "mart_deliveries": "placed_at",
     "mart_offers": "sent_at",
     "mart_episodes": "opened_at",

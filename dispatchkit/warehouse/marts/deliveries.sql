@@ -1,12 +1,15 @@
 -- name: mart_deliveries
--- A row is one delivery with the times of its order, where and how it ended, and how long each stage took;
--- an order that has no delivery has a row too (delivery_id empty, outcome 'no_delivery'), so that none is lost.
--- Durations are seconds and empty where a stage is implied (reached, but without a time).
--- `superseded` marks a try that another delivery replaced: an order's fate is that of its last try.
--- The zone is the order's, else the merchant's, else the 0.01 degree cell of the merchant, else 'no zone'.
+-- One row per delivery, with the times of its order, where and how it ended, and how long each stage took.
+-- An order without a delivery has one row too (delivery_id empty, outcome 'no_delivery'), so that none is lost.
+--   *_s: durations in seconds, empty where a stage is implied (reached, but without a time);
+--   superseded: another delivery replaced this one; what became of an order is told by its last delivery;
+--   zone: the order's zone, else the merchant's, else the 0.01 degree cell of the merchant, else 'no zone';
+--   round1_*: offers of the first round of the first episode, by what became of them;
+--   dispatchable: a driver could be sought, since dispatch time came before the end;
+--   never_served: it ended, or was cancelled while it sought a driver, without ever having one.
 CREATE OR REPLACE TABLE mart_deliveries AS
-WITH run AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
-asked AS (
+WITH export AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
+offer_counts AS (
     SELECT delivery_id,
         count(*) AS offers,
         count(*) FILTER (WHERE episode = 1 AND attempt = 1) AS round1_offers,
@@ -16,34 +19,38 @@ asked AS (
     FROM driver_offers GROUP BY delivery_id
 ),
 searches AS (
-    SELECT delivery_id, count(*) AS episodes, min(closed_at) FILTER (WHERE state IN ('ASSIGNED', 'CUSTODY')) AS first_assigned_at
+    SELECT delivery_id, count(*) AS episodes,
+        min(closed_at) FILTER (WHERE state IN ('ASSIGNED', 'CUSTODY')) AS first_assigned_at
     FROM unassigned_orders GROUP BY delivery_id
 ),
 replaced AS (SELECT DISTINCT replaces AS id FROM deliveries WHERE replaces IS NOT NULL),
 joined AS (
-    SELECT o.id AS order_id, d.id AS delivery_id, d.state, d.ended_by, d.ended_while,
-        coalesce(zo.id, zm.id) AS zone_id,
-        coalesce(zo.name, zm.name, 'cell ' || CAST(round(floor(m.lat * 100) / 100, 2) AS VARCHAR)
-            || '/' || CAST(round(floor(m.lon * 100) / 100, 2) AS VARCHAR), 'no zone') AS zone,
-        o.merchant_id, d.driver_id, coalesce(d.driver_unknown, false) AS driver_unknown, v.vehicle, o.source,
-        o.placed_at, o.ready_at, o.promised_at, d.created_at, d.dispatch_at,
-        coalesce(s.first_assigned_at, d.assigned_at) AS first_assigned_at,
-        d.assigned_at, d.started_at, d.arrived_pickup_at, d.picked_up_at, d.arrived_dropoff_at, d.ended_at,
-        CASE WHEN d.state = 'DELIVERED' THEN d.ended_at END AS delivered_at,
-        coalesce(a.offers, 0) AS offers, coalesce(a.round1_offers, 0) AS round1_offers,
-        coalesce(a.round1_accepted, 0) AS round1_accepted, coalesce(a.round1_open, 0) AS round1_open,
-        coalesce(a.round1_withdrawn, 0) AS round1_withdrawn, coalesce(s.episodes, 0) AS episodes,
-        e.engaged_s, o.fee_cents, o.goods_cents, r.id IS NOT NULL AS superseded, run.as_of
-    FROM orders AS o CROSS JOIN run
-    LEFT JOIN deliveries AS d ON d.order_id = o.id
-    LEFT JOIN merchants AS m ON m.id = o.merchant_id
-    LEFT JOIN delivery_zones AS zo ON zo.id = o.zone_id
-    LEFT JOIN delivery_zones AS zm ON zm.id = m.zone_id
-    LEFT JOIN drivers AS v ON v.id = d.driver_id
-    LEFT JOIN asked AS a ON a.delivery_id = d.id
-    LEFT JOIN searches AS s ON s.delivery_id = d.id
-    LEFT JOIN replaced AS r ON r.id = d.id
-    LEFT JOIN mart_engaged AS e ON e.delivery_id = d.id
+    SELECT order_.id AS order_id, delivery.id AS delivery_id, delivery.state, delivery.ended_by, delivery.ended_while,
+        coalesce(order_zone.id, merchant_zone.id) AS zone_id,
+        coalesce(order_zone.name, merchant_zone.name,
+            'cell ' || CAST(round(floor(merchant.lat * 100) / 100, 2) AS VARCHAR)
+            || '/' || CAST(round(floor(merchant.lon * 100) / 100, 2) AS VARCHAR), 'no zone') AS zone,
+        order_.merchant_id, delivery.driver_id, coalesce(delivery.driver_unknown, false) AS driver_unknown,
+        driver.vehicle, order_.source,
+        order_.placed_at, order_.ready_at, order_.promised_at, delivery.created_at, delivery.dispatch_at,
+        coalesce(search.first_assigned_at, delivery.assigned_at) AS first_assigned_at,
+        delivery.assigned_at, delivery.started_at, delivery.arrived_pickup_at, delivery.picked_up_at,
+        delivery.arrived_dropoff_at, delivery.ended_at,
+        CASE WHEN delivery.state = 'DELIVERED' THEN delivery.ended_at END AS delivered_at,
+        coalesce(offer.offers, 0) AS offers, coalesce(offer.round1_offers, 0) AS round1_offers,
+        coalesce(offer.round1_accepted, 0) AS round1_accepted, coalesce(offer.round1_open, 0) AS round1_open,
+        coalesce(offer.round1_withdrawn, 0) AS round1_withdrawn, coalesce(search.episodes, 0) AS episodes,
+        engaged.engaged_s, order_.fee_cents, order_.goods_cents, replaced.id IS NOT NULL AS superseded, export.as_of
+    FROM orders AS order_ CROSS JOIN export
+    LEFT JOIN deliveries AS delivery ON delivery.order_id = order_.id
+    LEFT JOIN merchants AS merchant ON merchant.id = order_.merchant_id
+    LEFT JOIN delivery_zones AS order_zone ON order_zone.id = order_.zone_id
+    LEFT JOIN delivery_zones AS merchant_zone ON merchant_zone.id = merchant.zone_id
+    LEFT JOIN drivers AS driver ON driver.id = delivery.driver_id
+    LEFT JOIN offer_counts AS offer ON offer.delivery_id = delivery.id
+    LEFT JOIN searches AS search ON search.delivery_id = delivery.id
+    LEFT JOIN replaced ON replaced.id = delivery.id
+    LEFT JOIN mart_engaged AS engaged ON engaged.delivery_id = delivery.id
 )
 SELECT * EXCLUDE (as_of),
     CASE state
@@ -53,7 +60,9 @@ SELECT * EXCLUDE (as_of),
     END AS outcome,
     delivery_id IS NOT NULL AND coalesce(ended_while NOT IN ('CREATED', 'SCHEDULED'), true)
         AND (dispatch_at <= coalesce(ended_at, as_of) OR state = 'DELIVERED') AS dispatchable,
-    coalesce(assigned_at IS NOT NULL OR first_assigned_at IS NOT NULL OR driver_id IS NOT NULL OR driver_unknown, false) AS assigned,
+    coalesce(
+        assigned_at IS NOT NULL OR first_assigned_at IS NOT NULL OR driver_id IS NOT NULL OR driver_unknown, false
+    ) AS assigned,
     coalesce(picked_up_at IS NOT NULL OR state IN (
         'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING', 'RETURNED', 'DELIVERED'
     ), false) AS picked_up,

@@ -1,35 +1,40 @@
 -- name: mart_engaged
--- A row is one delivery carried by a named driver, with its share of that driver's clock time.
--- Engaged time runs from assignment (from the start, where no assignment is told) to the end, or to as_of while it
--- lasts. Where n deliveries overlap each gets 1/n, so a driver's shares sum to the time spent carrying anything. Every
--- start and end is a step; `reached` is the integral of 1/n up to that step, and a share is its rise between a
--- delivery's own two steps: no join of intervals.
+-- One row per delivery that a named driver carried or carries.
+--   engaged_s: the delivery's share of that driver's time, seconds.
+-- Engaged time runs from assignment (from the start, where no assignment is recorded) to the end, or to as_of while
+-- it lasts. Where n deliveries overlap, each gets 1/n, so that a driver's shares add up to the time with any delivery.
 -- A driver who was released keeps no share of that delivery.
+-- Every beginning and end is a step on the driver's time line. `share_until_us` is the integral of 1/n up to a step;
+-- a delivery's share is its rise between the delivery's own two steps, which needs no join of intervals.
 CREATE OR REPLACE TABLE mart_engaged AS
-WITH run AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
-held AS (
-    SELECT d.id, d.driver_id,
-        epoch_us(coalesce(d.assigned_at, d.started_at)) AS begins, epoch_us(coalesce(d.ended_at, run.as_of)) AS ends
-    FROM deliveries AS d CROSS JOIN run
-    WHERE d.driver_id IS NOT NULL AND coalesce(d.ended_at, run.as_of) > coalesce(d.assigned_at, d.started_at)
+WITH export AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
+carried AS (
+    SELECT delivery.id, delivery.driver_id,
+        epoch_us(coalesce(delivery.assigned_at, delivery.started_at)) AS since_us,
+        epoch_us(coalesce(delivery.ended_at, export.as_of)) AS until_us
+    FROM deliveries AS delivery CROSS JOIN export
+    WHERE delivery.driver_id IS NOT NULL
+        AND coalesce(delivery.ended_at, export.as_of) > coalesce(delivery.assigned_at, delivery.started_at)
 ),
 steps AS (
-    SELECT id, driver_id, begins AS at_us, 1 AS change FROM held
+    SELECT id, driver_id, since_us AS at_us, 1 AS change FROM carried
     UNION ALL
-    SELECT id, driver_id, ends, -1 FROM held
+    SELECT id, driver_id, until_us, -1 FROM carried
 ),
 loads AS (
     SELECT *,
-        sum(change) OVER (PARTITION BY driver_id ORDER BY at_us, change, id ROWS UNBOUNDED PRECEDING) AS carried,
+        sum(change) OVER (
+            PARTITION BY driver_id ORDER BY at_us, change, id ROWS UNBOUNDED PRECEDING
+        ) AS deliveries_in_hand,
         lead(at_us) OVER (PARTITION BY driver_id ORDER BY at_us, change, id) - at_us AS lasts_us
     FROM steps
 ),
-clock AS (
+shares AS (
     SELECT id, at_us, change,
-        coalesce(sum(CASE WHEN carried > 0 THEN lasts_us / CAST(carried AS DOUBLE) ELSE 0 END) OVER (
+        coalesce(sum(CASE WHEN deliveries_in_hand > 0 THEN lasts_us / CAST(deliveries_in_hand AS DOUBLE) ELSE 0 END) OVER (
             PARTITION BY driver_id ORDER BY at_us, change, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ), 0) AS reached
+        ), 0) AS share_until_us
     FROM loads
 )
-SELECT id AS delivery_id, sum(change * -1 * reached) / 1e6 AS engaged_s
-FROM clock GROUP BY id ORDER BY id;
+SELECT id AS delivery_id, sum(change * -1 * share_until_us) / 1e6 AS engaged_s
+FROM shares GROUP BY id ORDER BY id;

@@ -1,14 +1,17 @@
 -- name: mart_episodes
--- A row is one stretch in which a delivery sought a driver. Where a source names none, a dispatchable delivery has one
--- implied episode from its dispatch time to its assignment (or its end, if it never had a driver); `known` is false
--- where that assignment has no time, so that the wait cannot be told. `closed_at` is empty while the search goes on.
--- The highest level reached has its due time and the time it was told. pickup_known, released_for (the case that opened
--- the search) and untaken (offers nobody said yes to) are what the cause of a search is told by.
+-- One row per episode: one stretch in which a delivery seeks a driver.
+--   closed_at: empty while the search goes on; level, level_due_at, level_at: the highest escalation level reached,
+--     when it was due and when it was reported;
+--   implied, known: a source may name no episodes. Then a dispatchable delivery has one implied episode, from dispatch
+--     to assignment (or to the end, if it never had a driver); known is false where that assignment has no time;
+--   pickup_known: the merchant has a position; released_for: trigger of the case that opened this episode;
+--   untaken: offers of the episode that no driver accepted. These three determine why a search took long.
 CREATE OR REPLACE TABLE mart_episodes AS
 WITH searches AS (
-    SELECT e.delivery_id, e.episode, d.zone, d.merchant_id, d.placed_at, d.dispatch_at, e.opened_at, e.closed_at, e.state,
-        e.level, e.level_due_at, e.level_at, e.reminders, false AS implied, true AS known
-    FROM unassigned_orders AS e JOIN mart_deliveries AS d ON d.delivery_id = e.delivery_id
+    SELECT search.delivery_id, search.episode, delivery.zone, delivery.merchant_id, delivery.placed_at,
+        delivery.dispatch_at, search.opened_at, search.closed_at, search.state,
+        search.level, search.level_due_at, search.level_at, search.reminders, false AS implied, true AS known
+    FROM unassigned_orders AS search JOIN mart_deliveries AS delivery ON delivery.delivery_id = search.delivery_id
     UNION ALL
     SELECT delivery_id, 1, zone, merchant_id, placed_at, dispatch_at, dispatch_at,
         CASE WHEN assigned THEN greatest(assigned_at, dispatch_at) ELSE greatest(ended_at, dispatch_at) END,
@@ -16,18 +19,19 @@ WITH searches AS (
         0, NULL, NULL, 0, true, NOT assigned OR assigned_at IS NOT NULL
     FROM mart_deliveries WHERE dispatchable AND episodes = 0
 ),
-asked AS (
+not_accepted AS (
     SELECT delivery_id, episode, count(*) AS untaken FROM driver_offers
     WHERE state IN ('PENDING', 'DECLINED', 'EXPIRED') GROUP BY ALL
 ),
-taken AS (
+released AS (
     SELECT delivery_id, episode + 1 AS episode, arg_max(trigger, id) AS released_for FROM reassignment_cases
     WHERE released_at IS NOT NULL GROUP BY ALL
 )
-SELECT s.* EXCLUDE (merchant_id), m.lat IS NOT NULL AND m.lon IS NOT NULL AS pickup_known, t.released_for,
-    coalesce(a.untaken, 0) AS untaken
-FROM searches AS s
-LEFT JOIN merchants AS m ON m.id = s.merchant_id
-LEFT JOIN asked AS a ON a.delivery_id = s.delivery_id AND a.episode = s.episode
-LEFT JOIN taken AS t ON t.delivery_id = s.delivery_id AND t.episode = s.episode
-ORDER BY s.delivery_id, s.episode;
+SELECT search.* EXCLUDE (merchant_id), merchant.lat IS NOT NULL AND merchant.lon IS NOT NULL AS pickup_known,
+    released.released_for, coalesce(not_accepted.untaken, 0) AS untaken
+FROM searches AS search
+LEFT JOIN merchants AS merchant ON merchant.id = search.merchant_id
+LEFT JOIN not_accepted
+    ON not_accepted.delivery_id = search.delivery_id AND not_accepted.episode = search.episode
+LEFT JOIN released ON released.delivery_id = search.delivery_id AND released.episode = search.episode
+ORDER BY search.delivery_id, search.episode;

@@ -1,11 +1,16 @@
 -- name: mart_eta_quotes
--- A row is one predicted delivery time with what came true. error_s is positive when the order came later than quoted
--- and empty unless it was delivered. `nth` counts the quotes of one delivery and quote event in order of time.
+-- One row per predicted delivery time, with the time that came true.
+--   error_s: seconds by which the order came later than predicted, empty unless it was delivered;
+--   width_s: seconds between the low and the high prediction;
+--   quote_number: 1 for the first quote of a delivery and quote event, then in order of time.
 CREATE OR REPLACE TABLE mart_eta_quotes AS
-SELECT q.id AS quote_id, q.delivery_id, q.event, q.model, q.quoted_at, q.eta_at, q.low_at, q.high_at,
-    d.zone, d.outcome, d.ended_at, d.delivered_at,
-    (epoch_us(d.delivered_at) - epoch_us(q.eta_at)) / 1e6 AS error_s,
-    (epoch_us(q.high_at) - epoch_us(q.low_at)) / 1e6 AS width_s,
-    row_number() OVER (PARTITION BY q.delivery_id, q.event ORDER BY q.quoted_at, q.id) AS nth
-FROM eta_quotes AS q JOIN mart_deliveries AS d ON d.delivery_id = q.delivery_id
-ORDER BY q.id;
+SELECT quote.id AS quote_id, quote.delivery_id, quote.event, quote.model,
+    quote.quoted_at, quote.eta_at, quote.low_at, quote.high_at,
+    delivery.zone, delivery.outcome, delivery.ended_at, delivery.delivered_at,
+    (epoch_us(delivery.delivered_at) - epoch_us(quote.eta_at)) / 1e6 AS error_s,
+    (epoch_us(quote.high_at) - epoch_us(quote.low_at)) / 1e6 AS width_s,
+    row_number() OVER (
+        PARTITION BY quote.delivery_id, quote.event ORDER BY quote.quoted_at, quote.id
+    ) AS quote_number
+FROM eta_quotes AS quote JOIN mart_deliveries AS delivery ON delivery.delivery_id = quote.delivery_id
+ORDER BY quote.id;

@@ -1,8 +1,12 @@
 -- name: mart_revenue
--- A row is one revenue line with its order; signed_cents is what the line adds to its side. Sides: revenue, contra
--- (reduces revenue), pass_through (tips, tax and goods: never ours).
+-- One row per revenue line, with its order.
+--   side: 'revenue', 'contra' (reduces revenue) or 'pass_through' (tips, tax and goods, which are never ours);
+--   signed_cents: what the line adds to its side, in cents; counted_at: the placement of its order.
 CREATE OR REPLACE TABLE mart_revenue AS
-SELECT r.id AS line_id, r.delivery_id, d.order_id, d.zone, r.at, coalesce(d.placed_at, r.at) AS counted_at,
-    r.side, r.kind, r.rule, r.corrects, r.direction * r.amount_cents AS signed_cents
-FROM delivery_revenue AS r LEFT JOIN mart_deliveries AS d ON d.delivery_id = r.delivery_id
-ORDER BY r.id;
+SELECT revenue.id AS line_id, revenue.delivery_id, delivery.order_id, delivery.zone, revenue.at,
+    coalesce(delivery.placed_at, revenue.at) AS counted_at,
+    revenue.side, revenue.kind, revenue.rule, revenue.corrects,
+    revenue.direction * revenue.amount_cents AS signed_cents
+FROM delivery_revenue AS revenue
+LEFT JOIN mart_deliveries AS delivery ON delivery.delivery_id = revenue.delivery_id
+ORDER BY revenue.id;

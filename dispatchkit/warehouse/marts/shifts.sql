@@ -1,23 +1,31 @@
 -- name: mart_shifts
--- A row is one duty interval of a driver, off duty left out. `shift_since` is when the unbroken stretch it belongs to
--- began, so a shift is the rows of one (driver_id, shift_since). An interval that still lasts ends at as_of, flagged open.
--- `available` marks ON_DUTY: time in which work may be taken (room in a stack is not subtracted).
--- The zone is the driver's home zone. `planned_end` is the end of the shift as it was planned when the interval began.
+-- One row per duty interval of a driver on shift; off duty, forced off and suspended are left out.
+--   zone: the driver's home zone; since, until: the interval; open: it still lasts, and until is as_of;
+--   shift_since: start of the unbroken shift it belongs to, so a shift is the rows of one (driver_id, shift_since);
+--   planned_end: end of the shift as planned when the interval began;
+--   available: ON_DUTY, when work may be taken (free places in a stack are not subtracted);
+--   lasts_s: length of the interval, seconds.
 CREATE OR REPLACE TABLE mart_shifts AS
-WITH run AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
+WITH export AS (SELECT CAST(value AS TIMESTAMPTZ) AS as_of FROM export_manifest WHERE key = 'as_of'),
 on_shift AS (
-    SELECT h.driver_id, h.duty, h.since, least(coalesce(h.until, run.as_of), run.as_of) AS until, h.until IS NULL AS open,
-        h.shift_end AS planned_end
-    FROM driver_availability_history AS h CROSS JOIN run
-    WHERE h.duty NOT IN ('OFF_DUTY', 'FORCED_OFF', 'SUSPENDED') AND h.since < run.as_of
+    SELECT history.driver_id, history.duty, history.since,
+        least(coalesce(history.until, export.as_of), export.as_of) AS until,
+        history.until IS NULL AS open, history.shift_end AS planned_end
+    FROM driver_availability_history AS history CROSS JOIN export
+    WHERE history.duty NOT IN ('OFF_DUTY', 'FORCED_OFF', 'SUSPENDED') AND history.since < export.as_of
 ),
-marked AS (
-    SELECT *, CASE WHEN lag(until) OVER w = since THEN NULL ELSE since END AS begins
-    FROM on_shift WINDOW w AS (PARTITION BY driver_id ORDER BY since)
+with_starts AS (
+    SELECT *, CASE WHEN lag(until) OVER driver = since THEN NULL ELSE since END AS shift_start
+    FROM on_shift WINDOW driver AS (PARTITION BY driver_id ORDER BY since)
 )
-SELECT s.driver_id, v.vehicle, v.zone_id, coalesce(z.name, 'no home zone') AS zone, s.duty, s.since, s.until, s.open, s.planned_end,
-    max(s.begins) OVER (PARTITION BY s.driver_id ORDER BY s.since ROWS UNBOUNDED PRECEDING) AS shift_since,
-    s.duty = 'ON_DUTY' AS available,
-    (epoch_us(s.until) - epoch_us(s.since)) / 1e6 AS lasts_s
-FROM marked AS s JOIN drivers AS v ON v.id = s.driver_id LEFT JOIN delivery_zones AS z ON z.id = v.zone_id
-ORDER BY s.driver_id, s.since;
+SELECT duty.driver_id, driver.vehicle, driver.zone_id, coalesce(zone.name, 'no home zone') AS zone, duty.duty,
+    duty.since, duty.until, duty.open, duty.planned_end,
+    max(duty.shift_start) OVER (
+        PARTITION BY duty.driver_id ORDER BY duty.since ROWS UNBOUNDED PRECEDING
+    ) AS shift_since,
+    duty.duty = 'ON_DUTY' AS available,
+    (epoch_us(duty.until) - epoch_us(duty.since)) / 1e6 AS lasts_s
+FROM with_starts AS duty
+JOIN drivers AS driver ON driver.id = duty.driver_id
+LEFT JOIN delivery_zones AS zone ON zone.id = driver.zone_id
+ORDER BY duty.driver_id, duty.since;

@@ -107,7 +107,7 @@ def test_refusals_of_the_same_round_are_not_counted():
     ]
     drivers = [{"id": n} for n in (1, 2, 3)]
     frames = tables([delivered(1, "12:00", 20)], driver_offers=one_round, drivers=drivers)
-    assert marts(frames)["mart_offers"]["refused"].to_list() == [0, 0, 0]
+    assert marts(frames)["mart_offers"]["refused_before"].to_list() == [0, 0, 0]
 
 
 def test_boost_table_shows_gain_and_cost():
