@@ -1,4 +1,4 @@
-"""Files of a report: whole, readable, and harmless in a spreadsheet."""
+"""Files of a report: complete, readable, and harmless in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dispatchkit.kernel.metrics import ReportResult, Section, Table
 DAY = Window(datetime(2026, 3, 6, 4, tzinfo=UTC), datetime(2026, 3, 7, 4, tzinfo=UTC))
 
 
-TOLD = ["=1+1", "+1", "-1", "@x", "\tx", "north", None]
+TEXTS = ["=1+1", "+1", "-1", "@x", "\tx", "north", None]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def findings() -> ReportResult:
     table = Table(
         name="by_zone",
         title="Zones",
-        frame=pl.DataFrame({"zone": TOLD, "margin": [-5] * len(TOLD)}),
+        frame=pl.DataFrame({"zone": TEXTS, "margin": [-5] * len(TEXTS)}),
     )
     section = Section(name="other", title="Other", metrics=(), tables=(table,))
     return ReportResult(
@@ -39,7 +39,7 @@ def findings() -> ReportResult:
     )
 
 
-def test_text_that_a_spreadsheet_would_run_gets_a_quote_mark_in_csv_alone(findings, tmp_path):
+def test_csv_quotes_spreadsheet_formulas(findings, tmp_path):
     write(findings, tmp_path)
     tables = tmp_path / "zones-2026-03-06-tables"
     lines = (tables / "by_zone.csv").read_text("utf-8").splitlines()
@@ -53,11 +53,11 @@ def test_text_that_a_spreadsheet_would_run_gets_a_quote_mark_in_csv_alone(findin
         "north,-5",
         ",-5",
     ]
-    assert pl.read_parquet(tables / "by_zone.parquet")["zone"].to_list() == TOLD
+    assert pl.read_parquet(tables / "by_zone.parquet")["zone"].to_list() == TEXTS
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
-def test_report_files_are_as_readable_as_the_umask_lets_them_be(findings, tmp_path, mask, mode):
+def test_file_modes_follow_the_umask(findings, tmp_path, mask, mode):
     before = os.umask(mask)
     try:
         made = write(findings, tmp_path)
@@ -66,9 +66,7 @@ def test_report_files_are_as_readable_as_the_umask_lets_them_be(findings, tmp_pa
     assert {path.stat().st_mode & 0o777 for path in made} == {mode}
 
 
-def test_a_disk_that_fills_half_way_leaves_the_report_of_before_and_nothing_else(
-    findings, tmp_path, monkeypatch
-):
+def test_full_disk_leaves_the_old_report(findings, tmp_path, monkeypatch):
     before = {path: path.read_bytes() for path in write(findings, tmp_path)}
     left = iter([None, None])
 
@@ -83,9 +81,7 @@ def test_a_disk_that_fills_half_way_leaves_the_report_of_before_and_nothing_else
 
 
 @pytest.mark.parametrize("name", ["zones-2026-03-06-tables", "zones-2026-03-06.md"])
-def test_a_link_for_the_tables_or_a_folder_for_a_file_stops_the_report_before_any_file(
-    findings, tmp_path, name
-):
+def test_symlink_or_folder_in_place_stops_the_report(findings, tmp_path, name):
     (tmp_path / "away").mkdir()
     if name.endswith("-tables"):
         (tmp_path / name).symlink_to(tmp_path / "away")

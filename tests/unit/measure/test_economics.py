@@ -28,7 +28,7 @@ def income(side: str, kind: str, cents: int, number: int = 1, **more):
     }
 
 
-def found(costs=None, revenue=None):
+def measured(costs=None, revenue=None):
     jobs = [delivered(1, "12:00", 20), delivered(2, "12:10", 25),
             order(3, "12:20", state="UNFULFILLED", ended_at=at("13:00"), ended_while="UNASSIGNED")]  # fmt: skip
     ledger = {
@@ -42,45 +42,45 @@ def found(costs=None, revenue=None):
     return economics.measure(marts(tables(jobs, **ledger)), scope())
 
 
-def test_the_bridge_from_revenue_to_contribution_sums_to_the_cent():
-    bridge = dict(found().table("bridge").frame.iter_rows())
+def test_bridge_adds_up_to_the_cent():
+    bridge = dict(measured().table("bridge").frame.iter_rows())
     assert bridge == {
         "revenue": 1550, "refunds, credits, promotions": -120, "driver pay": -1000, "top-ups on orders": -200,
         "idle top-ups": -300, "other variable cost": -61, "contribution": -131,
     }  # fmt: skip
 
 
-def test_contribution_per_order_counts_every_order_created_and_leaves_idle_pay_apart():
+def test_contribution_per_order_excludes_idle_pay():
     per_order, margin = (
-        found().metric("contribution_per_order"),
-        found().metric("contribution_margin"),
+        measured().metric("contribution_per_order"),
+        measured().metric("contribution_margin"),
     )
     assert (per_order.numerator, per_order.denominator) == (169, 3)
     assert (margin.numerator, margin.denominator) == (-131, 1430)
-    assert found().metric("contribution_per_delivered").denominator == 2
+    assert measured().metric("contribution_per_delivered").denominator == 2
 
 
 def test_tips_are_neither_revenue_nor_cost():
-    before, after = found(), found(revenue=[income("pass_through", "tip", 5000, 2)])
+    before, after = measured(), measured(revenue=[income("pass_through", "tip", 5000, 2)])
     assert before.table("bridge").frame.equals(after.table("bridge").frame)
 
 
-def test_a_correction_is_an_opposite_line():
-    fixed = found(costs=[cost("piece_pay", 500, 2, direction=-1), cost("piece_pay", 450, 2)])
+def test_correction_is_an_opposite_line():
+    fixed = measured(costs=[cost("piece_pay", 500, 2, direction=-1), cost("piece_pay", 450, 2)])
     assert dict(fixed.table("bridge").frame.iter_rows())["driver pay"] == -950
 
 
-def test_a_ledger_that_does_not_add_up_is_a_fault():
-    sound = found()
+def test_ledger_that_does_not_add_up_is_a_fault():
+    sound = measured()
     assert sound.faults == []
-    lost = found(
+    lost = measured(
         costs=[cost("guarantee_topup", 70, None)]
     )  # a top-up on an order that names no order
     assert [check.holds for check in lost.checks] == [False, True, True]
     assert "off by" in lost.faults[0]
 
 
-def test_test_orders_and_their_lines_are_left_out_and_counted():
+def test_test_orders_are_excluded_and_counted():
     jobs = [delivered(1, "12:00", 20), delivered(2, "12:00", 20, source="test")]
     lines = [income("revenue", "delivery_fee", 400), income("revenue", "delivery_fee", 400, 2)]
     section = economics.measure(marts(tables(jobs, delivery_revenue=lines)), scope())
@@ -88,6 +88,6 @@ def test_test_orders_and_their_lines_are_left_out_and_counted():
     assert (revenue.numerator, revenue.denominator, revenue.excluded_count) == (400, 1, 1)
 
 
-def test_without_a_ledger_money_is_not_available():
+def test_without_ledger_money_is_not_available():
     section = economics.measure(marts(tables([delivered(1, "12:00", 20)])), scope())
     assert section.metric("contribution_per_order").value_text == "n/a"

@@ -41,7 +41,7 @@ def a_day():
     ]
 
 
-def test_every_order_is_counted_once_on_its_way_to_the_door():
+def test_stages_count_every_order_once():
     stages = funnel.measure(marts(tables(a_day())), scope()).table("stages").frame
     counted = dict(stages.select("stage", "orders").iter_rows())
     assert counted == {
@@ -50,62 +50,67 @@ def test_every_order_is_counted_once_on_its_way_to_the_door():
     }  # fmt: skip
 
 
-def test_never_served_leaves_out_early_cancels_and_running_orders_but_counts_them():
-    found = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_never_served")
-    assert (found.numerator, found.denominator, found.excluded_count, found.open) == (2, 8, 1, 1)
+def test_never_served_counts_excluded_and_open_orders():
+    result = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_never_served")
+    assert (result.numerator, result.denominator, result.excluded_count, result.open) == (
+        2,
+        8,
+        1,
+        1,
+    )
 
 
-def test_the_ends_of_all_orders_add_up_to_those_created():
+def test_outcomes_add_up_to_orders_created():
     ends = funnel.measure(marts(tables(a_day())), scope()).table("ends").frame
     assert ends["orders"].sum() == 10
     assert ends["never_served"].sum() == 2
 
 
-def test_on_time_counts_orders_that_never_came_as_late_beside_delivered_only():
-    found = service.measure(marts(tables(a_day())), scope())
+def test_on_time_counts_undelivered_orders_as_late():
+    result = service.measure(marts(tables(a_day())), scope())
     assert (
-        found.metric("on_time_all_orders").summary().startswith("0.3333 [")
+        result.metric("on_time_all_orders").summary().startswith("0.3333 [")
     )  # 3 of 9: all but the early cancel
     assert (
-        found.metric("on_time_delivered_only").numerator,
-        found.metric("on_time_delivered_only").denominator,
+        result.metric("on_time_delivered_only").numerator,
+        result.metric("on_time_delivered_only").denominator,
     ) == (
         3,
         5,
     )
 
 
-def test_the_median_over_all_orders_is_longer_than_over_delivered_ones():
-    found = service.measure(marts(tables(a_day())), scope())
-    assert found.metric("click_to_door_median_delivered_only").value == 35
-    everyone = found.metric("click_to_door_median_all_orders")
+def test_median_over_all_orders_is_longer():
+    result = service.measure(marts(tables(a_day())), scope())
+    assert result.metric("click_to_door_median_delivered_only").value == 35
+    everyone = result.metric("click_to_door_median_all_orders")
     assert (everyone.value, everyone.denominator, everyone.open) == (45, 8, 1)
-    p90 = found.metric("click_to_door_p90_all_orders")
+    p90 = result.metric("click_to_door_p90_all_orders")
     assert p90.value is None
     assert "never arrived" in p90.missing_reason
 
 
-def test_a_duration_without_its_start_is_not_available_rather_than_zero():
-    found = service.measure(marts(tables(a_day())), scope()).metric(
+def test_duration_without_start_is_not_available():
+    result = service.measure(marts(tables(a_day())), scope()).metric(
         "ready_to_door_median_delivered_only"
     )
-    assert found.value_text == "n/a"
-    assert not found.failed
+    assert result.value_text == "n/a"
+    assert not result.failed
 
 
-def test_ever_late_counts_a_search_of_over_ten_minutes_whoever_ended_it():
-    found = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_ever_late")
+def test_ever_late_counts_searches_over_ten_minutes():
+    result = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_ever_late")
     # 5 delivered after 2 minutes, order 8 after 5, order 10 after 15, order 6 never (45 min), order 7 gave up at 20
-    assert (found.numerator, found.denominator) == (3, 9)
+    assert (result.numerator, result.denominator) == (3, 9)
 
 
-def test_the_load_is_the_time_waited_over_the_length_of_the_day():
-    found = funnel.measure(marts(tables(a_day())), scope()).metric("mean_unassigned_orders")
-    assert found.numerator == 60 * (5 * 2 + 45 + 20 + 5 + 15)
-    assert found.denominator == 24 * 3600
+def test_mean_unassigned_is_waiting_time_per_day():
+    result = funnel.measure(marts(tables(a_day())), scope()).metric("mean_unassigned_orders")
+    assert result.numerator == 60 * (5 * 2 + 45 + 20 + 5 + 15)
+    assert result.denominator == 24 * 3600
 
 
-def test_a_second_try_decides_the_fate_of_its_order():
+def test_replacement_delivery_decides_the_outcome():
     first = order(
         1, "12:00", state="FAILED", driver_id=1, assigned_at=at("12:05"), ended_at=at("12:30")
     )
@@ -130,7 +135,7 @@ def offer(state: str, **more):
     }
 
 
-def test_acceptance_is_read_three_ways_from_the_same_offers():
+def test_acceptance_and_willingness_of_same_offers():
     sent = [
         *(offer("ACCEPTED") for _ in range(12)),
         *(offer("DECLINED", cause="TOO_FAR") for _ in range(3)),
@@ -139,45 +144,45 @@ def test_acceptance_is_read_three_ways_from_the_same_offers():
         offer("UNDELIVERABLE"),
         offer("PENDING"),
     ]
-    found = offers.measure(marts(tables([delivered(1, "12:00", 20)], driver_offers=sent)), scope())
+    result = offers.measure(marts(tables([delivered(1, "12:00", 20)], driver_offers=sent)), scope())
     assert (
-        found.metric("offer_acceptance").numerator,
-        found.metric("offer_acceptance").denominator,
+        result.metric("offer_acceptance").numerator,
+        result.metric("offer_acceptance").denominator,
     ) == (12, 20)
-    assert found.metric("offer_acceptance").open == 1
-    assert {e.reason: e.count for e in found.metric("offer_acceptance").excluded} == {
+    assert result.metric("offer_acceptance").open == 1
+    assert {e.reason: e.count for e in result.metric("offer_acceptance").excluded} == {
         "forced assignment": 0, "revoked: TAKEN_BY_OTHER": 1, "undeliverable": 1,
     }  # fmt: skip
-    willing = found.metric("offer_willingness")
+    willing = result.metric("offer_willingness")
     assert (willing.numerator, willing.denominator, willing.excluded_count, willing.failed) == (
         12,
         15,
         7,
         False,
     )
-    assert found.table("answers").frame["offers"].sum() == 23
+    assert result.table("answers").frame["offers"].sum() == 23
 
 
-def test_first_offer_acceptance_looks_at_round_one_alone():
+def test_first_offer_acceptance_uses_round_one_only():
     second = [
         offer("DECLINED"), offer("ACCEPTED", attempt=2),
         offer("ACCEPTED", delivery_id=2), offer("REVOKED", delivery_id=3, cause="OPS"),
     ]  # fmt: skip
     jobs = [delivered(n, "12:00", 20) for n in (1, 2, 3, 4)]
-    found = offers.measure(marts(tables(jobs, driver_offers=second)), scope()).metric(
+    result = offers.measure(marts(tables(jobs, driver_offers=second)), scope()).metric(
         "first_offer_acceptance"
     )
-    assert (found.numerator, found.denominator, found.excluded_count) == (1, 2, 1)
+    assert (result.numerator, result.denominator, result.excluded_count) == (1, 2, 1)
 
 
 def test_without_offers_acceptance_is_not_available():
-    found = offers.measure(marts(tables([delivered(1, "12:00", 20)])), scope()).metric(
+    result = offers.measure(marts(tables([delivered(1, "12:00", 20)])), scope()).metric(
         "offer_acceptance"
     )
-    assert found.summary() == "n/a = 0 / 0; excluded 0; open 0; no offers were imported"
+    assert result.summary() == "n/a = 0 / 0; excluded 0; open 0; no offers were imported"
 
 
-def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_count_against_it():
+def test_auto_reassignment_counts_deadline_and_cancellations():
     jobs = [delivered(1, "12:00", 59), delivered(2, "12:00", 61),
             order(3, "12:00", state="CANCELLED", ended_while="UNASSIGNED", ended_by="customer", ended_at=at("12:40")),
             delivered(4, "12:00", 30), delivered(5, "12:00", 100, promised_at=after("12:00", 90))]  # fmt: skip
@@ -187,13 +192,13 @@ def test_a_reassignment_succeeds_only_by_its_deadline_and_customers_who_left_cou
          "trigger": "OPS" if n == 4 else "NO_START"}
         for n, state in enumerate(states, 1)
     ]  # fmt: skip
-    found = offers.measure(marts(tables(jobs, reassignment_cases=cases)), scope()).metric(
+    result = offers.measure(marts(tables(jobs, reassignment_cases=cases)), scope()).metric(
         "auto_reassignment"
     )
-    assert (found.numerator, found.denominator, found.excluded_count) == (2, 4, 1)
+    assert (result.numerator, result.denominator, result.excluded_count) == (2, 4, 1)
 
 
-def test_without_assignment_times_nobody_can_say_how_many_waited():
+def test_without_assignment_times_waiting_is_not_available():
     section = funnel.measure(marts(tables([delivered(1, "12:00", 20, assigned_at=None)])), scope())
     assert section.metric("mean_unassigned_orders").value is None
     assert section.metric("unassigned_ever_late").value is None
@@ -205,10 +210,10 @@ def test_without_assignment_times_nobody_can_say_how_many_waited():
     [((None, None), "2 of 2 orders carry no promise: on time is then 40 min after placement"),
      ((None, 35), "1 of 2 orders carry no promise: on time is then 40 min after placement"), ((35, 35), "")],
 )  # fmt: skip
-def test_on_time_says_beside_its_value_how_many_orders_had_no_promise(promises, said):
+def test_on_time_remark_counts_orders_without_promise(promises, said):
     orders = [
         delivered(n, "12:00", 30, promised_at=minutes and after("12:00", minutes))
         for n, minutes in enumerate(promises, 1)
     ]
-    found = service.measure(marts(tables(orders)), scope())
-    assert found.metric("on_time_all_orders").remark == said
+    result = service.measure(marts(tables(orders)), scope())
+    assert result.metric("on_time_all_orders").remark == said

@@ -45,25 +45,25 @@ def shares(
     return {m.name: (m.numerator, m.denominator) for m in measure(marts, mini.scope()).metrics}
 
 
-def test_a_delivery_released_twice_within_a_quarter_of_an_hour_flaps():
+def test_two_releases_within_15_minutes_flap():
     cases = [
         *(a_release(1, 1, 0), a_release(1, 2, 15, 2)),
         *(a_release(2, 1, 0), a_release(2, 2, 16, 2)),
         a_release(3, 1, 0),
     ]
-    found = shares(cases, {1: 3, 2: 3, 3: 3})
-    assert (found["reassignment_flaps"], found["reassignment_returns"]) == ((1, 3), (0, 3))
+    result = shares(cases, {1: 3, 2: 3, 3: 3})
+    assert (result["reassignment_flaps"], result["reassignment_returns"]) == ((1, 3), (0, 3))
 
 
-def test_a_delivery_that_comes_back_to_a_driver_who_lost_it_is_counted_once():
+def test_returned_delivery_counts_once():
     to_and_fro = [a_release(1, 1, 0), a_release(1, 2, 30, 2), a_release(1, 1, 60, 3)]
     restored = [a_release(2, 4, 0)]
     passed_on = [a_release(3, 5, 0), a_release(3, 6, 40, 2)]
-    found = shares([*to_and_fro, *restored, *passed_on], {1: 3, 2: 4, 3: 7})
-    assert found["reassignment_returns"] == (2, 3)
+    result = shares([*to_and_fro, *restored, *passed_on], {1: 3, 2: 4, 3: 7})
+    assert result["reassignment_returns"] == (2, 3)
 
 
-def test_without_releases_and_labels_nothing_is_claimed():
+def test_without_releases_metrics_are_not_available():
     section = measure(mini.marts(mini.tables([])), mini.scope())
     assert [(m.name, m.value) for m in section.metrics] == [
         ("reassignment_flaps", None),
@@ -74,7 +74,7 @@ def test_without_releases_and_labels_nothing_is_claimed():
     assert "does not contain" in section.metrics[2].missing_reason
 
 
-def test_precision_and_recall_leave_out_who_is_late_and_who_cannot_be_seen_yet():
+def test_precision_and_recall_exclusions():
     scope, long_ago = mini.scope(at("12:00")), at("11:30")
     suspected = pl.DataFrame(
         {
@@ -93,7 +93,7 @@ def test_precision_and_recall_leave_out_who_is_late_and_who_cannot_be_seen_yet()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_in_a_made_up_city_every_stall_is_seen_and_nobody_is_wronged(seed):
+def test_simulated_stalls_have_full_precision_and_recall(seed):
     plan, params = CityPlan(orders=3000, days=1, seed=seed), Params()
     frames = dict(world(plan)) | {name: frame for day in days(plan) for name, frame in day.items()}
     seen = gather(

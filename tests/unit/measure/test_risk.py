@@ -30,12 +30,12 @@ def searches(*told: tuple[str, int, int, int], day: Any = DAY, clock: str = "12"
     return pl.DataFrame(rows)
 
 
-def found(*frames: pl.DataFrame, as_of: Any = NIGHT) -> Any:
+def measured(*frames: pl.DataFrame, as_of: Any = NIGHT) -> Any:
     return risk.measure({"mart_episodes": pl.concat(frames)}, scope(as_of))
 
 
-def test_a_zone_of_few_searches_is_drawn_to_the_city_and_one_of_many_keeps_its_own():
-    table = found(searches(("many", 200, 80, 0), ("few", 2, 2, 0))).table("risk").frame
+def test_risk_of_few_searches_shrinks_to_the_city():
+    table = measured(searches(("many", 200, 80, 0), ("few", 2, 2, 0))).table("risk").frame
     shown = {row["zone"]: row for row in table.iter_rows(named=True)}
     city = 82 / 202
     hour = (82 + 20 * city) / 222
@@ -44,45 +44,46 @@ def test_a_zone_of_few_searches_is_drawn_to_the_city_and_one_of_many_keeps_its_o
     assert (shown["few"]["low"], shown["few"]["high"]) == pytest.approx(wilson(2, 2))
 
 
-def test_searches_of_which_nothing_is_known_are_counted_apart():
-    share = found(searches(("a", 10, 4, 2))).metric("search_over_10_min")
+def test_unknown_searches_are_excluded():
+    share = measured(searches(("a", 10, 4, 2))).metric("search_over_10_min")
     assert (share.numerator, share.denominator, share.excluded_count) == (2, 8, 2)
 
 
-def test_a_search_that_still_runs_is_open_until_it_is_long():
+def test_running_search_is_open_until_long():
     running = searches(("a", 2, 0, 0)).with_columns(
         closed_at=pl.lit(None, pl.Datetime("us", "UTC"))
     )
     young, old = (
-        found(running, as_of=at(clock)).metric("search_over_10_min") for clock in ("12:10", "12:11")
+        measured(running, as_of=at(clock)).metric("search_over_10_min")
+        for clock in ("12:10", "12:11")
     )
     assert (young.denominator, young.open) == (0, 2)
     assert (old.numerator, old.denominator, old.open) == (2, 2, 0)
 
 
-def test_a_forecast_is_worth_something_where_zones_keep_their_ways():
+def test_skill_is_positive_for_stable_zones():
     past = searches(("good", 100, 5, 0), ("bad", 100, 60, 0), day=EARLIER)
     same, turned = (
         searches(("good", 50, 2, 0), ("bad", 50, 30, 0)),
         searches(("good", 50, 30, 0), ("bad", 50, 2, 0)),
     )
     kept, lost = (
-        found(past, same).metric("long_search_forecast_skill"),
-        found(past, turned).metric("long_search_forecast_skill"),
+        measured(past, same).metric("long_search_forecast_skill"),
+        measured(past, turned).metric("long_search_forecast_skill"),
     )
     assert kept.value is not None and lost.value is not None
     assert kept.value > 0.2 and lost.value < 0, "a forecast that misleads is worth less than none"
     assert (kept.denominator, "fitted on 200 earlier searches" in kept.remark) == (100, True)
 
 
-def test_the_window_is_judged_by_earlier_days_alone():
-    alone = found(searches(("good", 50, 2, 0), ("bad", 50, 30, 0))).metric(
+def test_skill_needs_earlier_days():
+    alone = measured(searches(("good", 50, 2, 0), ("bad", 50, 30, 0))).metric(
         "long_search_forecast_skill"
     )
     assert (alone.value, alone.missing_reason) == (None, "no earlier days are loaded")
 
 
-def test_a_zone_never_seen_before_gets_the_citys_share_of_that_hour():
+def test_new_zone_gets_the_share_of_the_city():
     past = searches(("old", 100, 50, 0), day=EARLIER)
-    new = found(past, searches(("new", 4, 2, 0))).metric("long_search_forecast_skill")
+    new = measured(past, searches(("new", 4, 2, 0))).metric("long_search_forecast_skill")
     assert new.value == pytest.approx(0, abs=0.01)

@@ -1,4 +1,4 @@
-"""What pages say of findings: nothing lost, nothing loaded, nothing unescaped."""
+"""Pages of a report: complete, self-contained and escaped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def quarters() -> pl.DataFrame:
     )
 
 
-def test_the_page_holds_every_figure_with_its_interval_counts_and_target():
+def test_page_shows_interval_counts_and_target():
     shown = page(findings(metric(), name="plain"))
     for text in (
         "85.0 %",
@@ -65,7 +65,7 @@ def test_the_page_holds_every_figure_with_its_interval_counts_and_target():
         assert text in shown
 
 
-def test_the_page_loads_nothing_and_runs_nothing():
+def test_page_loads_and_runs_nothing():
     chart = charts.day(quarters(), "UTC")
     shown = page(findings(metric(), name="plain")) + chart
     assert "<script" not in shown
@@ -74,14 +74,14 @@ def test_the_page_loads_nothing_and_runs_nothing():
     assert not re.search(r"url\((?!#)", shown)
 
 
-def test_what_came_from_data_cannot_become_markup():
+def test_page_escapes_text_from_data():
     bad = Table(name="t", title="T", frame=pl.DataFrame({"zone": ["<img src=x>"]}))
     shown = page(findings(metric(missing_reason="<b>"), tables=(bad,)))
     assert "<img" not in shown
     assert "&lt;img" not in page(findings(metric()))
 
 
-def test_faults_stand_at_the_top_of_page_and_markdown():
+def test_faults_come_first():
     broken = findings(
         metric(excluded=(Exclusion("lost", 9),)), checks=(Check("sums", False, "off by 0.01"),)
     )
@@ -90,7 +90,7 @@ def test_faults_stand_at_the_top_of_page_and_markdown():
         assert "off by 0.01" in text
 
 
-def test_not_available_says_why_and_meets_no_target():
+def test_missing_value_shows_reason_and_no_target_mark():
     none = metric(
         value=None,
         numerator=0,
@@ -110,7 +110,7 @@ def test_not_available_says_why_and_meets_no_target():
     [(0.8984, "share", "89.8 %"), (None, "share", "n/a"), (35.04, "minutes", "35.0 min"), (-131, "cents", "-1.31"),
      (float("inf"), "minutes", "never"), (1234567, "count", "1,234,567"), (5400, "seconds", "1.5 h")],
 )  # fmt: skip
-def test_numbers_are_said_in_their_unit(number, unit, text):
+def test_value_is_written_in_its_unit(number, unit, text):
     assert words.value(number, unit) == text
 
 
@@ -122,43 +122,43 @@ def test_numbers_are_said_in_their_unit(number, unit, text):
         ("critical_hours", "critical hours"),
     ],
 )
-def test_a_column_is_headed_by_plain_words_with_its_unit(column, heading):
+def test_heading_is_in_words_with_unit(column, heading):
     assert words.heading(column) == heading
 
 
-def test_what_must_be_known_of_a_figure_stands_beside_its_value():
+def test_remark_is_shown_beside_the_value():
     rule = "no promise: 40 min after placement"
-    told = findings(
+    result = findings(
         metric(name="on_time_all_orders", remark=rule),
         metric(name="on_time_delivered_only"),
         name="service",
     )
-    shown = page(told)
+    shown = page(result)
     row = re.search(r"<tr><td>On time<.*?</tr>", shown)
     assert row and rule in row[0]
     assert rule in re.findall(r'<div class="card">.*?</div>', shown)[0]
-    assert rule in markdown(told)
-    assert words.remarks(told.sections[0].metrics[0]) == rule
+    assert rule in markdown(result)
+    assert words.remarks(result.sections[0].metrics[0]) == rule
 
 
-def test_times_are_shown_on_the_markets_clock_in_tables_and_charts():
+def test_times_are_shown_in_market_time_zone():
     assert words.cell(NOON, None, "Europe/Berlin") == "13:00"
     assert "13:00" in charts.day(quarters(), "Europe/Berlin")
 
 
-def test_a_table_of_the_markdown_keeps_a_bar_inside_its_cell():
+def test_markdown_escapes_a_bar_in_a_cell():
     table = Table(
         name="t", title="T", frame=pl.DataFrame({"zone": ["a|b"], "n": [1]}), units={"n": "count"}
     )
     assert "| a\\|b | 1 |" in markdown(findings(metric(), tables=(table,)))
 
 
-def test_the_document_is_json_with_finite_numbers_only():
+def test_document_has_finite_numbers_only():
     endless = metric(unit="minutes", value=None, high=float("inf"))
     json.dumps(findings(endless).document(), allow_nan=False)
 
 
-def test_charts_of_one_page_share_no_ids_and_come_out_the_same_twice():
+def test_charts_share_no_ids_and_are_deterministic():
     bridge = pl.DataFrame(
         {"step": ["revenue", "driver pay", "contribution"], "cents": [1000, -1200, -200]}
     )
