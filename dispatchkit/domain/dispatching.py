@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 import dataframely as dy
 import polars as pl
 
-from dispatchkit.domain.feature import Travel
 from dispatchkit.domain.tables import Deliveries, Drivers, Locations
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point
 from dispatchkit.kernel.radius_join import within_radius
+from dispatchkit.travel.interface import Travel
 
-LEGS_AT_ONCE, PICKUPS_AT_ONCE = 32, 256
+PICKUPS_AT_ONCE = 256
 SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
 RECENT = timedelta(
     minutes=20
@@ -240,29 +240,28 @@ def approaches(
                 [free[i].at for i in row], [pickups[key] for key in block], vehicle
             )
             for column, key in enumerate(block):
-                for i, air_m in pairs[key]:
-                    way = seconds[row[i]][column]
-                    if way >= 0:
-                        one = free[i]
-                        found[key].append(Approach(one.driver, way, way + one.held * detour, air_m))
+                to_pickup = seconds[[row[i] for i, _ in pairs[key]], column].tolist()
+                for (i, air_m), travel_s in zip(pairs[key], to_pickup, strict=True):
+                    if travel_s >= 0:
+                        cost_s = travel_s + free[i].held * detour
+                        found[key].append(Approach(free[i].driver, travel_s, cost_s, air_m))
     for ways in found.values():
         ways.sort(key=lambda a: (a.cost_s, a.driver.id))
     return found
 
 
 def legs(
-    asked: Mapping[int, tuple[Point, Point, str]], travel: Travel
+    wanted: Mapping[int, tuple[Point, Point, str]], travel: Travel
 ) -> dict[int, tuple[int, int]]:
-    """Return (seconds, metres) of single ways: key -> (from, to, vehicle); -1 where there is no way.
+    """Return (seconds, metres) of single trips by key; -1 where there is no path.
 
-    Asked in blocks, since a matrix answers many ways at once and a single question costs nearly as much as a block.
+    wanted: key -> (from, to, vehicle). Travel is asked once for each vehicle.
     """
-    found: dict[int, tuple[int, int]] = {}
-    for vehicle in sorted({way[2] for way in asked.values()}):
-        keys = sorted(key for key, way in asked.items() if way[2] == vehicle)
-        for block in (keys[i : i + LEGS_AT_ONCE] for i in range(0, len(keys), LEGS_AT_ONCE)):
-            seconds, metres = travel.matrix(
-                [asked[k][0] for k in block], [asked[k][1] for k in block], vehicle
-            )
-            found |= {key: (seconds[n][n], metres[n][n]) for n, key in enumerate(block)}
-    return found
+    times: dict[int, tuple[int, int]] = {}
+    for vehicle in sorted({vehicle for _, _, vehicle in wanted.values()}):
+        keys = sorted(key for key in wanted if wanted[key][2] == vehicle)
+        seconds, metres = travel.pairs(
+            [wanted[key][0] for key in keys], [wanted[key][1] for key in keys], vehicle
+        )
+        times |= dict(zip(keys, zip(seconds.tolist(), metres.tolist(), strict=True), strict=True))
+    return times

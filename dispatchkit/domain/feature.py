@@ -12,29 +12,12 @@ import dataframely as dy
 import polars as pl
 
 from dispatchkit.domain.changes import Change
+from dispatchkit.travel.interface import Travel
 
 Frames = Mapping[str, pl.DataFrame]
 OUTSIDE = "outside"  # a read with this column keeps the units outside the rollout, marked
 P = TypeVar("P", contravariant=True)
 Q = TypeVar("Q")
-
-
-class Travel(Protocol):
-    """Travel times between points; rows are sources, columns targets, in seconds (-1: unreachable) and metres."""
-
-    @property
-    def name(self) -> str:
-        """Return what results call this engine."""
-        ...
-
-    def matrix(
-        self,
-        sources: Sequence[tuple[float, float]],
-        targets: Sequence[tuple[float, float]],
-        vehicle: str,
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return (seconds, metres) from every (lat, lon) source to every target for a vehicle."""
-        ...
 
 
 class Decide(Protocol[P]):

@@ -35,7 +35,7 @@ class StreetMap:
     Profiles are opened when first needed. max_gap_m: a point farther than this from any street is
     unreachable; it is not moved to a street without notice. Raises InputMissing, BadData.
 
-        StreetMap(Path("data/streets")).matrix([(52.516, 13.378)], [(52.522, 13.413)], "car")
+        StreetMap(Path("data/streets")).table([(52.516, 13.378)], [(52.522, 13.413)], "car").seconds
     """
 
     def __init__(self, folder: Path, *, max_gap_m: float = 500.0) -> None:
@@ -48,13 +48,6 @@ class StreetMap:
     def name(self) -> str:
         """Return the name of this engine in results: the source and the id of the map."""
         return f"streets {self.manifest['source']['name']} {map_id(self.manifest)}"
-
-    def matrix(
-        self, sources: Points, targets: Points, vehicle: str
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the seconds and metres of `table` as lists of rows."""
-        table = self.table(sources, targets, vehicle)
-        return table.seconds.tolist(), table.metres.tolist()
 
     def table(
         self, sources: Points | Floats, targets: Points | Floats, vehicle: str

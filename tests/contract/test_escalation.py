@@ -19,7 +19,7 @@ from dispatchkit.flows.live.gather import gather
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.contract import Outcome, Run, RunRequest
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.contract.both import Either, events, row, table, written
 
 SECOND = timedelta(seconds=1)

@@ -26,6 +26,7 @@ from dispatchkit.store import check
 from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
+from tests.random_travel import RandomTravel
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC) - timedelta(days=1)  # later than any event of a test
 ALL = Settings({})
@@ -372,6 +373,17 @@ def test_a_run_is_decided_once_more_to_the_same_bytes(sample_db, tmp_path, name)
             "SELECT encode(decision_id, 'hex') FROM dk.decisions WHERE run_id = %s", (done.run_id,)
         )
         assert set(applied.scalars()) == ids
+
+
+@pytest.mark.parametrize("name", ["routes", "offers"])
+def test_replay_needs_no_travel_provider(sample_db, tmp_path, monkeypatch, name):
+    """A provider that never answers the same twice decides once; afterwards nobody can ask it again."""
+    travel = RandomTravel()
+    monkeypatch.setattr(catalog, "travel", lambda settings: travel)
+    done = swept(sample_db, name, keep=tmp_path)
+    assert done.changes
+    travel.closed = True
+    assert bundle.replay(tmp_path / f"{name}-{done.run_id}")["decisions"] == len(done.changes)
 
 
 def test_a_bundle_that_was_altered_is_found_and_the_difference_named(inside, sample_db, tmp_path):

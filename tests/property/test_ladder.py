@@ -15,7 +15,7 @@ from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import Frames
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import gather
 from tests.unit.decide.escalation.ladder import ESCALATED, dues

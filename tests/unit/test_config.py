@@ -15,6 +15,7 @@ from dispatchkit.domain.dispatching import Dispatch
 from dispatchkit.flows.live import catalog
 from dispatchkit.kernel.errors import BadConfig, InputMissing
 from dispatchkit.senders.params import Outbox
+from dispatchkit.travel.providers import TravelParams
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -32,7 +33,7 @@ def test_default_toml_names_every_parameter_with_its_default():
     expected = classes | {
         "market": config.Market,
         "database": config.Database,
-        "travel": catalog.TravelParams,
+        "travel": TravelParams,
         "dispatch": Dispatch,
         "audit": Audit,
         "outbox": Outbox,

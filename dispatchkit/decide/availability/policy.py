@@ -15,7 +15,8 @@ from dispatchkit.decide.availability.wish import WISHES, respond
 from dispatchkit.domain.change_set import ChangeSet, rows
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.duty import Duty
-from dispatchkit.domain.feature import Feature, Frames, Travel
+from dispatchkit.domain.feature import Feature, Frames
+from dispatchkit.travel.interface import Travel
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:

@@ -15,9 +15,10 @@ from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
 from dispatchkit.domain.change_set import ChangeSet, rows
 from dispatchkit.domain.changes import Change
-from dispatchkit.domain.feature import OUTSIDE, Feature, Frames, Travel
+from dispatchkit.domain.feature import OUTSIDE, Feature, Frames
 from dispatchkit.domain.tickets import open_ticket, ticket_id
 from dispatchkit.kernel.canonical_json import plain
+from dispatchkit.travel.interface import Travel
 
 CALL = ("id", "episode", "since", OUTSIDE)  # the columns of each read that calls for a person
 

@@ -22,8 +22,9 @@ from dispatchkit.domain.dispatching import (
     free_drivers,
     legs,
 )
-from dispatchkit.domain.feature import Frames, Travel
+from dispatchkit.domain.feature import Frames
 from dispatchkit.domain.search_delay_cause import UNTAKEN, delay_cause
+from dispatchkit.travel.interface import Travel
 
 Barred = Mapping[int, set[int]]
 WITHOUT_DRIVER = "bicycle"  # by what the way to the door is measured while there is nobody to ask

@@ -24,7 +24,8 @@ from dispatchkit.decide.offers.unserved import unserved
 from dispatchkit.domain.change_set import ChangeSet, rows
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.dispatching import Driver, Free, Ping, free_drivers
-from dispatchkit.domain.feature import Feature, Frames, Travel
+from dispatchkit.domain.feature import Feature, Frames
+from dispatchkit.travel.interface import Travel
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dispatchkit.decide.offers.model import Params, Refusal
 from dispatchkit.decide.offers.seek import Seeker
 from dispatchkit.decide.offers.terms import Terms, terms_told
 from dispatchkit.domain.dispatching import SHIFT_ENDS, Approach, Free, approaches, legs
-from dispatchkit.domain.feature import Travel
+from dispatchkit.travel.interface import Travel
 
 LEAST_P = 0.0001
 

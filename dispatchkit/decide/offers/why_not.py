@@ -12,8 +12,9 @@ from dispatchkit.decide.offers.propose import Candidate, Choice, survey
 from dispatchkit.decide.offers.unserved import TAKEN, stops_search
 from dispatchkit.domain.change_set import rows
 from dispatchkit.domain.dispatching import SHIFT_ENDS, Driver, Free, Ping, unfit
-from dispatchkit.domain.feature import Frames, Travel
+from dispatchkit.domain.feature import Frames
 from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.travel.interface import Travel
 
 Reason = tuple[str | None, str | None]  # rule, smallest relaxation
 ANYWHERE_M = 21_000_000  # by air, no two places are farther apart

@@ -11,8 +11,9 @@ from typing import Any
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.domain.change_set import rows
 from dispatchkit.domain.dispatching import Driver, Ping, approaches, free_drivers, legs
-from dispatchkit.domain.feature import Event, Frames, Travel
+from dispatchkit.domain.feature import Event, Frames
 from dispatchkit.kernel.geo import Point, point
+from dispatchkit.travel.interface import Travel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

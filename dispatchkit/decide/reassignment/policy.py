@@ -21,7 +21,8 @@ from dispatchkit.decide.reassignment.telling import breakdown, unassign
 from dispatchkit.domain.change_set import ChangeSet, rows
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.dispatching import Driver, Free, Ping, approaches, free_drivers
-from dispatchkit.domain.feature import Answer, Event, Feature, Frames, Preview, Travel
+from dispatchkit.domain.feature import Answer, Event, Feature, Frames, Preview
+from dispatchkit.travel.interface import Travel
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:

@@ -12,10 +12,11 @@ import polars as pl
 from dispatchkit.decide.reassignment.model import Assigned, Sight
 from dispatchkit.domain.change_set import rows
 from dispatchkit.domain.dispatching import Driver, Ping, legs
-from dispatchkit.domain.feature import Frames, Travel
+from dispatchkit.domain.feature import Frames
 from dispatchkit.domain.states import CASE_SUSPECT
 from dispatchkit.kernel.clock import parse_instant
 from dispatchkit.kernel.errors import Usage
+from dispatchkit.travel.interface import Travel
 
 
 def sights(frames: Frames, assigned: Sequence[Assigned], travel: Travel) -> list[Sight]:

@@ -9,12 +9,12 @@ from datetime import datetime
 from hashlib import sha256
 
 from dispatchkit.decide.routes.model import Carrier, Held, Params, Ping
-from dispatchkit.domain.feature import Travel
 from dispatchkit.domain.states import CUSTODY, HOLDS_GOODS
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import LATEST
 from dispatchkit.kernel.geo import Point
 from dispatchkit.routing.problem import Problem, Task, Vehicle
+from dispatchkit.travel.interface import Travel
 
 _IN_MOTION = (
     "ARRIVED_DROPOFF",
@@ -107,7 +107,9 @@ def problem_of(
 ) -> tuple[Problem, list[list[int]]]:
     """Return the routing problem, in seconds from `now`, and the metres between its places (0 is the start)."""
     points = [work.start, *(place.point for place in work.places)]
-    seconds, metres = travel.matrix(points, points, work.driver.vehicle)
+    seconds, metres = (
+        array.tolist() for array in travel.matrix(points, points, work.driver.vehicle, now)
+    )
     pickups = {place.held.id: i for i, place in enumerate(work.places) if place.kind == "pickup"}
     tasks = tuple(_task(place, i, pickups, params, now) for i, place in enumerate(work.places, 1))
     on_board = sum(row.state in HOLDS_GOODS for row in work.held)

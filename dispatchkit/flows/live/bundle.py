@@ -2,6 +2,7 @@
 
     <sweep>-<run id>/
         frames/<read>.parquet   the frames the policy saw, after contracts and rollout
+        travel.parquet          what the policy asked the provider of travel times, and the answers
         run.json                sweep, instant, seed, parameters, travel, code version, fingerprint of the frames
         changes.jsonl           one decision a line, canonical JSON, in the order they were made
 
@@ -29,8 +30,9 @@ from dispatchkit.kernel.clock import parse_instant, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, InputMissing
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.files import open_existing, staged_folder, translate_os_errors, write_whole
+from dispatchkit.travel.recorded import Recorded, Replayed
 
-RUN, CHANGES = "run.json", "changes.jsonl"
+RUN, CHANGES, TRAVEL = "run.json", "changes.jsonl", "travel.parquet"
 
 
 def keep(
@@ -43,6 +45,7 @@ def keep(
     run_id: str,
     now: datetime,
     seed: int | None,
+    travel: Recorded,
 ) -> Path:
     """Write the bundle of a run into the directory `to` and return its folder. Raises CannotCreate, IOFailed."""
     if not to.is_dir():
@@ -56,8 +59,7 @@ def keep(
         "config_sha256": settings.sha256,
         "inputs_sha256": fingerprint(frames),
         "params": _written(catalog.params(catalog.feature(sweep), settings)),
-        "travel": _written(settings.params("travel", catalog.TravelParams)),
-        "engine": catalog.travel(settings).name,
+        "travel": travel.name,
     }
     final = to / f"{sweep}-{run_id}"
     with staged_folder(final) as folder:
@@ -66,6 +68,7 @@ def keep(
             out = io.BytesIO()
             frame.write_parquet(out, compression="zstd")
             write_whole(folder / "frames" / f"{name}.parquet", out.getvalue())
+        write_whole(folder / TRAVEL, travel.parquet())
         lines = "".join(f"{line}\n" for line in _lines(sweep, changes))
         write_whole(folder / CHANGES, lines.encode())
         write_whole(folder / RUN, canonical(run).encode() + b"\n")
@@ -83,11 +86,7 @@ def replay(bundle: Path) -> dict[str, Any]:
     if fingerprint(frames) != told["inputs_sha256"]:
         raise BadData(f"{bundle}: its frames are not those that the run decided on")
     params = config.build(feature.params, told["params"], feature.name)
-    travel = catalog.travel(config.Settings({"travel": told["travel"]}))
-    if travel.name != told["engine"]:
-        raise BadData(
-            f"{bundle}: travel times came from {told['engine']}, here it would be {travel.name}"
-        )
+    travel = Replayed(told["travel"], _read(bundle / TRAVEL))
     again = _lines(
         told["sweep"], feature.decide(frames, params, parse_instant(told["now"]), travel)
     )

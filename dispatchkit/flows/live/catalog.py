@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any, Protocol
 from dispatchkit import config
 from dispatchkit.decide.audit.model import Params as Audit
 from dispatchkit.domain.dispatching import Dispatch
-from dispatchkit.domain.feature import Feature, Report, Travel
+from dispatchkit.domain.feature import Feature, Report
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.senders.params import Outbox, ways
 from dispatchkit.store.contract import Store
+from dispatchkit.travel.interface import Travel
+from dispatchkit.travel.providers import TravelParams, open_travel
 
 # Sweeps in the order of one cycle: who is there, what stalls, what is open, what stays open, in which order to drive.
 FEATURES: Mapping[str, str] = {
@@ -48,14 +49,6 @@ class Job(Protocol):
     ) -> Mapping[str, int]:
         """Do the work as of `now`; the caller holds the job's lock."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TravelParams:
-    """Where travel times come from: a street map built by `streets build`, or the straight line made longer."""
-
-    map: str = ""
-    circuity: float = 1.3
 
 
 def feature(name: str) -> Feature[Any]:
@@ -124,12 +117,5 @@ def params(feature_: Feature[Any], found: config.Settings) -> Any:
 
 
 def travel(found: config.Settings) -> Travel:
-    """Return the engine of travel times that the settings name."""
-    given = found.params("travel", TravelParams)
-    if given.map:
-        from dispatchkit.streets.street_map import StreetMap
-
-        return StreetMap(Path(given.map))
-    from dispatchkit.streets.straight import StraightLine
-
-    return StraightLine(circuity=given.circuity)
+    """Return the provider of travel times that the settings name."""
+    return open_travel(found.params("travel", TravelParams))

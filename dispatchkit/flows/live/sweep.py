@@ -23,6 +23,8 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Refused, Usage
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.store.contract import Outcome, RunRequest, Store
+from dispatchkit.travel.interface import Travel
+from dispatchkit.travel.recorded import Recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +106,17 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
         return _job(store, settings, name, options)
     feature = catalog.feature(name)
     if options.dry_run:
-        return _decided(store, settings, feature, options, store.clock())[0]
+        return _decided(store, settings, feature, options, store.clock(), catalog.travel(settings))[
+            0
+        ]
     with store.sweeping(_ticket(settings, name, options, _parameters(settings, feature))) as run:
         if run is None:
             return Swept(name, None, slot_done=True)
-        plan, gathered = _decided(run, settings, feature, options, run.now)
+        travel = catalog.travel(settings)
+        recorded = Recorded(travel)
+        if options.keep:
+            travel = recorded
+        plan, gathered = _decided(run, settings, feature, options, run.now, travel)
         failpoint("decided")
         if options.keep:
             bundle.keep(
@@ -120,6 +128,7 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
                 run_id=run.id,
                 now=run.now,
                 seed=options.seed,
+                travel=recorded,
             )
         outcome = run.apply(
             plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, left=plan.left
@@ -201,10 +210,15 @@ def _parameters(settings: Settings, feature: Feature[Any]) -> Mapping[str, Any]:
 
 
 def _decided(
-    reader: Reader, settings: Settings, feature: Feature[Any], options: Options, now: datetime
+    reader: Reader,
+    settings: Settings,
+    feature: Feature[Any],
+    options: Options,
+    now: datetime,
+    travel: Travel,
 ) -> tuple[Swept, Gathered]:
     """Return what the policy decides at `now`, and what it decided on."""
-    params, travel = catalog.params(feature, settings), catalog.travel(settings)
+    params = catalog.params(feature, settings)
     if feature.decide is None:
         raise Usage(f"{feature.name} decides nothing; it only answers acts")
     gathered = gather(reader, feature, settings.flag(feature.flag), now)

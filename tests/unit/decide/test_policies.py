@@ -25,7 +25,7 @@ from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as ReassignmentParams
 from dispatchkit.domain.feature import Event
 from dispatchkit.kernel.sql import parse
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import (
     NOW,
     Place,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import datetime
 
+import numpy as np
 import pytest
 
 from dispatchkit.domain import dispatching as dispatch
 from dispatchkit.domain.dispatching import Dispatch, Driver, Free, approaches
-from dispatchkit.kernel.geo import Point
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.interface import Points, Times
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import at_place
 
 
@@ -33,11 +34,12 @@ class Counting(StraightLine):
     asked: list[tuple[int, int]] = []  # noqa: RUF012 - emptied by each test
 
     def matrix(
-        self, sources: Sequence[Point], targets: Sequence[Point], vehicle: str
-    ) -> tuple[list[list[int]], list[list[int]]]:
+        self, sources: Points, targets: Points, vehicle: str, depart_at: datetime | None = None
+    ) -> Times:
         self.asked.append((len(sources), len(targets)))
         if vehicle == "walker":
-            return [[-1] * len(targets) for _ in sources], [[-1] * len(targets) for _ in sources]
+            nowhere = np.full((len(sources), len(targets)), -1)
+            return nowhere, nowhere
         return super().matrix(sources, targets, vehicle)
 
 

@@ -16,7 +16,7 @@ from dispatchkit.measure.reassignment import against_labels, measure
 from dispatchkit.simulation import CityPlan, days, world
 from dispatchkit.simulation.stalls import stalls
 from dispatchkit.store.memory import MemoryStore
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.unit.measure import miniature as mini
 from tests.unit.measure.miniature import Row, after, at
 

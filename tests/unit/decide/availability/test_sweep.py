@@ -13,7 +13,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.contract import RunRequest
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, a_case, a_delivery, a_driver, a_duty, an_offer, hours, minutes
 from tests.unit.decide.availability.town import LOSSES, Town, at, on_duty
 

@@ -10,7 +10,7 @@ import pytest
 from dispatchkit.decide.reassignment import policy as reassignment
 from dispatchkit.decide.reassignment.model import Params as Reassigning
 from dispatchkit.domain.feature import Answer
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Row, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather
 from tests.unit.decide.deliveries.told import a_job, tell

@@ -15,7 +15,7 @@ from dispatchkit.decide.reassignment.model import Params as Reassigning
 from dispatchkit.domain.dispatching import dispatch_at
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.stable_random import stable_id
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather, locked
 from tests.unit.decide.deliveries.told import a_job, tell

@@ -12,7 +12,7 @@ from dispatchkit.decide.escalation.params import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide, explain
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import OUTSIDE
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Row, Rows, Tables
 from tests.unit.decide.corridor import apply, gather
 

@@ -8,7 +8,7 @@ from typing import Any
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE, decide, explain
 from dispatchkit.domain.changes import Change
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Tables
 from tests.unit.decide.corridor import apply, gather
 

@@ -10,7 +10,7 @@ from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.policy import FEATURE, decide
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import (
     NOW,
     Rows,

@@ -10,7 +10,7 @@ import pytest
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE
 from dispatchkit.domain.feature import Event
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, at_place, minutes, tables
 from tests.unit.decide.corridor import gather
 
@@ -32,7 +32,7 @@ def foreseen(tables: Tables, *, to: int | None = None) -> dict[str, Any]:
 
 def seconds_between(frm: tuple[int, int], to: tuple[int, int]) -> int:
     """Return the way of a bicycle between two places on the square's axis, by the same engine."""
-    return TRAVEL.matrix([at_place(frm)], [at_place(to)], "bicycle")[0][0][0]
+    return int(TRAVEL.pairs([at_place(frm)], [at_place(to)], "bicycle")[0][0])
 
 
 FAR, NEAR, DOOR = (3000, 0), (600, 0), (-1500, 0)

@@ -14,7 +14,7 @@ from dispatchkit.decide.reassignment.policy import FEATURE, decide, explain
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import OUTSIDE
 from dispatchkit.kernel.stable_random import stable_id
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import (
     NOW,
     Rows,

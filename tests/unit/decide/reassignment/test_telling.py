@@ -12,7 +12,7 @@ from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.decide.reassignment.policy import FEATURE, decide
 from dispatchkit.domain.feature import Answer, Event
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, minutes, tables
 from tests.unit.decide.corridor import apply, gather, locked
 

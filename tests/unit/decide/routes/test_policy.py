@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +14,8 @@ from dispatchkit.decide.routes.model import Params
 from dispatchkit.decide.routes.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.interface import Points, Times
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import (
     NOW,
     Row,
@@ -41,16 +41,13 @@ class NoBridge:
     name = "no bridge"
 
     def matrix(
-        self,
-        sources: Sequence[tuple[float, float]],
-        targets: Sequence[tuple[float, float]],
-        vehicle: str,
-    ) -> tuple[list[list[int]], list[list[int]]]:
+        self, sources: Points, targets: Points, vehicle: str, depart_at: datetime | None = None
+    ) -> Times:
         seconds, metres = BIKES.matrix(sources, targets, vehicle)
         for i, a in enumerate(sources):
             for j, b in enumerate(targets):
                 if (a[0] > NORTH_BANK) != (b[0] > NORTH_BANK):
-                    seconds[i][j] = metres[i][j] = -1
+                    seconds[i, j] = metres[i, j] = -1
         return seconds, metres
 
 

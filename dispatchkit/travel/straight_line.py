@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 
 import numpy as np
 
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.streets.geodesy import Points, as_points, distance_m
+from dispatchkit.streets.geodesy import Floats, as_points, distance_m
+from dispatchkit.travel.interface import Points, Times
+from dispatchkit.travel.providers import TravelParams
 
 SPEEDS_M_S = MappingProxyType(  # door to door in town, stops and traffic lights included
     {
@@ -27,7 +30,7 @@ SPEEDS_M_S = MappingProxyType(  # door to door in town, stops and traffic lights
 
 @dataclass(frozen=True, kw_only=True)
 class StraightLine:
-    """Travel over the great-circle distance times `circuity`.
+    """Travel over the great-circle distance times `circuity`. Every point is reachable, so -1 does not occur.
 
     Street distance is about 1.2 to 1.4 times the straight line in towns (circuity of road networks;
     Boeing 2019, "The morphology and circuity of walkable and drivable street networks"). Raises
@@ -50,21 +53,33 @@ class StraightLine:
 
     @property
     def name(self) -> str:
-        """Return the name of this engine in results, e.g. "straight x1.3"."""
+        """Return the name of this provider in results, e.g. "straight x1.3"."""
         return f"straight x{self.circuity:g}"
 
     def matrix(
-        self, sources: Points, targets: Points, vehicle: str
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return (seconds, metres) as rows of whole numbers, from every source to every target.
+        self, sources: Points, targets: Points, vehicle: str, depart_at: datetime | None = None
+    ) -> Times:
+        """Return the times from every source to every target. Raises BadData for an invalid point, BadConfig."""
+        start, end = as_points(sources, "sources"), as_points(targets, "targets")
+        return self._times(distance_m(start[:, :1], start[:, 1:], end[:, 0], end[:, 1]), vehicle)
 
-        sources, targets: (lat, lon) in degrees. Every point is reachable, so -1 does not occur.
-        Raises BadData for an invalid point, BadConfig for a vehicle without a speed.
-        """
+    def pairs(
+        self, sources: Points, targets: Points, vehicle: str, depart_at: datetime | None = None
+    ) -> Times:
+        """Return the time of each pair. Raises BadData for an invalid point, BadConfig."""
+        start, end = as_points(sources, "sources"), as_points(targets, "targets")
+        return self._times(distance_m(start[:, 0], start[:, 1], end[:, 0], end[:, 1]), vehicle)
+
+    def _times(self, straight_m: Floats, vehicle: str) -> Times:
+        """Return whole seconds and metres of straight distances. Raises BadConfig for a vehicle without a speed."""
         if vehicle not in self.speeds:
             known = ", ".join(sorted(self.speeds))
             raise BadConfig(f"no speed for vehicle {vehicle!r}; known: {known}")
-        start, end = as_points(sources, "sources"), as_points(targets, "targets")
-        metres = self.circuity * distance_m(start[:, :1], start[:, 1:], end[:, 0], end[:, 1])
+        metres = self.circuity * straight_m
         seconds = np.rint(metres / self.speeds[vehicle]).astype(np.int64)
-        return seconds.tolist(), np.rint(metres).astype(np.int64).tolist()
+        return seconds, np.rint(metres).astype(np.int64)
+
+
+def open_travel(params: TravelParams) -> StraightLine:
+    """Return straight lines with the circuity of the settings. Raises BadConfig."""
+    return StraightLine(circuity=params.circuity)

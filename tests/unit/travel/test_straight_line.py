@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.domain.feature import Travel
 from dispatchkit.domain.tables import VEHICLES
 from dispatchkit.kernel.errors import BadConfig, BadData
 from dispatchkit.kernel.geo import haversine_m
-from dispatchkit.streets.straight import StraightLine
+from dispatchkit.travel.interface import Travel
+from dispatchkit.travel.straight_line import StraightLine
 
 A, B, C = (52.50, 13.40), (52.52, 13.45), (52.47, 13.38)
 
@@ -16,14 +16,23 @@ def test_metres_are_great_circle_times_circuity() -> None:
         [A, B], [A, B, C], "car"
     )
     expected = [[round(1.25 * haversine_m(*p, *q)) for q in (A, B, C)] for p in (A, B)]
-    assert metres == expected
-    assert seconds == [[round(1.25 * haversine_m(*p, *q) / 5.0) for q in (A, B, C)] for p in (A, B)]
+    assert metres.tolist() == expected
+    assert seconds.tolist() == [
+        [round(1.25 * haversine_m(*p, *q) / 5.0) for q in (A, B, C)] for p in (A, B)
+    ]
 
 
-def test_empty_points_give_empty_matrix() -> None:
+def test_pairs_are_the_diagonal_of_the_matrix() -> None:
     travel = StraightLine()
-    assert travel.matrix([], [A], "car") == ([], [])
-    assert travel.matrix([A, B], [], "car") == ([[], []], [[], []])
+    matrix, pairs = travel.matrix([A, B], [B, C], "car"), travel.pairs([A, B], [B, C], "car")
+    assert [array.tolist() for array in pairs] == [array.diagonal().tolist() for array in matrix]
+
+
+def test_empty_points_give_empty_arrays() -> None:
+    travel = StraightLine()
+    assert [array.shape for array in travel.matrix([], [A], "car")] == [(0, 1), (0, 1)]
+    assert [array.shape for array in travel.matrix([A, B], [], "car")] == [(2, 0), (2, 0)]
+    assert [array.shape for array in travel.pairs([], [], "car")] == [(0,), (0,)]
 
 
 def test_every_vehicle_has_a_speed() -> None:
