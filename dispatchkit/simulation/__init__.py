@@ -1,11 +1,15 @@
-"""A made-up city: seeded, realistic, any size, with a history and a live evening. No data of any real operation.
+"""A made-up city: seeded, realistic, of any size, with a history and a live evening.
 
-`world(plan)` is what stands still, `days(plan)` what happened; both are tables of `kernel.tables`.
+It holds no data of any real operation. `world(scenario)` returns the tables that have no day,
+`days(scenario)` yields those of each day; both follow the contracts of the database.
+
+A day is made in this order: geography, demand, roster, outcomes, dispatch (which writes a day log),
+exporters (which turn the log into tables); `dataset` puts them together.
 """
 
 from __future__ import annotations
 
-from dispatchkit.simulation.plan import CityPlan
-from dispatchkit.simulation.town import days, world
+from dispatchkit.simulation.dataset import days, stalls, world
+from dispatchkit.simulation.scenario import Scenario
 
-__all__ = ["CityPlan", "days", "world"]
+__all__ = ["Scenario", "days", "stalls", "world"]
