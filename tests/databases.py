@@ -20,10 +20,10 @@ import polars as pl
 import psycopg
 from sqlalchemy import Engine
 
-from dispatchkit.simulation import CityPlan, days, world
+from dispatchkit.simulation import Scenario, days, world
 from dispatchkit.store import check, connect, embedded, intake, migrate
 
-PLAN = CityPlan(orders=300, days=1, seed=1)
+PLAN = Scenario(orders=300, days=1, seed=1)
 NOW = PLAN.as_of
 HOME = (
     "DISPATCHKIT_TEST_HOME"  # the first process of a session names it, the other workers inherit it

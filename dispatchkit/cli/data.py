@@ -75,10 +75,10 @@ def sample(
     """
     from dispatchkit.flows.data import data_io as upkeep
     from dispatchkit.flows.data.sample import write_sample
-    from dispatchkit.simulation import CityPlan
+    from dispatchkit.simulation import Scenario
 
     upkeep.inside(to)
-    plan = CityPlan(orders=orders, days=days, start=parse_day(start), seed=seed)
+    plan = Scenario(orders=orders, days=days, start=parse_day(start), seed=seed)
     with output.working(ctx, f"making up {orders:,} orders"):
         manifest = write_sample(plan, to, force=force)
     _wrote(ctx, manifest, to)

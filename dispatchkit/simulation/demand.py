@@ -81,8 +81,8 @@ def day_demand(
 
     eta = ready_estimate + (way / 4.9 * SECOND).astype(np.int64) + 11 * MINUTE
     step = 5 * MINUTE  # promises are rounded up to it
-    goods = np.clip(rng("goods").gamma(4.5, 720, count), 800, 15_000)
-    goods = np.rint(goods / 5).astype(np.int64) * 5
+    basket = np.clip(rng("goods").gamma(4.5, 720, count), 800, 15_000)
+    goods = np.rint(basket / 5).astype(np.int64) * 5
     tips = rng("tip").random((count, 2))
     tip = (goods * (0.05 + 0.15 * tips[:, 1])).astype(np.int64) // 10 * 10
     return Demand(

@@ -16,7 +16,7 @@ from dispatchkit.domain.feature import Event
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.act import act
 from dispatchkit.flows.live.sweep import Options, sweep
-from dispatchkit.simulation import CityPlan, days, world
+from dispatchkit.simulation import Scenario, days, world
 from dispatchkit.store.memory import MemoryStore
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
@@ -32,7 +32,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def test_day_in_memory() -> None:
-    plan = CityPlan(orders=ORDERS, days=1, seed=1)
+    plan = Scenario(orders=ORDERS, days=1, seed=1)
     frames = {**world(plan), **next(iter(days(plan)))}
     settings = catalog.settings()
 

@@ -20,7 +20,7 @@ from dispatchkit.domain.changes import Change
 from dispatchkit.domain.tables import ENTITIES, TABLES
 from dispatchkit.flows.data import data_io as upkeep
 from dispatchkit.flows.data.sample import write_sample
-from dispatchkit.simulation import CityPlan, days, world
+from dispatchkit.simulation import Scenario, days, world
 from dispatchkit.store import intake
 from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.postgres import PostgresStore
@@ -51,12 +51,12 @@ def _say(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def plan() -> CityPlan:
-    return CityPlan(orders=ORDERS, days=4, seed=7)
+def plan() -> Scenario:
+    return Scenario(orders=ORDERS, days=4, seed=7)
 
 
 @pytest.fixture(scope="module")
-def filled(plan: CityPlan) -> Iterator[Engine]:
+def filled(plan: Scenario) -> Iterator[Engine]:
     parts: dict[str, list[pl.DataFrame]] = {name: [frame] for name, frame in world(plan).items()}
     for day in days(plan):
         for name, frame in day.items():
@@ -92,7 +92,7 @@ def test_extract_beside_a_raw_read(filled: Engine, tmp_path: Path) -> None:
     )
 
 
-def test_load_beside_read_parquet(plan: CityPlan, tmp_path: Path) -> None:
+def test_load_beside_read_parquet(plan: Scenario, tmp_path: Path) -> None:
     export = tmp_path / "export"
     manifest = write_sample(plan, export)
     rows = sum(fact.rows for fact in manifest.files)

@@ -15,7 +15,7 @@ from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import CannotCreate
-from dispatchkit.simulation import CityPlan
+from dispatchkit.simulation import Scenario
 from dispatchkit.store import connect, migrate
 from dispatchkit.warehouse import WAREHOUSE_FILE
 
@@ -34,9 +34,9 @@ class Shown:
     steps: tuple[str, ...]
 
 
-def demo(to: Path, settings: Settings, say: Say, *, plan: CityPlan | None = None) -> Shown:
+def demo(to: Path, settings: Settings, say: Say, *, plan: Scenario | None = None) -> Shown:
     """Make a city under `to`, run a night on it and return where the report is; an earlier demo there is replaced."""
-    plan = plan or CityPlan()
+    plan = plan or Scenario()
     steps: list[str] = []
 
     def told(text: str) -> None:

@@ -40,6 +40,6 @@ def texts(values: npt.NDArray[np.object_]) -> pl.Series:
     return pl.Series(values.tolist(), dtype=pl.String)
 
 
-def repeated(value: object, count: int, dtype: type[pl.DataType] | pl.DataType) -> pl.Series:
+def repeated(value: str | None, count: int, dtype: type[pl.DataType] | pl.DataType) -> pl.Series:
     """Return a column of one value."""
-    return pl.repeat(value, count, dtype=dtype, eager=True)
+    return pl.Series([value], dtype=dtype).new_from_index(0, count)

@@ -84,7 +84,9 @@ def _lines(mask: Mask, kind: int, cents: Ints, driver_index: Ints, at: Ints) -> 
 
 def _by_time(lines: list[Lines]) -> Lines:
     """Return all lines in one, by time, order and kind."""
-    order, driver_index, cents, at, kind = (np.concatenate(column) for column in zip(*lines, strict=True))
+    order, driver_index, cents, at, kind = (
+        np.concatenate(column) for column in zip(*lines, strict=True)
+    )
     rank = np.lexsort((kind, order, at))
     return order[rank], driver_index[rank], cents[rank], at[rank], kind[rank]
 
@@ -116,15 +118,15 @@ def _topups(snapshot: Snapshot, intervals: list[DutyInterval]) -> list[Lines]:
         missing = guarantee - sum(log.pay[order] for order in seconds)
         if missing > 0 and seconds:
             kind = COSTS.index("guarantee_topup")
-            for order, cents in split(missing, seconds).items():
-                if cents:
-                    rows.append((order, index, cents, at, kind))
+            for order, share in split(missing, seconds).items():
+                if share:
+                    rows.append((order, index, share, at, kind))
         elif missing > 0:
             rows.append((-1, index, missing, at, COSTS.index("idle_topup")))
     if not rows:
         return []
-    order, driver_index, cents, at, kind = (np.array(column) for column in zip(*rows, strict=True))
-    return [(order, driver_index, cents, at, kind)]
+    orders, drivers, cents, ends, kinds = (np.array(column) for column in zip(*rows, strict=True))
+    return [(orders, drivers, cents, ends, kinds)]
 
 
 def _engaged_seconds(snapshot: Snapshot) -> dict[int, dict[int, int]]:

@@ -115,7 +115,9 @@ class _Positions:
 
         active = np.flatnonzero((times["assigned"] < NEVER) & (snapshot.ended == NEVER))
         latest_first = np.argsort(-log.times("picked_up")[active], kind="stable")
-        self.order = {log.driver_index[order]: order for order in active[latest_first].tolist()}
+        self.order: dict[int, int] = {
+            log.driver_index[order]: order for order in active[latest_first].tolist()
+        }
         self.stalled = {
             index: order
             for index, order in self.order.items()

@@ -13,8 +13,8 @@ from dispatchkit.flows.live.gather import gather
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.measure.metric import Scope
 from dispatchkit.measure.reassignment import against_labels, measure
-from dispatchkit.simulation import CityPlan, days, world
-from dispatchkit.simulation.stalls import stalls
+from dispatchkit.simulation import Scenario, days, stalls, world
+
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.travel.straight_line import StraightLine
 from tests.unit.measure import miniature as mini
@@ -94,7 +94,7 @@ def test_precision_and_recall_exclusions():
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_simulated_stalls_have_full_precision_and_recall(seed):
-    plan, params = CityPlan(orders=3000, days=1, seed=seed), Params()
+    plan, params = Scenario(orders=3000, days=1, seed=seed), Params()
     frames = dict(world(plan)) | {name: frame for day in days(plan) for name, frame in day.items()}
     seen = gather(
         MemoryStore(frames, plan.as_of), reassignment.FEATURE, Flag(name="reassignment"), plan.as_of

@@ -16,12 +16,12 @@ from dispatchkit.domain.tables import TABLES, refs
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.geo import contains, ring_fault
-from dispatchkit.simulation import CityPlan, days, world
+from dispatchkit.simulation import Scenario, days, world
 
 PLANS = (
-    CityPlan(seed=1),
-    CityPlan(orders=200, days=1, seed=2),
-    CityPlan(orders=9_000, days=3, seed=7, tz="Europe/Berlin"),
+    Scenario(seed=1),
+    Scenario(orders=200, days=1, seed=2),
+    Scenario(orders=9_000, days=3, seed=7, tz="Europe/Berlin"),
 )
 NAMES = ("sample", "tiny", "three days")
 
@@ -29,14 +29,14 @@ Frames = dict[str, pl.DataFrame]
 
 
 @cache
-def city(plan: CityPlan) -> Frames:
+def city(plan: Scenario) -> Frames:
     by_day = list(days(plan))
     return world(plan) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
 
 
 @pytest.fixture(params=PLANS, ids=NAMES)
-def plan(request: pytest.FixtureRequest) -> CityPlan:
-    assert isinstance(request.param, CityPlan)
+def plan(request: pytest.FixtureRequest) -> Scenario:
+    assert isinstance(request.param, Scenario)
     return request.param
 
 
@@ -44,7 +44,7 @@ def both(frames: Frames, left: str, right: str, on: str = "delivery_id") -> pl.D
     return frames[left].join(frames[right], left_on=on, right_on="id", suffix="_of")
 
 
-def test_every_table_keeps_its_contract_to_the_column(plan: CityPlan) -> None:
+def test_every_table_keeps_its_contract_to_the_column(plan: Scenario) -> None:
     for name, frame in city(plan).items():
         schema = TABLES[name]
         assert frame.columns == list(schema.columns()), name
@@ -52,7 +52,7 @@ def test_every_table_keeps_its_contract_to_the_column(plan: CityPlan) -> None:
         assert frame["id"].is_sorted() and frame["id"].is_unique().all(), name
 
 
-def test_every_reference_leads_to_a_row(plan: CityPlan) -> None:
+def test_every_reference_leads_to_a_row(plan: Scenario) -> None:
     frames = city(plan)
     for name, frame in frames.items():
         for column, table in refs(TABLES[name]).items():
@@ -62,24 +62,24 @@ def test_every_reference_leads_to_a_row(plan: CityPlan) -> None:
             assert missing.is_empty(), f"{name}.{column}"
 
 
-def test_the_days_together_have_the_orders_that_were_asked_for(plan: CityPlan) -> None:
+def test_the_days_together_have_the_orders_that_were_asked_for(plan: Scenario) -> None:
     assert len(city(plan)["orders"]) == len(city(plan)["deliveries"]) == plan.orders
 
 
 def test_the_same_plan_gives_the_same_rows_and_another_seed_gives_others() -> None:
-    again = list(days(CityPlan(seed=1)))
-    for name, frame in city(CityPlan(seed=1)).items():
+    again = list(days(Scenario(seed=1)))
+    for name, frame in city(Scenario(seed=1)).items():
         if name in again[0]:
             assert frame.equals(pl.concat([day[name] for day in again])), name
-    other = next(days(CityPlan(seed=2)))
+    other = next(days(Scenario(seed=2)))
     assert not other["orders"].equals(again[0]["orders"])
     assert (
-        world(CityPlan(seed=2))["merchants"]["lat"].to_list()
-        != world(CityPlan(seed=1))["merchants"]["lat"].to_list()
+        world(Scenario(seed=2))["merchants"]["lat"].to_list()
+        != world(Scenario(seed=1))["merchants"]["lat"].to_list()
     )
 
 
-def test_nothing_happens_after_the_live_instant(plan: CityPlan) -> None:
+def test_nothing_happens_after_the_live_instant(plan: Scenario) -> None:
     known_ahead = {
         "promised_at",
         "ready_at",
@@ -100,13 +100,13 @@ def test_nothing_happens_after_the_live_instant(plan: CityPlan) -> None:
 # what the database enforces (reliability, section 2.1 and the invariants of section 6)
 
 
-def test_a_driver_is_present_exactly_where_the_state_has_one(plan: CityPlan) -> None:
+def test_a_driver_is_present_exactly_where_the_state_has_one(plan: Scenario) -> None:
     for row in city(plan)["deliveries"].select("state", "driver_id", "slot").iter_rows(named=True):
         assert (row["driver_id"] is not None) == (row["state"] in WITH_DRIVER)
         assert (row["slot"] is not None) == (row["state"] in ACTIVE)
 
 
-def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: CityPlan) -> None:
+def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: Scenario) -> None:
     frames = city(plan)
     active = frames["deliveries"].filter(pl.col("state").is_in(sorted(ACTIVE)))
     assert active.select("driver_id", "slot").is_unique().all()
@@ -115,7 +115,7 @@ def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: CityPlan
     assert not carried["duty"].is_in(["OFF_DUTY", "FORCED_OFF", "ON_BREAK", "SUSPENDED"]).any()
 
 
-def test_no_driver_ever_carried_more_than_the_stack_allows(plan: CityPlan) -> None:
+def test_no_driver_ever_carried_more_than_the_stack_allows(plan: Scenario) -> None:
     frames = city(plan)
     held = frames["deliveries"].filter(
         pl.col("driver_id").is_not_null() & pl.col("assigned_at").is_not_null()
@@ -137,7 +137,7 @@ def test_no_driver_ever_carried_more_than_the_stack_allows(plan: CityPlan) -> No
 
 
 def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_nowhere_else(
-    plan: CityPlan,
+    plan: Scenario,
 ) -> None:
     frames = city(plan)
     offers = both(frames, "driver_offers", "deliveries").filter(state="PENDING")
@@ -152,7 +152,7 @@ def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_now
 
 
 def test_one_accepted_offer_an_episode_and_the_current_one_is_with_its_driver(
-    plan: CityPlan,
+    plan: Scenario,
 ) -> None:
     accepted = both(city(plan), "driver_offers", "deliveries").filter(state="ACCEPTED")
     assert accepted.select("delivery_id", "episode").is_unique().all()
@@ -163,7 +163,7 @@ def test_one_accepted_offer_an_episode_and_the_current_one_is_with_its_driver(
     assert in_force["responded_at"].equals(in_force["assigned_at"].alias("responded_at"))
 
 
-def test_answers_respect_the_deadline(plan: CityPlan) -> None:
+def test_answers_respect_the_deadline(plan: Scenario) -> None:
     offers = city(plan)["driver_offers"]
     accepted, expired = offers.filter(state="ACCEPTED"), offers.filter(state="EXPIRED")
     assert (accepted["responded_at"] < accepted["hard_deadline"]).all()
@@ -172,20 +172,20 @@ def test_answers_respect_the_deadline(plan: CityPlan) -> None:
     assert offers["sent_at"].is_sorted()
 
 
-def test_no_driver_answers_two_offers_at_a_time(plan: CityPlan) -> None:
+def test_no_driver_answers_two_offers_at_a_time(plan: Scenario) -> None:
     offers = city(plan)["driver_offers"].sort("driver_id", "sent_at")
     free_again = pl.col("responded_at").shift().over("driver_id")
     assert offers.filter(pl.col("sent_at") < free_again).is_empty()
 
 
-def test_a_payload_is_canonical_and_hashed(plan: CityPlan) -> None:
+def test_a_payload_is_canonical_and_hashed(plan: Scenario) -> None:
     for row in city(plan)["driver_offers"].head(300).iter_rows(named=True):
         assert canonical(json.loads(row["payload"])) == row["payload"]
         assert sha256(row["payload"].encode()).hexdigest() == row["payload_sha256"]
         assert json.loads(row["payload"])["pay_cents"] == row["pay_cents"]
 
 
-def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: CityPlan) -> None:
+def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: Scenario) -> None:
     episodes = both(city(plan), "unassigned_orders", "deliveries")
     seeking = episodes["state_of"].is_in(sorted(OPEN)) & (
         episodes["episode"] == episodes["episode_of"]
@@ -201,7 +201,7 @@ def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: City
     ).all()
 
 
-def test_duty_intervals_follow_each_other_without_gap_or_overlap(plan: CityPlan) -> None:
+def test_duty_intervals_follow_each_other_without_gap_or_overlap(plan: Scenario) -> None:
     rows = city(plan)["driver_availability_history"].sort("driver_id", "since")
     after = pl.col("since").shift(-1).over("driver_id")
     assert rows.filter(
@@ -216,7 +216,7 @@ def test_duty_intervals_follow_each_other_without_gap_or_overlap(plan: CityPlan)
     ).all()
 
 
-def test_nobody_is_asked_off_duty_or_on_a_break(plan: CityPlan) -> None:
+def test_nobody_is_asked_off_duty_or_on_a_break(plan: Scenario) -> None:
     frames = city(plan)
     duties = (
         frames["driver_availability_history"].sort("since").select("driver_id", "duty", "since")
@@ -231,7 +231,7 @@ def test_nobody_is_asked_off_duty_or_on_a_break(plan: CityPlan) -> None:
     assert set(asked["duty"]) == {"ON_DUTY"}
 
 
-def test_stages_follow_each_other_in_time(plan: CityPlan) -> None:
+def test_stages_follow_each_other_in_time(plan: Scenario) -> None:
     steps = "created_at assigned_at started_at arrived_pickup_at picked_up_at arrived_dropoff_at ended_at".split()
     rows = city(plan)["deliveries"]
     for i, early in enumerate(steps):
@@ -246,7 +246,7 @@ def test_stages_follow_each_other_in_time(plan: CityPlan) -> None:
     assert ready.is_empty(), "nobody leaves with food that is not ready"
 
 
-def test_words_are_those_of_the_machines(plan: CityPlan) -> None:
+def test_words_are_those_of_the_machines(plan: Scenario) -> None:
     frames = city(plan)
     assert set(frames["driver_offers"]["state"]) <= OFFER.states
     assert set(frames["reassignment_cases"]["state"]) <= CASE.states
@@ -254,7 +254,7 @@ def test_words_are_those_of_the_machines(plan: CityPlan) -> None:
     assert (closed["closed_at"].is_not_null() == closed["state"].is_in(sorted(CASE.terminal))).all()
 
 
-def test_zones_tile_the_city_and_hold_their_merchants(plan: CityPlan) -> None:
+def test_zones_tile_the_city_and_hold_their_merchants(plan: Scenario) -> None:
     frames = city(plan)
     rings = [json.loads(ring) for ring in frames["delivery_zones"]["ring"]]
     assert [ring_fault(ring) for ring in rings] == [None] * len(rings)
@@ -279,11 +279,11 @@ def test_a_place_knows_only_real_sizes() -> None:
         {"live_until": time(3)},
     ):
         with pytest.raises(Usage):
-            CityPlan(**wrong)
+            Scenario(**wrong)
 
 
 def test_a_day_on_which_clocks_change_keeps_its_evening() -> None:
-    plan = CityPlan(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
+    plan = Scenario(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
     frames = city(plan)
     assert plan.as_of.utcoffset() == timedelta(0) and plan.as_of.hour == 17, "19:30 in summer time"
     last = (

@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 
 from dispatchkit.domain.states import ACTIVE, OPEN
-from dispatchkit.simulation import CityPlan, days, world
+from dispatchkit.simulation import Scenario, days, world
 
-WEEK = CityPlan(orders=12_000, days=6, seed=11)
-SAMPLE = CityPlan()
+WEEK = Scenario(orders=12_000, days=6, seed=11)
+SAMPLE = Scenario()
 
 Frames = dict[str, pl.DataFrame]
 
 
 @cache
-def city(plan: CityPlan) -> Frames:
+def city(plan: Scenario) -> Frames:
     by_day = list(days(plan))
     return world(plan) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
 
@@ -41,7 +41,7 @@ def test_lunch_and_dinner_are_rushes() -> None:
 
 
 def test_weekends_are_busier_than_mondays() -> None:
-    orders = city(CityPlan(orders=8_000, days=8, seed=3))["orders"]
+    orders = city(Scenario(orders=8_000, days=8, seed=3))["orders"]
     by_day = dict(
         orders.group_by(pl.col("placed_at").dt.date().dt.weekday().alias("day")).len().iter_rows()
     )
@@ -155,7 +155,7 @@ def test_every_delivery_has_its_lines_of_money() -> None:
 
 
 @pytest.mark.parametrize("plan", [SAMPLE, WEEK], ids=["sample", "week"])
-def test_the_live_evening_has_work_for_every_sweep(plan: CityPlan) -> None:
+def test_the_live_evening_has_work_for_every_sweep(plan: Scenario) -> None:
     frames, now = city(plan), plan.as_of
     pending = frames["driver_offers"].filter(state="PENDING")
     assert len(pending.filter(pl.col("hard_deadline") <= now)) >= 2, "offers to expire"

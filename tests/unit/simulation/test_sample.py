@@ -8,13 +8,13 @@ import polars as pl
 
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.flows.data.sample import write_sample
-from dispatchkit.simulation import CityPlan
+from dispatchkit.simulation import Scenario
 
 TRACKED = Path(__file__).parents[3] / "data" / "sample"
 
 
 def test_the_tracked_sample_is_what_the_seed_gives(tmp_path: Path) -> None:
-    made = write_sample(CityPlan(), tmp_path / "city")
+    made = write_sample(Scenario(), tmp_path / "city")
     assert [file.table for file in made.files] == list(TABLES)
     for name in TABLES:
         again, tracked = (
@@ -27,7 +27,7 @@ def test_the_tracked_sample_is_what_the_seed_gives(tmp_path: Path) -> None:
 
 def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
     first, second = (
-        write_sample(CityPlan(orders=240, days=2, seed=5), tmp_path / name)
+        write_sample(Scenario(orders=240, days=2, seed=5), tmp_path / name)
         for name in ("one", "two")
     )
     assert [file.sha256 for file in first.files] == [file.sha256 for file in second.files]
