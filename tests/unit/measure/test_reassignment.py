@@ -14,7 +14,6 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.measure.metric import Scope
 from dispatchkit.measure.reassignment import against_labels, measure
 from dispatchkit.simulation import Scenario, days, stalls, world
-
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.travel.straight_line import StraightLine
 from tests.unit.measure import miniature as mini
