@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 from dispatchkit.simulation import Scenario, days, world
 from dispatchkit.store import check, connect, embedded, intake, migrate
 
+ROOT = Path(__file__).parent.parent
 PLAN = Scenario(orders=300, days=1, seed=1)
 NOW = PLAN.as_of
 HOME = (
@@ -37,6 +38,14 @@ def begin_session() -> None:
     if HOME not in os.environ:
         os.environ[HOME] = tempfile.mkdtemp(prefix="dk-test-")
         atexit.register(shutil.rmtree, os.environ[HOME], ignore_errors=True)
+        Path(os.environ[HOME]).chmod(0o755)
+
+
+def new_folder() -> Path:
+    """Return a new folder of the session that every user may enter, unlike those of pytest."""
+    folder = Path(tempfile.mkdtemp(dir=os.environ[HOME]))
+    folder.chmod(0o755)
+    return folder
 
 
 @cache

