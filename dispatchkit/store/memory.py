@@ -175,7 +175,7 @@ class MemoryStore:
         old = self.rows[table].get(change.id)
         if (old["version"] if old else 0) != change.version:
             raise Violation(f"{table} {change.id} is not at version {change.version}")
-        blank: Row = dict.fromkeys(TABLES[table].columns()) | dict(DEFAULTS.get(table, {}))
+        blank: Row = dict.fromkeys(_types(table)) | dict(DEFAULTS.get(table, {}))
         row = (old or blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
         rules.check(table, row, old, self.rows, self.now)
         self.put(table, change.id, row)
@@ -277,7 +277,7 @@ class _MemoryActing:
     def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
         plans = self._store.plan({name: query for name, (_, query) in queries.items()}, args)
         typed = [
-            plans[name].select(list(TABLES[table].columns())).sort("id")
+            plans[name].select(list(_types(table))).sort("id")
             for name, (table, _) in queries.items()
         ]
         return dict(zip(queries, pl.collect_all(typed), strict=True))

@@ -151,7 +151,7 @@ def check(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> N
     for name, accepts in _columns(table):
         if not accepts(row[name]):
             raise Violation(f"{table} {row['id']}: {name} may not be {row[name]!r}")
-    for name, parent in refs(TABLES[table]).items():
+    for name, parent in _parents(table):
         if row[name] is not None and row[name] not in rows[parent]:
             raise Violation(f"{table} {row['id']}: there is no {name} {row[name]} in {parent}")
     for name in FROZEN[table]:
@@ -234,6 +234,12 @@ _KINDS: Mapping[type[pl.DataType], tuple[type, ...]] = {
     pl.Datetime: (datetime,),
     pl.Date: (date,),
 }
+
+
+@cache
+def _parents(table: str) -> tuple[tuple[str, str], ...]:
+    """Return (column, the table it refers to) of each reference of a table."""
+    return tuple(refs(TABLES[table]).items())
 
 
 @cache

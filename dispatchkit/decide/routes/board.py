@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 
 from dispatchkit.decide.routes.model import Carrier, Held, Params, Ping
@@ -73,10 +74,16 @@ class Board:
             ),
             [(row.id, row.state, row.ready_at, row.promised_at) for row in self.held],
             [(*place.key, *place.point) for place in self.places],
-            {key: str(value) for key, value in asdict(params).items()},
+            _as_text(params),
             travel_name,
         ]
         return sha256(canonical(words).encode()).hexdigest()
+
+
+@cache
+def _as_text(params: Params) -> dict[str, str]:
+    """Return each parameter as text; kept, since one run asks it for every driver."""
+    return {name: str(value) for name, value in asdict(params).items()}
 
 
 def board(held: Sequence[Held], driver: Carrier, ping: Ping | None) -> Board:
