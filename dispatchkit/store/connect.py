@@ -166,6 +166,11 @@ def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
     state = sqlstate(fault)
     original = fault.orig if isinstance(fault, DBAPIError) else fault
     where = place(made.url.render_as_string(hide_password=True))
+    if (not state and isinstance(original, psycopg.OperationalError)) or _LOST.match(state):
+        # A server on a full disk crashes when it cannot write its log, and cannot say so.
+        socket_folder = made.url.query.get("host")
+        if isinstance(socket_folder, str) and embedded.is_disk_full(Path(socket_folder)):
+            return IOFailed(f"cannot work with {where}: no space left on its device")
     if not state and isinstance(original, psycopg.OperationalError):
         return DatabaseUnavailable(f"cannot work with {where}: {_cause(str(original))}")
     if not state and isinstance(

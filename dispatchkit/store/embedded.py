@@ -57,6 +57,7 @@ SHARED_COPIES = Path("/var/cache/dispatchkit")
 START_LIMIT_S = 300.0  # a server that recovers from a crash on a slow machine is waited for
 ANSWER_LIMIT_S = 10.0
 TLS_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])  # the shortest message that Postgres answers
+LOG_SEGMENT_BYTES = 16 << 20
 SOCKET_PATH_LIMIT = 100  # bytes; Linux takes 107, macOS 103
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -319,10 +320,21 @@ def _check_version(home: Path, binaries: Path) -> None:
         )
 
 
+def is_disk_full(folder: Path) -> bool:
+    """Return whether the folder's disk has no room for another piece of Postgres's write-ahead log."""
+    if not folder.is_absolute():  # a host name where a socket's folder could stand
+        return False
+    try:
+        return shutil.disk_usage(folder).free < LOG_SEGMENT_BYTES
+    except OSError:
+        return False
+
+
 def _start_failure(home: Path, output: str, log: Path | None) -> DispatchError:
     """Return the error for a Postgres program that failed with this output."""
-    free = shutil.disk_usage(home.parent).free
-    if re.search("No space left on device|Disk quota exceeded", output) or free < 1 << 16:
+    if re.search("No space left on device|Disk quota exceeded", output) or is_disk_full(
+        home.parent
+    ):
         return IOFailed(f"{home}: no space left on the device")
     reasons = re.findall(r"(?:FATAL|PANIC|error): +(.*)", output)
     because = f": {reasons[0]}" if reasons else ""
