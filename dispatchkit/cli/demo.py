@@ -1,4 +1,4 @@
-"""`demo`: the main job, on a made-up city, with one command."""
+"""`demo`: the whole program on a made-up city, with one command."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Make a city, run a night on it and leave a report: migrate, fill, sweep, extract, load, report.
+    """Make a city, run all sweeps and write a report: migrate, fill, sweep, extract, load, report.
 
-    It starts a Postgres of its own under the folder; a second run begins anew.
+    It starts its own Postgres under the folder; a second run replaces everything there.
 
     Example: dispatchkit demo
     """
@@ -37,28 +37,30 @@ def demo(
     if call(ctx).db != "embedded":
         raise Usage("demo fills a database of its own; leave --db and DISPATCHKIT_DATABASE_URL out")
     to = to or call(ctx).data / "demo"
-    done = run(to, call(ctx).settings(), lambda text: output.note(ctx, text))
+    result = run(to, call(ctx).settings(), lambda text: output.note(ctx, text))
     if call(ctx).json:
         output.document(
-            {"report": str(done.report), "now": done.evening, "steps": list(done.steps)}
+            {"report": str(result.report), "now": result.as_of, "steps": list(result.steps)}
         )
         return
-    there = f"{_program()} --data {to}"
+    program = f"{_program()} --data {to}"
+    now, later = result.as_of, _one_minute_after(result.as_of)
+    delivery = result.unassigned_delivery or 1
     output.line(f"""
-Open {done.report} in a browser. Then try, on the same evening:
+Open {result.report} in a browser. Then try, on the same evening:
 
-  {there} show unassigned --now {done.evening}
-  {there} why {done.seeking or 1} --now {done.evening}
-  {there} audit show {done.seeking or 1}
-  {there} sweep offers --now {_later(done.evening)} --dry-run --explain
-  {there} sweep all --now {_later(done.evening)}
-  {there} show runs
-  {there} db check --now {_later(done.evening)}
-  {there} report drivers --day {done.day}""")
+  {program} show unassigned --now {now}
+  {program} why {delivery} --now {now}
+  {program} audit show {delivery}
+  {program} sweep offers --now {later} --dry-run --explain
+  {program} sweep all --now {later}
+  {program} show runs
+  {program} db check --now {later}
+  {program} report drivers --day {result.day}""")
 
 
 def _program() -> str:
-    """Return what to type to run this program from here."""
+    """Return the command that runs this program from the working directory."""
     import os
     import shutil
     import sys
@@ -71,10 +73,10 @@ def _program() -> str:
     )
 
 
-def _later(evening: str) -> str:
-    """One minute on: the offers that were pending have run out by then."""
+def _one_minute_after(instant: str) -> str:
+    """Return the instant a minute later, when the pending offers have expired."""
     from datetime import timedelta
 
     from dispatchkit.kernel.clock import parse_instant
 
-    return f"{parse_instant(evening) + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{parse_instant(instant) + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""The demo: one command makes a city and runs a night on it, and what it then says to try works."""
+"""The demo makes a city and runs all sweeps on it; the commands that it suggests work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 
-def shown(cli, to) -> list[list[str]]:
-    """Return the command lines that the demo says to try, without the program's name."""
+def suggested(cli, to) -> list[list[str]]:
+    """Run the demo; return the command lines that it suggests, without the program's name."""
     ran = cli("demo", "--to", to)
     assert ran.exit == 0, ran.stderr
     assert "0 offenders" in ran.stderr
@@ -16,9 +16,9 @@ def shown(cli, to) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in ran.stdout.splitlines() if line.startswith("  ")]
 
 
-def test_the_demo_runs_to_its_end_and_says_what_to_try(cli, tmp_path):
-    tries = shown(cli, tmp_path / "night")
-    assert [words[2] for words in tries] == [
+def test_demo_completes_and_suggests_commands(cli, tmp_path):
+    commands = suggested(cli, tmp_path / "night")
+    assert [words[2] for words in commands] == [
         "show",
         "why",
         "audit",
@@ -31,8 +31,7 @@ def test_the_demo_runs_to_its_end_and_says_what_to_try(cli, tmp_path):
 
 
 @pytest.mark.nightly
-def test_what_the_demo_says_to_try_works(cli, tmp_path):
-    said = {" ".join(words): cli(*words) for words in shown(cli, tmp_path / "night")}
-    assert {
-        words: done.stderr for words, done in said.items() if done.exit or not done.stdout
-    } == {}
+def test_suggested_commands_work(cli, tmp_path):
+    runs = {" ".join(words): cli(*words) for words in suggested(cli, tmp_path / "night")}
+    failed = {words: run.stderr for words, run in runs.items() if run.exit or not run.stdout}
+    assert failed == {}

@@ -12,10 +12,8 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom(path):
-    book = nbformat.read(path, as_version=4)
-    ran = NotebookClient(
-        book, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}
-    ).execute()
-    said = [out for cell in ran.cells if cell.cell_type == "code" for out in cell.outputs]
-    assert said
+def test_notebook_runs_and_prints(path):
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(NOTEBOOKS)}}
+    executed = NotebookClient(notebook, timeout=120, resources=resources).execute()
+    assert any(cell.outputs for cell in executed.cells if cell.cell_type == "code")

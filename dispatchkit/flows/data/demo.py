@@ -1,4 +1,4 @@
-"""The main job on a made-up city: migrate, fill, sweep, extract, load, report; each step tells what it did."""
+"""Demo: migrate, fill, sweep, extract, load and report on a made-up city."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatchkit.config import Settings
-from dispatchkit.flows.data import data_io as upkeep
-from dispatchkit.flows.data import database, report
+from dispatchkit.flows.data import data_io, database, report
 from dispatchkit.flows.data.sample import write_sample
-from dispatchkit.flows.explain import listings as shows
+from dispatchkit.flows.explain import listings
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
@@ -19,76 +18,84 @@ from dispatchkit.simulation import Scenario
 from dispatchkit.store import connect, migrate
 from dispatchkit.warehouse import WAREHOUSE_FILE
 
-Say = Callable[[str], None]
-EVENTS = "events.jsonl"  # where the demo's events leave to, in place of phones and desks
+EVENTS = "events.jsonl"  # the demo's events go to this file instead of phones and chat
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Where a demo left its things, the instant its evening stands at, and a delivery that still seeks a driver."""
+class DemoResult:
+    """Where the demo left its report, and what to look at next."""
 
     report: Path
-    day: str
-    evening: str
-    seeking: int | None
-    steps: tuple[str, ...]
+    day: str  # the reported day, YYYY-MM-DD
+    as_of: str  # the live instant, RFC 3339
+    unassigned_delivery: int | None  # one that still seeks a driver
+    steps: tuple[str, ...]  # what each step did
 
 
-def demo(to: Path, settings: Settings, say: Say, *, plan: Scenario | None = None) -> Shown:
-    """Make a city under `to`, run a night on it and return where the report is; an earlier demo there is replaced."""
-    plan = plan or Scenario()
+def demo(to: Path, settings: Settings, show_step: Callable[[str], None]) -> DemoResult:
+    """Make a city under `to`, run all sweeps on it, and report on its first day.
+
+    An earlier demo there is replaced. `show_step` gets a line after each step. Raises
+    CannotCreate if the folder cannot be made, and what the steps raise.
+    """
+    scenario = Scenario()
     steps: list[str] = []
 
-    def told(text: str) -> None:
+    def done(text: str) -> None:
         steps.append(text)
-        say(text)
+        show_step(text)
 
     try:
         to.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise CannotCreate(f"{to}: {fault.strerror}") from None
-    manifest = write_sample(plan, to / "city", force=True)
-    rows = sum(fact.rows for fact in manifest.files)
-    told(
-        f"made a city: {plan.orders:,} orders in {plan.days} days, {rows:,} rows, seed {plan.seed}"
+    except OSError as error:
+        raise CannotCreate(f"{to}: {error.strerror}") from None
+    manifest = write_sample(scenario, to / "city", force=True)
+    rows = sum(file.rows for file in manifest.files)
+    done(
+        f"made a city: {scenario.orders:,} orders in {scenario.days} days, {rows:,} rows, "
+        f"seed {scenario.seed}"
     )
 
     connect.forget(to)
     status = migrate.up(connect.engine(connect.resolve("embedded", to)))
-    told(f"started a Postgres under {to / 'postgres'} and migrated it to {status.revision}")
+    done(f"started a Postgres under {to / 'postgres'} and migrated it to {status.revision}")
 
-    came = upkeep.read_files([to / "city"], None, now=plan.as_of)
-    imported = upkeep.import_files("embedded", to, came)
-    told(
-        f"imported {sum(counts.inserted for counts in imported.tables.values()):,} rows, nothing quarantined"
-    )
+    files = data_io.read_files([to / "city"], None, now=scenario.as_of)
+    imported = data_io.import_files("embedded", to, files)
+    inserted = sum(counts.inserted for counts in imported.tables.values())
+    done(f"imported {inserted:,} rows, nothing quarantined")
 
-    live = Settings(
-        {**settings.tables, "senders": {"record": {"kind": "file", "path": str(to / EVENTS)}}}
-    )
-    store = database.store("embedded", to, live, now=plan.as_of)
+    events = {"record": {"kind": "file", "path": str(to / EVENTS)}}
+    settings_live = Settings({**settings.tables, "senders": events})
+    store = database.store("embedded", to, settings_live, now=scenario.as_of)
     for name in catalog.SWEEPS:
-        done = sweep(store, live, name, Options())
-        what = (
-            ", ".join(f"{word} {count}" for word, count in done.done.items())
-            or f"{done.outcome.applied} changes"
+        run = sweep(store, settings_live, name, Options())
+        counts = ", ".join(f"{word} {count}" for word, count in run.done.items())
+        done(
+            f"sweep {name} at {rfc3339(scenario.as_of)}: "
+            f"{counts or f'{run.outcome.applied} changes'}"
         )
-        told(f"sweep {name} at {rfc3339(plan.as_of)}: {what}")
-    open_ = shows.listing(store, live, "unassigned", limit=1)
-    checked = database.check_database("embedded", to, plan.as_of)
-    broken = sum(row["offenders"] for row in checked["checks"])
-    told(
-        f"checked {len(checked['checks'])} invariants over rows, audit chains, decisions and events: {broken} offenders"
+    unassigned = listings.listing(store, settings_live, "unassigned", limit=1)
+
+    checks = database.check_database("embedded", to, scenario.as_of)["checks"]
+    offenders = sum(check["offenders"] for check in checks)
+    done(
+        f"checked {len(checks)} invariants over rows, audit chains, decisions and events: "
+        f"{offenders} offenders"
     )
 
-    extracted = upkeep.extract("embedded", to, to / "extract", force=True)
-    loaded = upkeep.load_export(to / "extract", to / WAREHOUSE_FILE, now=extracted.as_of)
-    told(
-        f"extracted in one snapshot and loaded {sum(loaded.rows.values()):,} rows into {to / WAREHOUSE_FILE}"
-    )
+    extracted = data_io.extract("embedded", to, to / "extract", force=True)
+    loaded = data_io.load_export(to / "extract", to / WAREHOUSE_FILE, now=extracted.as_of)
+    rows = sum(loaded.rows.values())
+    done(f"extracted in one snapshot and loaded {rows:,} rows into {to / WAREHOUSE_FILE}")
 
-    found = report.report("nightly", plan.start, to / WAREHOUSE_FILE, settings)
-    page = report.write(found, to)[0]
-    told(f"reported on {plan.start}: {page}")
-    seeking = int(open_["id"][0]) if open_.height else None
-    return Shown(page, str(plan.start), rfc3339(plan.as_of), seeking, tuple(steps))
+    result = report.report("nightly", scenario.start, to / WAREHOUSE_FILE, settings)
+    page = report.write(result, to)[0]
+    done(f"reported on {scenario.start}: {page}")
+    return DemoResult(
+        report=page,
+        day=str(scenario.start),
+        as_of=rfc3339(scenario.as_of),
+        unassigned_delivery=int(unassigned["id"][0]) if unassigned.height else None,
+        steps=tuple(steps),
+    )

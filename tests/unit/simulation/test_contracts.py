@@ -1,4 +1,4 @@
-"""The city keeps every contract and every rule that the database would refuse to break."""
+"""The simulated tables keep their contracts and every rule that the database enforces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.geo import contains, ring_fault
 from dispatchkit.simulation import Scenario, days, world
 
-PLANS = (
+SCENARIOS = (
     Scenario(seed=1),
     Scenario(orders=200, days=1, seed=2),
     Scenario(orders=9_000, days=3, seed=7, tz="Europe/Berlin"),
@@ -29,13 +29,13 @@ Frames = dict[str, pl.DataFrame]
 
 
 @cache
-def city(plan: Scenario) -> Frames:
-    by_day = list(days(plan))
-    return world(plan) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
+def frames_of(scenario: Scenario) -> Frames:
+    by_day = list(days(scenario))
+    return world(scenario) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
 
 
-@pytest.fixture(params=PLANS, ids=NAMES)
-def plan(request: pytest.FixtureRequest) -> Scenario:
+@pytest.fixture(params=SCENARIOS, ids=NAMES)
+def scenario(request: pytest.FixtureRequest) -> Scenario:
     assert isinstance(request.param, Scenario)
     return request.param
 
@@ -44,16 +44,16 @@ def both(frames: Frames, left: str, right: str, on: str = "delivery_id") -> pl.D
     return frames[left].join(frames[right], left_on=on, right_on="id", suffix="_of")
 
 
-def test_every_table_keeps_its_contract_to_the_column(plan: Scenario) -> None:
-    for name, frame in city(plan).items():
+def test_tables_match_their_contracts(scenario: Scenario) -> None:
+    for name, frame in frames_of(scenario).items():
         schema = TABLES[name]
         assert frame.columns == list(schema.columns()), name
         schema.validate(frame, cast=False)
         assert frame["id"].is_sorted() and frame["id"].is_unique().all(), name
 
 
-def test_every_reference_leads_to_a_row(plan: Scenario) -> None:
-    frames = city(plan)
+def test_references_lead_to_a_row(scenario: Scenario) -> None:
+    frames = frames_of(scenario)
     for name, frame in frames.items():
         for column, table in refs(TABLES[name]).items():
             missing = frame.filter(pl.col(column).is_not_null()).join(
@@ -62,13 +62,17 @@ def test_every_reference_leads_to_a_row(plan: Scenario) -> None:
             assert missing.is_empty(), f"{name}.{column}"
 
 
-def test_the_days_together_have_the_orders_that_were_asked_for(plan: Scenario) -> None:
-    assert len(city(plan)["orders"]) == len(city(plan)["deliveries"]) == plan.orders
+def test_days_have_the_requested_orders(scenario: Scenario) -> None:
+    assert (
+        len(frames_of(scenario)["orders"])
+        == len(frames_of(scenario)["deliveries"])
+        == scenario.orders
+    )
 
 
-def test_the_same_plan_gives_the_same_rows_and_another_seed_gives_others() -> None:
+def test_scenario_and_seed_determine_the_rows() -> None:
     again = list(days(Scenario(seed=1)))
-    for name, frame in city(Scenario(seed=1)).items():
+    for name, frame in frames_of(Scenario(seed=1)).items():
         if name in again[0]:
             assert frame.equals(pl.concat([day[name] for day in again])), name
     other = next(days(Scenario(seed=2)))
@@ -79,7 +83,7 @@ def test_the_same_plan_gives_the_same_rows_and_another_seed_gives_others() -> No
     )
 
 
-def test_nothing_happens_after_the_live_instant(plan: Scenario) -> None:
+def test_nothing_happens_after_the_live_instant(scenario: Scenario) -> None:
     known_ahead = {
         "promised_at",
         "ready_at",
@@ -90,24 +94,26 @@ def test_nothing_happens_after_the_live_instant(plan: Scenario) -> None:
         "shift_end",
     }
     known_ahead |= {"break_until", "cooldown_until", "eta_at", "low_at", "high_at"}
-    for name, frame in city(plan).items():
+    for name, frame in frames_of(scenario).items():
         for column, kind in frame.schema.items():
             if isinstance(kind, pl.Datetime) and column not in known_ahead and len(frame):
                 latest = frame[column].max()
-                assert latest is None or latest <= plan.as_of, f"{name}.{column}"  # type: ignore[operator]
+                assert latest is None or latest <= scenario.as_of, f"{name}.{column}"  # type: ignore[operator]
 
 
-# what the database enforces (reliability, section 2.1 and the invariants of section 6)
+# What the database enforces by constraints and invariants.
 
 
-def test_a_driver_is_present_exactly_where_the_state_has_one(plan: Scenario) -> None:
-    for row in city(plan)["deliveries"].select("state", "driver_id", "slot").iter_rows(named=True):
+def test_state_decides_whether_there_is_a_driver(scenario: Scenario) -> None:
+    for row in (
+        frames_of(scenario)["deliveries"].select("state", "driver_id", "slot").iter_rows(named=True)
+    ):
         assert (row["driver_id"] is not None) == (row["state"] in WITH_DRIVER)
         assert (row["slot"] is not None) == (row["state"] in ACTIVE)
 
 
-def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: Scenario) -> None:
-    frames = city(plan)
+def test_slots_are_unique_and_within_max_stack(scenario: Scenario) -> None:
+    frames = frames_of(scenario)
     active = frames["deliveries"].filter(pl.col("state").is_in(sorted(ACTIVE)))
     assert active.select("driver_id", "slot").is_unique().all()
     carried = active.join(frames["drivers"], left_on="driver_id", right_on="id", suffix="_driver")
@@ -115,12 +121,12 @@ def test_no_slot_is_taken_twice_nor_above_what_the_driver_carries(plan: Scenario
     assert not carried["duty"].is_in(["OFF_DUTY", "FORCED_OFF", "ON_BREAK", "SUSPENDED"]).any()
 
 
-def test_no_driver_ever_carried_more_than_the_stack_allows(plan: Scenario) -> None:
-    frames = city(plan)
+def test_no_driver_ever_exceeds_max_stack(scenario: Scenario) -> None:
+    frames = frames_of(scenario)
     held = frames["deliveries"].filter(
         pl.col("driver_id").is_not_null() & pl.col("assigned_at").is_not_null()
     )
-    until = pl.col("ended_at").fill_null(plan.as_of)
+    until = pl.col("ended_at").fill_null(scenario.as_of)
     steps = pl.concat(
         [
             held.select("driver_id", at=pl.col("assigned_at"), step=pl.lit(1)),
@@ -136,10 +142,10 @@ def test_no_driver_ever_carried_more_than_the_stack_allows(plan: Scenario) -> No
     assert (checked["load"] <= checked["max_stack"]).all()
 
 
-def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_nowhere_else(
-    plan: Scenario,
+def test_pending_offers_match_offering_deliveries(
+    scenario: Scenario,
 ) -> None:
-    frames = city(plan)
+    frames = frames_of(scenario)
     offers = both(frames, "driver_offers", "deliveries").filter(state="PENDING")
     assert (offers["state_of"] == "OFFERING").all() and (
         offers["episode"] == offers["episode_of"]
@@ -151,20 +157,20 @@ def test_pending_offers_stand_on_offering_deliveries_of_the_same_episode_and_now
     assert offers["driver_id"].is_unique().all(), "at most one pending offer a driver"
 
 
-def test_one_accepted_offer_an_episode_and_the_current_one_is_with_its_driver(
-    plan: Scenario,
+def test_one_accepted_offer_per_episode_names_the_driver(
+    scenario: Scenario,
 ) -> None:
-    accepted = both(city(plan), "driver_offers", "deliveries").filter(state="ACCEPTED")
+    accepted = both(frames_of(scenario), "driver_offers", "deliveries").filter(state="ACCEPTED")
     assert accepted.select("delivery_id", "episode").is_unique().all()
     in_force = accepted.filter(pl.col("episode") == pl.col("episode_of"))
     assert in_force["driver_id"].equals(in_force["driver_id_of"].alias("driver_id"))
-    with_driver = city(plan)["deliveries"].filter(pl.col("driver_id").is_not_null())
+    with_driver = frames_of(scenario)["deliveries"].filter(pl.col("driver_id").is_not_null())
     assert sorted(with_driver["id"]) == sorted(in_force["delivery_id"])
     assert in_force["responded_at"].equals(in_force["assigned_at"].alias("responded_at"))
 
 
-def test_answers_respect_the_deadline(plan: Scenario) -> None:
-    offers = city(plan)["driver_offers"]
+def test_answers_respect_the_deadline(scenario: Scenario) -> None:
+    offers = frames_of(scenario)["driver_offers"]
     accepted, expired = offers.filter(state="ACCEPTED"), offers.filter(state="EXPIRED")
     assert (accepted["responded_at"] < accepted["hard_deadline"]).all()
     assert (expired["responded_at"] >= expired["hard_deadline"]).all()
@@ -172,28 +178,28 @@ def test_answers_respect_the_deadline(plan: Scenario) -> None:
     assert offers["sent_at"].is_sorted()
 
 
-def test_no_driver_answers_two_offers_at_a_time(plan: Scenario) -> None:
-    offers = city(plan)["driver_offers"].sort("driver_id", "sent_at")
+def test_no_driver_has_two_offers_at_once(scenario: Scenario) -> None:
+    offers = frames_of(scenario)["driver_offers"].sort("driver_id", "sent_at")
     free_again = pl.col("responded_at").shift().over("driver_id")
     assert offers.filter(pl.col("sent_at") < free_again).is_empty()
 
 
-def test_a_payload_is_canonical_and_hashed(plan: Scenario) -> None:
-    for row in city(plan)["driver_offers"].head(300).iter_rows(named=True):
+def test_payload_is_canonical_and_hashed(scenario: Scenario) -> None:
+    for row in frames_of(scenario)["driver_offers"].head(300).iter_rows(named=True):
         assert canonical(json.loads(row["payload"])) == row["payload"]
         assert sha256(row["payload"].encode()).hexdigest() == row["payload_sha256"]
         assert json.loads(row["payload"])["pay_cents"] == row["pay_cents"]
 
 
-def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: Scenario) -> None:
-    episodes = both(city(plan), "unassigned_orders", "deliveries")
+def test_episode_is_open_while_delivery_seeks_driver(scenario: Scenario) -> None:
+    episodes = both(frames_of(scenario), "unassigned_orders", "deliveries")
     seeking = episodes["state_of"].is_in(sorted(OPEN)) & (
         episodes["episode"] == episodes["episode_of"]
     )
     assert (seeking == (episodes["state"] == "OPEN")).all()
     assert ((episodes["state"] == "OPEN") == episodes["closed_at"].is_null()).all()
     assert len(episodes.filter(state="OPEN")) == len(
-        city(plan)["deliveries"].filter(pl.col("state").is_in(sorted(OPEN)))
+        frames_of(scenario)["deliveries"].filter(pl.col("state").is_in(sorted(OPEN)))
     )
     assert set(episodes["state"]) <= EPISODE.states
     assert (
@@ -201,23 +207,23 @@ def test_an_episode_is_open_exactly_while_its_delivery_seeks_a_driver(plan: Scen
     ).all()
 
 
-def test_duty_intervals_follow_each_other_without_gap_or_overlap(plan: Scenario) -> None:
-    rows = city(plan)["driver_availability_history"].sort("driver_id", "since")
+def test_duty_intervals_have_no_gap_or_overlap(scenario: Scenario) -> None:
+    rows = frames_of(scenario)["driver_availability_history"].sort("driver_id", "since")
     after = pl.col("since").shift(-1).over("driver_id")
     assert rows.filter(
         after.is_not_null() & (pl.col("until").is_null() | (pl.col("until") != after))
     ).is_empty()
     current = rows.filter(pl.col("until").is_null()).join(
-        city(plan)["drivers"], left_on="driver_id", right_on="id"
+        frames_of(scenario)["drivers"], left_on="driver_id", right_on="id"
     )
-    assert len(current) == len(city(plan)["drivers"])
+    assert len(current) == len(frames_of(scenario)["drivers"])
     assert (current["duty"] == current["duty_right"]).all() and (
         current["since"] == current["duty_since"]
     ).all()
 
 
-def test_nobody_is_asked_off_duty_or_on_a_break(plan: Scenario) -> None:
-    frames = city(plan)
+def test_offers_go_only_to_drivers_on_duty(scenario: Scenario) -> None:
+    frames = frames_of(scenario)
     duties = (
         frames["driver_availability_history"].sort("since").select("driver_id", "duty", "since")
     )
@@ -231,31 +237,31 @@ def test_nobody_is_asked_off_duty_or_on_a_break(plan: Scenario) -> None:
     assert set(asked["duty"]) == {"ON_DUTY"}
 
 
-def test_stages_follow_each_other_in_time(plan: Scenario) -> None:
+def test_stages_follow_each_other_in_time(scenario: Scenario) -> None:
     steps = "created_at assigned_at started_at arrived_pickup_at picked_up_at arrived_dropoff_at ended_at".split()
-    rows = city(plan)["deliveries"]
+    rows = frames_of(scenario)["deliveries"]
     for i, early in enumerate(steps):
         for late in steps[i + 1 :]:
             assert rows.filter(pl.col(late) < pl.col(early)).is_empty(), f"{late} before {early}"
     assert (
         (rows["ended_at"].is_not_null()) == rows["state"].is_in(sorted(DELIVERY.terminal))
     ).all()
-    ready = both(city(plan), "deliveries", "orders", on="order_id").filter(
+    ready = both(frames_of(scenario), "deliveries", "orders", on="order_id").filter(
         pl.col("picked_up_at") < pl.col("ready_at")
     )
     assert ready.is_empty(), "nobody leaves with food that is not ready"
 
 
-def test_words_are_those_of_the_machines(plan: Scenario) -> None:
-    frames = city(plan)
+def test_states_are_those_of_the_machines(scenario: Scenario) -> None:
+    frames = frames_of(scenario)
     assert set(frames["driver_offers"]["state"]) <= OFFER.states
     assert set(frames["reassignment_cases"]["state"]) <= CASE.states
     closed = frames["reassignment_cases"]
     assert (closed["closed_at"].is_not_null() == closed["state"].is_in(sorted(CASE.terminal))).all()
 
 
-def test_zones_tile_the_city_and_hold_their_merchants(plan: Scenario) -> None:
-    frames = city(plan)
+def test_zones_tile_the_city_and_hold_merchants(scenario: Scenario) -> None:
+    frames = frames_of(scenario)
     rings = [json.loads(ring) for ring in frames["delivery_zones"]["ring"]]
     assert [ring_fault(ring) for ring in rings] == [None] * len(rings)
     sides = [tuple(map(tuple, side)) for ring in rings for side in pairwise(ring)]
@@ -271,7 +277,7 @@ def test_zones_tile_the_city_and_hold_their_merchants(plan: Scenario) -> None:
         assert inside[0] == row["zone_id"]
 
 
-def test_a_place_knows_only_real_sizes() -> None:
+def test_impossible_sizes_are_usage_errors() -> None:
     for wrong in (
         {"orders": 10},
         {"days": 0},
@@ -282,10 +288,12 @@ def test_a_place_knows_only_real_sizes() -> None:
             Scenario(**wrong)
 
 
-def test_a_day_on_which_clocks_change_keeps_its_evening() -> None:
-    plan = Scenario(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
-    frames = city(plan)
-    assert plan.as_of.utcoffset() == timedelta(0) and plan.as_of.hour == 17, "19:30 in summer time"
+def test_clock_change_keeps_the_live_instant() -> None:
+    scenario = Scenario(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
+    frames = frames_of(scenario)
+    assert scenario.as_of.utcoffset() == timedelta(0) and scenario.as_of.hour == 17, (
+        "19:30 in summer time"
+    )
     last = (
         frames["driver_availability_history"]
         .filter(pl.col("reason") == "NEW_DAY")["since"]

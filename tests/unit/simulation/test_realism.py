@@ -1,4 +1,4 @@
-"""The city looks like a real one where it matters: rushes, answers, service, money, and an evening with work to do."""
+"""The simulation is realistic: rushes, answers, service, money, and work at the live instant."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Frames = dict[str, pl.DataFrame]
 
 
 @cache
-def city(plan: Scenario) -> Frames:
-    by_day = list(days(plan))
-    return world(plan) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
+def frames_of(scenario: Scenario) -> Frames:
+    by_day = list(days(scenario))
+    return world(scenario) | {name: pl.concat([day[name] for day in by_day]) for name in by_day[0]}
 
 
 def share(part: pl.DataFrame, whole: pl.DataFrame) -> float:
@@ -34,35 +34,35 @@ def delivered(frames: Frames) -> pl.DataFrame:
 
 
 def test_lunch_and_dinner_are_rushes() -> None:
-    hours = city(WEEK)["orders"].group_by(pl.col("placed_at").dt.hour().alias("hour")).len()
+    hours = frames_of(WEEK)["orders"].group_by(pl.col("placed_at").dt.hour().alias("hour")).len()
     count = dict(hours.iter_rows())
     assert count[12] > 2 * count[15] and count[19] > 2 * count[15], "more than twice the afternoon"
     assert not set(count) & set(range(6)), "nobody orders at night"
 
 
 def test_weekends_are_busier_than_mondays() -> None:
-    orders = city(Scenario(orders=8_000, days=8, seed=3))["orders"]
+    orders = frames_of(Scenario(orders=8_000, days=8, seed=3))["orders"]
     by_day = dict(
         orders.group_by(pl.col("placed_at").dt.date().dt.weekday().alias("day")).len().iter_rows()
     )
     assert by_day[6] > 1.15 * by_day[1]
 
 
-def test_first_offers_are_accepted_about_as_often_as_published() -> None:
+def test_acceptance_of_first_offers_matches_published_rates() -> None:
     first = (
-        city(WEEK)["driver_offers"]
+        frames_of(WEEK)["driver_offers"]
         .filter(attempt=1, episode=1)
         .filter(pl.col("state") != "PENDING")
     )
     assert 0.82 < share(first.filter(state="ACCEPTED"), first) < 0.90
-    again = city(WEEK)["driver_offers"].filter(pl.col("attempt") > 1)
+    again = frames_of(WEEK)["driver_offers"].filter(pl.col("attempt") > 1)
     assert share(again.filter(state="ACCEPTED"), again) < 0.82, (
         "an unattractive order stays unattractive"
     )
 
 
 def test_service_is_good_but_not_perfect() -> None:
-    frames = city(WEEK)
+    frames = frames_of(WEEK)
     done = delivered(frames)
     assert 0.70 < share(done.filter(pl.col("ended_at") <= pl.col("promised_at")), done) < 0.95
     never = frames["deliveries"].filter(pl.col("state").is_in(["CANCELLED", "UNFULFILLED"]))
@@ -72,9 +72,9 @@ def test_service_is_good_but_not_perfect() -> None:
     assert 25 < float(minutes.median() or 0) < 45  # type: ignore[arg-type]
 
 
-def test_predictions_sharpen_as_the_door_comes_nearer() -> None:
-    quotes = city(WEEK)["eta_quotes"].join(
-        delivered(city(WEEK)), left_on="delivery_id", right_on="id"
+def test_quotes_are_more_exact_near_the_door() -> None:
+    quotes = frames_of(WEEK)["eta_quotes"].join(
+        delivered(frames_of(WEEK)), left_on="delivery_id", right_on="id"
     )
     off = (pl.col("ended_at") - pl.col("eta_at")).dt.total_seconds().abs()
     within = dict(quotes.group_by("event").agg((off <= 300).mean()).iter_rows())
@@ -85,7 +85,7 @@ def test_predictions_sharpen_as_the_door_comes_nearer() -> None:
 
 
 def test_cancellations_stalls_and_failures_all_occur() -> None:
-    frames = city(WEEK)
+    frames = frames_of(WEEK)
     ended = frames["deliveries"].drop_nulls("ended_while")
     assert set(ended["ended_while"]) >= {
         "SCHEDULED",
@@ -106,9 +106,9 @@ def test_cancellations_stalls_and_failures_all_occur() -> None:
     assert set(frames["drivers"]["duty"]) >= {"ON_DUTY", "OFF_DUTY", "ON_BREAK"}
 
 
-def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> None:
+def test_topups_lift_shifts_exactly_to_the_guarantee() -> None:
     """Recomputed from the tables alone: hours on duty at 15.00 an hour, less piece pay, to the cent."""
-    frames = city(WEEK)
+    frames = frames_of(WEEK)
     cost = frames["delivery_costs"].with_columns(day=pl.col("id") // 100_000_000)
     duty = frames["driver_availability_history"].with_columns(day=pl.col("id") // 100_000_000)
     over = duty.filter(duty="OFF_DUTY", reason="WORK_DONE").select("day", "driver_id")
@@ -135,8 +135,8 @@ def test_top_ups_lift_every_finished_shift_to_its_guarantee_and_no_higher() -> N
         assert row["amount_cents_topup"] == max(0, guarantee - row["amount_cents"])
 
 
-def test_every_delivery_has_its_lines_of_money() -> None:
-    frames = city(WEEK)
+def test_ended_deliveries_have_costs_and_revenue() -> None:
+    frames = frames_of(WEEK)
     ended = (
         frames["deliveries"]
         .filter(pl.col("state").is_in(["DELIVERED", "FAILED", "RETURNED"]))["id"]
@@ -154,9 +154,9 @@ def test_every_delivery_has_its_lines_of_money() -> None:
     assert dict(sides.iter_rows())["tip"] == ["pass_through"]
 
 
-@pytest.mark.parametrize("plan", [SAMPLE, WEEK], ids=["sample", "week"])
-def test_the_live_evening_has_work_for_every_sweep(plan: Scenario) -> None:
-    frames, now = city(plan), plan.as_of
+@pytest.mark.parametrize("scenario", [SAMPLE, WEEK], ids=["sample", "week"])
+def test_live_instant_has_work_for_every_sweep(scenario: Scenario) -> None:
+    frames, now = frames_of(scenario), scenario.as_of
     pending = frames["driver_offers"].filter(state="PENDING")
     assert len(pending.filter(pl.col("hard_deadline") <= now)) >= 2, "offers to expire"
     assert len(pending.filter(pl.col("hard_deadline") > now)) >= 1, "offers still open"
@@ -192,8 +192,8 @@ def test_the_live_evening_has_work_for_every_sweep(plan: Scenario) -> None:
     assert len(fresh) >= 5, "drivers who could be asked"
 
 
-def test_pings_move_no_faster_than_a_car_can() -> None:
-    frames = city(SAMPLE)
+def test_pings_move_no_faster_than_a_car() -> None:
+    frames = frames_of(SAMPLE)
     recent = (
         frames["driver_locations"]
         .filter(pl.col("at") > SAMPLE.as_of - timedelta(minutes=4))
@@ -206,6 +206,6 @@ def test_pings_move_no_faster_than_a_car_can() -> None:
     assert len(pace) > 50 and float(pace["pace"].max()) < 20  # type: ignore[arg-type]
 
 
-def test_ids_of_deliveries_and_orders_never_coincide() -> None:
-    frames = city(SAMPLE)
+def test_delivery_and_order_ids_are_disjoint() -> None:
+    frames = frames_of(SAMPLE)
     assert not set(chain(frames["orders"]["id"])) & set(frames["deliveries"]["id"])
