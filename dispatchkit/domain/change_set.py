@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack
-
-import polars as pl
+from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 from dispatchkit.domain.changes import Change, Ref, Value
-from dispatchkit.domain.states import CASE, DELIVERY, DUTY, EPISODE, OFFER, ROUTE, TICKET
-from dispatchkit.kernel.machine import INITIAL, Machine
-
-STATE: Mapping[str, tuple[Machine, str]] = {
-    "delivery": (DELIVERY, "state"),
-    "offer": (OFFER, "state"),
-    "driver": (DUTY, "duty"),
-    "episode": (EPISODE, "state"),
-    "case": (CASE, "state"),
-    "ticket": (TICKET, "state"),
-    "route": (ROUTE, "state"),
-}
+from dispatchkit.domain.tables import ROW_KINDS
+from dispatchkit.kernel.machine import INITIAL
 
 
 class Row(Protocol):
@@ -35,14 +22,7 @@ class Row(Protocol):
     def version(self) -> int: ...
 
 
-R = TypeVar("R")
 Values = dict[str, Value]
-
-
-def rows(frame: pl.DataFrame, shape: type[R]) -> list[R]:
-    """Return the rows of a frame as `shape`, a dataclass whose fields are columns; other columns are left out."""
-    names = [f.name for f in fields(shape)]  # type: ignore[arg-type]
-    return [shape(**row) for row in frame.select(names).iter_rows(named=True)]
 
 
 class ChangeExtras(TypedDict, total=False):
@@ -106,10 +86,10 @@ class ChangeSet:
     ) -> None:
         version = seen["version"]
         assert isinstance(version, int)
-        if entity in STATE:
-            machine, column = STATE[entity]
-            if column in after:
-                machine.step(str(seen.get(column, INITIAL)), str(after[column]))
+        kind = ROW_KINDS[entity]
+        if kind.machine and kind.state_column in after:
+            state = str(seen.get(kind.state_column, INITIAL))
+            kind.machine.step(state, str(after[kind.state_column]))
         self.changes.append(
             Change(
                 entity=entity,

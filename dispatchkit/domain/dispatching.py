@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import dataframely as dy
 import polars as pl
 
-from dispatchkit.domain.tables import Deliveries, Drivers, Locations
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point
 from dispatchkit.kernel.radius_join import within_radius
@@ -94,34 +93,18 @@ class Ping:
     lon: float
 
 
-class DriverRead(dy.Schema):
-    """Rows of drivers, on duty or with work: what a Driver is made of."""
-
-    id = Drivers.id
-    vehicle = Drivers.vehicle
-    duty = Drivers.duty
-    shift_end = Drivers.shift_end
-    max_stack = Drivers.max_stack
-    timeouts = Drivers.timeouts
-    cooldown_until = Drivers.cooldown_until
-    version = Drivers.version
+# Rows of drivers, on duty or with work: what a Driver is made of.
+DriverRead = TABLES["drivers"].only(
+    "id vehicle duty shift_end max_stack timeouts cooldown_until version"
+)
 
 
-class PingRead(dy.Schema):
-    """Recent positions of drivers: what a Ping is made of."""
-
-    id = Locations.id
-    driver_id = Locations.driver_id
-    at = Locations.at
-    lat = Locations.lat
-    lon = Locations.lon
+# Recent positions of drivers: what a Ping is made of.
+PingRead = TABLES["driver_locations"].only("id driver_id at lat lon")
 
 
-class HeldRead(dy.Schema):
-    """Deliveries that occupy a driver."""
-
-    id = Deliveries.id
-    driver_id = dy.Int64(min=1)
+# Deliveries that occupy a driver.
+HeldRead = TABLES["deliveries"].only("id driver_id", driver_id=True)
 
 
 @dataclass(frozen=True, slots=True)

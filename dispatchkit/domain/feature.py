@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-import dataframely as dy
 import polars as pl
 
 from dispatchkit.domain.changes import Change
 from dispatchkit.travel.interface import Travel
+from dispatchkit.domain.contract import Contract
 
 Frames = Mapping[str, pl.DataFrame]
 OUTSIDE = "outside"  # a read with this column keeps the units outside the rollout, marked
@@ -85,7 +85,7 @@ class Look(Protocol[P]):
 class Preview(Generic[Q]):
     """The consequences of an act, told with its answer. Read beside the lock, so they may be a moment old."""
 
-    reads: Mapping[str, type[dy.Schema]]
+    reads: Mapping[str, Contract]
     look: Look[Q]
 
 
@@ -104,7 +104,7 @@ class Feature(Generic[Q]):
     flag: str
     params: type[Q]
     sql: Path | None = None
-    reads: Mapping[str, type[dy.Schema]] = field(default_factory=dict)
+    reads: Mapping[str, Contract] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     decide: Decide[Q] | None = None
     respond: Respond[Q] | None = None

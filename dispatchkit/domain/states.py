@@ -1,41 +1,166 @@
-"""The state machines of live work, as data. The database holds the same lists; a test keeps them equal."""
+"""The states of live work and the moves between them, as data.
+
+Every vocabulary is an enum whose members say what they mean. The database holds the same moves and
+the same frozen columns; a test keeps both equal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from dispatchkit.kernel.documented_enum import DocumentedEnum
 from dispatchkit.kernel.machine import INITIAL, Machine, machine
 
-TO_PICKUP = ("ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP")
-_TO_DOOR = ("PICKED_UP", "EN_ROUTE_DROPOFF", "ARRIVED_DROPOFF")
-CHAIN = (*TO_PICKUP, *_TO_DOOR, "DELIVERED")
+
+class DeliveryState(DocumentedEnum):
+    """The states of a delivery, from the request to the door."""
+
+    CREATED = "CREATED", "requested; its search for a driver has not begun"
+    SCHEDULED = "SCHEDULED", "requested for later"
+    UNASSIGNED = "UNASSIGNED", "seeks a driver, no offer is out"
+    OFFERING = "OFFERING", "seeks a driver, at least one offer is out"
+    ASSIGNED = "ASSIGNED", "a driver has it and has not set out"
+    EN_ROUTE_PICKUP = "EN_ROUTE_PICKUP", "the driver is on the way to the merchant"
+    ARRIVED_PICKUP = "ARRIVED_PICKUP", "the driver is at the merchant"
+    PICKED_UP = "PICKED_UP", "the driver has the goods"
+    EN_ROUTE_DROPOFF = "EN_ROUTE_DROPOFF", "the driver is on the way to the customer"
+    ARRIVED_DROPOFF = "ARRIVED_DROPOFF", "the driver is at the customer's door"
+    DELIVERED = "DELIVERED", "the goods reached the customer"
+    RESCUE = (
+        "RESCUE",
+        "the goods are with a driver who cannot go on; another one may take them over",
+    )
+    RETURNING = "RETURNING", "the goods are on the way back to the merchant"
+    RETURNED = "RETURNED", "the goods are back at the merchant"
+    FAILED = "FAILED", "the goods reached nobody"
+    CANCELLED = "CANCELLED", "called off before pickup"
+    UNFULFILLED = "UNFULFILLED", "no driver was found in time"
+
+
+class OfferState(DocumentedEnum):
+    """The states of one offer of one delivery to one driver."""
+
+    PENDING = "PENDING", "waits for the driver's answer"
+    ACCEPTED = "ACCEPTED", "the driver took the delivery"
+    DECLINED = "DECLINED", "the driver said no"
+    EXPIRED = "EXPIRED", "the driver did not answer in time"
+    REVOKED = "REVOKED", "withdrawn before an answer"
+    UNDELIVERABLE = "UNDELIVERABLE", "its push did not reach the driver's phone"
+
+
+class OfferMode(DocumentedEnum):
+    """How a delivery is offered."""
+
+    CASCADE = "cascade", "to one driver at a time"
+    WAVES = "waves", "to a few drivers, and soon to a few more"
+    BROADCAST = "broadcast", "to every driver within reach"
+    FORCED = "forced", "to nobody: the best driver is assigned"
+
+
+class DutyState(DocumentedEnum):
+    """A driver's duty as it is stored; whether they are busy or free is derived."""
+
+    OFF_DUTY = "OFF_DUTY", "not working"
+    ON_DUTY = "ON_DUTY", "working"
+    BREAK_PENDING = "BREAK_PENDING", "on a break as soon as the deliveries in hand are done"
+    ON_BREAK = "ON_BREAK", "on a break"
+    ENDING_SHIFT = "ENDING_SHIFT", "off duty as soon as the deliveries in hand are done"
+    FORCED_OFF = "FORCED_OFF", "taken off duty by a rule: unanswered offers or the cap on hours"
+    SUSPENDED = "SUSPENDED", "barred from work by operations"
+
+
+class EpisodeState(DocumentedEnum):
+    """The states of one search for a delivery's driver."""
+
+    OPEN = "OPEN", "the delivery seeks a driver"
+    ASSIGNED = "ASSIGNED", "a driver was found"
+    CANCELLED = "CANCELLED", "the delivery was called off"
+    UNFULFILLED = "UNFULFILLED", "the search was given up"
+    CUSTODY = "CUSTODY", "a driver who had lost the delivery turned out to have its goods"
+
+
+class CaseState(DocumentedEnum):
+    """The states of one suspicion against an assignment."""
+
+    SUSPECTED = "SUSPECTED", "a trigger fired"
+    GRACE = "GRACE", "the driver has a while to show progress"
+    CLEARED = "CLEARED", "the driver made progress"
+    CONFIRMED = "CONFIRMED", "the grace ran out without progress"
+    RELEASED = "RELEASED", "the delivery was taken from the driver"
+    REOFFERING = "REOFFERING", "the delivery is offered to others"
+    REASSIGNED = "REASSIGNED", "another driver has it"
+    SUCCEEDED = "SUCCEEDED", "the other driver picked it up"
+    RELAPSED = "RELAPSED", "the other driver lost it too"
+    EXHAUSTED = "EXHAUSTED", "nobody else was found, or it was taken away too often"
+    ABORTED = "ABORTED", "the case lost its object: picked up, cancelled, or a person decided"
+
+
+class TicketState(DocumentedEnum):
+    """The states of a support ticket."""
+
+    OPEN = "OPEN", "a person has to look"
+    CLOSED = "CLOSED", "done"
+
+
+class RouteState(DocumentedEnum):
+    """The states of a driver's route plan."""
+
+    PLANNED = "PLANNED", "stops in the order in which they are driven"
+    EMPTY = "EMPTY", "nothing to drive"
+
+
+class DeclineReason(DocumentedEnum):
+    """Why a driver declines an offer."""
+
+    TOO_FAR = "TOO_FAR", "the pickup or the door is too far"
+    LOW_PAY = "LOW_PAY", "the pay is too low"
+    MERCHANT_WAIT = "MERCHANT_WAIT", "this merchant lets drivers wait"
+    OTHER = "OTHER", "another reason"
+    UNSAFE_AREA = "UNSAFE_AREA", "the area is not safe"
+    VEHICLE_UNSUITABLE = "VEHICLE_UNSUITABLE", "the goods do not fit the vehicle"
+    ENDING_SHIFT = "ENDING_SHIFT", "the shift ends too soon"
+    ALREADY_STACKED = "ALREADY_STACKED", "has enough in hand"
+    CASH_LIMIT = "CASH_LIMIT", "would carry too much cash"
+
+    @property
+    def counts_in_score(self) -> bool:
+        """Return whether a decline for this reason counts against the driver's acceptance score."""
+        return self in (self.TOO_FAR, self.LOW_PAY, self.MERCHANT_WAIT, self.OTHER)
+
+
+_D = DeliveryState
+TO_PICKUP = (_D.ASSIGNED, _D.EN_ROUTE_PICKUP, _D.ARRIVED_PICKUP)
+_TO_DOOR = (_D.PICKED_UP, _D.EN_ROUTE_DROPOFF, _D.ARRIVED_DROPOFF)
+CHAIN = (*TO_PICKUP, *_TO_DOOR, _D.DELIVERED)  # the steps of a delivery that goes well
+
+OPEN = frozenset({_D.UNASSIGNED, _D.OFFERING})  # seeks a driver
+CUSTODY = frozenset(_TO_DOOR)  # the driver has the goods, all is well
+HOLDS_GOODS = CUSTODY | {_D.RESCUE, _D.RETURNING}
+ACTIVE = frozenset(TO_PICKUP) | HOLDS_GOODS  # occupies one of the driver's slots
+WITH_DRIVER = ACTIVE | {_D.DELIVERED, _D.RETURNED, _D.FAILED}  # names the driver in its row
+
+AWAY = frozenset({DutyState.OFF_DUTY, DutyState.ON_BREAK, DutyState.FORCED_OFF})  # holds nothing
 
 
 def _delivery() -> Machine:
-    moves: dict[str, set[str]] = {
-        INITIAL: {"CREATED"},
-        "CREATED": {"SCHEDULED", "UNASSIGNED", "CANCELLED"},
-        "SCHEDULED": {"UNASSIGNED", "CANCELLED"},
-        "UNASSIGNED": {"OFFERING", "ASSIGNED", "PICKED_UP", "CANCELLED", "UNFULFILLED"},
-        "OFFERING": {"UNASSIGNED", "ASSIGNED", "PICKED_UP", "CANCELLED", "UNFULFILLED"},
-        "RESCUE": {"PICKED_UP", "RETURNING", "FAILED"},
-        "RETURNING": {"RETURNED", "FAILED"},
+    searching = {_D.ASSIGNED, _D.PICKED_UP, _D.CANCELLED, _D.UNFULFILLED}
+    moves: dict[str, set[DeliveryState]] = {
+        INITIAL: {_D.CREATED},
+        _D.CREATED: {_D.SCHEDULED, _D.UNASSIGNED, _D.CANCELLED},
+        _D.SCHEDULED: {_D.UNASSIGNED, _D.CANCELLED},
+        _D.UNASSIGNED: {_D.OFFERING, *searching},
+        _D.OFFERING: {_D.UNASSIGNED, *searching},
+        _D.RESCUE: {_D.PICKED_UP, _D.RETURNING, _D.FAILED},
+        _D.RETURNING: {_D.RETURNED, _D.FAILED},
     }
     for i, state in enumerate(CHAIN[:-1]):
-        moves[state] = set(CHAIN[i + 1 :])  # forward skips; a live act may not skip PICKED_UP
-        moves[state] |= (
-            {"UNASSIGNED", "CANCELLED"} if state in TO_PICKUP else {"RESCUE", "RETURNING", "FAILED"}
-        )
-    return Machine("deliveries", {was: frozenset(to) for was, to in moves.items()})
+        moves[state] = set(CHAIN[i + 1 :])  # may skip forward; a live act may not skip PICKED_UP
+        if state in TO_PICKUP:
+            moves[state] |= {_D.UNASSIGNED, _D.CANCELLED}
+        else:
+            moves[state] |= {_D.RESCUE, _D.RETURNING, _D.FAILED}
+    return Machine("deliveries", {state: frozenset(to) for state, to in moves.items()})
 
 
 DELIVERY = _delivery()
-CUSTODY = frozenset(_TO_DOOR)
-HOLDS_GOODS = CUSTODY | {"RESCUE", "RETURNING"}
-ACTIVE = frozenset(TO_PICKUP) | HOLDS_GOODS
-AWAY = frozenset({"OFF_DUTY", "ON_BREAK", "FORCED_OFF"})  # duties in which a driver holds nothing
-OPEN = frozenset({"UNASSIGNED", "OFFERING"})
-WITH_DRIVER = ACTIVE | {"DELIVERED", "RETURNED", "FAILED"}
 
 OFFER = machine(
     "driver_offers",
@@ -73,38 +198,13 @@ CASE = machine(
     },
 )
 CASE_OPEN = CASE.states - CASE.terminal
-CASE_SUSPECT = frozenset(
-    {"SUSPECTED", "GRACE", "CONFIRMED"}
-)  # one of these for each delivery, and one of the rest
+
+# Of these and of the other open states a delivery has at most one case each.
+CASE_SUSPECT = frozenset({CaseState.SUSPECTED, CaseState.GRACE, CaseState.CONFIRMED})
 
 ROUTE = machine(
     "route_optimization_data", {INITIAL: "PLANNED EMPTY", "PLANNED": "EMPTY", "EMPTY": "PLANNED"}
 )
 
 TICKET = machine("support_tickets", {INITIAL: "OPEN", "OPEN": "CLOSED"})
-
-MACHINES = (DELIVERY, OFFER, DUTY, EPISODE, CASE, TICKET, ROUTE)
-FROZEN: Mapping[str, tuple[str, ...]] = {  # what a row keeps from its birth on, by table
-    "drivers": ("id",),
-    "deliveries": ("id", "order_id", "created_at"),
-    "driver_offers": tuple(
-        "id delivery_id driver_id episode attempt ask mode pay_cents boost_cents distance_m payload payload_sha256 "
-        "sent_at expires_at hard_deadline".split()
-    ),
-    "driver_availability_history": ("id", "driver_id", "duty", "since", "shift_end"),
-    "unassigned_orders": ("id", "delivery_id", "episode", "opened_at"),
-    "reassignment_cases": ("id", "delivery_id", "driver_id", "episode", "trigger", "suspected_at"),
-    "support_tickets": ("id", "delivery_id", "episode", "level", "cause", "opened_at", "due_at"),
-    "route_optimization_data": ("id", "driver_id"),
-}
-DECLINE_REASONS = {  # countable in a driver's score?
-    "TOO_FAR": True,
-    "LOW_PAY": True,
-    "MERCHANT_WAIT": True,
-    "OTHER": True,
-    "UNSAFE_AREA": False,
-    "VEHICLE_UNSUITABLE": False,
-    "ENDING_SHIFT": False,
-    "ALREADY_STACKED": False,
-    "CASH_LIMIT": False,
-}
+DECLINE_REASONS = {reason: reason.counts_in_score for reason in DeclineReason}

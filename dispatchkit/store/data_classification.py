@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import dataframely as dy
+import polars as pl
 
+from dispatchkit.domain.contract import Column
 from dispatchkit.domain.tables import TABLES
 
 PERSONAL = frozenset({"person", "position"})  # names somebody, or says where somebody was
@@ -65,20 +66,19 @@ def class_of(table: str, column: str) -> str | None:
     if table in LEDGERS:
         return LEDGERS[table].get(column)
     spec = TABLES[table].columns().get(column)
-    return None if spec is None else TEXTS.get(f"{table}.{column}") or _told(spec)
+    return None if spec is None else TEXTS.get(f"{table}.{column}") or _derived_class(spec)
 
 
-def _told(spec: dy.Column) -> str | None:
-    """Return what a contract's column says of itself."""
-    meta = spec.metadata or {}
-    if "class" in meta:
-        return str(meta["class"])
-    if spec.primary_key or "ref" in meta:
+def _derived_class(column: Column) -> str | None:
+    """Return the class that follows from a contract's column, None if it says nothing."""
+    if column.position:
+        return "position"
+    if column.primary_key or column.references:
         return "id"
-    if meta.get("kind") == "cents":
+    if column.unit == "cents":
         return "money"
-    if isinstance(spec, dy.Datetime | dy.Date):
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
         return "time"
-    if "words" in meta or isinstance(spec, dy.Bool):
+    if column.words or column.dtype == pl.Boolean():
         return "word"
-    return "number" if isinstance(spec, dy.Int64) else None
+    return "number" if column.dtype == pl.Int64() else None

@@ -9,8 +9,8 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from dispatchkit.domain.states import DUTY, FROZEN, MACHINES
-from dispatchkit.domain.tables import ENTITIES, TABLES, refs
+from dispatchkit.domain.states import DUTY
+from dispatchkit.domain.tables import ENTITIES, FROZEN, MACHINES, TABLES
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import SchemaMismatch, Usage
@@ -179,7 +179,7 @@ def test_the_database_has_the_rules_of_the_memory_store_and_no_other(database):
     assert {tuple(key) for key in keys if key[0] in audited} == {
         (table, column, parent)
         for table in audited
-        for column, parent in refs(TABLES[table]).items()
+        for column, parent in TABLES[table].references().items()
     }
 
 

@@ -122,7 +122,7 @@ def test_what_leaves_names_no_person_and_no_place(sample_db, tmp_path):
         name
         for schema in TABLES.values()
         for name, column in schema.columns().items()
-        if (column.metadata or {}).get("class")
+        if column.position
     }
     assert {"lat", "dropoff_lon"} <= personal
     named = {key for line in written(tmp_path) for key in re.findall(r'"(\w+)":', json.dumps(line))}

@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatchkit.domain import states
+from dispatchkit.domain.tables import MACHINES
 from dispatchkit.kernel.canonical_json import canonical, plain
 from dispatchkit.kernel.clock import day_of, parse_instant, rfc3339, service_day
 from dispatchkit.kernel.flags import Flag
@@ -94,7 +94,7 @@ def test_chance_stays_in_its_range_for_any_words(seed, stream, ids):
     assert 0 < stable_id(seed, stream, *ids) < 2**63
 
 
-@given(st.sampled_from(states.MACHINES), st.lists(st.integers(0, 99), max_size=30))
+@given(st.sampled_from(MACHINES), st.lists(st.integers(0, 99), max_size=30))
 def test_a_walk_through_a_machine_never_leaves_it_and_ends_only_where_it_may(machine, choices):
     state = INITIAL
     for choice in choices:

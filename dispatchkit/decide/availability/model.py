@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import dataframely as dy
+import polars as pl
 
+from dispatchkit.domain.contract import Column, Contract
 from dispatchkit.domain.dispatching import Dispatch, HeldRead
 from dispatchkit.domain.hours import LOOK_BACK, MOST, REST
-from dispatchkit.domain.tables import Deliveries, Drivers, Duties, Offers
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadConfig
 
 FORCED = (
@@ -102,46 +103,29 @@ class Asking:
     version: int
 
 
-class DriverRead(dy.Schema):
-    """drivers: those who are not off duty."""
-
-    id = Drivers.id
-    duty = Drivers.duty
-    duty_since = Drivers.duty_since
-    break_until = Drivers.break_until
-    shift_end = Drivers.shift_end
-    timeouts = Drivers.timeouts
-    version = Drivers.version
+# drivers: those who are not off duty.
+DriverRead = TABLES["drivers"].only("id duty duty_since break_until shift_end timeouts version")
 
 
-class DutyRead(dy.Schema):
-    """duties: their intervals of the last LOOK_BACK, the present one included."""
-
-    id = Duties.id
-    driver_id = Duties.driver_id
-    duty = Duties.duty
-    since = Duties.since
-    until = Duties.until
-    reason = Duties.reason
-    version = Duties.version
+# duties: their intervals of the last LOOK_BACK, the present one included.
+DutyRead = TABLES["driver_availability_history"].only(
+    "id driver_id duty since until reason version"
+)
 
 
-class PendingRead(dy.Schema):
-    """pending: offers that wait for an answer."""
-
-    id = Offers.id
-    driver_id = Offers.driver_id
+# pending: offers that wait for an answer.
+PendingRead = TABLES["driver_offers"].only("id driver_id")
 
 
-class FreedRead(dy.Schema):
-    """ended, lost, cancelled: deliveries that left a driver's hands, and when."""
+# ended, lost, cancelled: deliveries that left a driver's hands, and when.
+FreedRead = (
+    TABLES["deliveries"]
+    .only("id driver_id", driver_id=True)
+    .with_columns(at=Column(dtype=pl.Datetime("us", "UTC")))
+)
 
-    id = Deliveries.id
-    driver_id = dy.Int64(min=1)
-    at = dy.Datetime(time_zone="UTC", time_unit="us")
 
-
-READS: dict[str, type[dy.Schema]] = {
+READS: dict[str, Contract] = {
     "drivers": DriverRead,
     "duties": DutyRead,
     "held": HeldRead,

@@ -12,8 +12,9 @@ from pathlib import Path
 from dispatchkit.decide.availability.course import Course, follow
 from dispatchkit.decide.availability.model import READS, Driver, Hands, Params
 from dispatchkit.decide.availability.wish import WISHES, respond
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.duty import Duty
 from dispatchkit.domain.feature import Feature, Frames
 from dispatchkit.travel.interface import Travel

@@ -9,8 +9,9 @@ import polars as pl
 
 from dispatchkit.decide.availability.course import Course
 from dispatchkit.decide.availability.model import Asking, Driver, Offer, Params
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.duty import Duty
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.domain.hours import worked

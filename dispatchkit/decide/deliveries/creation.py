@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from dispatchkit.decide.deliveries.model import Delivery, Params
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import dispatch_at
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 

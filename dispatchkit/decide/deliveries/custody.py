@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dispatchkit.decide.deliveries.model import Delivery, Driver, Scene, closed
-from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.duty import Duty, change_duty
 from dispatchkit.domain.feature import Answer, refused
 from dispatchkit.domain.search import (

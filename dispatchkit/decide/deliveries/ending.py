@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dispatchkit.decide.deliveries.model import Scene, closed
-from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, refused
 from dispatchkit.domain.search import Episode, Offer, close_search, withdraw
 from dispatchkit.domain.states import HOLDS_GOODS, OPEN, TO_PICKUP

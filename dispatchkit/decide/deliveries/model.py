@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Dispatch, free_slot
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.domain.search import Offer

@@ -10,7 +10,7 @@ from dispatchkit.decide.deliveries.custody import handover, rescue
 from dispatchkit.decide.deliveries.ending import bring_back, cancel, fail, returned
 from dispatchkit.decide.deliveries.model import Delivery, Params, Scene
 from dispatchkit.decide.deliveries.steps import STEPS, step
-from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, Event, Feature, Frames, refused
 
 BY_HOLDER = ("fail", "return", "returned")  # told by the driver, if one is named, of what he holds

@@ -11,7 +11,8 @@ from dispatchkit.decide.escalation.model import Episode, Job, Ticket
 from dispatchkit.decide.escalation.notices import climb, close
 from dispatchkit.decide.escalation.params import TOP, Params
 from dispatchkit.decide.escalation.sight import causes_of
-from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.kernel.errors import Usage
 

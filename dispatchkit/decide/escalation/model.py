@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import dataframely as dy
+import polars as pl
 
+from dispatchkit.domain.contract import Column, Contract
 from dispatchkit.domain.dispatching import DriverRead, HeldRead, PingRead
-from dispatchkit.domain.tables import (
-    Cases,
-    Deliveries,
-    Drivers,
-    Episodes,
-    Merchants,
-    Offers,
-    Orders,
-    Tickets,
-)
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.geo import Point, point
 
 
@@ -112,125 +104,86 @@ class Kept(Ticket):
     search: str | None
 
 
-class EpisodeRead(dy.Schema):
-    """episodes: the open ones."""
-
-    id = Episodes.id
-    delivery_id = Episodes.delivery_id
-    episode = Episodes.episode
-    state = Episodes.state
-    opened_at = Episodes.opened_at
-    closed_at = Episodes.closed_at
-    level = Episodes.level
-    level_due_at = Episodes.level_due_at
-    level_at = Episodes.level_at
-    acked_at = Episodes.acked_at
-    snoozed_until = Episodes.snoozed_until
-    reminders = Episodes.reminders
-    reminded_at = Episodes.reminded_at
-    cause = Episodes.cause
-    version = Episodes.version
+# episodes: the open ones.
+EpisodeRead = TABLES["unassigned_orders"].only(
+    "id delivery_id episode state opened_at closed_at level level_due_at level_at "
+    "acked_at snoozed_until reminders reminded_at cause version"
+)
 
 
-class SoughtRead(dy.Schema):
-    """deliveries: those that seek a driver."""
-
-    id = Deliveries.id
-    state = Deliveries.state
-    episode = Deliveries.episode
-    attempt = Deliveries.attempt
-    priority = Deliveries.priority
-    ended_at = Deliveries.ended_at
-    ended_by = Deliveries.ended_by
-    ended_while = Deliveries.ended_while
-    version = Deliveries.version
-    ready_at = Orders.ready_at
-    promised_at = Orders.promised_at
-    pickup_lat = Merchants.lat
-    pickup_lon = Merchants.lon
-    dropoff_lat = Orders.dropoff_lat
-    dropoff_lon = Orders.dropoff_lon
-    outside = dy.Bool(nullable=False)
+# deliveries: those that seek a driver.
+SoughtRead = (
+    TABLES["deliveries"]
+    .only("id state episode attempt priority ended_at ended_by ended_while version")
+    .with_columns(
+        ready_at=TABLES["orders"].fields["ready_at"],
+        promised_at=TABLES["orders"].fields["promised_at"],
+        pickup_lat=TABLES["merchants"].fields["lat"],
+        pickup_lon=TABLES["merchants"].fields["lon"],
+        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
+        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
+        outside=Column(dtype=pl.Boolean()),
+    )
+)
 
 
-class OfferRead(dy.Schema):
-    """offers: every offer so far for a delivery that seeks a driver."""
-
-    id = Offers.id
-    delivery_id = Offers.delivery_id
-    driver_id = Offers.driver_id
-    episode = Offers.episode
-    attempt = Offers.attempt
-    state = Offers.state
-    sent_at = Offers.sent_at
-    responded_at = Offers.responded_at
+# offers: every offer so far for a delivery that seeks a driver.
+OfferRead = TABLES["driver_offers"].only(
+    "id delivery_id driver_id episode attempt state sent_at responded_at"
+)
 
 
-class ReleaseRead(dy.Schema):
-    """releases: cases in which a delivery was taken from its driver."""
-
-    id = Cases.id
-    delivery_id = Cases.delivery_id
-    driver_id = Cases.driver_id
-    episode = Cases.episode
-    trigger = Cases.trigger
+# releases: cases in which a delivery was taken from its driver.
+ReleaseRead = TABLES["reassignment_cases"].only("id delivery_id driver_id episode trigger")
 
 
-class PendingRead(dy.Schema):
-    """pending: offers that wait for an answer."""
-
-    id = Offers.id
-    driver_id = Offers.driver_id
+# pending: offers that wait for an answer.
+PendingRead = TABLES["driver_offers"].only("id driver_id")
 
 
-class TicketRead(dy.Schema):
-    """tickets: the open ones, and how the search that each belongs to stands."""
-
-    id = Tickets.id
-    delivery_id = Tickets.delivery_id
-    cause = Tickets.cause
-    state = Tickets.state
-    closed_at = Tickets.closed_at
-    closed_by = Tickets.closed_by
-    version = Tickets.version
-    search = dy.String(nullable=True)
-    outside = dy.Bool(nullable=False)
+# tickets: the open ones, and how the search that each belongs to stands.
+TicketRead = (
+    TABLES["support_tickets"]
+    .only("id delivery_id cause state closed_at closed_by version")
+    .with_columns(
+        search=Column(dtype=pl.String(), nullable=True), outside=Column(dtype=pl.Boolean())
+    )
+)
 
 
-class StrandedRead(dy.Schema):
-    """stranded: deliveries whose goods are with a suspended driver."""
-
-    id = Deliveries.id
-    episode = Deliveries.episode
-    since = Drivers.duty_since
-    outside = dy.Bool(nullable=False)
-
-
-class ExhaustedRead(dy.Schema):
-    """exhausted: deliveries that were taken from as many drivers as may be, and wait for pickup again."""
-
-    id = Deliveries.id
-    episode = Deliveries.episode
-    since = Cases.closed_at
-    outside = dy.Bool(nullable=False)
+# stranded: deliveries whose goods are with a suspended driver.
+StrandedRead = (
+    TABLES["deliveries"]
+    .only("id episode")
+    .with_columns(since=TABLES["drivers"].fields["duty_since"], outside=Column(dtype=pl.Boolean()))
+)
 
 
-class StuckRead(dy.Schema):
-    """stuck: deliveries whose driver has had his grace and still has them; since: when it was over."""
-
-    id = Deliveries.id
-    episode = Deliveries.episode
-    since = Cases.grace_until
-    outside = dy.Bool(nullable=False)
-
-
-class ToldRead(dy.Schema):
-    """told: tickets, open or closed, that have called a person already."""
-
-    id = Tickets.id
+# exhausted: deliveries that were taken from as many drivers as may be, and wait for pickup again.
+ExhaustedRead = (
+    TABLES["deliveries"]
+    .only("id episode")
+    .with_columns(
+        since=TABLES["reassignment_cases"].fields["closed_at"], outside=Column(dtype=pl.Boolean())
+    )
+)
 
 
-READS: dict[str, type[dy.Schema]] = {
+# stuck: deliveries whose driver has had his grace and still has them; since: when it was over.
+StuckRead = (
+    TABLES["deliveries"]
+    .only("id episode")
+    .with_columns(
+        since=TABLES["reassignment_cases"].fields["grace_until"], outside=Column(dtype=pl.Boolean())
+    )
+)
+
+
+# told: tickets, open or closed, that have called a person already.
+ToldRead = TABLES["support_tickets"].only("id")
+
+
+READS: dict[str, Contract] = {
     "episodes": EpisodeRead,
     "deliveries": SoughtRead,
     "offers": OfferRead,

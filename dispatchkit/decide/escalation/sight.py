@@ -12,7 +12,7 @@ import polars as pl
 from dispatchkit.decide.escalation.ladder import Search, Slack, Step, clocks, ends_at
 from dispatchkit.decide.escalation.model import Episode, Offer, Sought
 from dispatchkit.decide.escalation.params import TOP, Params
-from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import (
     Approach,
     Driver,

@@ -6,11 +6,12 @@ from datetime import datetime
 
 from dispatchkit.decide.offers import receipt
 from dispatchkit.decide.offers.model import Asked, Episode, Job, Offer, Params
-from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, free_slot, rest_until
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.domain.search import close_search, end_round, withdraw
-from dispatchkit.domain.states import DECLINE_REASONS, OPEN
+from dispatchkit.domain.states import OPEN, DeclineReason
 from dispatchkit.kernel.errors import Usage, shown
 
 EVENTS = ("accept", "decline", *receipt.EVENTS)
@@ -24,9 +25,9 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     frames: the locked rows of the offer's delivery. `now` is read after the locks. Someone else's offer answers as a
     missing one. Raises Usage for a decline reason that is not in the vocabulary.
     """
-    if event.name == "decline" and _reason(event) not in DECLINE_REASONS:
+    if event.name == "decline" and _reason(event) not in set(DeclineReason):
         raise Usage(
-            f"{shown(_reason(event))!r} is no reason to decline; known: {', '.join(DECLINE_REASONS)}"
+            f"{shown(_reason(event))!r} is no reason to decline; known: {', '.join(DeclineReason)}"
         )
     asked = _asked(frames, event)
     if asked is None:
@@ -130,7 +131,7 @@ def _decline(group: ChangeSet, asked: Asked, reason: str, params: Params) -> Ans
         "offer_rejected",
         reason,
         no,
-        payload={**told, "countable": DECLINE_REASONS[reason]},
+        payload={**told, "countable": DeclineReason(reason).counts_in_score},
     )
     if delivery.state == "OFFERING" and not asked.rivals:
         end_round(group, delivery)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import dataframely as dy
+import polars as pl
 
 from dispatchkit.decide.offers.params import Params
+from dispatchkit.domain.contract import Column, Contract
 from dispatchkit.domain.dispatching import Driver, DriverRead, HeldRead, PingRead
-from dispatchkit.domain.tables import Deliveries, Episodes, Merchants, Offers, Orders
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.geo import Point, point
 
 __all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "Sought"]
@@ -125,91 +126,65 @@ class Refusal:
     payload: str
 
 
-class SoughtRead(dy.Schema):
-    """deliveries: those that may need a driver now."""
-
-    id = Deliveries.id
-    state = Deliveries.state
-    episode = Deliveries.episode
-    attempt = Deliveries.attempt
-    priority = Deliveries.priority
-    driver_id = Deliveries.driver_id
-    slot = Deliveries.slot
-    created_at = Deliveries.created_at
-    dispatch_at = Deliveries.dispatch_at
-    assigned_at = Deliveries.assigned_at
-    version = Deliveries.version
-    ready_at = Orders.ready_at
-    merchant_id = Orders.merchant_id
-    pickup_lat = Merchants.lat
-    pickup_lon = Merchants.lon
-    dropoff_lat = Orders.dropoff_lat
-    dropoff_lon = Orders.dropoff_lon
-    disputed = dy.Bool(nullable=False)
-    outside = dy.Bool(nullable=False)
+# deliveries: those that may need a driver now.
+SoughtRead = (
+    TABLES["deliveries"]
+    .only(
+        "id state episode attempt priority driver_id slot created_at dispatch_at "
+        "assigned_at version"
+    )
+    .with_columns(
+        ready_at=TABLES["orders"].fields["ready_at"],
+        merchant_id=TABLES["orders"].fields["merchant_id"],
+        pickup_lat=TABLES["merchants"].fields["lat"],
+        pickup_lon=TABLES["merchants"].fields["lon"],
+        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
+        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
+        disputed=Column(dtype=pl.Boolean()),
+        outside=Column(dtype=pl.Boolean()),
+    )
+)
 
 
-class OfferRead(dy.Schema):
-    """offers: every offer so far for a delivery that is open."""
-
-    id = Offers.id
-    delivery_id = Offers.delivery_id
-    driver_id = Offers.driver_id
-    episode = Offers.episode
-    attempt = Offers.attempt
-    state = Offers.state
-    cause = Offers.cause
-    payload_sha256 = Offers.payload_sha256
-    sent_at = Offers.sent_at
-    expires_at = Offers.expires_at
-    hard_deadline = Offers.hard_deadline
-    delivered_at = Offers.delivered_at
-    viewed_at = Offers.viewed_at
-    responded_at = Offers.responded_at
-    late = Offers.late
-    version = Offers.version
+# offers: every offer so far for a delivery that is open.
+OfferRead = TABLES["driver_offers"].only(
+    "id delivery_id driver_id episode attempt state cause payload_sha256 sent_at expires_at hard_deadline delivered_at viewed_at responded_at late version"
+)
 
 
-class RefusalRead(dy.Schema):
-    """refusals: who said no in an earlier episode, and to what."""
-
-    id = Offers.id
-    delivery_id = Offers.delivery_id
-    driver_id = Offers.driver_id
-    responded_at = dy.Datetime(time_zone="UTC", time_unit="us")
-    pay_cents = Offers.pay_cents
-    payload = Offers.payload
+# refusals: who said no in an earlier episode, and to what.
+RefusalRead = (
+    TABLES["driver_offers"]
+    .only("id delivery_id driver_id pay_cents payload")
+    .with_columns(responded_at=Column(dtype=pl.Datetime("us", "UTC")))
+)
 
 
-class EpisodeRead(dy.Schema):
-    """episodes: since when each open delivery has been seeking, and how far that has been escalated."""
-
-    id = Episodes.id
-    delivery_id = Episodes.delivery_id
-    episode = Episodes.episode
-    state = Episodes.state
-    opened_at = Episodes.opened_at
-    closed_at = Episodes.closed_at
-    level = Episodes.level
-    version = Episodes.version
+# episodes: since when each open delivery has been seeking, and how far that has been escalated.
+EpisodeRead = TABLES["unassigned_orders"].only(
+    "id delivery_id episode state opened_at closed_at level version"
+)
 
 
-class SlotRead(HeldRead):
-    """held: deliveries that occupy a driver, in which slot and since when."""
-
-    slot = dy.Int64(min=1, max=3)
-    assigned_at = Deliveries.assigned_at
-
-
-class ReleasedRead(dy.Schema):
-    """released: drivers who lost an open delivery and are not asked about it again."""
-
-    id = Deliveries.id
-    delivery_id = Offers.delivery_id
-    driver_id = Offers.driver_id
+# held: deliveries that occupy a driver, in which slot and since when.
+SlotRead = HeldRead.with_columns(
+    slot=Column(dtype=pl.Int64(), min=1, max=3),
+    assigned_at=TABLES["deliveries"].fields["assigned_at"],
+)
 
 
-READS: dict[str, type[dy.Schema]] = {
+# released: drivers who lost an open delivery and are not asked about it again.
+ReleasedRead = (
+    TABLES["deliveries"]
+    .only("id")
+    .with_columns(
+        delivery_id=TABLES["driver_offers"].fields["delivery_id"],
+        driver_id=TABLES["driver_offers"].fields["driver_id"],
+    )
+)
+
+
+READS: dict[str, Contract] = {
     "deliveries": SoughtRead,
     "offers": OfferRead,
     "refusals": RefusalRead,

@@ -21,8 +21,9 @@ from dispatchkit.decide.offers.propose import Choice, propose, survey
 from dispatchkit.decide.offers.seek import Seeker, remember, seek
 from dispatchkit.decide.offers.send import Explanation, Slots, send
 from dispatchkit.decide.offers.unserved import unserved
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, Free, Ping, free_drivers
 from dispatchkit.domain.feature import Feature, Frames
 from dispatchkit.travel.interface import Travel

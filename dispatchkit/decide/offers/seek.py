@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from dispatchkit.decide.offers.expire import search_began
 from dispatchkit.decide.offers.model import Episode, Offer, Params, Refusal, Sought
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Frames
 
 REFUSED = ("DECLINED", "EXPIRED")

@@ -10,7 +10,7 @@ from dispatchkit.decide.offers.model import Offer, Params, Sought
 from dispatchkit.decide.offers.policy import Plan, plan
 from dispatchkit.decide.offers.propose import Candidate, Choice, survey
 from dispatchkit.decide.offers.unserved import TAKEN, stops_search
-from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import SHIFT_ENDS, Driver, Free, Ping, unfit
 from dispatchkit.domain.feature import Frames
 from dispatchkit.kernel.clock import rfc3339

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dispatchkit.decide.reassignment.model import Params
-from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, Ping, approaches, free_drivers, legs
 from dispatchkit.domain.feature import Event, Frames
 from dispatchkit.kernel.geo import Point, point

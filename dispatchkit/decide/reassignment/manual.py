@@ -6,7 +6,8 @@ from datetime import datetime
 
 from dispatchkit.decide.reassignment.model import Case, Job, Params
 from dispatchkit.decide.reassignment.release import closed, take_away
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, free_slot
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.domain.search import (

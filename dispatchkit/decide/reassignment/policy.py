@@ -18,8 +18,9 @@ from dispatchkit.decide.reassignment.reads import PREVIEW, READS
 from dispatchkit.decide.reassignment.sight import sights
 from dispatchkit.decide.reassignment.suspicion import suspicion
 from dispatchkit.decide.reassignment.telling import breakdown, unassign
-from dispatchkit.domain.change_set import ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, Free, Ping, approaches, free_drivers
 from dispatchkit.domain.feature import Answer, Event, Feature, Frames, Preview
 from dispatchkit.travel.interface import Travel

@@ -2,124 +2,92 @@
 
 from __future__ import annotations
 
-import dataframely as dy
+import polars as pl
 
+from dispatchkit.domain.contract import Column, Contract
 from dispatchkit.domain.dispatching import DriverRead, HeldRead, PingRead
-from dispatchkit.domain.tables import Cases, Deliveries, Locations, Merchants, Offers, Orders
+from dispatchkit.domain.tables import TABLES
+
+# assigned: deliveries with a driver, not yet picked up.
+JobRead = (
+    TABLES["deliveries"]
+    .only(
+        "id state episode attempt priority driver_id slot assigned_at started_at "
+        "arrived_pickup_at lock_until version",
+        driver_id=True,
+    )
+    .with_columns(
+        ready_at=TABLES["orders"].fields["ready_at"],
+        pickup_lat=TABLES["merchants"].fields["lat"],
+        pickup_lon=TABLES["merchants"].fields["lon"],
+        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
+        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
+        outside=Column(dtype=pl.Boolean()),
+    )
+)
 
 
-class JobRead(dy.Schema):
-    """assigned: deliveries with a driver, not yet picked up."""
-
-    id = Deliveries.id
-    state = Deliveries.state
-    episode = Deliveries.episode
-    attempt = Deliveries.attempt
-    priority = Deliveries.priority
-    driver_id = dy.Int64(min=1)
-    slot = Deliveries.slot
-    assigned_at = Deliveries.assigned_at
-    started_at = Deliveries.started_at
-    arrived_pickup_at = Deliveries.arrived_pickup_at
-    lock_until = Deliveries.lock_until
-    version = Deliveries.version
-    ready_at = Orders.ready_at
-    pickup_lat = Merchants.lat
-    pickup_lon = Merchants.lon
-    dropoff_lat = Orders.dropoff_lat
-    dropoff_lon = Orders.dropoff_lon
-    outside = dy.Bool(nullable=False)
+# sought, assigned: what a preview needs of a delivery.
+PlaceRead = (
+    TABLES["deliveries"]
+    .only("id state driver_id")
+    .with_columns(
+        ready_at=TABLES["orders"].fields["ready_at"],
+        promised_at=TABLES["orders"].fields["promised_at"],
+        pickup_lat=TABLES["driver_locations"].fields["lat"],
+        pickup_lon=TABLES["driver_locations"].fields["lon"],
+        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
+        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
+    )
+)
 
 
-class PlaceRead(dy.Schema):
-    """sought, assigned: what a preview needs of a delivery."""
-
-    id = Deliveries.id
-    state = Deliveries.state
-    driver_id = Deliveries.driver_id
-    ready_at = Orders.ready_at
-    promised_at = Orders.promised_at
-    pickup_lat = Locations.lat
-    pickup_lon = Locations.lon
-    dropoff_lat = Orders.dropoff_lat
-    dropoff_lon = Orders.dropoff_lon
-
-
-class FollowedRead(dy.Schema):
-    """followed: deliveries with an open case."""
-
-    id = Deliveries.id
-    state = Deliveries.state
-    episode = Deliveries.episode
-    driver_id = Deliveries.driver_id
-    ready_at = Orders.ready_at
-    pickup_lat = Merchants.lat
-    pickup_lon = Merchants.lon
-    restored = dy.Bool()
-    outside = dy.Bool(nullable=False)
+# followed: deliveries with an open case.
+FollowedRead = (
+    TABLES["deliveries"]
+    .only("id state episode driver_id")
+    .with_columns(
+        ready_at=TABLES["orders"].fields["ready_at"],
+        pickup_lat=TABLES["merchants"].fields["lat"],
+        pickup_lon=TABLES["merchants"].fields["lon"],
+        restored=Column(dtype=pl.Boolean()),
+        outside=Column(dtype=pl.Boolean()),
+    )
+)
 
 
-class CaseRead(dy.Schema):
-    """cases: the open ones."""
-
-    id = Cases.id
-    delivery_id = Cases.delivery_id
-    driver_id = Cases.driver_id
-    episode = Cases.episode
-    trigger = Cases.trigger
-    state = Cases.state
-    suspected_at = Cases.suspected_at
-    grace_until = Cases.grace_until
-    confirmed_at = Cases.confirmed_at
-    released_at = Cases.released_at
-    closed_at = Cases.closed_at
-    new_driver_id = Cases.new_driver_id
-    version = Cases.version
+# cases: the open ones.
+CaseRead = TABLES["reassignment_cases"].only(
+    "id delivery_id driver_id episode trigger state suspected_at grace_until "
+    "confirmed_at released_at closed_at new_driver_id version"
+)
 
 
-class HistoryRead(dy.Schema):
-    """history: every case so far of a delivery that seeks or awaits a driver at the pickup."""
-
-    id = Cases.id
-    delivery_id = Cases.delivery_id
-    driver_id = Cases.driver_id
-    released_at = Cases.released_at
+# history: every case so far of a delivery that seeks or awaits a driver at the pickup.
+HistoryRead = TABLES["reassignment_cases"].only("id delivery_id driver_id released_at")
 
 
-class RefusalRead(dy.Schema):
-    """refusals: who said no to a delivery that seeks or awaits a driver at the pickup, or let the offer run out."""
-
-    id = Offers.id
-    delivery_id = Offers.delivery_id
-    driver_id = Offers.driver_id
+# refusals: who said no to a delivery that seeks or awaits a driver at the pickup, or let the offer run out.
+RefusalRead = TABLES["driver_offers"].only("id delivery_id driver_id")
 
 
-class FinishedRead(dy.Schema):
-    """finished: deliveries that ended a short while ago."""
-
-    id = Deliveries.id
-    driver_id = dy.Int64(min=1)
-    ended_at = dy.Datetime(time_zone="UTC", time_unit="us")
-
-
-class PendingRead(dy.Schema):
-    """pending: offers that wait for an answer."""
-
-    id = Offers.id
-    driver_id = Offers.driver_id
+# finished: deliveries that ended a short while ago.
+FinishedRead = (
+    TABLES["deliveries"]
+    .only("id driver_id", driver_id=True)
+    .with_columns(ended_at=Column(dtype=pl.Datetime("us", "UTC")))
+)
 
 
-class AgreedRead(dy.Schema):
-    """agreed: the accepted offers behind the assignments."""
-
-    id = Offers.id
-    delivery_id = Offers.delivery_id
-    driver_id = Offers.driver_id
-    episode = Offers.episode
-    payload = Offers.payload
+# pending: offers that wait for an answer.
+PendingRead = TABLES["driver_offers"].only("id driver_id")
 
 
-PREVIEW: dict[str, type[dy.Schema]] = {
+# agreed: the accepted offers behind the assignments.
+AgreedRead = TABLES["driver_offers"].only("id delivery_id driver_id episode payload")
+
+
+PREVIEW: dict[str, Contract] = {
     "assigned": PlaceRead,
     "sought": PlaceRead,
     "history": HistoryRead,
@@ -129,7 +97,7 @@ PREVIEW: dict[str, type[dy.Schema]] = {
     "held": HeldRead,
     "pending": PendingRead,
 }
-READS: dict[str, type[dy.Schema]] = {
+READS: dict[str, Contract] = {
     "assigned": JobRead,
     "followed": FollowedRead,
     "cases": CaseRead,

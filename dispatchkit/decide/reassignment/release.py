@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from dispatchkit.decide.reassignment.follow import new_case, step
 from dispatchkit.decide.reassignment.model import Case, Job
-from dispatchkit.domain.change_set import ChangeExtras, ChangeSet, rows
+from dispatchkit.domain.change_set import ChangeExtras, ChangeSet
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Event, Frames
 from dispatchkit.domain.search import open_search
 from dispatchkit.domain.states import CASE, CASE_SUSPECT, HOLDS_GOODS, OPEN, TO_PICKUP

@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from dispatchkit.decide.reassignment.model import Assigned, Sight
-from dispatchkit.domain.change_set import rows
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, Ping, legs
 from dispatchkit.domain.feature import Frames
 from dispatchkit.domain.states import CASE_SUSPECT

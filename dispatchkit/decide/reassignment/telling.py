@@ -9,7 +9,8 @@ import polars as pl
 from dispatchkit.decide.reassignment.follow import new_case, step
 from dispatchkit.decide.reassignment.model import Case, Job, Params
 from dispatchkit.decide.reassignment.release import a_case, closed, take_away
-from dispatchkit.domain.change_set import ChangeSet, Values, rows
+from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, rest_until
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.domain.states import CASE_SUSPECT, TO_PICKUP

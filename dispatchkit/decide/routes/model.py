@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import dataframely as dy
+import polars as pl
 
-from dispatchkit.domain.tables import Deliveries, Drivers, Locations, Merchants, Orders, Routes
+from dispatchkit.domain.contract import Column, Contract
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
 from dispatchkit.routing.exact import MAX_TASKS
@@ -120,44 +121,36 @@ class Stored:
     version: int
 
 
-class HeldRead(dy.Schema):
-    """deliveries with a driver at work, their orders and merchants."""
-
-    id = Deliveries.id
-    driver_id = dy.Int64(min=1)
-    state = Deliveries.state
-    version = Deliveries.version
-    arrived_pickup_at = Deliveries.arrived_pickup_at
-    picked_up_at = Deliveries.picked_up_at
-    ready_at = Orders.ready_at
-    promised_at = Orders.promised_at
-    pickup_lat = Merchants.lat
-    pickup_lon = Merchants.lon
-    dropoff_lat = Orders.dropoff_lat
-    dropoff_lon = Orders.dropoff_lon
+# deliveries with a driver at work, their orders and merchants.
+HeldRead = (
+    TABLES["deliveries"]
+    .only("id driver_id state version arrived_pickup_at picked_up_at", driver_id=True)
+    .with_columns(
+        ready_at=TABLES["orders"].fields["ready_at"],
+        promised_at=TABLES["orders"].fields["promised_at"],
+        pickup_lat=TABLES["merchants"].fields["lat"],
+        pickup_lon=TABLES["merchants"].fields["lon"],
+        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
+        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
+    )
+)
 
 
-class CarrierRead(dy.Schema):
-    """drivers of those deliveries."""
-
-    id = Drivers.id
-    vehicle = Drivers.vehicle
-    max_stack = Drivers.max_stack
+# drivers of those deliveries.
+CarrierRead = TABLES["drivers"].only("id vehicle max_stack")
 
 
-class PingRead(dy.Schema):
-    """driver_locations: the last recent one of each of those drivers."""
-
-    driver_id = dy.Int64(primary_key=True, min=1)
-    id = dy.Int64(min=1)
-    at = Locations.at
-    lat = Locations.lat
-    lon = Locations.lon
+# driver_locations: the last recent one of each of those drivers.
+PingRead = (
+    TABLES["driver_locations"]
+    .only("at lat lon")
+    .with_columns(driver_id=Column(dtype=pl.Int64(), min=1), id=Column(dtype=pl.Int64(), min=1))
+)
 
 
-READS: dict[str, type[dy.Schema]] = {
+READS: dict[str, Contract] = {
     "held": HeldRead,
     "carriers": CarrierRead,
     "pings": PingRead,
-    "plans": Routes,
+    "plans": TABLES["route_optimization_data"],
 }

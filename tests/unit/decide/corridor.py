@@ -7,12 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.domain.change_set import STATE
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import Event, Feature, Frames
 from dispatchkit.domain.hours import LOOK_BACK
 from dispatchkit.domain.states import ACTIVE
-from dispatchkit.domain.tables import ENTITIES, TABLES
+from dispatchkit.domain.tables import ENTITIES, ROW_KINDS, TABLES
 from dispatchkit.flows.live import act
 from dispatchkit.flows.live.gather import bounds
 from dispatchkit.kernel.machine import INITIAL
@@ -67,9 +66,7 @@ def apply(tables: Tables, changes: list[Change] | tuple[Change, ...]) -> Tables:
 
 
 def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
-    machine, column = STATE.get(
-        change.entity, (None, "duty")
-    )  # an interval of duty keeps the one it was born with
+    machine, column = ROW_KINDS[change.entity].machine, ROW_KINDS[change.entity].state_column
     if change.version == 0:
         assert change.id not in state, f"{change.entity} {change.id} is born twice"
         if machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatchkit.domain import states
+from dispatchkit.domain.tables import MACHINES
 from dispatchkit.kernel.machine import INITIAL
 
 DELIVERY = """
@@ -100,8 +101,8 @@ def test_what_ends_stays_ended(name):
 
 
 def test_every_machine_is_listed_once_under_its_own_table():
-    assert [getattr(states, name) for name in EXPECTED] == list(states.MACHINES)
-    assert len({machine.table for machine in states.MACHINES}) == len(states.MACHINES)
+    assert [getattr(states, name) for name in EXPECTED] == list(MACHINES)
+    assert len({machine.table for machine in MACHINES}) == len(MACHINES)
 
 
 def test_the_active_states_are_those_that_occupy_a_driver():

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.domain.states import ACTIVE, CASE, DELIVERY, EPISODE, OFFER, OPEN, WITH_DRIVER
-from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.kernel.geo import contains, ring_fault
@@ -55,7 +55,7 @@ def test_tables_match_their_contracts(scenario: Scenario) -> None:
 def test_references_lead_to_a_row(scenario: Scenario) -> None:
     frames = frames_of(scenario)
     for name, frame in frames.items():
-        for column, table in refs(TABLES[name]).items():
+        for column, table in TABLES[name].references().items():
             missing = frame.filter(pl.col(column).is_not_null()).join(
                 frames[table], left_on=column, right_on="id", how="anti"
             )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.domain.tables import VEHICLES
+from dispatchkit.domain.rows import Vehicle
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.streets.profile import (
     FROM_TABLE,
@@ -110,7 +110,7 @@ def test_speed_source_is_tag_or_table():
 
 
 def test_every_vehicle_and_access_tag_is_covered():
-    assert sorted(PROFILE_OF_VEHICLE) == sorted(VEHICLES)
+    assert sorted(PROFILE_OF_VEHICLE) == sorted(Vehicle)
     assert set(PROFILE_OF_VEHICLE.values()) == set(PROFILES)
     assert {key for p in PROFILES.values() for key in p.access_tags} <= USED_TAGS
     with pytest.raises(BadConfig, match="hovercraft"):

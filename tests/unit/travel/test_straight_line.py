@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatchkit.domain.tables import VEHICLES
+from dispatchkit.domain.rows import Vehicle
 from dispatchkit.kernel.errors import BadConfig, BadData
 from dispatchkit.kernel.geo import haversine_m
 from dispatchkit.travel.interface import Travel
@@ -37,7 +37,7 @@ def test_empty_points_give_empty_arrays() -> None:
 
 def test_every_vehicle_has_a_speed() -> None:
     travel: Travel = StraightLine()
-    for vehicle in VEHICLES:
+    for vehicle in Vehicle:
         (row,), _ = travel.matrix([A], [B], vehicle)
         assert row[0] > 0
     assert travel.name == "straight x1.3"

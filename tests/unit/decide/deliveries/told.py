@@ -35,7 +35,7 @@ def a_job(state: str, *, driver: int = 7, **columns: Any) -> Rows:
     """Return delivery 1 in a state, its driver if it has one, and the times of the steps behind it, a minute apart."""
     passed = [s for s in CHAIN[1:] if state in CHAIN and CHAIN.index(s) <= CHAIN.index(state)]
     if state in ("RESCUE", "RETURNING", "RETURNED", "FAILED"):
-        passed = ["EN_ROUTE_PICKUP", "ARRIVED_PICKUP", "PICKED_UP"]
+        passed = list(CHAIN[1:4])
     times = {STAMPS[s]: NOW - minutes(8 - CHAIN.index(s)) for s in passed if s in STAMPS}
     if state in ("RETURNED", "FAILED", "CANCELLED", "UNFULFILLED"):
         times["ended_at"] = NOW - minutes(1)
