@@ -248,7 +248,7 @@ def a_case(
 def tables(*told: Iterable[Row]) -> Tables:
     """Return every table with the rows told; a driver who is only mentioned is on duty and was never seen.
 
-    Raises dataframely's ValidationError if a row breaks its contract.
+    Raises BadData if a row breaks its contract.
     """
     rows = [row for group in told for row in group]
     known = {row.values["id"] for row in rows if row.table == "drivers"}

@@ -37,7 +37,7 @@ from dispatchkit.warehouse.manifest import (
     column_types,
     fingerprint,
 )
-from dispatchkit.warehouse.table_facts import TableFacts, arrow_schema, columns_with
+from dispatchkit.warehouse.table_facts import TableFacts, arrow_schema
 
 Batch: TypeAlias = pl.DataFrame | pa.RecordBatch | pa.Table
 _ROW_GROUP_ROWS = 262_144  # what a reader of the Parquet file holds in memory at once
@@ -90,7 +90,9 @@ class _TableFile:
             self.schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=list(columns_with(table, "words")),  # other columns rarely repeat values
+            use_dictionary=[
+                n for n, c in TABLES[table].columns().items() if c.words
+            ],  # other columns rarely repeat values
             write_page_checksum=True,
             store_schema=True,
         )
@@ -121,7 +123,7 @@ class _TableFile:
             columns=column_types(self.table),
             ranges=table_facts.ranges(),
             cents=table_facts.cents,
-            classes=columns_with(self.table, "class"),
+            classes={n: "position" for n, c in TABLES[self.table].columns().items() if c.position},
         )
 
     def discard(self) -> None:

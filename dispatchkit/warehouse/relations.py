@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.sql import parse
 from dispatchkit.warehouse.quarantine import ROW, RowFault, empty_quarantine, quarantine_lines
@@ -27,7 +27,7 @@ def remove_contradictions(
     """
     lines = [empty_quarantine()]
     for table in TABLES:
-        for column, parent in refs(TABLES[table]).items():
+        for column, parent in TABLES[table].references().items():
             query = _SQL["orphans"].format(table=table, parent=parent, column=column)
             reason = f"points to a row of {parent} that is not there"
             while len(orphans := _delete(con, table, query)):

@@ -7,13 +7,14 @@ whole file instead: it would make every figure of its zone wrong.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import dataframely as dy
 import polars as pl
 
-from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.domain.contract import Column, Contract
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.geo import ring_fault
 from dispatchkit.warehouse.quarantine import (
@@ -43,11 +44,10 @@ def check_rows(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame,
         _require_polygons(file, good)
 
     faults = []
-    if len(failed):
-        details = failed.details()
+    if len(failed.rows):
         for rule in failed.counts():
             column, code, reason = _broken_rule(table, rule)
-            bad = details.filter(pl.col(rule) == "invalid")
+            bad = failed.failing(rule)
             quote = may_be_quoted(table, column)
             faults.append(quarantine_lines(file, bad, column, code, reason, quote=quote))
 
@@ -91,29 +91,28 @@ def may_be_quoted(table: str, name: str) -> bool:
     column = TABLES[table].columns().get(name)
     if column is None:
         return False
-    metadata = column.metadata or {}
-    free_text = isinstance(column, dy.String) and "words" not in metadata
-    return "class" not in metadata and not free_text
+    free_text = column.dtype == pl.String() and not column.words
+    return not column.position and not free_text
 
 
-def fault_of_column(table: str, name: str, column: dy.Column) -> RowFault:
+def fault_of_column(table: str, name: str, column: Column) -> RowFault:
     """Return the code for a value that its column cannot hold."""
-    if column.primary_key or name in refs(TABLES[table]):
+    if name == "id" or column.references:
         return RowFault.BAD_ID
-    if (column.metadata or {}).get("kind") in ("lat", "lon"):
+    if column.unit in ("lat", "lon"):
         return RowFault.BAD_COORDINATE
-    if isinstance(column, dy.Datetime | dy.Date):
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
         return RowFault.BAD_TIME
-    if isinstance(column, dy.Int64 | dy.Float64):
+    if isinstance(column.dtype, pl.Int64 | pl.Float64):
         return RowFault.OUT_OF_RANGE
     return RowFault.BAD_WORD
 
 
 @cache
-def _contract_with_row_number(table: str) -> type[dy.Schema]:
+def _contract_with_row_number(table: str) -> Contract:
     """Return the contract plus `row_number`, without unique ids: those are checked once per file."""
-    schema = TABLES[table]
-    return type(schema.__name__ + "Numbered", (schema,), {ROW: dy.Int64(), "id": dy.Int64(min=1)})
+    number = Column(dtype=pl.Int64())
+    return TABLES[table].with_columns(**{ROW: number, "id": replace(number, min=1)})
 
 
 def _broken_rule(table: str, rule: str) -> tuple[str, RowFault, str]:
@@ -125,18 +124,17 @@ def _broken_rule(table: str, rule: str) -> tuple[str, RowFault, str]:
     return name, fault_of_column(table, name, column), _failed_check(column, check)
 
 
-def _failed_check(column: dy.Column, check: str) -> str:
+def _failed_check(column: Column, check: str) -> str:
     """Return the reason of a failed check: what the column must hold, in words."""
-    metadata = column.metadata or {}
     if check == "nullability":
         return "is required"
-    if "words" in metadata:
-        return f"is none of {', '.join(metadata['words'])}"
-    if metadata.get("kind") in ("lat", "lon"):
+    if column.words:
+        return f"is none of {', '.join(column.words)}"
+    if column.unit in ("lat", "lon"):
         return "is not a coordinate"
-    if metadata.get("kind") == "cents":
+    if column.unit == "cents":
         return "is negative money"
-    if isinstance(column, dy.Datetime):
+    if isinstance(column.dtype, pl.Datetime):
         return "lies outside the years 2000 to 2100"
 
     limits: dict[str, Any] = {

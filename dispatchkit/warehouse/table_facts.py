@@ -27,7 +27,7 @@ _ARROW_TYPES: dict[type[pl.DataType], pa.DataType] = {
 @cache
 def polars_schema(table: str) -> pl.Schema:
     """Return column -> polars type of a table's contract."""
-    return TABLES[table].create_empty().schema
+    return pl.Schema(TABLES[table].dtypes())
 
 
 @cache
@@ -35,14 +35,6 @@ def arrow_schema(table: str) -> pa.Schema:
     """Return the Arrow schema in which a table is written."""
     columns = polars_schema(table).items()
     return pa.schema([(name, _ARROW_TYPES[dtype.base_type()]) for name, dtype in columns])
-
-
-def columns_with(table: str, key: str) -> dict[str, str]:
-    """Return column -> value of one metadata key (kind, class, words) of a table's contract."""
-    values = {
-        name: (column.metadata or {}).get(key) for name, column in TABLES[table].columns().items()
-    }
-    return {name: value for name, value in values.items() if value}
 
 
 class TableFacts:
@@ -55,10 +47,10 @@ class TableFacts:
         times = [
             name for name, dtype in polars_schema(table).items() if isinstance(dtype, pl.Datetime)
         ]
-        kinds = columns_with(table, "kind")
         self.rows = 0
         self.ids_rise = True
-        self.cents = {name: 0 for name, kind in kinds.items() if kind == "cents"}
+        columns = TABLES[table].columns()
+        self.cents = {name: 0 for name, column in columns.items() if column.unit == "cents"}
         self.columns = ["id", *times, *self.cents]
         self._with_range = ["id", *times]
         self._ranges: dict[str, tuple[int | datetime, int | datetime]] = {}

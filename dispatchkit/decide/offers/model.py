@@ -148,7 +148,8 @@ SoughtRead = (
 
 # offers: every offer so far for a delivery that is open.
 OfferRead = TABLES["driver_offers"].only(
-    "id delivery_id driver_id episode attempt state cause payload_sha256 sent_at expires_at hard_deadline delivered_at viewed_at responded_at late version"
+    "id delivery_id driver_id episode attempt state cause payload_sha256 sent_at expires_at "
+    "hard_deadline delivered_at viewed_at responded_at late version"
 )
 
 

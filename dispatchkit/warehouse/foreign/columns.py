@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import polars as pl
 
-from dispatchkit.domain.tables import TABLES, refs
+from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.warehouse.foreign.mapping import Column, Constant, Key, Mapping, Source, Sum, Text
 from dispatchkit.warehouse.quarantine import ROW, RowFault
@@ -29,7 +29,7 @@ def column_values(
         case Column():
             return _from_column(records, mapping, table, name, source)
         case Key():
-            id_of = table if name == "id" else refs(TABLES[table])[name]
+            id_of = table if name == "id" else TABLES[table].references()[name]
             return _from_key(records, mapping.source, id_of, source)
         case Sum():
             values = records.get_column(f"sum {source.sum}")
