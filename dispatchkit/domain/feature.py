@@ -11,8 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import polars as pl
 
 from dispatchkit.domain.changes import Change
-from dispatchkit.travel.interface import Travel
 from dispatchkit.domain.contract import Contract
+from dispatchkit.travel.interface import Travel
 
 Frames = Mapping[str, pl.DataFrame]
 OUTSIDE = "outside"  # a read with this column keeps the units outside the rollout, marked

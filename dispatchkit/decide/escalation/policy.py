@@ -15,8 +15,8 @@ from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
 from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
-from dispatchkit.domain.feature import OUTSIDE, Feature, Frames
 from dispatchkit.domain.contract import rows
+from dispatchkit.domain.feature import OUTSIDE, Feature, Frames
 from dispatchkit.domain.tickets import open_ticket, ticket_id
 from dispatchkit.kernel.canonical_json import plain
 from dispatchkit.travel.interface import Travel

@@ -18,8 +18,8 @@ from dispatchkit.decide.routes.model import READS, Carrier, Held, Params, Ping, 
 from dispatchkit.decide.routes.stops import Stop, differs, listed, overdue, parse
 from dispatchkit.domain.change_set import ChangeExtras, ChangeSet
 from dispatchkit.domain.changes import Change, Value
-from dispatchkit.domain.feature import Feature, Frames
 from dispatchkit.domain.contract import rows
+from dispatchkit.domain.feature import Feature, Frames
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.routing.engines import answer, as_plan
 from dispatchkit.routing.problem import Plan, Problem, Visit, schedule
