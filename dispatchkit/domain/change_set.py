@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, TypedDict, Unpack
+from functools import cache
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar, Unpack
 
 from dispatchkit.domain.changes import Change, Ref, Value
 from dispatchkit.domain.tables import ROW_KINDS
@@ -23,6 +25,7 @@ class Row(Protocol):
 
 
 Values = dict[str, Value]
+R = TypeVar("R", bound=Row)
 
 
 class ChangeExtras(TypedDict, total=False):
@@ -31,6 +34,20 @@ class ChangeExtras(TypedDict, total=False):
     expects: tuple[Ref, ...]
     payload: Mapping[str, Any]
     why: Mapping[str, Any]
+
+
+def entity_of(row: Row) -> str:
+    """Return what changes call rows of this class, or of the class that it extends."""
+    return _entity(type(row))
+
+
+@cache
+def _entity(row_class: type) -> str:
+    for base in row_class.__mro__:
+        for kind in ROW_KINDS.values():
+            if kind.row_class is base:
+                return kind.entity
+    raise TypeError(f"{row_class.__name__} is no row that changes")
 
 
 class ChangeSet:
@@ -64,6 +81,53 @@ class ChangeSet:
     ) -> None:
         """Add a step of a row, be it read or born here. Raises IllegalTransition if its state may not become that."""
         self._add(entity, row.id, self._as_left(entity, row), event, reason, after, said)
+
+    def update(
+        self,
+        row: R,
+        event: str,
+        reason: str,
+        *,
+        expects: tuple[Ref, ...] = (),
+        payload: Mapping[str, Any] | None = None,
+        why: Mapping[str, Any] | None = None,
+        **columns: Value,
+    ) -> R:
+        """Add a step of a row and return the row as it then stands.
+
+        columns: the new values by column name. A row changed before in this set is taken as the
+        earlier change left it. Raises IllegalTransition if its state may not become the new one,
+        TypeError for a column that the row does not have.
+        """
+        entity = entity_of(row)
+        seen = self._as_left(entity, row)
+        extras = ChangeExtras(expects=expects, payload=payload or {}, why=why or {})
+        self._add(entity, row.id, seen, event, reason, columns, extras)
+        latest = self._seen[entity, row.id]
+        return replace(row, **{n: latest[n] for n in row.__dataclass_fields__ if n in latest})
+
+    def add(
+        self,
+        row: R,
+        event: str,
+        reason: str,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        why: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Add a new row, whose version is 1, and return it.
+
+        Columns that have their default are left to the database. Raises IllegalTransition if rows of
+        this kind do not begin in that state.
+        """
+        after = {
+            field.name: getattr(row, field.name)
+            for field in fields(row)
+            if field.name not in ("id", "version") and getattr(row, field.name) != field.default
+        }
+        extras = ChangeExtras(payload=payload or {}, why=why or {})
+        self._add(entity_of(row), row.id, {"version": 0}, event, reason, after, extras)
+        return row
 
     def value(self, entity: str, row: Row, column: str) -> Value:
         """Return a column of a row as the changes so far leave it."""
