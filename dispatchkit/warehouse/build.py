@@ -1,7 +1,7 @@
 """An export becomes DuckDB tables: the one path that load, check and import share.
 
-Order: manifest, bytes and SHA-256 (both verified before), then columns, contracts, relations. What is wrong with a
-row goes to quarantine; what is wrong with a file refuses the whole export.
+Order: manifest, bytes and SHA-256 (both verified before), then columns, contracts, relations. What
+is wrong with a row goes to quarantine; what is wrong with a file refuses the whole export.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SQL = parse(Path(__file__).with_name("build.sql").read_text("utf-8"))
 
 @dataclass(frozen=True, slots=True)
 class BuiltTables:
-    """What was made of an export: rows kept per table, rows quarantined, and warnings for people."""
+    """What an export became: rows kept per table, rows quarantined, warnings for people."""
 
     rows: dict[str, int]
     quarantine: pl.DataFrame
@@ -43,10 +43,12 @@ def build(
     strict: bool = False,
     max_quarantine: float = MAX_QUARANTINE,
 ) -> BuiltTables:
-    """Fill `con` with every table of TABLES and one `quarantine`. The manifest must have been verified before.
+    """Fill `con` with every table of TABLES and one `quarantine`.
 
-    Raises BadData: a file that is not what the manifest says, an unknown column under `strict`, two versions of an
-    id, too many bad rows, two accepted offers of one episode.
+    The manifest must have been verified before.
+
+    Raises BadData: a file that is not what the manifest says, an unknown column under `strict`, two
+    versions of an id, too many bad rows, two accepted offers of one episode.
     """
     lines, ids, warnings = [empty_quarantine()], {}, []
     _create_tables(con)
@@ -81,8 +83,8 @@ def build(
 def _create_tables(con: duckdb.DuckDBPyConnection) -> None:
     """Create the empty tables, each in a transaction of its own.
 
-    DuckDB 1.5.6 loses rows that are inserted into a table made by CREATE TABLE AS over no rows in the same
-    transaction.
+    DuckDB 1.5.6 loses rows that are inserted into a table made by CREATE TABLE AS over no rows in
+    the same transaction.
     """
     empty = {table: schema.create_empty() for table, schema in TABLES.items()}
     for table, frame in (empty | {"quarantine": empty_quarantine()}).items():
@@ -124,7 +126,7 @@ def _fill(
 
 
 def _require_all_rows(built: BuiltTables, manifest: Manifest) -> None:
-    """Raise IOFailed unless every row of every file is in a table or in quarantine: no row is lost silently."""
+    """Raise IOFailed unless every row of every file is in a table or in quarantine."""
     for facts in manifest.files:
         bad = built.quarantine.filter(pl.col("file") == facts.name).height
         kept = built.rows[facts.table]

@@ -37,9 +37,9 @@ def connect(database: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPy
 
 @contextmanager
 def translate_duckdb_errors(file: Path) -> Iterator[None]:
-    """Turn DuckDB errors about `file` into TryLater (another process writes it) or IOFailed (disk full).
+    """Turn DuckDB errors about `file` into TryLater or IOFailed (disk full).
 
-    Other errors pass unchanged.
+    TryLater means that another process writes the file. Other errors pass unchanged.
     """
     try:
         yield
@@ -56,7 +56,10 @@ def translate_duckdb_errors(file: Path) -> Iterator[None]:
 
 
 class Marts:
-    """A loaded database, read-only: `frame(name)` gives a table or a mart as polars, times in UTC."""
+    """A loaded database, read-only.
+
+    `frame(name)` gives a table or a mart as polars, times in UTC.
+    """
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         self._con = con
@@ -68,8 +71,9 @@ class Marts:
     ) -> pl.DataFrame:
         """Return one table or mart in the order it was made, all or some of its columns.
 
-        within: only the rows of a mart whose time (`marts.TIME`) lies in the window. Raises Usage for an unknown
-        name, SchemaMismatch for a column that the version which loaded the database did not make.
+        within: only the rows of a mart whose time (`marts.TIME`) lies in the window. Raises Usage
+        for an unknown name, SchemaMismatch for a column that the version which loaded the database
+        did not make.
         """
         if name not in self.names:
             raise Usage(

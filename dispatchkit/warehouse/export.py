@@ -1,7 +1,8 @@
-"""Write an export: one Parquet file per table and a manifest, all of one snapshot, hashed while written.
+"""Write an export: one Parquet file per table and a manifest, all of one snapshot.
 
-Files keep a `.tmp` name until all of them are complete and synced; then they are renamed, the manifest last.
-A run that fails leaves nothing under a final name. A run that was killed leaves files that the next run removes.
+Files keep a `.tmp` name until all of them are complete and synced; then they are renamed, the
+manifest last. A run that fails leaves nothing under a final name. A run that was killed leaves
+files that the next run removes.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class _TableFile:
         self._writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
 
     def finish(self) -> FileFacts:
-        """Sync the file and return its facts; ids out of order are read back to count the distinct ones."""
+        """Sync the file and return its facts; ids out of order are read back and counted."""
         self._writer.close()
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -136,11 +137,12 @@ class _TableFile:
 
 
 class ExportWriter:
-    """An export being written: append batches inside a `with` block; leaving it without an error completes it.
+    """An export being written: append batches inside a `with` block, whose end completes it.
 
-    to: a directory that does not exist yet (its parent must), or an empty one; `force` replaces an export there.
-    An export is cheapest to write and to check when ids rise within each table.
-    Raises CannotCreate, NotPermitted (symlink), TryLater (another writer), IOFailed (disk full), BadData (types).
+    to: a directory that does not exist yet (its parent must), or an empty one; `force` replaces an
+    export there. An export is cheapest to write and to check when ids rise within each table.
+    Raises CannotCreate, NotPermitted (symlink), TryLater (another writer), IOFailed (disk full),
+    BadData (types).
     """
 
     def __init__(
@@ -171,7 +173,7 @@ class ExportWriter:
         return self
 
     def append(self, table: str, data: Batch | Iterable[Batch]) -> None:
-        """Add rows to a table; columns are matched by name and must be exactly those of the contract."""
+        """Add rows to a table; their columns must be those of the contract, in any order."""
         if table not in TABLES:
             raise Usage(f"{shown(table)!r} is not one of our tables", code="DK-IN-050")
         with translate_os_errors(self.to / (table + ".parquet")):
@@ -230,7 +232,8 @@ def _table_file_names() -> list[str]:
 def _prepare(to: Path, *, force: bool) -> bool:
     """Create the directory unless it exists, and return whether it was created.
 
-    Raises CannotCreate, NotPermitted. Files that no export has are never touched, not even by `force`.
+    Raises CannotCreate, NotPermitted. Files that no export has are never touched, not even by
+    `force`.
     """
     if to.is_symlink():
         raise NotPermitted(
@@ -255,7 +258,10 @@ def _prepare(to: Path, *, force: bool) -> bool:
 
 
 def _as_contract(batch: Batch, schema: pa.Schema, table: str) -> pa.Table:
-    """Return the rows in the column order and types of the contract. Raises BadData when they do not fit."""
+    """Return the rows in the column order and types of the contract.
+
+    Raises BadData when they do not fit.
+    """
     if isinstance(batch, pl.DataFrame):
         batch = batch.to_arrow()
     rows = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])

@@ -34,14 +34,20 @@ _BATCH_ROWS = 262_144
 
 
 def open_table(directory: Path, facts: FileFacts, manifest: Manifest) -> ParquetTable | CsvTable:
-    """Return the reader of one file of an export. Raises BadData when it is not what the manifest describes."""
+    """Return the reader of one file of an export.
+
+    Raises BadData when it is not what the manifest describes.
+    """
     if facts.name.endswith(".csv"):
         return CsvTable(directory, facts)
     return ParquetTable(directory, facts, manifest)
 
 
 class ParquetTable:
-    """A Parquet file, read in batches of row groups. Raises BadData when the manifest describes another."""
+    """A Parquet file, read in batches of row groups.
+
+    Raises BadData when the manifest describes another.
+    """
 
     def __init__(self, directory: Path, facts: FileFacts, manifest: Manifest) -> None:
         self.facts = facts
@@ -82,7 +88,10 @@ class ParquetTable:
             )
 
     def unknown_columns(self) -> list[str]:
-        """Return columns that the contract does not have. Raises BadData for missing, doubled or mistyped ones."""
+        """Return columns that the contract does not have.
+
+        Raises BadData for missing, doubled or mistyped ones.
+        """
         file, names = self.facts.name, self._schema.names
         expected = polars_schema(self.facts.table)
         for column in names:
@@ -113,7 +122,10 @@ class ParquetTable:
         return ids
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows, numbered from 1; after the last, sums and ranges are compared with the manifest."""
+        """Yield the rows, numbered from 1.
+
+        Raises BadData after the last one when sums or ranges are not the manifest's.
+        """
         facts, table_facts, first = self.facts, TableFacts(self.facts.table), 1
         selected = self._scan.select(list(polars_schema(facts.table)))
         with self._readable():
@@ -140,7 +152,10 @@ class ParquetTable:
 
 
 class CsvTable:
-    """A CSV file, columns matched by header name, read as a whole. Raises BadData for a bad file."""
+    """A CSV file, columns matched by header name, read as a whole.
+
+    Raises BadData for a bad file.
+    """
 
     def __init__(self, directory: Path, facts: FileFacts) -> None:
         self.facts = facts
@@ -168,7 +183,7 @@ class CsvTable:
 
 
 def _typed_rows(table: str, file: str, text: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return (typed rows, quarantine) of rows of text; the quarantine names a row's first unreadable field."""
+    """Return (typed rows, quarantine) of rows of text; a row's first unreadable field is named."""
     lines, values = [empty_quarantine()], {}
     for name in TABLES[table].column_names():
         parsed = typed(table, name, pl.col(name))

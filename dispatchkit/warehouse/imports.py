@@ -1,4 +1,4 @@
-"""What `data import` reads: an export (here) or foreign files (`foreign/`), as frames that fit the store."""
+"""What `data import` reads, as frames that fit the store: an export here, else `foreign`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dispatchkit.warehouse.quarantine import MAX_QUARANTINE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportBatch:
-    """Frames by table that keep their contract (ids ascending), quarantine lines, and counts by name."""
+    """Frames by table (valid, ids ascending), quarantine lines, and counts by name."""
 
     frames: dict[str, pl.DataFrame]
     quarantine: pl.DataFrame
@@ -35,7 +35,10 @@ def read_export(
     max_quarantine: float = MAX_QUARANTINE,
     revisions: frozenset[str] | None = None,
 ) -> ImportBatch:
-    """Return the rows of an export, verified as for a load. Raises for the export as `load` does."""
+    """Return the rows of an export, verified as for a load.
+
+    Raises for the export as `load` does.
+    """
     manifest = manifests.read(directory)
     manifests.verify(directory, manifest, now=now, revisions=revisions)
     exported = {facts.table for facts in manifest.files}

@@ -1,7 +1,7 @@
 """`data load`: a verified export into one DuckDB file of tables and marts.
 
-The file is a disposable cache. It is built under another name and renamed when complete, so a reader sees the
-old one or the new one, never half of one.
+The file is a disposable cache. It is built under another name and renamed when complete, so a
+reader sees the old one or the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def load(
 ) -> LoadReport:
     """Replace `database_file` by the tables and marts of an export; return what was loaded.
 
-    Bad rows are listed beside it in quarantine.csv. Raises BadData, InputMissing, SchemaMismatch, NotPermitted
-    for the export (see `manifest`); CannotCreate, IOFailed, TryLater (another process writes it) for the database.
-    After an error the database is what it was before.
+    Bad rows are listed beside it in quarantine.csv. Raises BadData, InputMissing, SchemaMismatch,
+    NotPermitted for the export (see `manifest`); CannotCreate, IOFailed, TryLater (another process
+    writes it) for the database. After an error the database is what it was before.
     """
     manifest = manifests.read(export_dir)
     manifests.verify(export_dir, manifest, now=now, max_age=max_age, revisions=revisions)
@@ -132,7 +132,7 @@ def _build_file(
 
 
 def _require_replaceable(file: Path) -> None:
-    """Raise unless `file` may be replaced: absent, or a DuckDB file that no other process is writing."""
+    """Raise unless `file` may be replaced: absent, or a DuckDB file that nobody else writes."""
     if not file.exists():
         return
     if file.is_dir():

@@ -1,8 +1,8 @@
-"""The manifest of an export: what was written, of which database and moment, and a checksum for every file.
+"""The manifest of an export: what was written, when, from which database, with checksums.
 
-It is written last, as canonical JSON, so a directory without one is no complete export. A reader trusts nothing
-else: bytes and SHA-256 of a file are compared before any parser opens it, because Parquet and CSV readers accept
-damaged files silently.
+It is written last, as canonical JSON, so a directory without one is no complete export. A reader
+trusts nothing else: bytes and SHA-256 of a file are compared before any parser opens it, because
+Parquet and CSV readers accept damaged files silently.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def type_name(dtype: pl.DataType) -> str:
 
 
 def fingerprint(tables: list[str]) -> str:
-    """Return the SHA-256 of the tables' column types: another program version may have other columns."""
+    """Return the SHA-256 of the tables' column types, which another version may change."""
     types = {table: column_types(table) for table in sorted(tables)}
     return sha256(json.dumps(types, sort_keys=True).encode()).hexdigest()
 
@@ -102,7 +102,7 @@ def fingerprint(tables: list[str]) -> str:
 def read(directory: Path) -> Manifest:
     """Return the manifest of an export.
 
-    Raises InputMissing (no such directory), BadData (no manifest, or a damaged one), NotPermitted (a symlink).
+    Raises InputMissing (no such directory), BadData (no manifest, or damaged), NotPermitted.
     """
     if not directory.exists():
         raise InputMissing(f"{directory.name}: no such export", code="DK-IN-001")
@@ -123,7 +123,10 @@ def read(directory: Path) -> Manifest:
 
 
 def decode(data: bytes) -> Manifest:
-    """Return a manifest from its bytes. Raises BadData naming the line or key, SchemaMismatch, NotPermitted."""
+    """Return a manifest from its bytes.
+
+    Raises BadData naming the line or key, SchemaMismatch, NotPermitted.
+    """
     try:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_object_without_repeats)
     except UnicodeDecodeError as error:
@@ -155,7 +158,10 @@ def decode(data: bytes) -> Manifest:
 
 
 def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object. Raises BadData for a repeated key, of which `json` would keep the last."""
+    """Return a JSON object.
+
+    Raises BadData for a repeated key, of which `json` would keep the last.
+    """
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
@@ -165,7 +171,10 @@ def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _file_facts(entry: dict[str, Any]) -> FileFacts:
-    """Return one file's entry. Raises NotPermitted for a path that leaves the export, BadData, TypeError."""
+    """Return one file's entry.
+
+    Raises NotPermitted for a path that leaves the export, BadData, TypeError.
+    """
     facts = FileFacts(**entry)
     path = PurePosixPath(facts.name)
     if (
@@ -194,10 +203,12 @@ def verify(
     database_id: str | None = None,
     revisions: frozenset[str] | None = None,
 ) -> None:
-    """Check age, database, schema, and bytes and SHA-256 of every file, in this order, before any parser opens one.
+    """Check age, database, schema, and bytes and SHA-256 of every file, in this order.
 
-    Raises TryLater (too old), BadData (from the future, of another database, damaged), SchemaMismatch,
-    InputMissing (a listed file is not there), NotPermitted (a symlink).
+    No parser opens a file before.
+
+    Raises TryLater (too old), BadData (from the future, of another database, damaged),
+    SchemaMismatch, InputMissing (a listed file is not there), NotPermitted (a symlink).
     """
     if manifest.as_of > now + _CLOCK_SKEW:
         raise BadData(
@@ -235,7 +246,8 @@ def _verify_file(path: Path, facts: FileFacts) -> None:
         )
     if size != facts.bytes:
         raise BadData(
-            f"{facts.name}: {size} bytes, manifest says {facts.bytes}: not a complete file, checksum mismatch",
+            f"{facts.name}: {size} bytes, manifest says {facts.bytes}: not a complete file,"
+            " checksum mismatch",
             code="DK-IN-008",
         )
     if checksum != facts.sha256:

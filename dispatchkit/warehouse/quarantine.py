@@ -1,7 +1,8 @@
 """Quarantine: rows that are kept out of the tables, one line per row with the reason.
 
 A line names file, row, column, code and reason. `row` counts data rows from 1; the header is not
-counted. Values are quoted in a reason only where they cannot hold a name, a free text or a position.
+counted. Values are quoted in a reason only where they cannot hold a name, a free text or a
+position.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def first_fault_per_row(faults: Iterable[pl.DataFrame], row: str = "row") -> pl.
 
 
 def require_few(file: str, bad: int, rows: int, max_share: float) -> None:
-    """Raise BadData when too many rows are bad: more than `max_share` of the file, and more than 10."""
+    """Raise BadData when more than `max_share` of the rows are bad, and more than 10."""
     limit = max(_ALWAYS_ALLOWED, int(rows * max_share))
     if bad > limit:
         raise BadData(
@@ -92,7 +93,7 @@ def require_few(file: str, bad: int, rows: int, max_share: float) -> None:
 
 
 def quarantine_csv(quarantine: pl.DataFrame) -> bytes:
-    """Return the lines as CSV for people; a cell that a spreadsheet would run gets a leading quote."""
+    """Return the lines as CSV; a cell that a spreadsheet would run gets a leading quote."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(quarantine.columns)

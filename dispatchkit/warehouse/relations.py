@@ -1,4 +1,4 @@
-"""Checks between rows, in SQL over the loaded tables: orphans, overlapping duties, two accepted offers."""
+"""Checks between rows, in SQL: orphans, overlapping duties, two accepted offers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def remove_contradictions(
 
 
 def duty_gaps(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return a warning naming drivers whose duties leave time uncovered; no row is wrong, none is quarantined."""
+    """Return a warning naming drivers whose duties leave gaps; that makes no row wrong."""
     gaps = con.sql(_SQL["gaps"]).fetchall()
     if not gaps:
         return []

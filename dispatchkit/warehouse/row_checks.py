@@ -1,7 +1,7 @@
-"""Typed rows checked against the contract of their table: good rows, and quarantine lines for the rest.
+"""Typed rows checked against the contract of their table; bad ones become quarantine lines.
 
-What is wrong with one row quarantines that row. A delivery zone whose ring is no polygon refuses the
-whole file instead: it would make every figure of its zone wrong.
+What is wrong with one row quarantines that row. A delivery zone whose ring is no polygon refuses
+the whole file instead: it would make every figure of its zone wrong.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _POSITIONS = (("lat", "lon"), ("dropoff_lat", "dropoff_lon"))
 
 
 def check_rows(table: str, file: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return (good rows, quarantine) of typed rows with `row_number`; one line per bad row, its first fault.
+    """Return (good rows, quarantine) of typed rows with `row_number`; a row's first fault counts.
 
     Raises BadData for a delivery zone whose ring is no polygon.
     """
@@ -84,9 +84,9 @@ def duplicate_rows(table: str, file: str, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def may_be_quoted(table: str, name: str) -> bool:
-    """Return whether a value of this column may stand in a message: numbers, times, words of a vocabulary.
+    """Return whether a value of this column may stand in a message.
 
-    Positions and free text may not, since they can identify a person.
+    Numbers, times and words of a vocabulary may. Positions and free text may not, since they can identify a person.
     """
     column = TABLES[table].columns().get(name)
     if column is None:
@@ -110,13 +110,13 @@ def fault_of_column(table: str, name: str, column: Column) -> RowFault:
 
 @cache
 def _contract_with_row_number(table: str) -> Contract:
-    """Return the contract plus `row_number`, without unique ids: those are checked once per file."""
+    """Return the contract plus `row_number`; unique ids are checked once per file instead."""
     number = Column(dtype=pl.Int64())
     return TABLES[table].with_columns(**{ROW: number, "id": replace(number, min=1)})
 
 
 def _broken_rule(table: str, rule: str) -> tuple[str, RowFault, str]:
-    """Return (column, code, reason) of a contract rule, named `column|check` or by the rule alone."""
+    """Return (column, code, reason) of a contract rule: `column|check`, or a rule's name."""
     name, _, check = rule.partition("|")
     column = TABLES[table].columns().get(name)
     if column is None:
@@ -153,7 +153,9 @@ def _require_polygons(file: str, zones: pl.DataFrame) -> None:
 
 
 def _polygon_fault(ring: str) -> str | None:
-    """Return what is wrong with a ring, or None: JSON, a closed list of [lon, lat] pairs, an area inside.
+    """Return what is wrong with a ring, or None.
+
+    A ring is JSON: a closed list of [lon, lat] pairs with an area inside.
 
     Swapped latitude and longitude are noticed only where the result is no coordinate.
     """

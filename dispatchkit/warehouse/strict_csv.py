@@ -1,7 +1,8 @@
 """Strict CSV: every field as text, every line with every field, and one clear error otherwise.
 
-Usual CSV readers guess: a file that is cut inside a line becomes a shorter file, and `1.5` becomes an id.
-Here a file has one encoding (UTF-8 or the one of a mapping), one header, one delimiter, one kind of line end.
+Usual CSV readers guess: a file that is cut inside a line becomes a shorter file, and `1.5` becomes
+an id. Here a file has one encoding (UTF-8 or the one of a mapping), one header, one delimiter, one
+kind of line end.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def read_csv(
 ) -> tuple[list[str], pl.DataFrame]:
     """Return (header, rows): all columns text, an empty field null, `row_number` from 1.
 
-    Raises BadData naming the line: fields missing, a quote left open, mixed line ends, a column twice.
+    Raises BadData naming the line: missing fields, open quote, mixed line ends, repeated column.
     """
     lines = _csv_lines(path.name, _read_text(path, encoding), delimiter)
     header = next(lines, None)
@@ -63,7 +64,10 @@ def read_csv(
 
 
 def _read_text(path: Path, encoding: str) -> str:
-    """Return the whole text of a file. Raises BadData for packed, oversized, wrongly encoded or binary files."""
+    """Return the whole text of a file.
+
+    Raises BadData for packed, oversized, wrongly encoded or binary files.
+    """
     with open_existing(path) as file, translate_os_errors(path):
         data = file.read(_MAX_BYTES + 1)
     if data.startswith(_COMPRESSED):
@@ -85,7 +89,7 @@ def _read_text(path: Path, encoding: str) -> str:
 
 
 class _PhysicalLines:
-    """Lines of a text; `end` is the line end of the last one read, which the csv module does not tell."""
+    """Lines of a text; `end` is the line end of the last one, which the csv module hides."""
 
     def __init__(self, text: str) -> None:
         self._lines = io.StringIO(text, newline="\n")
@@ -98,7 +102,7 @@ class _PhysicalLines:
 
 
 def _csv_lines(name: str, text: str, delimiter: str) -> Iterator[list[str]]:
-    """Yield the fields of each line, header first; all lines have as many fields and the same line end."""
+    """Yield the fields of each line, header first; all lines have the same width and line end."""
     lines = _PhysicalLines(text)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     width, line_end = 0, ""

@@ -1,6 +1,7 @@
 """Text to typed values, the same for every CSV: first a regular expression, then the cast.
 
-A cast alone is no check: it accepts `1.5`, `1e3`, ` 7`, `0x10` and `007` as ids, and a bare date as a time.
+A cast alone is no check: it accepts `1.5`, `1e3`, ` 7`, `0x10` and `007` as ids, and a bare date as
+a time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _TIMESTAMP = (  # groups: day, time of day, offset
 
 @dataclass(frozen=True, slots=True)
 class TypedText:
-    """Expressions over a text column: `value` is null where it cannot be read; `code` and `reason` say why."""
+    """Expressions over a text column.
+
+    `value` is null where it cannot be read; `code` and `reason` say why.
+    """
 
     value: pl.Expr
     code: pl.Expr
@@ -33,7 +37,10 @@ class TypedText:
 
 
 def typed(table: str, name: str, text: pl.Expr, *, zone: str | None = None) -> TypedText:
-    """Return how text becomes a value of a table's column. zone: IANA name for times without offset."""
+    """Return how text becomes a value of a table's column.
+
+    zone: IANA name for times without offset.
+    """
     column = TABLES[table].columns()[name]
     code = fault_of_column(table, name, column)
     match column.dtype:
@@ -66,10 +73,12 @@ def decimal(text: pl.Expr, reason: str = "is not a number") -> TypedText:
 
 
 def timestamp(text: pl.Expr, zone: str | None) -> TypedText:
-    """Return how text becomes a UTC time: RFC 3339, or local time in `zone` where the offset is missing.
+    """Return how text becomes a UTC time.
 
-    Of an hour that a clock change repeats, the first is meant. The hour that it skips does not exist
-    and cannot be read; neither can 24:00:00.
+    The text is RFC 3339, or local time in `zone` where the offset is missing.
+
+    Of an hour that a clock change repeats, the first is meant. The hour that it skips does not
+    exist and cannot be read; neither can 24:00:00.
     """
     day_and_time = text.str.extract(_TIMESTAMP, 1) + " " + text.str.extract(_TIMESTAMP, 2)
     naive = day_and_time.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)

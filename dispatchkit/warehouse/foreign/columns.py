@@ -24,7 +24,7 @@ _MICROSECONDS_PER_MINUTE = 60_000_000
 def column_values(
     records: pl.DataFrame, mapping: Mapping, table: str, name: str, source: Source
 ) -> ColumnValues:
-    """Return the values of column `name` of `table`, one per record, and the texts that could not be read."""
+    """Return the values of a column of ours, one per record, and the texts that were unreadable."""
     match source:
         case Column():
             return _from_column(records, mapping, table, name, source)

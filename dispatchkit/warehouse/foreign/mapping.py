@@ -2,23 +2,24 @@
 
     source = "postmates"             # orders and ids of this source are kept apart from others'
     time_zone = "America/New_York"   # of times without offset; leave out when all carry one
-    group = ["delivery_id"]          # lines that belong to one order; leave out when each line is one
+    group = ["delivery_id"]          # lines of one order share these; leave out when each is one
     missing = ["NA"]                 # words that mean "no value", besides the empty field
     max_hours = 24                   # a delivery that lasted longer is quarantined
     columns = [...]                  # the header of the file, complete
 
-    [tables.orders]                  # one section per table to fill: our column = one of
-    placed_at = "started"                                            the column as it is
-    promised_at = { column = "started", plus_minutes = "estimate" }  a time some minutes later
-    vehicle = { column = "vehicle", words = { truck = "other" } }    the column, some words translated
-    items = { sum = "quantity" }                                     the sum over the order's lines
-    fee_cents = { constant = 0 }                                     the same value for every record
-    label = { text = "store {store_id}" }                            text with columns filled in
-    merchant_id = { key = ["store_id"] }                             an id made of columns: none means one id for
-                                                                     all records, "*" the whole line
+    [tables.orders]                  # one section per table to fill; for each of our columns one of
+    placed_at = "started"                                            # the column as it is
+    promised_at = { column = "started", plus_minutes = "estimate" }  # a time some minutes later
+    vehicle = { column = "vehicle", words = { truck = "other" } }    # some words translated
+    items = { sum = "quantity" }                                     # sum over the order's lines
+    fee_cents = { constant = 0 }                                     # the same for every record
+    label = { text = "store {store_id}" }                            # text with columns filled in
+    merchant_id = { key = ["store_id"] }                             # an id made of columns:
+                                                                     # [] one id for all records,
+                                                                     # ["*"] the whole line
 
-An id is a hash of source, table and values, where table is the one the id belongs to. So the same key under
-`merchants.id` and `orders.merchant_id` gives the same id, today and at the next import.
+An id is a hash of source, table and values, where table is the one the id belongs to. So the same
+key under `merchants.id` and `orders.merchant_id` gives the same id, today and at the next import.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class Mapping:
     encoding: str = "utf-8"
 
     def sources(self) -> dict[str, dict[str, Source]]:
-        """Return table -> column -> where its value comes from, in table order, empty columns left out."""
+        """Return table -> column -> where its value comes from; empty columns are left out."""
         return {table: _sources(self, table) for table in TABLES if table in self.tables}
 
 

@@ -1,8 +1,9 @@
 """`data import` of foreign files: records become rows of our tables, everything dropped is counted.
 
-A record with a value that cannot be read, or with a row that breaks a contract, is quarantined as a whole, so
-that no table holds half of it. The time of a stage may be missing: the stage is then implied by the next one.
-A time that is impossible (before an earlier stage, or after the end) is dropped and counted, and the row stays.
+A record with a value that cannot be read, or with a row that breaks a contract, is quarantined as a
+whole, so that no table holds half of it. The time of a stage may be missing: the stage is then
+implied by the next one. A time that is impossible (before an earlier stage, or after the end) is
+dropped and counted, and the row stays.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def read_foreign(
 def _typed_tables(
     rows: pl.DataFrame, mapping: Mapping
 ) -> tuple[dict[str, pl.DataFrame], list[pl.DataFrame]]:
-    """Return each table's typed rows, one per record, and the faults of values that could not be read."""
+    """Return each table's typed rows, one per record, and the faults of unreadable values."""
     tables, faults = {}, [pl.DataFrame(schema=_FAULTS)]
     for table, sources in mapping.sources().items():
         columns = [rows.get_column(RECORD)]
@@ -112,7 +113,7 @@ def _typed_tables(
 
 
 def _faults(unreadable: pl.DataFrame, table: str, name: str, source: Source) -> pl.DataFrame:
-    """Return faults that name the file's column, or ours, and quote the text where it may be quoted."""
+    """Return faults that name the file's column, or ours, and quote the text if allowed."""
     reason = pl.col("reason")
     if may_be_quoted(table, name):
         reason = pl.format("'{}' {}", pl.col("text").str.slice(0, 64), reason)
@@ -123,7 +124,7 @@ def _faults(unreadable: pl.DataFrame, table: str, name: str, source: Source) -> 
 
 
 def _end_faults(deliveries: pl.DataFrame, max_hours: int) -> pl.DataFrame:
-    """Return faults of deliveries whose end is missing, before the beginning, or after more than `max_hours`."""
+    """Return faults of deliveries that have no end, end before they begin, or last too long."""
     is_over = pl.col("state").is_in(sorted(DELIVERY.terminal))
     length = pl.col("ended_at") - pl.col("created_at")
     too_long = pl.format("lasted {} h, limit {} h", length.dt.total_hours(), pl.lit(max_hours))
@@ -146,7 +147,10 @@ def _fault(code: RowFault, reason: pl.Expr) -> pl.Expr:
 
 
 def _drop_impossible_times(deliveries: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Return deliveries without times before an earlier stage or after the end, and how many per stage."""
+    """Return deliveries without impossible times, and how many were dropped per stage.
+
+    A time is impossible before an earlier stage or after the end.
+    """
     dropped, latest = {}, pl.col("created_at")
     for name in STAGES:
         time = pl.col(name)
@@ -159,9 +163,9 @@ def _drop_impossible_times(deliveries: pl.DataFrame) -> tuple[pl.DataFrame, dict
 
 
 def _one_row_per_id(table: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Return one row per id, ids ascending, and how many ids of a shared table came with differing rows.
+    """Return one row per id, ids ascending, and how many ids came with differing rows.
 
-    Raises BadData when any other table has an id twice: the mapping's key does not identify a record.
+    Only shared tables may repeat an id. Raises BadData for any other: its key names no record.
     """
     rows = rows.drop(RECORD)
     distinct = rows.unique(maintain_order=True)
@@ -188,7 +192,7 @@ def _line_counts(records: Records, kept: pl.DataFrame, quarantined: pl.DataFrame
 def _missing_times(
     deliveries: pl.DataFrame, mapping: Mapping, impossible: dict[str, int]
 ) -> dict[str, int]:
-    """Return how many records lack the time of a stage that the mapping names: the stage is implied."""
+    """Return how many records lack the time of a mapped stage, which is then implied."""
     mapped = [name for name in STAGES if name in mapping.tables["deliveries"]]
     empty = {name: deliveries.get_column(name).null_count() - impossible[name] for name in mapped}
     return {f"missing {name}": count for name, count in empty.items() if count}

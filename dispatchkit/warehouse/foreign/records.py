@@ -1,4 +1,4 @@
-"""Lines of foreign files become records, one per order: exact duplicates dropped, lines of one order folded."""
+"""Lines of foreign files become records: duplicates are dropped, lines of one order folded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dispatchkit.warehouse.foreign.mapping import Mapping, Sum
 from dispatchkit.warehouse.quarantine import QUARANTINE, ROW, RowFault
 from dispatchkit.warehouse.strict_csv import read_csv
 
-# Columns that records have beside those of the file. The blanks keep them apart: headers rarely have them.
+# Columns of records beside those of the file. Their blanks make it unlikely that a header has them.
 FILE, LINES, FAULT = "file name", "lines of record", "fault of record"
 _COUNT = "^(0|[1-9][0-9]{0,8})$"
 
@@ -36,7 +36,10 @@ class Records:
 
 
 def read_records(paths: Sequence[Path], mapping: Mapping, *, strict: bool = False) -> Records:
-    """Return the records of one or more files of one kind. Raises BadData for a bad file (see `strict_csv`)."""
+    """Return the records of one or more files of one kind.
+
+    Raises BadData for a bad file (see `strict_csv`).
+    """
     frames, warnings = [], []
     for path in paths:
         header, text = read_csv(path, delimiter=mapping.delimiter, encoding=mapping.encoding)
@@ -63,7 +66,10 @@ def read_records(paths: Sequence[Path], mapping: Mapping, *, strict: bool = Fals
 
 
 def _check_header(file: str, header: list[str], mapping: Mapping, *, strict: bool) -> list[str]:
-    """Return a warning per unknown column. Raises BadData for missing columns; under `strict` for unknown ones."""
+    """Return a warning per unknown column.
+
+    Raises BadData for missing columns; under `strict` for unknown ones.
+    """
     missing = [name for name in mapping.columns if name not in header]
     if missing and len(missing) == len(mapping.columns):
         raise BadData(
@@ -83,8 +89,8 @@ def _check_header(file: str, header: list[str], mapping: Mapping, *, strict: boo
 def _fold(text: pl.DataFrame, mapping: Mapping) -> pl.DataFrame:
     """Return one row per record.
 
-    FAULT is null or `reason<tab>column`: a column in which the lines of the record differ, a value to be
-    summed that is no count, or a missing value of the columns by which lines are grouped.
+    FAULT is null or `reason<tab>column`: a column in which the lines of the record differ, a value
+    to be summed that is no count, or a missing value of the columns by which lines are grouped.
     """
     sources = [source for table in mapping.sources().values() for source in table.values()]
     sums = sorted({source.sum for source in sources if isinstance(source, Sum)})

@@ -1,4 +1,7 @@
-"""The marts: tables that measures read. Each is made by the SQL file of its name, which describes its columns."""
+"""The marts: tables that measures read.
+
+Each is made by the SQL file of its name, which describes its columns.
+"""
 
 # A mart reads the tables of the export and earlier marts only.
 ORDER = (

@@ -1,4 +1,4 @@
-"""Bad exports (reliability, section 5): each ends with its exit code, its stable code and one line."""
+"""Bad exports: each ends with its exit code, its stable code and one line."""
 
 from __future__ import annotations
 
@@ -35,53 +35,53 @@ Damage = Callable[[Path], None]
 CUSTOMERS = "id,since\n1,\n"
 
 
-def gone(x: Path) -> None:
+def remove_export(x: Path) -> None:
     shutil.rmtree(x)
 
 
-def a_file(x: Path) -> None:
+def replace_by_file(x: Path) -> None:
     shutil.rmtree(x)
     x.write_text("")
 
 
-def directory_for_file(x: Path) -> None:
+def replace_table_by_directory(x: Path) -> None:
     (x / "orders.parquet").unlink()
     (x / "orders.parquet").mkdir()
 
 
-def no_manifest(x: Path) -> None:
+def remove_manifest(x: Path) -> None:
     (x / "manifest.json").unlink()
 
 
-def emptied(x: Path) -> None:
+def empty_table(x: Path) -> None:
     (x / "orders.parquet").write_bytes(b"")
 
 
-def flipped(x: Path) -> None:
+def flip_bit(x: Path) -> None:
     data = bytearray((x / "orders.parquet").read_bytes())
     data[len(data) // 2] ^= 1
     (x / "orders.parquet").write_bytes(data)
 
 
-def cut(x: Path) -> None:
+def cut_table(x: Path) -> None:
     path = x / "orders.parquet"
     path.write_bytes(path.read_bytes()[:-40])
 
 
-def cut_and_sealed(x: Path) -> None:
-    cut(x)
+def cut_and_reseal(x: Path) -> None:
+    cut_table(x)
     reseal(x, "orders")
 
 
-def fewer_rows_than_said(x: Path) -> None:
+def state_more_rows(x: Path) -> None:
     edit(x, lambda m: entry(m, "orders").update(rows=1000))
 
 
-def other_sums_than_said(x: Path) -> None:
+def state_other_sum(x: Path) -> None:
     edit(x, lambda m: entry(m, "orders")["cents"].update(goods_cents=1))
 
 
-def a_table_of_another_extract(**head: str) -> Damage:
+def take_table_of_other_export(**head: str) -> Damage:
     def damage(x: Path) -> None:
         other = export(x.with_name("other"), {"orders": frames()["orders"]}, **head)
         shutil.copy(other / "orders.parquet", x)
@@ -90,12 +90,12 @@ def a_table_of_another_extract(**head: str) -> Damage:
     return damage
 
 
-def csv_as_parquet(x: Path) -> None:
+def write_csv_as_parquet(x: Path) -> None:
     (x / "orders.parquet").write_text("id\n1\n")
     reseal(x, "orders")
 
 
-def frame_as(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
+def rewrite_table(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
     def damage(x: Path) -> None:
         change(pl.read_parquet(x / "orders.parquet")).write_parquet(x / "orders.parquet")
         reseal(x, "orders")
@@ -103,153 +103,195 @@ def frame_as(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
     return damage
 
 
-def said(**words: object) -> Damage:
+def edit_manifest(**words: object) -> Damage:
     return lambda x: edit(x, lambda m: m.update(words))
 
 
-def file_said(**words: object) -> Damage:
+def edit_file_entry(**words: object) -> Damage:
     return lambda x: edit(x, lambda m: entry(m, "orders").update(words))
 
 
-def text(written: str) -> Damage:
+def write_manifest(written: str) -> Damage:
     def damage(x: Path) -> None:
         (x / "manifest.json").write_text(written)
 
     return damage
 
 
-def linked(x: Path) -> None:
+def replace_by_symlink(x: Path) -> None:
     (x / "orders.parquet").rename(x.with_name("elsewhere"))
     (x / "orders.parquet").symlink_to(x.with_name("elsewhere"))
 
 
-def customers(written: str | bytes, count: int = 1) -> Damage:
+def customers_csv(written: str | bytes, count: int = 1) -> Damage:
     return lambda x: as_csv(x, "customers", written, count)
 
 
 BAD: list[tuple[str, Damage, int, str, str]] = [
-    ("no such export", gone, 66, "DK-IN-001", "no such export"),
-    ("a file for a directory", a_file, 66, "DK-IN-002", "is a file"),
-    ("a directory for a file", directory_for_file, 66, "DK-IN-002", "is a directory"),
-    ("an empty file", emptied, 65, "DK-IN-004", "empty file, manifest says 3 rows"),
-    ("a header alone", customers("id,since\n"), 65, "DK-IN-009", "0 rows, manifest says 1"),
-    ("no manifest", no_manifest, 65, "DK-IN-007", "no manifest"),
-    ("a flipped bit", flipped, 65, "DK-IN-008", "checksum mismatch"),
-    ("a cut file", cut, 65, "DK-IN-008", "not a complete file, checksum mismatch"),
+    ("no such export", remove_export, 66, "DK-IN-001", "no such export"),
+    ("a file for a directory", replace_by_file, 66, "DK-IN-002", "is a file"),
+    ("a directory for a file", replace_table_by_directory, 66, "DK-IN-002", "is a directory"),
+    ("an empty file", empty_table, 65, "DK-IN-004", "empty file, manifest says 3 rows"),
+    ("a header alone", customers_csv("id,since\n"), 65, "DK-IN-009", "0 rows, manifest says 1"),
+    ("no manifest", remove_manifest, 65, "DK-IN-007", "no manifest"),
+    ("a flipped bit", flip_bit, 65, "DK-IN-008", "checksum mismatch"),
+    ("a cut file", cut_table, 65, "DK-IN-008", "not a complete file, checksum mismatch"),
     (
         "a cut file that the manifest vouches for",
-        cut_and_sealed,
+        cut_and_reseal,
         65,
         "DK-IN-017",
         "not a complete Parquet file",
     ),
-    ("other rows than said", fewer_rows_than_said, 65, "DK-IN-009", "3 rows, manifest says 1000"),
-    ("other sums than said", other_sums_than_said, 65, "DK-IN-009", "sums or ranges differ"),
+    ("other rows than stated", state_more_rows, 65, "DK-IN-009", "3 rows, manifest says 1000"),
+    ("other sums than stated", state_other_sum, 65, "DK-IN-009", "sums or ranges differ"),
     (
         "tables of two snapshots",
-        a_table_of_another_extract(snapshot="s2"),
+        take_table_of_other_export(snapshot="s2"),
         65,
         "DK-IN-010",
         "snapshots differ",
     ),
     (
         "tables of two databases",
-        a_table_of_another_extract(database_id="db-2"),
+        take_table_of_other_export(database_id="db-2"),
         65,
         "DK-IN-013",
         "expected db-1",
     ),
     (
         "an extract from the future",
-        said(as_of="2026-03-03T00:00:00Z"),
+        edit_manifest(as_of="2026-03-03T00:00:00Z"),
         65,
         "DK-IN-012",
         "lies in the future",
     ),
-    ("another format", said(format=2), 76, "DK-IN-014", "format 2, this program reads 1"),
-    ("other contracts", said(contracts="0" * 64), 76, "DK-IN-014", "this program reads"),
-    ("no JSON", text('{"format": 1,\n oops'), 65, "DK-IN-015", "unreadable at line 2"),
-    ("a key twice", text('{"format": 1, "format": 1}'), 65, "DK-IN-015", "is there twice"),
-    ("another document", text('{"format": 1}'), 65, "DK-IN-015", "not a manifest of an export"),
-    ("no object", text("[]"), 65, "DK-IN-015", "not a manifest of an export"),
-    ("deep JSON", text("[" * 100_000), 65, "DK-IN-015", "unreadable"),
-    ("a number for a name", file_said(name=7), 65, "DK-IN-015", "not a manifest of an export"),
+    ("another format", edit_manifest(format=2), 76, "DK-IN-014", "format 2, this program reads 1"),
+    ("other contracts", edit_manifest(contracts="0" * 64), 76, "DK-IN-014", "this program reads"),
+    ("no JSON", write_manifest('{"format": 1,\n oops'), 65, "DK-IN-015", "unreadable at line 2"),
+    (
+        "a key twice",
+        write_manifest('{"format": 1, "format": 1}'),
+        65,
+        "DK-IN-015",
+        "is there twice",
+    ),
+    (
+        "another document",
+        write_manifest('{"format": 1}'),
+        65,
+        "DK-IN-015",
+        "not a manifest of an export",
+    ),
+    ("no object", write_manifest("[]"), 65, "DK-IN-015", "not a manifest of an export"),
+    ("deep JSON", write_manifest("[" * 100_000), 65, "DK-IN-015", "unreadable"),
+    (
+        "a number for a name",
+        edit_file_entry(name=7),
+        65,
+        "DK-IN-015",
+        "not a manifest of an export",
+    ),
     (
         "a path upwards",
-        file_said(name="../orders.parquet"),
+        edit_file_entry(name="../orders.parquet"),
         77,
         "DK-IN-016",
         "outside the export directory",
     ),
     (
         "an absolute path",
-        file_said(name="/etc/passwd"),
+        edit_file_entry(name="/etc/passwd"),
         77,
         "DK-IN-016",
         "outside the export directory",
     ),
-    ("an unknown table", file_said(table="secrets"), 65, "DK-IN-015", "not one of our tables"),
-    ("CSV named Parquet", csv_as_parquet, 65, "DK-IN-019", "not a Parquet file"),
+    (
+        "an unknown table",
+        edit_file_entry(table="secrets"),
+        65,
+        "DK-IN-015",
+        "not one of our tables",
+    ),
+    ("CSV named Parquet", write_csv_as_parquet, 65, "DK-IN-019", "not a Parquet file"),
     (
         "a missing column",
-        frame_as(lambda f: f.drop("items")),
+        rewrite_table(lambda f: f.drop("items")),
         65,
         "DK-IN-026",
         "missing column items",
     ),
     (
         "another type",
-        frame_as(lambda f: f.cast({"items": pl.Int32})),
+        rewrite_table(lambda f: f.cast({"items": pl.Int32})),
         65,
         "DK-IN-026",
         "column items is Int32",
     ),
-    ("a symlink", linked, 77, "DK-IN-047", "symlink refused"),
-    ("CSV cut at a line end", customers(CUSTOMERS, 2), 65, "DK-IN-009", "1 rows, manifest says 2"),
-    ("CSV cut inside a line", customers("id,since\n1"), 65, "DK-IN-021", "line 2: 1 of 2 fields"),
-    ("an open quote", customers('id,since\n1,"\n'), 65, "DK-IN-022", "unterminated quote"),
-    ("UTF-16", customers(CUSTOMERS.encode("utf-16")), 65, "DK-IN-023", "not UTF-8 at byte 0"),
+    ("a symlink", replace_by_symlink, 77, "DK-IN-047", "symlink refused"),
+    (
+        "CSV cut at a line end",
+        customers_csv(CUSTOMERS, 2),
+        65,
+        "DK-IN-009",
+        "1 rows, manifest says 2",
+    ),
+    (
+        "CSV cut inside a line",
+        customers_csv("id,since\n1"),
+        65,
+        "DK-IN-021",
+        "line 2: 1 of 2 fields",
+    ),
+    ("an open quote", customers_csv('id,since\n1,"\n'), 65, "DK-IN-022", "unterminated quote"),
+    ("UTF-16", customers_csv(CUSTOMERS.encode("utf-16")), 65, "DK-IN-023", "not UTF-8 at byte 0"),
     (
         "Latin-1",
-        customers("id,since\n1,é\n".encode("latin-1")),
+        customers_csv("id,since\n1,é\n".encode("latin-1")),
         65,
         "DK-IN-023",
         "not UTF-8 at byte 11",
     ),
-    ("NUL", customers("id,since\n1,\0\n"), 65, "DK-IN-024", "control character at byte 11"),
-    ("another delimiter", customers("id;since\n1;\n"), 65, "DK-IN-026", "missing column id"),
-    ("mixed line ends", customers("id,since\r\n1,\n"), 65, "DK-IN-025", "line 2: line ends differ"),
-    ("a CSV column missing", customers("id\n1\n"), 65, "DK-IN-026", "missing column since"),
+    ("NUL", customers_csv("id,since\n1,\0\n"), 65, "DK-IN-024", "control character at byte 11"),
+    ("another delimiter", customers_csv("id;since\n1;\n"), 65, "DK-IN-026", "missing column id"),
+    (
+        "mixed line ends",
+        customers_csv("id,since\r\n1,\n"),
+        65,
+        "DK-IN-025",
+        "line 2: line ends differ",
+    ),
+    ("a CSV column missing", customers_csv("id\n1\n"), 65, "DK-IN-026", "missing column since"),
     (
         "a CSV column twice",
-        customers("id,since,id\n1,,1\n"),
+        customers_csv("id,since,id\n1,,1\n"),
         65,
         "DK-IN-028",
         "column id is there twice",
     ),
     (
         "a long field",
-        customers("id,since\n1," + "x" * 10_000_000 + "\n"),
+        customers_csv("id,since\n1," + "x" * 10_000_000 + "\n"),
         65,
         "DK-IN-043",
         "field too long",
     ),
     (
         "many columns",
-        customers(",".join(f"c{i}" for i in range(5000))),
+        customers_csv(",".join(f"c{i}" for i in range(5000))),
         65,
         "DK-IN-043",
         "too many columns",
     ),
-    ("gzip", customers(b"\x1f\x8b\x08\x00"), 65, "DK-IN-044", "compressed input refused"),
-    ("zip", customers(b"PK\x03\x04"), 65, "DK-IN-044", "compressed input refused"),
+    ("gzip", customers_csv(b"\x1f\x8b\x08\x00"), 65, "DK-IN-044", "compressed input refused"),
+    ("zip", customers_csv(b"PK\x03\x04"), 65, "DK-IN-044", "compressed input refused"),
 ]
 
 
 @pytest.mark.parametrize(
     ("damage", "exit_code", "code", "gist"), [b[1:] for b in BAD], ids=[b[0] for b in BAD]
 )
-def test_a_bad_export_is_refused_as_a_whole(
+def test_bad_export_is_refused(
     damage: Damage, exit_code: int, code: str, gist: str, tmp_path: Path
 ) -> None:
     damage(export(tmp_path / "x", frames()))
@@ -260,8 +302,8 @@ def test_a_bad_export_is_refused_as_a_whole(
     assert not list(tmp_path.glob("x.duckdb*")) and not list(tmp_path.glob("quarantine*"))
 
 
-def test_check_and_import_refuse_what_load_refuses(tmp_path: Path) -> None:
-    flipped(export(tmp_path / "x", frames()))
+def test_check_and_import_refuse_bad_exports_too(tmp_path: Path) -> None:
+    flip_bit(export(tmp_path / "x", frames()))
     with pytest.raises(DispatchError, match="checksum mismatch"):
         check(tmp_path / "x", now=NOW)
     with pytest.raises(DispatchError, match="checksum mismatch"):
@@ -285,9 +327,7 @@ RINGS = [
 
 
 @pytest.mark.parametrize(("ring", "fault"), RINGS, ids=[f"{r[1]} {r[0][:20]}" for r in RINGS])
-def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(
-    ring: str, fault: str, tmp_path: Path
-) -> None:
+def test_bad_zone_ring_refuses_the_export(ring: str, fault: str, tmp_path: Path) -> None:
     good = {"id": 6, "name": "east", "ring": "[[13,52],[14,52],[14,53],[13,52]]"}
     data = frames() | {
         "delivery_zones": rows("delivery_zones", good, {"id": 7, "name": "west", "ring": ring})
@@ -306,7 +346,7 @@ def test_a_zone_whose_ring_is_none_refuses_load_check_and_import(
     assert not list(tmp_path.glob("x.duckdb*"))
 
 
-def test_zones_with_good_rings_are_loaded(tmp_path: Path) -> None:
+def test_good_zone_ring_is_loaded(tmp_path: Path) -> None:
     zone = {"id": 7, "name": "west", "ring": "[[13.0, 52], [14, 52.5], [14, 53], [13, 52]]"}
     report = check(
         export(tmp_path / "x", frames() | {"delivery_zones": rows("delivery_zones", zone)}), now=NOW
@@ -333,9 +373,7 @@ def test_every_cut_and_flipped_byte_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("age", "passes"), [(timedelta(minutes=61), True), (timedelta(minutes=15), False)]
 )
-def test_an_old_extract_is_refused_only_past_its_limit(
-    age: timedelta, passes: bool, tmp_path: Path
-) -> None:
+def test_export_past_max_age_is_refused(age: timedelta, passes: bool, tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames())
     if passes:
         assert check(x, now=NOW, max_age=age).rows["orders"] == 3
@@ -347,7 +385,7 @@ def test_an_old_extract_is_refused_only_past_its_limit(
     assert refused.value.exit_code == 75
 
 
-def test_a_revision_that_this_program_does_not_know_is_exit_76(tmp_path: Path) -> None:
+def test_unknown_revision_exits_76(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames(), revision="20991231000000")
     with pytest.raises(
         DispatchError, match=r"schema 20991231000000 .* this program reads 20260101000000"
@@ -356,24 +394,24 @@ def test_a_revision_that_this_program_does_not_know_is_exit_76(tmp_path: Path) -
     assert refused.value.exit_code == 76
 
 
-def test_an_unknown_column_warns_and_is_refused_when_strict(tmp_path: Path) -> None:
+def test_unknown_column_warns_or_is_refused_when_strict(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames())
-    frame_as(lambda f: f.with_columns(zzz=pl.lit(1)))(x)
+    rewrite_table(lambda f: f.with_columns(zzz=pl.lit(1)))(x)
     assert check(x, now=NOW).warnings == ["orders.parquet: unknown column zzz"]
     with pytest.raises(DispatchError, match="unknown column zzz") as refused:
         check(x, now=NOW, strict=True)
     assert refused.value.exit_code == 65
 
 
-def test_columns_in_another_order_are_matched_by_name(tmp_path: Path) -> None:
+def test_columns_are_matched_by_name(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames())
-    frame_as(lambda f: f.select(reversed(f.columns)))(x)
+    rewrite_table(lambda f: f.select(reversed(f.columns)))(x)
     load(x, tmp_path / "x.duckdb", now=NOW)
     with open_marts(tmp_path / "x.duckdb") as marts:
         assert marts.frame("orders").equals(frames()["orders"])
 
 
-def test_a_header_alone_is_fine_when_the_manifest_says_so(tmp_path: Path) -> None:
+def test_csv_without_rows_is_loaded_if_stated(tmp_path: Path) -> None:
     x = export(tmp_path / "x", {"customers": rows("customers")})
     as_csv(x, "customers", "id,since\n", 0)
     assert check(x, now=NOW).rows["customers"] == 0
@@ -417,9 +455,7 @@ BAD_ROWS: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(
     ("line", "column", "code"), BAD_ROWS, ids=[f"{b[1]} {b[0][:40]}" for b in BAD_ROWS]
 )
-def test_a_bad_row_goes_to_quarantine_and_the_rest_stands(
-    line: str, column: str, code: str, tmp_path: Path
-) -> None:
+def test_bad_row_is_quarantined_alone(line: str, column: str, code: str, tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames(1))
     as_csv(x, "orders", ORDERS + GOOD + line + "\n", 2)
     report = check(x, now=NOW)
@@ -442,7 +478,7 @@ def test_quarantine_is_written_beside_the_database(tmp_path: Path) -> None:
         assert len(marts.frame("quarantine")) == 2
 
 
-def test_a_position_is_never_quoted_and_an_id_is(tmp_path: Path) -> None:
+def test_reason_quotes_ids_but_no_positions(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames(1))
     as_csv(
         x, "orders", ORDERS + GOOD + f"2,1,1,,{T},,,1,1,1,91.234,4,x\n007,1,1,,{T},,,1,1,1,,,x\n", 3
@@ -451,7 +487,7 @@ def test_a_position_is_never_quoted_and_an_id_is(tmp_path: Path) -> None:
     assert not any("91.234" in reason for reason in reasons) and "'007'" in reasons[1]
 
 
-def test_states_intervals_and_null_island_are_judged_row_by_row(tmp_path: Path) -> None:
+def test_states_intervals_and_null_island_are_checked_per_row(tmp_path: Path) -> None:
     data = frames(3) | {
         "deliveries": rows(
             "deliveries", delivery(1), delivery(2, state="PENDNG"), delivery(3, state=" CREATED ")
@@ -465,12 +501,12 @@ def test_states_intervals_and_null_island_are_judged_row_by_row(tmp_path: Path) 
             {"id": 2, "label": "b", "lat": 0, "lon": 0},
         ),
     }
-    found = (
+    result = (
         check(export(tmp_path / "x", data), now=NOW)
         .quarantine.select("file", "row", "column", "code")
         .rows()
     )
-    assert found == [
+    assert result == [
         ("deliveries.parquet", 2, "state", "DK-IN-040"),
         ("deliveries.parquet", 3, "state", "DK-IN-040"),
         ("driver_offers.parquet", 1, "sent_before_expiry", "DK-IN-039"),
@@ -484,7 +520,7 @@ def test_states_intervals_and_null_island_are_judged_row_by_row(tmp_path: Path) 
     ]
 
 
-def test_orphans_of_orphans_follow_them(tmp_path: Path) -> None:
+def test_orphans_of_orphans_are_quarantined(tmp_path: Path) -> None:
     tries = rows(
         "deliveries",
         delivery(1, order_id=9),
@@ -502,7 +538,7 @@ def test_orphans_of_orphans_follow_them(tmp_path: Path) -> None:
     assert report.rows["deliveries"] == 1
 
 
-def test_duties_that_overlap_are_set_aside_the_later_one(tmp_path: Path) -> None:
+def test_later_of_overlapping_duties_is_quarantined(tmp_path: Path) -> None:
     hour = timedelta(hours=1)
     data = frames(1) | {
         "driver_availability_history": rows(
@@ -513,28 +549,28 @@ def test_duties_that_overlap_are_set_aside_the_later_one(tmp_path: Path) -> None
             duty(4, NOON, None),
         )
     }
-    found = check(export(tmp_path / "x", data), now=NOW).quarantine
-    assert found.select("row", "code").rows() == [(2, "DK-IN-039"), (4, "DK-IN-039")]
+    result = check(export(tmp_path / "x", data), now=NOW).quarantine
+    assert result.select("row", "code").rows() == [(2, "DK-IN-039"), (4, "DK-IN-039")]
 
 
-def test_time_that_no_duty_tells_of_is_warned_of_by_driver_and_sets_nothing_aside(
+def test_duty_gap_warns_and_quarantines_nothing(
     tmp_path: Path,
 ) -> None:
     hour = timedelta(hours=1)
-    told = [
+    duties = [
         duty(1, NOON - 5 * hour, NOON - 3 * hour),
         duty(2, NOON - 3 * hour, NOON - 2 * hour),
         duty(3, NOON, None),
     ]
-    data = frames(1) | {"driver_availability_history": rows("driver_availability_history", *told)}
-    found = check(export(tmp_path / "x", data), now=NOW)
-    assert (found.rows["driver_availability_history"], found.quarantine.height) == (3, 0)
-    assert found.warnings == [
+    data = frames(1) | {"driver_availability_history": rows("driver_availability_history", *duties)}
+    result = check(export(tmp_path / "x", data), now=NOW)
+    assert (result.rows["driver_availability_history"], result.quarantine.height) == (3, 0)
+    assert result.warnings == [
         "driver_availability_history: 1 gaps, 2.0 h without a duty, of drivers 1"
     ]
 
 
-def test_two_accepted_offers_of_one_episode_refuse_the_source(tmp_path: Path) -> None:
+def test_two_accepted_offers_refuse_the_export(tmp_path: Path) -> None:
     accepted = {"state": "ACCEPTED", "responded_at": NOON + timedelta(seconds=9)}
     data = frames(1) | {
         "driver_offers": rows("driver_offers", offer(1, **accepted), offer(2, **accepted))
@@ -546,14 +582,14 @@ def test_two_accepted_offers_of_one_episode_refuse_the_source(tmp_path: Path) ->
     assert (refused.value.exit_code, refused.value.code) == (65, "DK-IN-042")
 
 
-def test_a_row_that_is_there_twice_is_kept_once(tmp_path: Path) -> None:
+def test_repeated_row_is_kept_once(tmp_path: Path) -> None:
     data = frames(2) | {"orders": rows("orders", order(1), order(2), order(1))}
     report = check(export(tmp_path / "x", data), now=NOW)
     assert report.rows["orders"] == 2
     assert report.quarantine.select("row", "code").rows() == [(3, "DK-IN-030")]
 
 
-def test_an_id_with_two_versions_refuses_the_source(tmp_path: Path) -> None:
+def test_id_with_two_versions_refuses_the_export(tmp_path: Path) -> None:
     data = frames(2) | {"orders": rows("orders", order(1), order(2), order(1, items=7))}
     with pytest.raises(DispatchError, match="id 1 has two versions") as refused:
         check(export(tmp_path / "x", data), now=NOW)
@@ -561,9 +597,7 @@ def test_an_id_with_two_versions_refuses_the_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bad", "passes"), [(10, True), (11, False)])
-def test_ten_bad_rows_are_forgiven_and_eleven_make_a_bad_file(
-    bad: int, passes: bool, tmp_path: Path
-) -> None:
+def test_more_than_ten_bad_rows_refuse_the_file(bad: int, passes: bool, tmp_path: Path) -> None:
     many = [order(i, customer_id=1 if i > bad else 9) for i in range(1, 101)]
     x = export(tmp_path / "x", frames(0) | {"orders": rows("orders", *many)})
     if passes:
@@ -574,6 +608,6 @@ def test_ten_bad_rows_are_forgiven_and_eleven_make_a_bad_file(
     assert refused.value.exit_code == 65
 
 
-def test_quarantine_for_people_disarms_formulas() -> None:
+def test_quarantine_csv_disarms_formulas() -> None:
     lines = pl.DataFrame([("=cmd()", 1, "a", "b", "+c")], schema=QUARANTINE, orient="row")
     assert quarantine_csv(lines).splitlines()[1] == b"'=cmd(),1,a,b,'+c"

@@ -33,7 +33,7 @@ def writer(to: Path, *, force: bool = False) -> ExportWriter:
     )
 
 
-def test_what_was_written_is_what_the_loaded_database_holds(tmp_path: Path) -> None:
+def test_loaded_database_holds_the_exported_rows(tmp_path: Path) -> None:
     data = frames(50)
     report = load(export(tmp_path / "x", data), tmp_path / "x.duckdb", now=NOW)
     with open_marts(tmp_path / "x.duckdb") as marts:
@@ -43,7 +43,7 @@ def test_what_was_written_is_what_the_loaded_database_holds(tmp_path: Path) -> N
     assert report.quarantine.is_empty() and report.rows["orders"] == 50
 
 
-def test_the_manifest_tells_bytes_rows_ids_ranges_sums_and_classes(tmp_path: Path) -> None:
+def test_manifest_states_facts_of_each_file(tmp_path: Path) -> None:
     to = export(tmp_path / "x", frames(3))
     manifest = manifests.read(to)
     facts = {f.table: f for f in manifest.files}
@@ -63,7 +63,7 @@ def test_the_manifest_tells_bytes_rows_ids_ranges_sums_and_classes(tmp_path: Pat
     assert manifest.encode() == (to / "manifest.json").read_bytes()
 
 
-def test_rows_may_come_in_many_pieces_and_kinds_and_out_of_order(tmp_path: Path) -> None:
+def test_batches_of_any_kind_and_order_are_written(tmp_path: Path) -> None:
     one, two = rows("orders", order(9), order(4)), rows("orders", order(4), order(7))
     with writer(tmp_path / "x") as export:
         export.append("orders", one)
@@ -78,20 +78,20 @@ def test_rows_may_come_in_many_pieces_and_kinds_and_out_of_order(tmp_path: Path)
     assert pq.read_table(tmp_path / "x" / "orders.parquet").column("id").to_pylist() == [9, 4, 4, 7]
 
 
-def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
+def test_same_rows_make_same_bytes(tmp_path: Path) -> None:
     one, two = export(tmp_path / "a", frames(9)), export(tmp_path / "b", frames(9))
     for path in sorted(one.iterdir()):
         assert path.read_bytes() == (two / path.name).read_bytes()
 
 
-def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_export_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), writer(tmp_path / "x") as export:
         export.append("orders", rows("orders", order(1)))
         raise RuntimeError
     assert not (tmp_path / "x").exists()
 
 
-def test_a_failed_replacement_keeps_the_old_export(tmp_path: Path) -> None:
+def test_failed_replacement_keeps_the_old_export(tmp_path: Path) -> None:
     to = export(tmp_path / "x", frames(3))
     before = {path.name: path.read_bytes() for path in to.iterdir()}
     with pytest.raises(BadData, match="missing columns"), writer(to, force=True) as again:
@@ -100,7 +100,7 @@ def test_a_failed_replacement_keeps_the_old_export(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
 
 
-def test_a_full_disk_is_exit_74_and_leaves_nothing(
+def test_full_disk_exits_74_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_descriptor: int) -> None:
@@ -116,7 +116,7 @@ def test_a_full_disk_is_exit_74_and_leaves_nothing(
     assert not (tmp_path / "x").exists()
 
 
-def test_what_a_killed_run_left_behind_is_cleared_away(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     to = tmp_path / "x"
     to.mkdir()
     for name in ("orders.parquet.tmp", "customers.parquet"):
@@ -125,7 +125,7 @@ def test_what_a_killed_run_left_behind_is_cleared_away(tmp_path: Path) -> None:
     assert sorted(path.name for path in to.iterdir()) == ["manifest.json", "orders.parquet"]
 
 
-def test_force_replaces_an_export_and_touches_nothing_else(tmp_path: Path) -> None:
+def test_force_replaces_only_the_export(tmp_path: Path) -> None:
     to = export(tmp_path / "x", frames(3))
     (to / "notes.txt").write_text("mine")
     with writer(to, force=True) as again:
@@ -146,7 +146,7 @@ REFUSED: list[tuple[str, type[DispatchError], int, str]] = [
 
 
 @pytest.mark.parametrize(("what", "error", "code", "gist"), REFUSED)
-def test_an_output_that_cannot_be_made_is_refused(
+def test_unusable_output_is_refused(
     what: str, error: type[DispatchError], code: int, gist: str, tmp_path: Path
 ) -> None:
     to = tmp_path / "x"
@@ -164,24 +164,24 @@ def test_an_output_that_cannot_be_made_is_refused(
     assert refused.value.exit_code == code
 
 
-def test_two_writers_of_one_directory_do_not_mix(tmp_path: Path) -> None:
+def test_second_writer_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with writer(tmp_path / "x"), pytest.raises(TryLater), writer(tmp_path / "x"):
         pass
 
 
-def test_a_table_nobody_knows_is_a_usage_error(tmp_path: Path) -> None:
+def test_unknown_table_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="not one of our tables"), writer(tmp_path / "x") as export:
         export.append('offer"; drop table x--', pl.DataFrame({"id": [1]}))
 
 
-def test_types_are_the_contracts_or_refused(tmp_path: Path) -> None:
+def test_other_column_type_is_refused(tmp_path: Path) -> None:
     odd = rows("customers", {"id": 1}).with_columns(id=pl.lit("one"))
     with pytest.raises(BadData, match="customers"), writer(tmp_path / "x") as export:
         export.append("customers", odd)
 
 
-def test_an_export_of_no_rows_is_an_export(tmp_path: Path) -> None:
+def test_export_without_rows_is_valid(tmp_path: Path) -> None:
     to = export(tmp_path / "x", {"orders": rows("orders")})
     assert check(to, now=datetime(2026, 3, 2, 13, tzinfo=UTC)).rows["orders"] == 0
     assert json.loads((to / "manifest.json").read_text())["files"][0]["ranges"] == {}

@@ -49,7 +49,7 @@ HEAD = "no,placed,left,done,cents,pieces\n"
 GOOD = "1,2026-03-02 12:00:00,2026-03-02 12:10:00,2026-03-02 12:30:00,1200,2\n"
 
 
-def bring(
+def import_csv(
     tmp_path: Path, text: str | bytes, mapping: dict[str, Any] | None = None, **options: Any
 ) -> ImportBatch:
     path = tmp_path / "shop.csv"
@@ -57,24 +57,24 @@ def bring(
     return read_foreign([path], mapping_of(mapping or SIMPLE, "shop.toml"), **options)
 
 
-def adds_up(came: ImportBatch) -> None:
-    c = came.counts
+def check_counts(batch: ImportBatch) -> None:
+    c = batch.counts
     assert (
         c["lines"]
         == c["duplicate_lines"] + c["folded_lines"] + c["quarantined_lines"] + c["records"]
     )
-    assert c["records"] == len(came.frames["orders"]) == len(came.frames["deliveries"])
-    for table, frame in came.frames.items():
+    assert c["records"] == len(batch.frames["orders"]) == len(batch.frames["deliveries"])
+    for table, frame in batch.frames.items():
         TABLES[table].validate(frame)
         assert frame.get_column("id").is_sorted()
 
 
-def test_a_good_line_becomes_an_order_and_a_delivery(tmp_path: Path) -> None:
-    came = bring(tmp_path, HEAD + GOOD)
-    adds_up(came)
+def test_good_line_becomes_order_and_delivery(tmp_path: Path) -> None:
+    batch = import_csv(tmp_path, HEAD + GOOD)
+    check_counts(batch)
     order, delivery = (
-        came.frames["orders"].row(0, named=True),
-        came.frames["deliveries"].row(0, named=True),
+        batch.frames["orders"].row(0, named=True),
+        batch.frames["deliveries"].row(0, named=True),
     )
     assert order["id"] == stable_id("shop", "orders", "1") == delivery["order_id"]
     assert (
@@ -139,51 +139,59 @@ BAD: list[tuple[str, str, str, str]] = [
 @pytest.mark.parametrize(
     ("line", "column", "code", "reason"), BAD, ids=[b[3] + " " + b[0][22:50] for b in BAD]
 )
-def test_a_bad_record_is_quarantined_whole(
+def test_bad_record_is_quarantined_whole(
     line: str, column: str, code: str, reason: str, tmp_path: Path
 ) -> None:
-    came = bring(tmp_path, HEAD + GOOD + line)
-    adds_up(came)
-    assert (came.counts["quarantined_lines"], came.counts["records"]) == (1, 1)
-    found = came.quarantine.row(0, named=True)
-    assert (found["file"], found["row"], found["code"]) == ("shop.csv", 2, code)
-    assert found["column"].endswith(column) and reason in found["reason"]
+    batch = import_csv(tmp_path, HEAD + GOOD + line)
+    check_counts(batch)
+    assert (batch.counts["quarantined_lines"], batch.counts["records"]) == (1, 1)
+    line_in_quarantine = batch.quarantine.row(0, named=True)
+    assert (line_in_quarantine["file"], line_in_quarantine["row"], line_in_quarantine["code"]) == (
+        "shop.csv",
+        2,
+        code,
+    )
+    assert line_in_quarantine["column"].endswith(column) and reason in line_in_quarantine["reason"]
 
 
-def test_of_an_hour_that_comes_twice_the_first_is_meant_and_an_offset_settles_it(
+def test_repeated_hour_means_the_first_without_offset(
     tmp_path: Path,
 ) -> None:
     text = "1,2026-10-25 02:30:00,,2026-10-25 03:30:00,1,1\n2,2026-10-25T02:30:00+01:00,,2026-10-25T03:30:00Z,1,1\n"
-    placed = bring(tmp_path, HEAD + text).frames["orders"].get_column("placed_at").sort().to_list()
+    placed = (
+        import_csv(tmp_path, HEAD + text).frames["orders"].get_column("placed_at").sort().to_list()
+    )
     assert placed == [
         datetime(2026, 10, 25, 0, 30, tzinfo=UTC),
         datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
     ]
 
 
-def test_stamps_need_a_zone_from_somewhere(tmp_path: Path) -> None:
+def test_time_without_zone_is_quarantined(tmp_path: Path) -> None:
     zoneless = {name: value for name, value in SIMPLE.items() if name != "time_zone"}
-    found = bring(tmp_path, HEAD + GOOD, zoneless).quarantine.row(0, named=True)
-    assert (found["code"], found["reason"]) == (
+    line_in_quarantine = import_csv(tmp_path, HEAD + GOOD, zoneless).quarantine.row(0, named=True)
+    assert (line_in_quarantine["code"], line_in_quarantine["reason"]) == (
         "DK-IN-037",
         "'2026-03-02 12:00:00' has no time zone",
     )
 
 
-def test_an_impossible_stamp_is_dropped_and_counted_and_the_row_stays(tmp_path: Path) -> None:
+def test_impossible_time_is_dropped_and_counted(tmp_path: Path) -> None:
     lines = [
         "1,2026-03-02 12:00:00,2026-03-02 11:59:00,2026-03-02 12:30:00,1,1",  # before the start
         "2,2026-03-02 12:00:00,2026-03-02 12:31:00,2026-03-02 12:30:00,1,1",  # after the end
         "3,2026-03-02 12:00:00,,2026-03-02 12:30:00,1,1",  # not there
         "4,2026-03-02 12:00:00,2026-03-02 12:00:00,2026-03-02 12:30:00,1,1",  # at once, which may be
     ]
-    came = bring(tmp_path, HEAD + "\n".join(lines))
-    adds_up(came)
-    assert came.counts["impossible picked_up_at"] == 2 and came.counts["missing picked_up_at"] == 1
-    assert came.frames["deliveries"].get_column("picked_up_at").null_count() == 3
+    batch = import_csv(tmp_path, HEAD + "\n".join(lines))
+    check_counts(batch)
+    assert (
+        batch.counts["impossible picked_up_at"] == 2 and batch.counts["missing picked_up_at"] == 1
+    )
+    assert batch.frames["deliveries"].get_column("picked_up_at").null_count() == 3
 
 
-def test_lines_of_one_order_are_folded_and_exact_duplicates_dropped(tmp_path: Path) -> None:
+def test_lines_are_folded_and_duplicates_dropped(tmp_path: Path) -> None:
     mapping = SIMPLE | {"group": ["no"]}
     mapping["tables"] = SIMPLE["tables"] | {
         "orders": SIMPLE["tables"]["orders"] | {"items": {"sum": "pieces"}}
@@ -198,9 +206,9 @@ def test_lines_of_one_order_are_folded_and_exact_duplicates_dropped(tmp_path: Pa
         + other.format(5)
         + other.format(6)
     )
-    came = bring(tmp_path, HEAD + text, mapping)
-    adds_up(came)
-    assert came.counts | {"missing picked_up_at": 1} == {
+    batch = import_csv(tmp_path, HEAD + text, mapping)
+    check_counts(batch)
+    assert batch.counts | {"missing picked_up_at": 1} == {
         "lines": 6,
         "duplicate_lines": 1,
         "folded_lines": 2,
@@ -208,34 +216,34 @@ def test_lines_of_one_order_are_folded_and_exact_duplicates_dropped(tmp_path: Pa
         "records": 1,
         "missing picked_up_at": 1,
     }
-    assert came.frames["orders"].get_column("items").to_list() == [5]
-    assert came.quarantine.rows() == [
+    assert batch.frames["orders"].get_column("items").to_list() == [5]
+    assert batch.quarantine.rows() == [
         ("shop.csv", 5, "cents", "DK-IN-033", "lines of one record differ")
     ]
 
 
-def test_a_line_that_came_in_two_files_counts_once(tmp_path: Path) -> None:
+def test_line_in_two_files_counts_once(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEAD + GOOD)
     (tmp_path / "b.csv").write_text(HEAD + GOOD + GOOD.replace("1,", "2,", 1))
-    came = read_foreign([tmp_path / "a.csv", tmp_path / "b.csv"], mapping_of(SIMPLE, "m"))
-    adds_up(came)
-    assert (came.counts["lines"], came.counts["duplicate_lines"], came.counts["records"]) == (
+    batch = read_foreign([tmp_path / "a.csv", tmp_path / "b.csv"], mapping_of(SIMPLE, "m"))
+    check_counts(batch)
+    assert (batch.counts["lines"], batch.counts["duplicate_lines"], batch.counts["records"]) == (
         3,
         1,
         2,
     )
 
 
-def test_records_of_one_id_that_differ_refuse_the_file(tmp_path: Path) -> None:
+def test_differing_records_of_one_id_refuse_the_file(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="its key needs more columns") as refused:
-        bring(tmp_path, HEAD + GOOD + GOOD.replace("1200", "1300"))
+        import_csv(tmp_path, HEAD + GOOD + GOOD.replace("1200", "1300"))
     assert refused.value.code == "DK-IN-031"
 
 
-def test_too_many_bad_records_make_a_bad_file(tmp_path: Path) -> None:
+def test_too_many_bad_records_refuse_the_file(tmp_path: Path) -> None:
     bad = "".join(f"{i},2026-03-02 12:00:00,,noon,1,1\n" for i in range(2, 14))
     with pytest.raises(BadData, match=r"shop.csv: 12 of 13 rows bad, limit 10"):
-        bring(tmp_path, HEAD + GOOD + bad)
+        import_csv(tmp_path, HEAD + GOOD + bad)
 
 
 REFUSED: list[tuple[str, str | bytes, str, str]] = [
@@ -259,86 +267,84 @@ REFUSED: list[tuple[str, str | bytes, str, str]] = [
 @pytest.mark.parametrize(
     ("text", "code", "gist"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED]
 )
-def test_a_bad_file_is_refused_as_a_whole(
-    text: str | bytes, code: str, gist: str, tmp_path: Path
-) -> None:
+def test_bad_file_is_refused(text: str | bytes, code: str, gist: str, tmp_path: Path) -> None:
     data = text.encode("latin-1") if isinstance(text, str) else text
     with pytest.raises(DispatchError, match=gist) as refused:
-        bring(tmp_path, data)
+        import_csv(tmp_path, data)
     assert (refused.value.exit_code, refused.value.code) == (65, code)
 
 
-def test_columns_in_another_order_or_new_ones_change_nothing(tmp_path: Path) -> None:
+def test_column_order_and_unknown_columns_change_nothing(tmp_path: Path) -> None:
     swapped = (
         "zzz,pieces,cents,done,left,placed,no\n-,2,1200,2026-03-02 12:30:00,2026-03-02 12:10:00,"
     )
     swapped += "2026-03-02 12:00:00,1\n"
-    came, other = bring(tmp_path, HEAD + GOOD), bring(tmp_path, swapped)
-    assert all(came.frames[table].equals(other.frames[table]) for table in came.frames)
+    batch, other = import_csv(tmp_path, HEAD + GOOD), import_csv(tmp_path, swapped)
+    assert all(batch.frames[table].equals(other.frames[table]) for table in batch.frames)
     assert other.warnings == ["shop.csv: unknown column zzz"]
     with pytest.raises(BadData, match="unknown column zzz"):
-        bring(tmp_path, swapped, strict=True)
+        import_csv(tmp_path, swapped, strict=True)
 
 
-def test_other_encodings_delimiters_and_words_are_named_in_the_mapping(tmp_path: Path) -> None:
+def test_mapping_names_encoding_delimiter_and_missing_words(tmp_path: Path) -> None:
     mapping = SIMPLE | {"delimiter": ";", "encoding": "latin-1", "missing": ["n/a"]}
     mapping["tables"] = SIMPLE["tables"] | {
         "merchants": {"id": {"key": []}, "label": {"text": "café {no}"}}
     }
     text = (HEAD + GOOD.replace("2026-03-02 12:10:00", "n/a")).replace(",", ";")
-    came = bring(tmp_path, text.encode("latin-1"), mapping)
-    assert came.frames["merchants"].get_column("label").to_list() == ["café 1"]
-    assert came.counts["missing picked_up_at"] == 1
+    batch = import_csv(tmp_path, text.encode("latin-1"), mapping)
+    assert batch.frames["merchants"].get_column("label").to_list() == ["café 1"]
+    assert batch.counts["missing picked_up_at"] == 1
 
 
-def changed(**words: Any) -> dict[str, Any]:
+def mapping_with(**words: Any) -> dict[str, Any]:
     return SIMPLE | words
 
 
-def table_changed(table: str, **words: Any) -> dict[str, Any]:
+def mapping_with_table(table: str, **words: Any) -> dict[str, Any]:
     return SIMPLE | {"tables": SIMPLE["tables"] | {table: SIMPLE["tables"][table] | words}}
 
 
 UNUSABLE: list[tuple[dict[str, Any], str]] = [
     ({name: value for name, value in SIMPLE.items() if name != "source"}, "`source` is missing"),
-    (changed(sauce="x"), "unknown key `sauce`"),
-    (changed(time_zone="Berlin"), "not a time zone"),
-    (changed(encoding="klingon"), "encoding one of"),
-    (changed(delimiter="||"), "one character"),
-    (changed(group=["number"]), "not among `columns`"),
-    (changed(columns="no"), "`columns`: expected a list"),
-    (changed(tables=SIMPLE["tables"] | {"secrets": {}}), "not one of our tables"),
-    (table_changed("orders", colour="no"), "not a column of ours"),
-    (table_changed("orders", items="piece"), "'piece' is not among"),
-    (table_changed("orders", items={"sum": "piece"}), "'piece' is not among"),
+    (mapping_with(sauce="x"), "unknown key `sauce`"),
+    (mapping_with(time_zone="Berlin"), "not a time zone"),
+    (mapping_with(encoding="klingon"), "encoding one of"),
+    (mapping_with(delimiter="||"), "one character"),
+    (mapping_with(group=["number"]), "not among `columns`"),
+    (mapping_with(columns="no"), "`columns`: expected a list"),
+    (mapping_with(tables=SIMPLE["tables"] | {"secrets": {}}), "not one of our tables"),
+    (mapping_with_table("orders", colour="no"), "not a column of ours"),
+    (mapping_with_table("orders", items="piece"), "'piece' is not among"),
+    (mapping_with_table("orders", items={"sum": "piece"}), "'piece' is not among"),
     (
-        table_changed("orders", items={"median": "pieces"}),
+        mapping_with_table("orders", items={"median": "pieces"}),
         "expected a column name or a table with one of",
     ),
     (
-        table_changed("orders", items={"column": "pieces", "plus_hours": "no"}),
+        mapping_with_table("orders", items={"column": "pieces", "plus_hours": "no"}),
         "unknown key `plus_hours`",
     ),
-    (table_changed("orders", id={"key": "no"}), "tables.orders.id: expected a list"),
-    (table_changed("orders", items=7), "expected a column name"),
-    (changed(tables={"customers": {}}), "column `id` is required"),
+    (mapping_with_table("orders", id={"key": "no"}), "tables.orders.id: expected a list"),
+    (mapping_with_table("orders", items=7), "expected a column name"),
+    (mapping_with(tables={"customers": {}}), "column `id` is required"),
 ]
 
 
 @pytest.mark.parametrize(("document", "gist"), UNUSABLE, ids=[u[1] for u in UNUSABLE])
-def test_a_mapping_that_cannot_be_used_names_the_key(document: dict[str, Any], gist: str) -> None:
+def test_bad_mapping_names_the_key(document: dict[str, Any], gist: str) -> None:
     with pytest.raises(BadConfig, match=gist) as refused:
         mapping_of(document, "shop.toml")
     assert refused.value.exit_code == 78
 
 
-def test_a_mapping_file_is_toml(tmp_path: Path) -> None:
+def test_mapping_file_must_be_toml(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(BadConfig, match="not TOML"):
         read_mapping(tmp_path / "m.toml")
 
 
-def test_a_file_is_held_against_the_checksum_its_sender_gave(tmp_path: Path) -> None:
+def test_file_must_have_its_senders_checksum(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_bytes(b"abc")
     require_checksum(
         tmp_path / "f.csv", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -406,7 +412,7 @@ USUAL = {
 
 
 @pytest.mark.parametrize(("name", "lines", "expected"), MINIATURES, ids=[m[0] for m in MINIATURES])
-def test_the_shipped_mappings_read_files_of_their_kind(
+def test_shipped_mappings_read_their_files(
     name: str, lines: list[dict[str, str]], expected: dict[str, int], tmp_path: Path
 ) -> None:
     mapping = read_mapping(IMPORTS / f"{name}.toml")
@@ -416,25 +422,25 @@ def test_the_shipped_mappings_read_files_of_their_kind(
         for line in lines
     )
     (tmp_path / "f.csv").write_text(text)
-    came = read_foreign([tmp_path / "f.csv"], mapping)
-    adds_up(came)
-    assert {count: came.counts[count] for count in expected} == expected
+    batch = read_foreign([tmp_path / "f.csv"], mapping)
+    check_counts(batch)
+    assert {count: batch.counts[count] for count in expected} == expected
     if name == "postmates":
-        first = came.frames["orders"].filter(
-            came.frames["orders"]["id"] == stable_id("postmates", "orders", "7")
+        first = batch.frames["orders"].filter(
+            batch.frames["orders"]["id"] == stable_id("postmates", "orders", "7")
         )
         assert first.row(0, named=True)["items"] == 3
         assert first.row(0, named=True)["placed_at"] == datetime(
             2014, 10, 16, 0, 0, 0, 250_000, tzinfo=UTC
         )
     if name == "wolt":
-        quote = came.frames["eta_quotes"].row(0, named=True)
+        quote = batch.frames["eta_quotes"].row(0, named=True)
         assert quote["eta_at"] - quote["quoted_at"] == timedelta(minutes=25)
-        delivery = came.frames["deliveries"].row(0, named=True)
+        delivery = batch.frames["deliveries"].row(0, named=True)
         assert delivery["ended_at"] - delivery["created_at"] == timedelta(minutes=31)
 
 
-def test_a_zone_of_a_foreign_file_needs_a_ring_too(tmp_path: Path) -> None:
+def test_foreign_zone_needs_a_ring(tmp_path: Path) -> None:
     zone = {
         "id": {"key": ["no"]},
         "name": {"constant": "west"},
@@ -443,7 +449,7 @@ def test_a_zone_of_a_foreign_file_needs_a_ring_too(tmp_path: Path) -> None:
     with pytest.raises(
         BadData, match=r"delivery_zones: zone [0-9]+: fewer than three corners"
     ) as refused:
-        bring(
+        import_csv(
             tmp_path, HEAD + GOOD, SIMPLE | {"tables": SIMPLE["tables"] | {"delivery_zones": zone}}
         )
     assert refused.value.code == "DK-IN-062"

@@ -16,7 +16,7 @@ from dispatchkit.warehouse.load import load
 from tests.unit.warehouse.exports import NOW, export, frames, order, rows
 
 
-def test_rows_past_a_batch_and_a_row_group_all_arrive(tmp_path: Path) -> None:
+def test_rows_beyond_one_row_group_are_loaded(tmp_path: Path) -> None:
     ids = pl.DataFrame({"id": pl.int_range(1, 300_001, eager=True)})
     many = ids.join(frames(1)["orders"].drop("id"), how="cross")
     report = load(
@@ -27,7 +27,7 @@ def test_rows_past_a_batch_and_a_row_group_all_arrive(tmp_path: Path) -> None:
         assert marts.frame("orders").get_column("id").equals(many.get_column("id"))
 
 
-def test_loading_again_replaces_and_gives_the_same_tables(tmp_path: Path) -> None:
+def test_second_load_replaces_the_tables(tmp_path: Path) -> None:
     first = load(export(tmp_path / "a", frames(3)), tmp_path / "x.duckdb", now=NOW)
     second = load(export(tmp_path / "b", frames(2)), tmp_path / "x.duckdb", now=NOW)
     assert (first.rows["orders"], second.rows["orders"]) == (3, 2)
@@ -35,7 +35,7 @@ def test_loading_again_replaces_and_gives_the_same_tables(tmp_path: Path) -> Non
         assert len(marts.frame("orders")) == 2
 
 
-def test_a_refused_load_leaves_the_old_database(tmp_path: Path) -> None:
+def test_refused_load_keeps_the_old_database(tmp_path: Path) -> None:
     load(export(tmp_path / "a", frames(3)), tmp_path / "x.duckdb", now=NOW)
     before = (tmp_path / "x.duckdb").read_bytes()
     bad = export(tmp_path / "b", frames(2))
@@ -45,7 +45,7 @@ def test_a_refused_load_leaves_the_old_database(tmp_path: Path) -> None:
     assert (tmp_path / "x.duckdb").read_bytes() == before
 
 
-def test_a_disk_that_fills_up_before_the_quarantine_is_written_keeps_the_old_database(
+def test_full_disk_at_quarantine_keeps_the_old_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_descriptor: int) -> None:
@@ -60,14 +60,14 @@ def test_a_disk_that_fills_up_before_the_quarantine_is_written_keeps_the_old_dat
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
-def test_a_file_that_is_no_database_is_not_overwritten(tmp_path: Path) -> None:
+def test_other_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine, all of it")
     with pytest.raises(CannotCreate, match="not a DuckDB file"):
         load(export(tmp_path / "x", frames()), tmp_path / "notes.txt", now=NOW)
     assert (tmp_path / "notes.txt").read_text() == "mine, all of it"
 
 
-def test_a_database_that_another_process_writes_is_try_later(tmp_path: Path) -> None:
+def test_database_in_use_means_try_later(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames())
     load(x, tmp_path / "x.duckdb", now=NOW)
     code = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
@@ -82,7 +82,7 @@ def test_a_database_that_another_process_writes_is_try_later(tmp_path: Path) -> 
         other.stdin.close()
 
 
-def test_marts_are_read_only_and_know_their_names(tmp_path: Path) -> None:
+def test_only_known_tables_can_be_read(tmp_path: Path) -> None:
     load(export(tmp_path / "x", frames()), tmp_path / "x.duckdb", now=NOW)
     with open_marts(tmp_path / "x.duckdb") as marts:
         assert {"orders", "quarantine", "export_manifest", "mart_deliveries"} <= set(marts.names)
@@ -92,10 +92,10 @@ def test_marts_are_read_only_and_know_their_names(tmp_path: Path) -> None:
         open_marts(tmp_path / "none.duckdb")
 
 
-def test_an_export_comes_back_as_frames_without_its_bad_rows(tmp_path: Path) -> None:
+def test_read_export_leaves_bad_rows_out(tmp_path: Path) -> None:
     data = frames(2) | {"orders": rows("orders", order(2), order(1), order(3, customer_id=9))}
-    came = read_export(export(tmp_path / "x", data), now=NOW)
-    assert came.frames["orders"].get_column("id").to_list() == [1, 2]
-    assert came.frames["orders"].schema == data["orders"].schema
-    counts = came.counts
+    batch = read_export(export(tmp_path / "x", data), now=NOW)
+    assert batch.frames["orders"].get_column("id").to_list() == [1, 2]
+    assert batch.frames["orders"].schema == data["orders"].schema
+    counts = batch.counts
     assert counts["lines"] == counts["quarantined_lines"] + counts["records"] == 8

@@ -35,7 +35,7 @@ LEFT, DOOR = "when_the_Jumpman_left_pickup", "when_the_Jumpman_arrived_at_dropof
 
 
 @cache
-def raw(name: str) -> list[dict[str, str]]:
+def csv_lines(name: str) -> list[dict[str, str]]:
     path = DATA / FILES[name]
     if not path.is_file():
         pytest.skip(
@@ -46,16 +46,16 @@ def raw(name: str) -> list[dict[str, str]]:
 
 
 @cache
-def came(name: str) -> ImportBatch:
-    raw(name)
+def imported(name: str) -> ImportBatch:
+    csv_lines(name)
     return read_foreign(
         [DATA / FILES[name]], read_mapping(ROOT / "configs" / "imports" / f"{name}.toml")
     )
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_line_is_in_one_of_four_counts_and_every_frame_keeps_its_contract(name: str) -> None:
-    lines, intake = raw(name), came(name)
+def test_line_counts_add_up_and_frames_are_valid(name: str) -> None:
+    lines, intake = csv_lines(name), imported(name)
     c = intake.counts
     assert c["lines"] == len(lines)
     assert c["duplicate_lines"] == len(lines) - len({tuple(line.values()) for line in lines})
@@ -73,9 +73,9 @@ def instant(text: str) -> datetime:
     return naive.replace(microsecond=int(part.ljust(6, "0") or 0), tzinfo=NEW_YORK).astimezone(UTC)
 
 
-def test_postmates_agrees_with_a_count_by_hand() -> None:
-    one = {line["delivery_id"]: line for line in raw("postmates")}.values()
-    intake = came("postmates")
+def test_postmates_counts_agree_with_the_csv() -> None:
+    one = {line["delivery_id"]: line for line in csv_lines("postmates")}.values()
+    intake = imported("postmates")
     assert intake.counts["records"] == len(one) and intake.quarantine.is_empty()
     for column, table in (("customer_id", "customers"), ("jumpman_id", "drivers")):
         assert len(intake.frames[table]) == len({line[column] for line in one})
@@ -88,7 +88,7 @@ def test_postmates_agrees_with_a_count_by_hand() -> None:
         )
         assert intake.counts[f"impossible {ours}"] == early
     items: dict[str, int] = {}
-    for line in {tuple(line.items()) for line in raw("postmates")}:
+    for line in {tuple(line.items()) for line in csv_lines("postmates")}:
         words = dict(line)
         items[words["delivery_id"]] = items.get(words["delivery_id"], 0) + int(
             words["item_quantity"] or 0
@@ -99,12 +99,12 @@ def test_postmates_agrees_with_a_count_by_hand() -> None:
     }
 
 
-def test_postmates_of_one_service_day_agree_with_a_count_by_hand() -> None:
+def test_postmates_service_day_agrees_with_the_csv() -> None:
     day = service_day(datetime(2014, 10, 15).date(), "America/New_York")  # noqa: DTZ001 - a calendar day
-    one = {line["delivery_id"]: line for line in raw("postmates")}.values()
+    one = {line["delivery_id"]: line for line in csv_lines("postmates")}.values()
     that_day = [line for line in one if day.since <= instant(line[STARTED]) < day.until]
     total = sum(((instant(line[DOOR]) - instant(line[STARTED])) for line in that_day), timedelta())
-    frames = came("postmates").frames
+    frames = imported("postmates").frames
     ours = frames["deliveries"].filter(
         (pl.col("created_at") >= day.since) & (pl.col("created_at") < day.until)
     )
@@ -126,25 +126,26 @@ def test_postmates_of_one_service_day_agree_with_a_count_by_hand() -> None:
     assert sorted(waited) == sorted(waits)
 
 
-def test_wolt_late_shares_agree_with_the_files_own_difference() -> None:
+def test_wolt_lateness_agrees_with_the_csv() -> None:
     late = [
-        int(line["ACTUAL_DELIVERY_MINUTES - ESTIMATED_DELIVERY_MINUTES"]) for line in raw("wolt")
+        int(line["ACTUAL_DELIVERY_MINUTES - ESTIMATED_DELIVERY_MINUTES"])
+        for line in csv_lines("wolt")
     ]
-    frames = came("wolt").frames
+    frames = imported("wolt").frames
     joined = frames["deliveries"].join(frames["eta_quotes"], left_on="id", right_on="delivery_id")
     minutes = joined.select((pl.col("ended_at") - pl.col("eta_at")).dt.total_minutes()).to_series()
     assert sorted(minutes) == sorted(late)
 
 
-def test_doordash_sets_aside_the_order_of_99_days_and_the_one_without_an_end() -> None:
-    reasons = came("doordash").quarantine.get_column("reason").to_list()
+def test_doordash_quarantines_endless_and_99_day_orders() -> None:
+    reasons = imported("doordash").quarantine.get_column("reason").to_list()
     assert reasons == ["lasted 2365 h, limit 24 h", "is required: the delivery is over"]
     kept = [
         line
-        for line in raw("doordash")
+        for line in csv_lines("doordash")
         if line["actual_delivery_time"] != "NA" and line["created_at"] > "2015"
     ]
-    frames = came("doordash").frames
+    frames = imported("doordash").frames
     assert frames["orders"].get_column("goods_cents").sum() == sum(
         int(line["subtotal"]) for line in kept
     )

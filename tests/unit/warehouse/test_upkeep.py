@@ -56,15 +56,13 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_a_database_holds_comes_out_in_again_and_out_the_same(
-    sample_db, database, tmp_path, now
-):
+def test_extract_import_extract_gives_the_same_rows(sample_db, database, tmp_path, now):
     upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "a")
-    came = upkeep.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
-    assert came.quarantine.is_empty()
-    done = upkeep.import_files(databases.url(database), tmp_path, came)
-    assert sum(counts.inserted for counts in done.tables.values()) == came.counts["lines"]
-    again = upkeep.import_files(databases.url(database), tmp_path, came)
+    batch = upkeep.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
+    assert batch.quarantine.is_empty()
+    imported = upkeep.import_files(databases.url(database), tmp_path, batch)
+    assert sum(counts.inserted for counts in imported.tables.values()) == batch.counts["lines"]
+    again = upkeep.import_files(databases.url(database), tmp_path, batch)
     assert sum(counts.inserted for counts in again.tables.values()) == again.conflicting == 0
     upkeep.extract(databases.url(database), tmp_path, tmp_path / "b")
     for table in TABLES:
@@ -72,22 +70,22 @@ def test_what_a_database_holds_comes_out_in_again_and_out_the_same(
         assert one.drop("version", strict=False).equals(two.drop("version", strict=False)), table
 
 
-def test_an_extract_of_a_period_has_its_orders_and_all_that_hangs_on_them(sample_db, tmp_path, now):
+def test_extract_of_a_period_has_its_orders_and_their_rows(sample_db, tmp_path, now):
     since, until = now - timedelta(hours=3), now - timedelta(hours=1)
     upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "x", since=since, until=until)
-    came = read_export(tmp_path / "x", now=now + timedelta(days=3650))
-    assert came.quarantine.is_empty()  # so nothing points to a row that was left out
+    batch = read_export(tmp_path / "x", now=now + timedelta(days=3650))
+    assert batch.quarantine.is_empty()  # so nothing points to a row that was left out
     placed = databases.sample_frames()["orders"].get_column("placed_at")
-    assert len(came.frames["orders"]) == placed.is_between(since, until, closed="left").sum() > 0
-    assert 0 < len(came.frames["driver_offers"]) < len(databases.sample_frames()["driver_offers"])
+    assert len(batch.frames["orders"]) == placed.is_between(since, until, closed="left").sum() > 0
+    assert 0 < len(batch.frames["driver_offers"]) < len(databases.sample_frames()["driver_offers"])
 
 
-def test_a_limit_on_changes_is_kept_before_anything_is_written(database, shop):
-    came = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
+def test_max_changes_refuses_before_writing(database, shop):
+    batch = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
     with pytest.raises(Refused, match="7 rows would be written, --max-changes is 6"):
-        upkeep.import_files(databases.url(database), shop, came, max_changes=6)
-    done = upkeep.import_files(databases.url(database), shop, came, max_changes=7)
-    assert {table: counts.inserted for table, counts in done.tables.items()} == {
+        upkeep.import_files(databases.url(database), shop, batch, max_changes=6)
+    imported = upkeep.import_files(databases.url(database), shop, batch, max_changes=7)
+    assert {table: counts.inserted for table, counts in imported.tables.items()} == {
         "merchants": 2,
         "customers": 1,
         "orders": 2,
@@ -95,33 +93,37 @@ def test_a_limit_on_changes_is_kept_before_anything_is_written(database, shop):
     }
 
 
-def test_a_disk_too_full_for_the_quarantine_imports_nothing(database, shop, monkeypatch):
-    came = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
+def test_full_disk_at_quarantine_imports_nothing(database, shop, monkeypatch):
+    batch = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
     (shop / "quarantine.csv").mkdir()
     with pytest.raises(InputMissing, match=r"quarantine.csv: is a directory"):
-        upkeep.import_files(databases.url(database), shop, came)
+        upkeep.import_files(databases.url(database), shop, batch)
     (shop / "quarantine.csv").rmdir()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(IOFailed, match="disk full, nothing kept"):
-        upkeep.import_files(databases.url(database), shop, came)
+        upkeep.import_files(databases.url(database), shop, batch)
     monkeypatch.undo()
-    done = upkeep.import_files(databases.url(database), shop, came)
-    assert [counts.inserted for counts in done.tables.values()] == [2, 1, 2, 2]
-    assert [counts.same for counts in done.tables.values()] == [0, 0, 0, 0]
+    imported = upkeep.import_files(databases.url(database), shop, batch)
+    assert [counts.inserted for counts in imported.tables.values()] == [2, 1, 2, 2]
+    assert [counts.same for counts in imported.tables.values()] == [0, 0, 0, 0]
 
 
 def full(_descriptor: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_import_tells_what_it_read_and_exits_3_for_a_bad_row(database, shop, cli):
+def test_import_reports_counts_and_exits_3_for_bad_row(database, shop, cli):
     words = ("import", shop / "shop.csv", "--mapping", shop / "shop.toml")
-    dry = cli("--json", "--data", shop, "data", *words, "--dry-run", db=database)
-    assert dry.exit == 3 and not (shop / "quarantine.csv").exists()
+    dry_run = cli("--json", "--data", shop, "data", *words, "--dry-run", db=database)
+    assert dry_run.exit == 3 and not (shop / "quarantine.csv").exists()
     real = cli("--json", "--data", shop, "data", *words, db=database)
-    told = json.loads(real.stdout)
-    assert told["tables"] == json.loads(dry.stdout)["tables"]
-    assert (told["read"]["lines"], told["read"]["records"], told["read"]["quarantined_lines"]) == (
+    document = json.loads(real.stdout)
+    assert document["tables"] == json.loads(dry_run.stdout)["tables"]
+    assert (
+        document["read"]["lines"],
+        document["read"]["records"],
+        document["read"]["quarantined_lines"],
+    ) == (
         3,
         2,
         1,
@@ -161,13 +163,13 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("words", "exit_code", "gist"), REFUSED, ids=[" ".join(r[0])[:50] for r in REFUSED]
 )
-def test_a_call_that_cannot_be_served_says_so_in_one_line(words, exit_code, gist, shop, cli):
+def test_refused_command_prints_one_line(words, exit_code, gist, shop, cli):
     ran = cli("--data", "here", "data", *words)
     assert (ran.exit, ran.stdout) == (exit_code, "")
     assert gist in ran.stderr and ran.stderr.count("\n") == 1
 
 
-def test_an_absolute_output_is_meant_and_a_climbing_one_is_not(tmp_path):
+def test_relative_output_must_not_climb(tmp_path):
     upkeep.inside(tmp_path / "x")
     upkeep.inside(Path("a/../x"))
     with pytest.raises(NotPermitted):
