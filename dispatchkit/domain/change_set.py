@@ -42,6 +42,11 @@ def entity_of(row: Row) -> str:
 
 
 @cache
+def _columns(row_class: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(row_class))
+
+
+@cache
 def _entity(row_class: type) -> str:
     for base in row_class.__mro__:
         for kind in ROW_KINDS.values():
@@ -87,6 +92,7 @@ class ChangeSet:
         row: R,
         event: str,
         reason: str,
+        /,
         *,
         expects: tuple[Ref, ...] = (),
         payload: Mapping[str, Any] | None = None,
@@ -103,8 +109,7 @@ class ChangeSet:
         seen = self._as_left(entity, row)
         extras = ChangeExtras(expects=expects, payload=payload or {}, why=why or {})
         self._add(entity, row.id, seen, event, reason, columns, extras)
-        latest = self._seen[entity, row.id]
-        return replace(row, **{n: latest[n] for n in row.__dataclass_fields__ if n in latest})
+        return self.latest(row)
 
     def add(
         self,
@@ -129,13 +134,20 @@ class ChangeSet:
         self._add(entity_of(row), row.id, {"version": 0}, event, reason, after, extras)
         return row
 
+    def latest(self, row: R) -> R:
+        """Return a row as the changes so far leave it."""
+        latest = self._seen.get((entity_of(row), row.id))
+        if latest is None:
+            return row
+        return replace(row, **{n: latest[n] for n in _columns(type(row)) if n in latest})
+
     def value(self, entity: str, row: Row, column: str) -> Value:
         """Return a column of a row as the changes so far leave it."""
         return self._as_left(entity, row)[column]
 
     def _as_left(self, entity: str, row: Row) -> Values:
         return self._seen.get((entity, row.id)) or {
-            name: getattr(row, name) for name in row.__dataclass_fields__
+            name: getattr(row, name) for name in _columns(type(row))
         }
 
     def _add(

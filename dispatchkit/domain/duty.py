@@ -3,115 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, Unpack
+from typing import Any
 
 import polars as pl
 
-from dispatchkit.domain.change_set import ChangeExtras, ChangeSet, Row, Values
+from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.rows import Driver, DutyInterval
+from dispatchkit.domain.states import DutyState
 from dispatchkit.kernel.clock import rfc3339
+from dispatchkit.kernel.documented_enum import DocumentedEnum
 from dispatchkit.kernel.stable_random import stable_id
 
 TICK = timedelta(microseconds=1)
-WORKING = ("ON_DUTY", "BREAK_PENDING", "ENDING_SHIFT")  # duties whose time counts as hours worked
-OFFLINE = ("OFF_DUTY", "FORCED_OFF", "SUSPENDED")
-STATES = ("OFFLINE", "ON_BREAK", "ENDING_SHIFT", "BUSY", "OFFERED", "AVAILABLE")
+
+# Duties whose time counts as hours worked.
+WORKING = (DutyState.ON_DUTY, DutyState.BREAK_PENDING, DutyState.ENDING_SHIFT)
+OFFLINE = (DutyState.OFF_DUTY, DutyState.FORCED_OFF, DutyState.SUSPENDED)
 
 
-class OnDuty(Row, Protocol):
-    """A driver's row as far as a change of duty needs it; it also has `break_until` and `timeouts`."""
+class Availability(DocumentedEnum):
+    """What a driver is, in one word; derived from duty, deliveries in hand and pending offers."""
 
-    @property
-    def duty(self) -> str: ...
-    @property
-    def duty_since(self) -> datetime | None: ...
-    @property
-    def shift_end(self) -> datetime | None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
-    """One interval of a driver's duty, half-open; `until` is empty while it lasts."""
-
-    id: int
-    driver_id: int
-    duty: str
-    since: datetime
-    until: datetime | None
-    reason: str | None
-    version: int
+    OFFLINE = "OFFLINE", "not working"
+    ON_BREAK = "ON_BREAK", "on a break"
+    ENDING_SHIFT = "ENDING_SHIFT", "finishes what is in hand, then goes off duty"
+    BUSY = "BUSY", "has at least one delivery in hand"
+    OFFERED = "OFFERED", "has nothing in hand and an offer to answer"
+    AVAILABLE = "AVAILABLE", "has nothing in hand and no offer to answer"
 
 
 def change_duty(
-    group: ChangeSet,
-    driver: OnDuty,
-    last: Duty | None,
-    duty: str,
+    changes: ChangeSet,
+    driver: Driver,
+    last: DutyInterval | None,
+    duty: DutyState,
     reason: str,
     at: datetime,
     *,
     shift_end: datetime | None = None,
-    rest: timedelta | None = None,
+    break_length: timedelta | None = None,
     why: Mapping[str, Any] | None = None,
-) -> Duty:
+) -> DutyInterval:
     """Add that a driver's duty becomes another at `at`, and return the interval that begins.
 
-    One step is three rows: the driver, the interval that ends (`last`, None where history has none) and the one that
-    begins, so that intervals meet exactly. Two changes at one instant are told apart by a microsecond, as no interval
-    is empty. shift_end: the planned end from now on; rest: how long a break lasts, or will last once it begins.
-    Every change starts the count of silences anew.
+    One step writes three rows: the driver, the interval that ends and the one that begins, so that
+    intervals meet exactly. As no interval may be empty, a second change at the same instant comes a
+    microsecond later. Every change resets the count of unanswered offers.
+
+    last: the interval that lasts, None where the history has none. shift_end: the planned end of the
+    shift from now on. break_length: of a break that begins, or that will begin after the work in hand.
     """
-    was = str(group.value("driver", driver, "duty"))
-    since = last.since if last else group.value("driver", driver, "duty_since")
-    if isinstance(since, datetime):
+    driver = changes.latest(driver)
+    since = last.since if last else driver.duty_since
+    if since is not None:
         at = max(at, since + TICK)
-    after: Values = {
-        "duty": duty,
-        "duty_since": at,
-        "break_until": at + rest if rest is not None else None,
-        "shift_end": shift_end,
-        "timeouts": 0,
-    }
-    told = {"driverId": driver.id, "from": was, "to": duty, "reason": reason, "at": at}
-    group.change(
-        "driver", driver, "availability_changed", reason, after, payload=told, why=why or {}
+    changes.update(
+        driver,
+        "availability_changed",
+        reason,
+        payload={
+            "driverId": driver.id,
+            "from": driver.duty,
+            "to": duty,
+            "reason": reason,
+            "at": at,
+        },
+        why=why,
+        duty=duty,
+        duty_since=at,
+        break_until=None if break_length is None else at + break_length,
+        shift_end=shift_end,
+        timeouts=0,
     )
     if last is not None:
-        group.change("duty", last, "duty_ended", reason, {"until": at})
-    return begin(group, driver.id, duty, reason, at, shift_end)
+        changes.update(last, "duty_ended", reason, until=at)
+    return begin_interval(changes, driver.id, duty, reason, at, shift_end)
 
 
-def begin(
-    group: ChangeSet,
+def begin_interval(
+    changes: ChangeSet,
     driver_id: int,
-    duty: str,
+    duty: DutyState,
     reason: str,
     since: datetime,
     shift_end: datetime | None,
     event: str = "duty_began",
-    **said: Unpack[ChangeExtras],
-) -> Duty:
-    """Add an interval to the history, and return it as it then stands."""
-    id_ = stable_id("duty", driver_id, rfc3339(since))
-    told: Values = {
-        "driver_id": driver_id,
-        "duty": duty,
-        "since": since,
-        "until": None,
-        "reason": reason,
-    }
-    group.insert("duty", id_, event, reason, {**told, "shift_end": shift_end}, **said)
-    return Duty(
-        id=id_, driver_id=driver_id, duty=duty, since=since, until=None, reason=reason, version=1
+    payload: Mapping[str, Any] | None = None,
+) -> DutyInterval:
+    """Add an interval that lasts to the history, and return it."""
+    interval = DutyInterval(
+        id=stable_id("duty", driver_id, rfc3339(since)),
+        driver_id=driver_id,
+        duty=duty,
+        since=since,
+        until=None,
+        reason=reason,
+        shift_end=shift_end,
+        version=1,
     )
+    return changes.add(interval, event, reason, payload=payload)
 
 
-def availability(duty: pl.Expr, held: pl.Expr, asked: pl.Expr) -> pl.Expr:
-    """Return the plan's one word for a driver, the first that fits (semantics 2.3).
+def availability(duty: pl.Expr, held: pl.Expr, offered: pl.Expr) -> pl.Expr:
+    """Return a driver's availability in one word, the first that fits.
 
-    held: how many active deliveries; asked: whether an offer waits for an answer. Freshness does not enter, so that
-    durations do not depend on when one looks.
+    held: how many active deliveries the driver has; offered: whether an offer waits for an answer.
+    The age of the last ping does not count, so that durations do not depend on when one looks.
     """
     return (
         pl.when(duty.is_in(OFFLINE))
@@ -120,11 +118,10 @@ def availability(duty: pl.Expr, held: pl.Expr, asked: pl.Expr) -> pl.Expr:
         .then(duty)
         .when(held > 0)
         .then(pl.lit("BUSY"))
-        .when(asked & (duty == "ON_DUTY"))
+        .when(offered & (duty == "ON_DUTY"))
         .then(pl.lit("OFFERED"))
         .when(duty == "ON_DUTY")
         .then(pl.lit("AVAILABLE"))
-        .otherwise(
-            pl.lit("ON_BREAK")
-        )  # BREAK_PENDING, hands empty: the break has begun, no sweep has said so yet
+        # BREAK_PENDING with nothing in hand: the break has begun, no sweep has written it yet.
+        .otherwise(pl.lit("ON_BREAK"))
     )

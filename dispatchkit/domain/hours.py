@@ -1,6 +1,7 @@
-"""Hours worked since the last long rest: what a cap on driving hours is held against.
+"""Hours worked since the last long rest, for the cap on working hours.
 
-A stretch is half-open `(since, until)`. A rest is time between stretches; shorter ones do not end a run of work.
+A stretch of work is half-open `(since, until)`. Time between stretches is rest; a rest shorter than
+the required one does not begin the hours anew.
 """
 
 from __future__ import annotations
@@ -9,36 +10,36 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 Stretch = tuple[datetime, datetime]
-MOST, REST = timedelta(hours=12), timedelta(hours=6)  # unless [availability] says otherwise
+MAX_HOURS, MIN_REST = timedelta(hours=12), timedelta(hours=6)  # unless [availability] differs
 LOOK_BACK = timedelta(hours=48)  # how far back reads and acts see a driver's duties
 
 
-def runs(stretches: Iterable[Stretch], rest: timedelta) -> list[list[Stretch]]:
-    """Return stretches of work in order of time, parted wherever a rest was at least `rest` long."""
-    found: list[list[Stretch]] = []
+def runs_of_work(stretches: Iterable[Stretch], rest: timedelta) -> list[list[Stretch]]:
+    """Return the stretches in order of time, split wherever a rest was at least `rest` long."""
+    runs: list[list[Stretch]] = []
     for since, until in sorted(stretches):
-        if not found or since - found[-1][-1][1] >= rest:
-            found.append([])
-        found[-1].append((since, until))
-    return found
+        if not runs or since - runs[-1][-1][1] >= rest:
+            runs.append([])
+        runs[-1].append((since, until))
+    return runs
 
 
-def current(stretches: Iterable[Stretch], rest: timedelta, now: datetime) -> list[Stretch]:
-    """Return the run of work that no long rest has ended by `now`; empty for who is rested."""
-    found = runs(stretches, rest)
-    return found[-1] if found and now - found[-1][-1][1] < rest else []
+def current_run(stretches: Iterable[Stretch], rest: timedelta, now: datetime) -> list[Stretch]:
+    """Return the run of work that no long rest has ended by `now`; empty for a rested driver."""
+    runs = runs_of_work(stretches, rest)
+    return runs[-1] if runs and now - runs[-1][-1][1] < rest else []
 
 
-def worked(run: Sequence[Stretch]) -> timedelta:
-    """Return the length of a run, its short rests left out."""
+def hours_worked(run: Sequence[Stretch]) -> timedelta:
+    """Return the working time of a run, without the short rests."""
     return sum((until - since for since, until in run), timedelta())
 
 
-def reached(run: Sequence[Stretch], most: timedelta) -> datetime | None:
-    """Return the instant at which a run had lasted `most`, None if it is shorter."""
+def cap_reached_at(run: Sequence[Stretch], cap: timedelta) -> datetime | None:
+    """Return the instant at which a run had reached `cap` of work, None if it has not."""
     before = timedelta()
     for since, until in run:
-        if before + (until - since) >= most:
-            return since + (most - before)
+        if before + (until - since) >= cap:
+            return since + (cap - before)
         before += until - since
     return None

@@ -17,8 +17,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.domain.duty import STATES, WORKING, availability
-from dispatchkit.domain.hours import MOST, REST, Stretch, reached, runs
+from dispatchkit.domain.duty import WORKING, Availability, availability
+from dispatchkit.domain.hours import MAX_HOURS, MIN_REST, Stretch, cap_reached_at, runs_of_work
 from dispatchkit.kernel.metrics import Check, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, need, rate
 
@@ -90,7 +90,7 @@ def _durations(spans: pl.DataFrame) -> Table:
     minutes = (pl.col("us") / 60e6).filter(pl.col("whole"))
     total = spans["us"].sum()
     frame = (
-        pl.DataFrame({"state": STATES, "rank": range(len(STATES))})
+        pl.DataFrame({"state": [str(s) for s in Availability], "rank": range(len(Availability))})
         .join(
             spans.group_by("state").agg(
                 hours=pl.col("us").sum() / _HOUR,
@@ -178,7 +178,7 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
         "driver_id", maintain_order=True
     ):
         open_to_work = own.filter(pl.col("duty") == "ON_DUTY").select("since", "until").rows()
-        for run in runs(own.select("since", "until").rows(), REST):
+        for run in runs_of_work(own.select("since", "until").rows(), MIN_REST):
             if run[-1][1] > scope.window.since and run[0][0] < scope.known_until:
                 rows.append(
                     (
@@ -196,7 +196,7 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
     work_runs = pl.DataFrame(rows, schema=schema | {"over_min": pl.Float64}, orient="row").sort(
         "driver_id", "since"
     )
-    most, rest = MOST // timedelta(hours=1), REST // timedelta(hours=1)
+    most, rest = MAX_HOURS // timedelta(hours=1), MIN_REST // timedelta(hours=1)
     metric = rate(
         "hours_within_cap",
         work_runs,
@@ -219,7 +219,7 @@ def _hours(shifts: pl.DataFrame, scope: Scope) -> tuple[Metric, Table]:
 
 def _beyond(run: list[Stretch], open_to_work: list[Stretch]) -> timedelta:
     """Return the time on duty for new work after a run reached the cap."""
-    cap = reached(run, MOST)
+    cap = cap_reached_at(run, MAX_HOURS)
     if cap is None:
         return timedelta()
     return sum(

@@ -68,7 +68,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "model", (("dispatchkit.decide.reassignment.release:release", '"episode": delivery.episode + 1', '"episode": delivery.episode'),)
     ),
     "a driver on a break keeps his offer": Mutant(
-        "model", (("dispatchkit.decide.availability.wish:respond", '[] if duty == "ON_DUTY"', '[] if duty in ("ON_DUTY", "ON_BREAK")'),)
+        "model", (("dispatchkit.decide.availability.driver_requests:respond", "withdrawn = _withdraw_offer(frames, driver, now)", "withdrawn = [] if duty == DutyState.ON_BREAK else _withdraw_offer(frames, driver, now)"),)
     ),
     # the writer
     "no version is compared": Mutant(

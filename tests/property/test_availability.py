@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dispatchkit.config import Settings
-from dispatchkit.decide.availability.wish import WISHES
+from dispatchkit.decide.availability.driver_requests import REQUESTS
 from dispatchkit.domain.feature import Event
 from dispatchkit.domain.states import AWAY
 from dispatchkit.flows.live.act import act
@@ -37,7 +37,7 @@ happenings = st.lists(
     st.tuples(
         st.sampled_from(
             [
-                *WISHES,
+                *REQUESTS,
                 "break",
                 "resume",
                 "start",
@@ -85,7 +85,7 @@ class Night:
         driver = self.store.rows["drivers"][1]
         if what == "sweep":
             self.sweep()
-        elif what in WISHES or what == "start":
+        elif what in REQUESTS or what == "start":
             until = (
                 {"until": self.store.now + timedelta(hours=1 + minutes / 60)}
                 if what == "start"

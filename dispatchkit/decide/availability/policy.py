@@ -1,6 +1,8 @@
-"""The availability sweep: breaks run out, shifts end, and who was asked in vain or worked too long goes off duty.
+"""The availability sweep: breaks run out, shifts end, and silent or tired drivers go off duty.
 
-A person's wish is answered in `wish.py`. Times are those at which a thing became true, however late the sweep.
+A driver who left offers unanswered, or who reached the cap on hours, is taken off duty. Each step is
+written with the time at which it became due, however late the sweep runs. What a driver or operations
+ask for is answered in `driver_requests.py`.
 """
 
 from __future__ import annotations
@@ -9,41 +11,47 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
-from dispatchkit.decide.availability.course import Course, follow
-from dispatchkit.decide.availability.model import READS, Driver, Hands, Params
-from dispatchkit.decide.availability.wish import WISHES, respond
+from dispatchkit.decide.availability.driver_requests import REQUESTS, respond
+from dispatchkit.decide.availability.duty_timeline import DutyTimeline, apply_due_steps
+from dispatchkit.decide.availability.model import READS, Params, Workload
 from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.contract import rows
-from dispatchkit.domain.duty import Duty
 from dispatchkit.domain.feature import Feature, Frames
+from dispatchkit.domain.rows import Driver, DutyInterval
 from dispatchkit.travel.interface import Travel
 
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
     """Return what to write at `now`, grouped by driver in ascending id."""
-    duties: dict[int, list[Duty]] = defaultdict(list)
-    for duty in rows(frames["duties"], Duty):
-        duties[duty.driver_id].append(duty)
-    hands = _hands(frames)
-    changes: list[Change] = []
+    intervals: dict[int, list[DutyInterval]] = defaultdict(list)
+    for interval in rows(frames["duties"], DutyInterval):
+        intervals[interval.driver_id].append(interval)
+    workloads = _workloads(frames)
+    all_changes: list[Change] = []
     for driver in sorted(rows(frames["drivers"], Driver), key=lambda d: d.id):
-        group = ChangeSet(("driver", driver.id), now)
-        follow(Course(group, driver, duties[driver.id]), hands.get(driver.id, Hands()), params, now)
-        changes += group.changes
-    return changes
+        changes = ChangeSet(("driver", driver.id), now)
+        timeline = DutyTimeline(changes, driver, intervals[driver.id])
+        apply_due_steps(timeline, workloads.get(driver.id, Workload()), params, now)
+        all_changes += changes.changes
+    return all_changes
 
 
-def _hands(frames: Frames) -> dict[int, Hands]:
+def _workloads(frames: Frames) -> dict[int, Workload]:
+    """Return driver id -> workload, for drivers who have or had something to do."""
     held = Counter(int(driver) for driver in frames["held"]["driver_id"])
-    asked = {int(driver) for driver in frames["pending"]["driver_id"]}
-    freed: dict[int, datetime] = {}
+    with_offer = {int(driver) for driver in frames["pending"]["driver_id"]}
+    finished: dict[int, datetime] = {}
     for name in ("ended", "lost", "cancelled"):
         for driver, at in frames[name].select("driver_id", "at").iter_rows():
-            freed[driver] = max(at, freed.get(driver, at))
+            finished[driver] = max(at, finished.get(driver, at))
     return {
-        driver: Hands(held=held[driver], asked=driver in asked, freed_at=freed.get(driver))
-        for driver in sorted({*held, *asked, *freed})
+        driver: Workload(
+            held=held[driver],
+            has_offer=driver in with_offer,
+            finished_at=finished.get(driver),
+        )
+        for driver in sorted({*held, *with_offer, *finished})
     }
 
 
@@ -56,5 +64,5 @@ FEATURE = Feature(
     params=Params,
     decide=decide,
     respond=respond,
-    events=WISHES,
+    events=REQUESTS,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import Delivery, Driver, Scene, closed
+from dispatchkit.decide.deliveries.model import Delivery, Scene, closed
 from dispatchkit.domain.change_set import ChangeSet, Values
 from dispatchkit.domain.contract import rows
-from dispatchkit.domain.duty import Duty, change_duty
+from dispatchkit.domain.duty import change_duty
 from dispatchkit.domain.feature import Answer, refused
+from dispatchkit.domain.rows import Driver, DutyInterval
 from dispatchkit.domain.search import (
     Episode,
     Offer,
@@ -15,7 +16,7 @@ from dispatchkit.domain.search import (
     touch_driver,
     withdraw,
 )
-from dispatchkit.domain.states import AWAY, CUSTODY, OPEN
+from dispatchkit.domain.states import AWAY, CUSTODY, OPEN, DutyState
 from dispatchkit.domain.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
 
 BACK = {  # nobody rests or is off duty while he holds goods; who had left is not asked for more
@@ -66,12 +67,12 @@ def _back_on_duty(group: ChangeSet, scene: Scene, driver: Driver) -> None:
     last = next(
         (
             d
-            for d in rows(scene.frames["duties"], Duty)
+            for d in rows(scene.frames["duties"], DutyInterval)
             if d.driver_id == driver.id and d.until is None
         ),
         None,
     )
-    for duty in BACK.get(driver.duty, ()):
+    for duty in map(DutyState, BACK.get(driver.duty, ())):
         last = change_duty(
             group, driver, last, duty, "CUSTODY_RESTORED", scene.now, shift_end=driver.shift_end
         )

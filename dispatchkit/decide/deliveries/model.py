@@ -9,6 +9,7 @@ from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Dispatch, free_slot
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.rows import Driver
 from dispatchkit.domain.search import Offer
 
 
@@ -38,20 +39,6 @@ class Delivery:
     ended_by: str | None
     ended_while: str | None
     liable: str | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """A driver's row as far as giving him goods, or a duty with them, changes it."""
-
-    id: int
-    duty: str
-    duty_since: datetime | None
-    break_until: datetime | None
-    shift_end: datetime | None
-    max_stack: int
-    timeouts: int
     version: int
 
 

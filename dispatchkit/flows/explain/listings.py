@@ -9,8 +9,7 @@ from polars import selectors as cs
 
 from dispatchkit.config import Settings
 from dispatchkit.domain.dispatching import Dispatch
-from dispatchkit.domain.duty import STATES as AVAILABILITY
-from dispatchkit.domain.duty import availability
+from dispatchkit.domain.duty import Availability, availability
 from dispatchkit.domain.states import CASE, DELIVERY, DUTY, OFFER, OPEN, ROUTE, TICKET
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.gather import gather, queries
@@ -32,7 +31,7 @@ DRIVER_COLUMNS = (
 STATES = {
     "deliveries": DELIVERY.states,
     "offers": OFFER.states,
-    "drivers": DUTY.states | set(AVAILABILITY),
+    "drivers": DUTY.states | set(Availability),
     "unassigned": OPEN,
     "cases": CASE.states,
     "tickets": TICKET.states,

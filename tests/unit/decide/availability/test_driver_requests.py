@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from dispatchkit.decide.availability.wish import WISHES
+from dispatchkit.decide.availability.driver_requests import REQUESTS
 from dispatchkit.domain.states import AWAY, DUTY
 from dispatchkit.kernel.errors import Usage
 from tests.builders import NOW, a_delivery, a_duty, an_offer, hours, minutes
@@ -51,7 +51,7 @@ TABLE = {
 REPLAYS = {tuple(line.split()) for line in AGAIN.strip().splitlines()}
 CASES = [
     (wish, duty, held)
-    for wish in WISHES
+    for wish in REQUESTS
     for duty in sorted(DUTY.states)
     for held in (0, 1)
     if not held or duty not in AWAY
