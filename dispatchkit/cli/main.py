@@ -63,7 +63,6 @@ def options(
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="No messages, only data and errors.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show a traceback when something fails.")
     ] = False,
@@ -82,7 +81,6 @@ def options(
         data=data,
         json=json,
         quiet=quiet,
-        verbose=verbose,
         debug=debug,
     )
 

@@ -30,7 +30,6 @@ class CliContext:
     data: Path = Path("data")
     json: bool = False
     quiet: bool = False
-    verbose: bool = False
     debug: bool = False
     refused: list[str] = field(
         default_factory=list

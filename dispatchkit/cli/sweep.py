@@ -46,8 +46,11 @@ def sweep(
         str | None, typer.Option(help="Cron slot (an instant); done once only.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=output.MAX_SEED, help="Seed, kept in the run ledger.")
-    ] = None,
+        int,
+        typer.Option(
+            min=0, max=output.MAX_SEED, help="Seed of what is random; kept in the run ledger."
+        ),
+    ] = 0,
     batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=16, help="Connections that write one run.")
@@ -78,7 +81,7 @@ def sweep(
     Example: dispatchkit sweep offers --dry-run
     """
     from dispatchkit.flows.live import catalog
-    from dispatchkit.flows.live.sweep import Options
+    from dispatchkit.flows.live.sweep import Options, check_options
 
     if keep and dry_run:
         raise Usage("--keep writes files and a dry run touches nothing; give one of them")
@@ -93,6 +96,8 @@ def sweep(
         deadline=timedelta(seconds=deadline) if deadline is not None else None,
     )
     wanted = catalog.sweeps(names)
+    if "all" not in names:
+        check_options(wanted, options)
     store = call(ctx).store(now, batch=batch, workers=workers)
     results, failed = _run(ctx, store, wanted, options)
     if call(ctx).json and results:

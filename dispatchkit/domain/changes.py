@@ -62,3 +62,14 @@ class Change:
             "at": rfc3339(self.at),
             "why": plain(self.why),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One append-only row, such as an ETA quote: it never changes, so it has no version, event or audit row.
+
+    values: the columns of the table's contract. The same `id` a second time is the same fact, and is not written.
+    """
+
+    table: str
+    values: Mapping[str, Value]

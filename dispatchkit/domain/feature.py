@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import polars as pl
 
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.domain.contract import Contract
 from dispatchkit.travel.interface import Travel
 
@@ -20,12 +20,25 @@ P = TypeVar("P", contravariant=True)
 Q = TypeVar("Q")
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy decides in one pass.
+
+    explanations: the rows that `--explain` and `why` show, each fit for JSON. They are made from
+    this pass, and only when somebody calls for them, as some cost more questions to travel.
+    """
+
+    changes: Sequence[Change] = ()
+    explanations: Callable[[], Sequence[Mapping[str, Any]]] = field(default=tuple, compare=False)
+    facts: Sequence[Fact] = ()
+
+
 class Decide(Protocol[P]):
-    """A policy: frames in, changes out. No clock, no I/O, no randomness without a seed."""
+    """A policy: frames in, a decision out. No clock, no I/O, no randomness but from the seed."""
 
     def __call__(
-        self, frames: Frames, params: P, now: datetime, travel: Travel
-    ) -> list[Change]: ...
+        self, frames: Frames, params: P, now: datetime, travel: Travel, seed: int
+    ) -> Decision: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +72,6 @@ def refused(code: str) -> Answer:
     return Answer(code, refused=True)
 
 
-class Explain(Protocol[P]):
-    """What a policy says of the rows for which it decided nothing: one mapping a row, fit for JSON."""
-
-    def __call__(
-        self, frames: Frames, params: P, now: datetime, travel: Travel
-    ) -> Sequence[Mapping[str, Any]]: ...
-
-
 class Respond(Protocol[P]):
     """A policy where a person acts: the locked rows of one delivery or driver in, an Answer out."""
 
@@ -97,6 +102,8 @@ class Feature(Generic[Q]):
 
     flag: the rollout switch; units: read -> column of the unit it counts, the root of every change that read leads to.
     Rows of units outside the rollout are left out, or only marked if the read has a column OUTSIDE.
+    explains: whether decisions have explanations.
+
     events: act names answered by `respond`; previews: those whose consequences a person wants to see first.
     """
 
@@ -108,7 +115,7 @@ class Feature(Generic[Q]):
     units: Mapping[str, str] = field(default_factory=dict)
     decide: Decide[Q] | None = None
     respond: Respond[Q] | None = None
-    explain: Explain[Q] | None = None
+    explains: bool = False
     events: tuple[str, ...] = ()
     previews: Mapping[str, Preview[Q]] = field(default_factory=dict)
 

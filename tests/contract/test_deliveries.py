@@ -188,8 +188,8 @@ def test_what_a_sweep_decided_before_a_person_gave_the_driver_work_is_stale(stor
     with store.sweeping(RunRequest(sweep=name)) as run:
         assert run is not None and feature.decide is not None
         changes = feature.decide(
-            gather(run, feature, settings.flag(name), NOW).frames, params, NOW, travel
-        )
+            gather(run, feature, settings.flag(name), NOW).frames, params, NOW, travel, 0
+        ).changes
         if name == "offers":  # the driver about to be asked is given something else
             asked = next(c for c in changes if c.entity == "offer" and c.version == 0)
             root, driver = asked.root, int(str(asked.after["driver_id"]))

@@ -44,7 +44,7 @@ def offer(store, settings) -> dict[str, Any]:
 
 def decided(run: Run, params: Params = AT_ONCE) -> list[Any]:
     frames = gather(run, FEATURE, Flag(name="escalation"), run.now).frames
-    return decide(frames, params, run.now, StraightLine())
+    return list(decide(frames, params, run.now, StraightLine(), 0).changes)
 
 
 def giving_up(store: Either) -> Outcome:

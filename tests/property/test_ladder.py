@@ -70,7 +70,7 @@ def told(schedule: Spans, promise: timedelta | None, ended: Spans) -> Sweeps:
     frames, found = reads(), []
     for after in [*schedule, END]:
         now = NOW + after
-        changes = decide(as_of(now, frames, promise, ended), PARAMS, now, TRAVEL)
+        changes = list(decide(as_of(now, frames, promise, ended), PARAMS, now, TRAVEL, 0).changes)
         found.append(changes)
         row = frames["episodes"].row(0, named=True)
         for change in (change for change in changes if change.entity == "episode"):

@@ -76,7 +76,7 @@ def test_flags_toml_names_every_flag():
         ("[database]\nbatch = 0", "database.batch is 0"),
         ("[database]\nlock_timeout = '0s'", "database.lock_timeout"),
         ("[offers]\ntimeout = '99999999999999d'", "expected a span such as"),
-        ("[routes]\nseed = -1", "[routes] seed is -1"),
+        ("[routes]\nsolutions = 0", "[routes] solutions is 0"),
         ("[market]\ntimezone = 'Mars/Olympus'", "not a time zone"),
     ],
 )
@@ -121,7 +121,7 @@ WRONG = {  # of each table one value that is a value, and makes no sense
     "reassignment": {"grace": "0s"},
     "offers": {"timeout": "0s"},
     "escalation": {"reminder": "0s"},
-    "routes": {"seed": -1},
+    "routes": {"solutions": 0},
     "audit": {"seal": "0s"},
     "outbox": {"batch": 0},
 }

@@ -17,12 +17,12 @@ from dispatchkit.decide.availability.model import READS, Params, Workload
 from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.contract import rows
-from dispatchkit.domain.feature import Feature, Frames
+from dispatchkit.domain.feature import Decision, Feature, Frames
 from dispatchkit.domain.rows import Driver, DutyInterval
 from dispatchkit.travel.interface import Travel
 
 
-def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
+def decide(frames: Frames, params: Params, now: datetime, travel: Travel, seed: int) -> Decision:
     """Return what to write at `now`, grouped by driver in ascending id."""
     intervals: dict[int, list[DutyInterval]] = defaultdict(list)
     for interval in rows(frames["duties"], DutyInterval):
@@ -34,7 +34,7 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
         timeline = DutyTimeline(changes, driver, intervals[driver.id])
         apply_due_steps(timeline, workloads.get(driver.id, Workload()), params, now)
         all_changes += changes.changes
-    return all_changes
+    return Decision(all_changes)
 
 
 def _workloads(frames: Frames) -> dict[int, Workload]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from dispatchkit.decide.escalation.notices import climb, close, give_up, remind,
 from dispatchkit.decide.escalation.params import CALLS, Params
 from dispatchkit.decide.escalation.sight import outlook, searches
 from dispatchkit.domain.change_set import ChangeSet
-from dispatchkit.domain.changes import Change
 from dispatchkit.domain.contract import rows
-from dispatchkit.domain.feature import OUTSIDE, Feature, Frames
+from dispatchkit.domain.feature import OUTSIDE, Decision, Feature, Frames
 from dispatchkit.domain.tickets import open_ticket, ticket_id
 from dispatchkit.kernel.canonical_json import plain
 from dispatchkit.travel.interface import Travel
@@ -24,22 +23,22 @@ from dispatchkit.travel.interface import Travel
 CALL = ("id", "episode", "since", OUTSIDE)  # the columns of each read that calls for a person
 
 
-def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
-    """Return what to write at `now`, grouped by delivery in ascending id."""
+def decide(frames: Frames, params: Params, now: datetime, travel: Travel, seed: int) -> Decision:
+    """Return what to write at `now`, grouped by delivery in ascending id. Explained is every open search."""
     groups: dict[int, ChangeSet] = {}
-    for search in searches(frames, params, now, travel):
+    open_searches = searches(frames, params, now, travel)
+    for search in open_searches:
         _press(_group(groups, search.delivery.id, now), search, params)
     _call(groups, frames, params, now)
-    return [change for root in sorted(groups) for change in groups[root].changes]
+    changes = [change for root in sorted(groups) for change in groups[root].changes]
+    return Decision(changes, lambda: _explain(open_searches, params, now))
 
 
-def explain(
-    frames: Frames, params: Params, now: datetime, travel: Travel
+def _explain(
+    open_searches: Sequence[Search], params: Params, now: datetime
 ) -> list[Mapping[str, Any]]:
     """Return every open search inside the rollout as operations read it, the least slack first, then the oldest."""
-    inside = [
-        search for search in searches(frames, params, now, travel) if not search.delivery.outside
-    ]
+    inside = [search for search in open_searches if not search.delivery.outside]
     seen = [outlook(search, params, now) for search in inside]
     urgent = sorted(
         seen, key=lambda s: (s["slack_s"] is None, s["slack_s"] or 0, -s["age_s"], s["delivery_id"])
@@ -115,6 +114,6 @@ FEATURE = Feature(
     params=Params,
     decide=decide,
     respond=respond,
-    explain=explain,
+    explains=True,
     events=("escalate", "ack", "snooze", "close_ticket"),
 )

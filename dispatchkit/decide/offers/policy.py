@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +26,7 @@ from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, Free, Ping, free_drivers
-from dispatchkit.domain.feature import Feature, Frames
+from dispatchkit.domain.feature import Decision, Feature, Frames
 from dispatchkit.travel.interface import Travel
 
 
@@ -39,14 +40,14 @@ class Plan:
     kept_out: dict[str, int]
 
 
-def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
-    """Return what to write at `now`, grouped by delivery in ascending id."""
-    return plan(frames, params, now, travel).changes
-
-
-def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Explanation]:
-    """Return for each delivery that gets no offer at `now` the binding rule and what would relax it."""
+def decide(frames: Frames, params: Params, now: datetime, travel: Travel, seed: int) -> Decision:
+    """Return what to write at `now`, grouped by delivery in ascending id, and why the others get no offer."""
     made = plan(frames, params, now, travel)
+    return Decision(made.changes, partial(_explain, made, params, now, travel))
+
+
+def _explain(made: Plan, params: Params, now: datetime, travel: Travel) -> list[Explanation]:
+    """Return for each delivery that gets no offer at `now` the binding rule and what would relax it."""
     left = [
         choice.seeker for choice in made.choices if not choice.picked and not choice.seeker.waiting
     ]
@@ -124,6 +125,6 @@ FEATURE = Feature(
     params=Params,
     decide=decide,
     respond=respond,
-    explain=explain,
+    explains=True,
     events=EVENTS,
 )

@@ -22,18 +22,17 @@ from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Driver, Free, Ping, approaches, free_drivers
-from dispatchkit.domain.feature import Answer, Event, Feature, Frames, Preview
+from dispatchkit.domain.feature import Answer, Decision, Event, Feature, Frames, Preview
 from dispatchkit.travel.interface import Travel
 
 
-def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
-    """Return what to write at `now`, grouped by delivery in ascending id."""
-    return _plan(frames, params, now, travel)[0]
+def decide(frames: Frames, params: Params, now: datetime, travel: Travel, seed: int) -> Decision:
+    """Return what to write at `now`, grouped by delivery in ascending id.
 
-
-def explain(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Verdict]:
-    """Return for each suspect assignment what was seen and why it was taken away at `now`, or not."""
-    return _plan(frames, params, now, travel)[1]
+    Explained is each suspect assignment: what was seen, and why it was taken away or not.
+    """
+    changes, verdicts = _plan(frames, params, now, travel)
+    return Decision(changes, lambda: verdicts)
 
 
 def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -159,7 +158,7 @@ FEATURE = Feature(
     params=Params,
     decide=decide,
     respond=respond,
-    explain=explain,
+    explains=True,
     events=tuple(ACTS),
     previews={"reassign": Preview(reads=PREVIEW, look=foresee)},
 )

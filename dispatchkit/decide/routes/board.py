@@ -63,7 +63,7 @@ class Board:
             default=None,
         )
 
-    def fingerprint(self, params: Params, travel_name: str) -> str:
+    def fingerprint(self, params: Params, travel_name: str, seed: int) -> str:
         """Return SHA-256 over all that the plan depends on but the clock."""
         words = [
             (
@@ -76,6 +76,7 @@ class Board:
             [(*place.key, *place.point) for place in self.places],
             _as_text(params),
             travel_name,
+            seed,
         ]
         return sha256(canonical(words).encode()).hexdigest()
 

@@ -26,7 +26,6 @@ class Params:
     dropoff_service: timedelta = timedelta(minutes=2)
     exact_up_to: int = 6  # deliveries
     solutions: int = 500  # how many solutions OR-Tools may look at
-    seed: int = 0
     min_gain: timedelta = timedelta(
         seconds=30
     )  # a known order is kept unless a new one saves this much
@@ -47,8 +46,6 @@ class Params:
             raise BadConfig(
                 f"exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}"
             )
-        if not 0 <= self.seed < 2**31:
-            raise BadConfig(f"seed is {self.seed}; OR-Tools takes 0 to 2147483647")
         if self.solutions < 1:
             raise BadConfig(f"solutions is {self.solutions}; OR-Tools must look at one at least")
         for name in ("pickup_service", "dropoff_service", "min_gain", "eta_tolerance"):

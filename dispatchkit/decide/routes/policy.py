@@ -19,7 +19,7 @@ from dispatchkit.decide.routes.stops import Stop, differs, listed, overdue, pars
 from dispatchkit.domain.change_set import ChangeExtras, ChangeSet
 from dispatchkit.domain.changes import Change, Value
 from dispatchkit.domain.contract import rows
-from dispatchkit.domain.feature import Feature, Frames
+from dispatchkit.domain.feature import Decision, Feature, Frames
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.routing.engines import answer, as_plan
 from dispatchkit.routing.problem import Plan, Problem, Visit, schedule
@@ -28,7 +28,7 @@ from dispatchkit.travel.interface import Travel
 NO_INPUTS = sha256(b"").hexdigest()
 
 
-def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> list[Change]:
+def decide(frames: Frames, params: Params, now: datetime, travel: Travel, seed: int) -> Decision:
     """Return one change for each driver whose plan differs from the stored one, by driver id."""
     held = sorted(rows(frames["held"], Held), key=lambda row: (row.driver_id, row.id))
     carriers = {driver.id: driver for driver in rows(frames["carriers"], Carrier)}
@@ -39,19 +39,19 @@ def decide(frames: Frames, params: Params, now: datetime, travel: Travel) -> lis
         if id_ not in carriers:
             continue  # the driver's row broke its contract and was set aside, by name, at the border
         work = board(list(of_driver), carriers[id_], pings.get(id_))
-        changes += _replan(work, stored.get(id_), params, now, travel)
+        changes += _replan(work, stored.get(id_), params, now, travel, seed)
     busy = {row.driver_id for row in held}
     for plan in stored.values():
         changes += _emptied(plan, now) if plan.id not in busy and plan.state == "PLANNED" else []
-    return sorted(changes, key=lambda change: change.id)
+    return Decision(sorted(changes, key=lambda change: change.id))
 
 
 def _replan(
-    work: Board, stored: Stored | None, params: Params, now: datetime, travel: Travel
+    work: Board, stored: Stored | None, params: Params, now: datetime, travel: Travel, seed: int
 ) -> list[Change]:
     """Return the change to one driver's plan, if there is anything new in it that they would notice."""
     stands = stored is not None and stored.state == "PLANNED"
-    inputs = work.fingerprint(params, travel.name)
+    inputs = work.fingerprint(params, travel.name, seed)
     known = parse(stored.stops) if stored and stands else []
     if (
         stored
@@ -61,9 +61,7 @@ def _replan(
     ):
         return []
     problem, metres = problem_of(work, params, now, travel)
-    best = answer(
-        problem, exact_up_to=params.exact_up_to, solutions=params.solutions, seed=params.seed
-    )
+    best = answer(problem, exact_up_to=params.exact_up_to, solutions=params.solutions, seed=seed)
     plan, known_cost = _prefer_known(problem, work, known, best, params.min_gain)
     stops = listed(work, plan, now)
     if stands and not differs(known, stops, params.eta_tolerance):

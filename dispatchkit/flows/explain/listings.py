@@ -76,9 +76,10 @@ def _unassigned(store: Store, settings: Settings, state: str | None, limit: int)
     Slack, cause and what comes next are judged as the escalation sweep judges them at this instant, for every delivery.
     """
     feature, now = catalog.feature("escalation"), store.clock()
-    assert feature.explain is not None
+    assert feature.decide is not None
     frames = gather(store, feature, Flag(name="escalation"), now).frames
-    seen = feature.explain(frames, catalog.params(feature, settings), now, catalog.travel(settings))
+    params, travel = catalog.params(feature, settings), catalog.travel(settings)
+    seen = feature.decide(frames, params, now, travel, seed=0).explanations()
     rows = [{"id": row["delivery_id"], **row} for row in seen if state in (None, row["state"])][
         :limit
     ]

@@ -172,15 +172,16 @@ def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime
         return held
     offers, travel = catalog.feature("offers"), catalog.travel(settings)
     params = catalog.params(offers, settings)
-    assert offers.decide is not None and offers.explain is not None
-    for change in offers.decide(frames, params, now, travel):
+    assert offers.decide is not None
+    decision = offers.decide(frames, params, now, travel, seed=0)
+    for change in decision.changes:
         if change.root == ("delivery", delivery) and change.event == "offer_created":
             return {
                 "rule": change.reason,
                 "driver": change.after["driver_id"],
                 "why": dict(change.why),
             }
-    for found in offers.explain(frames, params, now, travel):
+    for found in decision.explanations():
         if found["delivery_id"] == delivery:
             return {key: value for key, value in found.items() if key != "delivery_id"}
     row = frames["deliveries"].filter(pl.col("id") == delivery)

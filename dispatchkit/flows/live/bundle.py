@@ -44,7 +44,7 @@ def keep(
     sweep: str,
     run_id: str,
     now: datetime,
-    seed: int | None,
+    seed: int,
     travel: Recorded,
 ) -> Path:
     """Write the bundle of a run into the directory `to` and return its folder. Raises CannotCreate, IOFailed."""
@@ -87,9 +87,8 @@ def replay(bundle: Path) -> dict[str, Any]:
         raise BadData(f"{bundle}: its frames are not those that the run decided on")
     params = config.build(feature.params, told["params"], feature.name)
     travel = Replayed(told["travel"], _read(bundle / TRAVEL))
-    again = _lines(
-        told["sweep"], feature.decide(frames, params, parse_instant(told["now"]), travel)
-    )
+    decision = feature.decide(frames, params, parse_instant(told["now"]), travel, told["seed"])
+    again = _lines(told["sweep"], decision.changes)
     _compare(str(bundle), _read(bundle / CHANGES).decode().splitlines(), again)
     same = told["code_version"] == __version__
     return {

@@ -37,7 +37,7 @@ class Options:
         None  # changes to write at most, oldest orders first; the next run goes on
     )
     slot: datetime | None = None
-    seed: int | None = None
+    seed: int = 0
     explain: bool = False
     deadline: timedelta | None = None
     keep: Path | None = None  # directory for a bundle of what was decided, and on what
@@ -82,6 +82,20 @@ class Swept:
             "unserved": list(self.unserved),
             "done": dict(self.done),
         }
+
+
+def check_options(names: Sequence[str], options: Options) -> None:
+    """Raise Usage for an option that would do nothing in one of the sweeps."""
+    for name in names:
+        is_job = name in catalog.JOBS
+        useless = {
+            "--explain": options.explain and (is_job or not catalog.feature(name).explains),
+            "--keep": is_job and options.keep is not None,
+            "--max-rows": is_job and options.max_rows is not None,
+        }
+        for option, refused in useless.items():
+            if refused:
+                raise Usage(f"sweep {name} does nothing with {option}; leave it out")
 
 
 @contextmanager
@@ -222,12 +236,10 @@ def _decided(
     if feature.decide is None:
         raise Usage(f"{feature.name} decides nothing; it only answers acts")
     gathered = gather(reader, feature, settings.flag(feature.flag), now)
-    changes = feature.decide(gathered.frames, params, now, travel)
+    decision = feature.decide(gathered.frames, params, now, travel, options.seed)
+    changes = decision.changes
     _limited(feature.name, len(changes), options.max_changes)
     taken = _oldest(changes, options.max_rows)
-    unserved: Sequence[Mapping[str, Any]] = ()
-    if options.explain and feature.explain is not None:
-        unserved = feature.explain(gathered.frames, params, now, travel)
     return Swept(
         feature.name,
         now,
@@ -235,6 +247,6 @@ def _decided(
         left=len(changes) - len(taken),
         held=gathered.held,
         set_aside=gathered.set_aside,
-        unserved=unserved,
+        unserved=decision.explanations() if options.explain else (),
         dry_run=True,
     ), gathered

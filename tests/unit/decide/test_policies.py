@@ -131,13 +131,13 @@ def sweep(town: Town) -> None:
     for feature, params in (REASSIGNMENT, MODES[town.mode]):
         town.write(
             feature.decide(
-                gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL
-            )
+                gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL, 0
+            ).changes
         )
         again = feature.decide(
-            gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL
+            gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL, 0
         )
-        assert again == [], feature.name
+        assert again.changes == [], feature.name
     tables = town.tables
     offering = tables["deliveries"].filter(state="OFFERING")["id"].to_list()
     assert (
@@ -296,6 +296,6 @@ def test_the_order_of_rows_changes_nothing(town, random):
             name: frame[random.sample(range(frame.height), frame.height)]
             for name, frame in frames.items()
         }
-        assert feature.decide(mixed, params, NOW, TRAVEL) == feature.decide(
-            frames, params, NOW, TRAVEL
+        assert feature.decide(mixed, params, NOW, TRAVEL, 0) == feature.decide(
+            frames, params, NOW, TRAVEL, 0
         )

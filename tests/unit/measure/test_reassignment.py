@@ -98,7 +98,7 @@ def test_simulated_stalls_have_full_precision_and_recall(seed):
     seen = gather(
         MemoryStore(frames, plan.as_of), reassignment.FEATURE, Flag(name="reassignment"), plan.as_of
     )
-    said = reassignment.explain(seen.frames, params, plan.as_of, StraightLine())
+    said = reassignment.decide(seen.frames, params, plan.as_of, StraightLine(), 0).explanations()
     suspected = pl.DataFrame(said).select("delivery_id", "trigger")
     scope = Scope(days=(plan.window(0),), as_of=plan.as_of)
     precision, recall = against_labels(

@@ -243,7 +243,9 @@ def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
         assert run is not None and feature.decide is not None
         frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
         town.set("drivers", version=2, timeouts=0)  # the driver was given work meanwhile
-        outcome = run.apply(feature.decide(frames, params, NOW, StraightLine()), inputs_sha256="")
+        outcome = run.apply(
+            feature.decide(frames, params, NOW, StraightLine(), 0).changes, inputs_sha256=""
+        )
     assert (outcome.applied, len(outcome.stale), town.duty()) == (0, 3, "ON_DUTY")
     assert len(town.history()) == 1
 

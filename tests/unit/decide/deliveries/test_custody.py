@@ -141,7 +141,7 @@ def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so(act
 def swept(tables: Tables) -> list[tuple[int, str, str]]:
     """Return what the reassignment sweep makes of each case: its id, the event and the reason."""
     frames = gather(reassignment.FEATURE, tables, NOW)
-    changes = reassignment.decide(frames, Reassigning(), NOW, StraightLine())
+    changes = reassignment.decide(frames, Reassigning(), NOW, StraightLine(), 0).changes
     return [(c.id, c.event, c.reason) for c in changes]
 
 

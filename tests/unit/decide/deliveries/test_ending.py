@@ -57,8 +57,8 @@ def test_a_driver_on_his_way_is_let_go_and_has_cancellation_pay_due(state):
     [paid] = [c for c in given.changes if c.event == "cancellation_pay_due"]
     assert (paid.entity, paid.id, paid.payload["stage"]) == ("driver", 7, state)
     swept = reassignment.decide(
-        gather(reassignment.FEATURE, after, NOW), Reassigning(), NOW, StraightLine()
-    )
+        gather(reassignment.FEATURE, after, NOW), Reassigning(), NOW, StraightLine(), 0
+    ).changes
     assert [(c.event, c.reason) for c in swept] == [("reassignment_aborted", "DELIVERY_CANCELLED")]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from dispatchkit.decide.escalation.params import Params
-from dispatchkit.decide.escalation.policy import FEATURE, decide, explain
+from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import OUTSIDE
 from dispatchkit.travel.straight_line import StraightLine
@@ -47,7 +47,7 @@ def run(
         frames |= {
             name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()
         }
-    return decide(frames, Params(**params), at, TRAVEL)
+    return list(decide(frames, Params(**params), at, TRAVEL, 0).changes)
 
 
 def swept(tables: Tables, at: datetime = NOW, **params: Any) -> Tables:
@@ -57,7 +57,7 @@ def swept(tables: Tables, at: datetime = NOW, **params: Any) -> Tables:
 
 def queue(tables: Tables, at: datetime = NOW) -> list[Any]:
     """Return the open searches as operations read them, instants as text."""
-    return list(explain(gather(FEATURE, tables, at), Params(), at, TRAVEL))
+    return list(decide(gather(FEATURE, tables, at), Params(), at, TRAVEL, 0).explanations())
 
 
 def levels(changes: Sequence[Change]) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dispatchkit.decide.offers.model import Params
-from dispatchkit.decide.offers.policy import FEATURE, decide, explain
+from dispatchkit.decide.offers.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Tables
@@ -16,7 +16,7 @@ TRAVEL = StraightLine()
 
 
 def run(tables: Tables, now: datetime = NOW, **params: Any) -> list[Change]:
-    return decide(gather(FEATURE, tables, now), Params(**params), now, TRAVEL)
+    return list(decide(gather(FEATURE, tables, now), Params(**params), now, TRAVEL, 0).changes)
 
 
 def after(tables: Tables, now: datetime = NOW, **params: Any) -> Tables:
@@ -27,7 +27,8 @@ def after(tables: Tables, now: datetime = NOW, **params: Any) -> Tables:
 
 
 def said(tables: Tables, now: datetime = NOW, **params: Any) -> list[dict[str, Any]]:
-    return explain(gather(FEATURE, tables, now), Params(**params), now, TRAVEL)
+    decision = decide(gather(FEATURE, tables, now), Params(**params), now, TRAVEL, 0)
+    return [dict(row) for row in decision.explanations()]
 
 
 def asked(changes: list[Change]) -> list[tuple[int, int]]:

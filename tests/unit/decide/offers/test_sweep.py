@@ -11,8 +11,11 @@ import polars as pl
 import pytest
 
 from dispatchkit.decide.offers.model import Params
+from dispatchkit.decide.offers.policy import FEATURE, decide
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.stable_random import stable_id
+from dispatchkit.travel.interface import Times
+from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import (
     NOW,
     Row,
@@ -27,7 +30,7 @@ from tests.builders import (
     seconds,
     tables,
 )
-from tests.unit.decide.corridor import apply
+from tests.unit.decide.corridor import apply, gather
 from tests.unit.decide.offers.rounds import asked, run, said
 
 
@@ -367,3 +370,25 @@ def test_a_merchant_without_a_position_stops_nobody_elses_search_and_is_named():
     assert [(e["delivery_id"], e["rule"]) for e in said(town)] == [(1, "PICKUP_UNKNOWN")]
     town["merchants"] = town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))
     assert asked(run(town)) == []
+
+
+class CountingTravel(StraightLine):
+    """Straight lines that count the matrices asked for."""
+
+    matrices = 0
+
+    def matrix(self, *args: Any, **words: Any) -> Times:
+        type(self).matrices += 1
+        return super().matrix(*args, **words)
+
+
+def test_explanations_are_made_from_the_same_pass():
+    town = tables(a_driver(1, at=(0, 0)), a_delivery(1, pickup=(300, 0)), a_delivery(2))
+    decision = decide(gather(FEATURE, town, NOW), Params(), NOW, CountingTravel(), 0)
+    planned = CountingTravel.matrices
+    explained = {row["delivery_id"] for row in decision.explanations()}
+    asked = {c.root[1] for c in decision.changes if c.event == "offer_created"}
+    assert planned > 0
+    assert asked.isdisjoint(explained)
+    assert explained
+    assert CountingTravel.matrices == planned + 1  # one survey; the plan is not made again

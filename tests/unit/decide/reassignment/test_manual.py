@@ -67,7 +67,7 @@ def test_a_person_hands_a_delivery_over_and_sweeps_leave_it_alone_for_an_hour():
     episode = row(after, "unassigned_orders")
     assert (episode["episode"], episode["state"], episode["closed_at"]) == (2, "ASSIGNED", NOW)
     assert reassign(after, to=8) == Answer("OK_REPLAY")
-    follow = decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine())
+    follow = decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine(), 0).changes
     assert [c.after["state"] for c in follow] == ["REOFFERING", "REASSIGNED"]
     assert follow[-1].after["new_driver_id"] == 8
 

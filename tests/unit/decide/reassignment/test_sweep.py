@@ -10,7 +10,7 @@ import pytest
 from dispatchkit.decide.offers import policy as offers
 from dispatchkit.decide.offers.model import Params as Offering
 from dispatchkit.decide.reassignment.model import Params
-from dispatchkit.decide.reassignment.policy import FEATURE, decide, explain
+from dispatchkit.decide.reassignment.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import OUTSIDE
 from dispatchkit.kernel.stable_random import stable_id
@@ -42,13 +42,15 @@ def run(tables: Tables, *, outside: bool = False, **params) -> list[Change]:
         frames |= {
             name: frame.with_columns(outside=pl.lit(value=True)) for name, frame in marked.items()
         }
-    return decide(frames, Params(**params), NOW, TRAVEL)
+    return list(decide(frames, Params(**params), NOW, TRAVEL, 0).changes)
 
 
 def verdicts(tables: Tables, **params) -> list[str]:
     return [
         str(v["verdict"])
-        for v in explain(gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL)
+        for v in decide(
+            gather(FEATURE, tables, NOW), Params(**params), NOW, TRAVEL, 0
+        ).explanations()
     ]
 
 
@@ -264,7 +266,7 @@ def test_the_driver_it_was_taken_from_is_not_asked_again_though_he_is_free_and_n
             cooldown_until=pl.lit(None, pl.Datetime("us", "UTC"))
         ),
     }
-    asked = offers.decide(gather(offers.FEATURE, rested, NOW), Offering(), NOW, TRAVEL)
+    asked = offers.decide(gather(offers.FEATURE, rested, NOW), Offering(), NOW, TRAVEL, 0).changes
     assert [c.after["driver_id"] for c in asked if c.entity == "offer"] == [8]
 
 

@@ -51,7 +51,9 @@ def test_a_driver_gives_a_delivery_back_and_somebody_else_is_asked_at_once():
         "driver:7",
     )
     assert after["drivers"].filter(id=7)["cooldown_until"].item() == NOW + minutes(15)
-    asked = offers.decide(gather(offers.FEATURE, after, NOW), Offering(), NOW, StraightLine())
+    asked = offers.decide(
+        gather(offers.FEATURE, after, NOW), Offering(), NOW, StraightLine(), 0
+    ).changes
     assert [c.after["driver_id"] for c in asked if c.entity == "offer" and c.version == 0] == [8]
     assert tell(after, "unassign") == Answer("OK_REPLAY")
 
@@ -98,7 +100,7 @@ def test_a_breakdown_is_a_suspicion_with_its_grace_whoever_tells_it(driver):
     assert after["reassignment_cases"].filter(id=1)["state"].item() == "ABORTED", (
         "one suspicion at a time"
     )
-    assert decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine()) == []
+    assert decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine(), 0).changes == []
     assert tell(after, "breakdown", driver=driver) == Answer("OK_REPLAY")
 
 

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatchkit.decide.routes import policy
 from dispatchkit.decide.routes.model import Params
 from dispatchkit.decide.routes.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.kernel.errors import BadConfig
+from dispatchkit.routing.engines import answer
+from dispatchkit.routing.problem import Plan, Problem
 from dispatchkit.travel.interface import Points, Times
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import (
@@ -66,7 +69,7 @@ def held(
 def sweep(
     tables: Tables, now: datetime = NOW, params: Params | None = None, travel: Any = BIKES
 ) -> list[Change]:
-    return decide(gather(FEATURE, tables, now), params or Params(), now, travel)
+    return list(decide(gather(FEATURE, tables, now), params or Params(), now, travel, 0).changes)
 
 
 def stops(change: Change) -> list[dict[str, Any]]:
@@ -77,6 +80,20 @@ def stops(change: Change) -> list[dict[str, Any]]:
 def order(change: Change) -> str:
     """Return the planned stops as P for a pickup, D for a drop-off, R for a return, with the delivery."""
     return " ".join(f"{s['kind'][0].upper()}{s['delivery']}" for s in stops(change) if s["eta"])
+
+
+def test_seed_of_the_run_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def answer_noting_seed(problem: Problem, *, seed: int, **limits: int) -> Plan:
+        seeds.append(seed)
+        return answer(problem, seed=seed, **limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(policy, "answer", answer_noting_seed)
+    frames = gather(FEATURE, two_in_hand(), NOW)
+    for seed in (0, 7):
+        decide(frames, Params(), NOW, BIKES, seed)
+    assert seeds == [0, 7]
 
 
 def two_in_hand() -> Tables:
