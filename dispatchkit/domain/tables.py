@@ -94,3 +94,9 @@ ENTITIES: Mapping[str, str] = {kind.entity: kind.table for kind in ROW_KINDS.val
 LOCK_ORDER = tuple(ROW_KINDS)
 MACHINES = tuple(kind.machine for kind in ROW_KINDS.values() if kind.machine)
 FROZEN: Mapping[str, tuple[str, ...]] = {kind.table: kind.frozen for kind in ROW_KINDS.values()}
+FACTS = (  # append-only tables that a Fact may name: no version, no audit; each row has its run's id
+    "eta_quotes",
+    "zone_health_metrics",
+    "driver_performance_metrics",
+    "pricing_rules",
+)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import polars as pl
 
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.stable_random import stable_id
 
@@ -77,10 +77,17 @@ class Run(Protocol):
         ...
 
     def apply(
-        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0
+        self,
+        changes: Sequence[Change],
+        *,
+        inputs_sha256: str,
+        facts: Sequence[Fact] = (),
+        held: int = 0,
+        left: int = 0,
     ) -> Outcome:
-        """Write a run's changes, each group whole or not at all.
+        """Write a run's changes, each group whole or not at all; then its facts, all or none.
 
+        A fact whose id is there already stays as it is. Raises BadData for a table without facts.
         `left`: changes that this run leaves to the next. They count as busy, as does what is left at the deadline.
         """
         ...

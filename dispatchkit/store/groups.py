@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from dispatchkit.domain.changes import Change
-from dispatchkit.domain.tables import ENTITIES, LOCK_ORDER, TABLES
+from dispatchkit.domain.changes import Change, Fact
+from dispatchkit.domain.tables import ENTITIES, FACTS, LOCK_ORDER, TABLES
 from dispatchkit.kernel.errors import BadData
 
 Key = tuple[str, int]
@@ -139,3 +139,12 @@ def _writable(entity: str) -> frozenset[str]:
 
 def _root(change: Change) -> str:
     return f"{change.root[0]} {change.root[1]}"
+
+
+def fit_facts(facts: Sequence[Fact]) -> None:
+    """Raise BadData for a fact of a table that has none, or with a column that the table lacks."""
+    for fact in facts:
+        if fact.table not in FACTS:
+            raise BadData(f"{fact.table} has no facts; expected one of {', '.join(FACTS)}")
+        if unknown := sorted(fact.values.keys() - TABLES[fact.table].columns().keys()):
+            raise BadData(f"{fact.table} has no column {unknown[0]}")

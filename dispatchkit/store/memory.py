@@ -12,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.domain.changes import Change, Value
+from dispatchkit.domain.changes import Change, Fact, Value
 from dispatchkit.domain.tables import ENTITIES, TABLES
 from dispatchkit.kernel.errors import IllegalTransition, TryLater
 from dispatchkit.kernel.sql import bind
 from dispatchkit.store import rules
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, Stale, ping_id
-from dispatchkit.store.groups import WriteGroup, fit, groups
+from dispatchkit.store.groups import WriteGroup, fit, fit_facts, groups
 from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 
 DEFAULTS: Mapping[
@@ -57,6 +57,7 @@ class MemoryStore:
         self.events: list[Row] = []  # the outbox
         self.refusals: list[Row] = []
         self.runs: list[Row] = []
+        self.fact_runs: dict[tuple[str, int], str] = {}  # (table, id of a fact) -> run
         self._applied: set[bytes] = set()
         self._locked: set[str] = set()
 
@@ -161,6 +162,19 @@ class MemoryStore:
                 {"event": change.event, "root": change.root, "payload": payload, "decision_id": did}
             )
 
+    def append(self, run_id: str, facts: Sequence[Fact]) -> None:
+        """Insert the facts of a run, all of them or, on a Violation, none."""
+        fit_facts(facts)
+        new: dict[tuple[str, int], Row] = {}
+        for fact in facts:
+            row: Row = dict.fromkeys(TABLES[fact.table].columns()) | dict(fact.values)
+            if row["id"] not in self.rows[fact.table]:
+                rules.check(fact.table, row, None, self.rows, self.now)
+                new.setdefault((fact.table, row["id"]), row)
+        for (table, id_), row in new.items():
+            self.put(table, id_, row)
+            self.fact_runs[table, id_] = run_id
+
     def _paired(self, change: Change) -> Iterable[int]:
         """Return the offers whose pairing with their delivery a change may have broken."""
         if change.entity == "offer" and "state" in change.after:
@@ -247,7 +261,13 @@ class _MemoryRun:
         return self._store.read(queries, args)
 
     def apply(
-        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0
+        self,
+        changes: Sequence[Change],
+        *,
+        inputs_sha256: str,
+        facts: Sequence[Fact] = (),
+        held: int = 0,
+        left: int = 0,
     ) -> Outcome:
         outcome = Outcome(busy=left)
         for group in groups(changes, self._sweep):
@@ -267,6 +287,7 @@ class _MemoryRun:
                     outcome.poisoned += [
                         Stale(c.entity, c.id, c.version, str(fault)) for c in group.changes
                     ]
+        self._store.append(self.id, facts)
         return outcome
 
 

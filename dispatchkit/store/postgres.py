@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from dispatchkit.config import Database
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, TryLater, Usage
 from dispatchkit.kernel.failpoints import failpoint
@@ -206,7 +206,13 @@ class PostgresRun:
         return found
 
     def apply(
-        self, changes: Sequence[Change], *, inputs_sha256: str, held: int = 0, left: int = 0
+        self,
+        changes: Sequence[Change],
+        *,
+        inputs_sha256: str,
+        facts: Sequence[Fact] = (),
+        held: int = 0,
+        left: int = 0,
     ) -> Outcome:
         """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`.
 
@@ -222,6 +228,8 @@ class PostgresRun:
         outcome = crew.write(
             leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock
         )
+        if facts:
+            leader.append(facts)
         outcome.busy += left
         self._total.add(outcome)
         return outcome

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.domain.tables import ENTITIES, LOCK_ORDER
 from dispatchkit.kernel.canonical_json import compact
 from dispatchkit.kernel.errors import DispatchError
@@ -83,3 +83,13 @@ def events(on: Connection, run: str | None, done: Sequence[WriteGroup]) -> None:
         "payload": compact([{f"{c.entity}Id": c.id, **c.payload} for c in changes]),
     }
     on.execute(query("write_outbox"), columns)
+
+
+def facts(on: Connection, run: str | None, new: Sequence[Fact]) -> None:
+    """Insert facts with the id of their run; one that is there already stays as it is."""
+    shapes: dict[tuple[str, tuple[str, ...]], list[Fact]] = defaultdict(list)
+    for fact in new:
+        shapes[fact.table, tuple(sorted(fact.values))].append(fact)
+    for (table, names), alike in sorted(shapes.items()):
+        columns = {name: array([fact.values[name] for fact in alike]) for name in names}
+        on.execute(statements.append(table, names), columns | {"run": run})

@@ -141,7 +141,7 @@ def check(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> N
     for name, parent in _parents(table):
         if row[name] is not None and row[name] not in rows[parent]:
             raise Violation(f"{table} {row['id']}: there is no {name} {row[name]} in {parent}")
-    for name in FROZEN[table]:
+    for name in FROZEN.get(table, ()):
         if old and old[name] != row[name]:
             raise Violation(f"{table} {row['id']}: a frozen column changed: {name}")
     machine, column = _MACHINES.get(table), _STATE.get(table, "state")

@@ -86,6 +86,18 @@ def apply(shape: Shape) -> TextClause:
 
 
 @lru_cache(maxsize=32)
+def append(table: str, names: tuple[str, ...]) -> TextClause:
+    """Return the statement that inserts facts with the id of their run, leaving out ids that are there already."""
+    arrays = ", ".join(f"CAST(:{name} AS {sql_type(table, name)}[])" for name in names)
+    listed = ", ".join(names)
+    source = f"unnest({arrays}) AS s({listed})"
+    return text(
+        f"INSERT INTO dk.{table} ({listed}, run_id) SELECT {listed}, CAST(:run AS uuid) FROM {source} "  # noqa: S608
+        "ON CONFLICT (id) DO NOTHING"
+    )
+
+
+@lru_cache(maxsize=32)
 def lock(entity: str, *, wait: bool = False) -> str:
     """Return the statement that locks rows in ascending id and tells their versions; busy rows only if `wait`."""
     tail = "" if wait else " SKIP LOCKED"

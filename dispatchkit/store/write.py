@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.domain.tables import LOCK_ORDER
 from dispatchkit.kernel.errors import BadConfig, DatabaseUnavailable
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.store import record, statements
 from dispatchkit.store.connect import RETRIED, sqlstate
 from dispatchkit.store.contract import Outcome, Stale
-from dispatchkit.store.groups import Key, WriteGroup, batches, fit
+from dispatchkit.store.groups import Key, WriteGroup, batches, fit, fit_facts
 from dispatchkit.store.statements import query
 
 ROW_FAULTS = ("22", "23", "DK", "P0")  # SQLSTATE classes that one row can cause
@@ -235,6 +235,14 @@ class Writer:
             record.decisions(self._on, self._run, [group], "POISON", state)
             self._count(outcome)
         return outcome
+
+    def append(self, facts: Sequence[Fact]) -> None:
+        """Insert the facts of a run in one transaction, while it still holds its lock."""
+        fit_facts(facts)
+        with self._on.begin():
+            self._fence()
+            record.facts(self._on, self._run, facts)
+            self._count(Outcome())
 
     def act(self, changes: Sequence[Change]) -> None:
         """Write an act's changes inside the caller's transaction; its rows are locked already."""

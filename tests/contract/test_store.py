@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.kernel.errors import DispatchError, TryLater
 from dispatchkit.store.contract import RunRequest
+from dispatchkit.store.memory import MemoryStore
 from tests import databases
-from tests.contract.both import apply, events, refusals, row, table, written
+from tests.contract.both import TICKET, Either, apply, events, refusals, row, table, written
 
 DRIVERS = tuple(databases.sample_frames()["drivers"]["id"][:12])
 GONE = 999_999_999
@@ -241,3 +242,53 @@ def test_a_refused_act_is_recorded_with_its_actor_and_rule(store):
     with store.acting(("delivery", GONE), drivers=[], actor="driver:7") as acting:
         acting.refuse("accept", ("delivery", GONE), "NOT_FOUND")
     assert refusals(store) == [("driver:7", "accept", "delivery", GONE, "NOT_FOUND")]
+
+
+def quote(id: int, **values: Any) -> Fact:
+    """An ETA quote of the first delivery."""
+    row: dict[str, Any] = {
+        "id": id,
+        "delivery_id": databases.sample_frames()["deliveries"]["id"][0],
+        "event": "accept",
+        "quoted_at": databases.NOW,
+        "eta_at": databases.NOW,
+        "model": "test",
+    }
+    return Fact("eta_quotes", row | values)
+
+
+def run_of_quote(store: Either, id: int) -> str:
+    """Return the id of the run that wrote a quote."""
+    if isinstance(store, MemoryStore):
+        return store.fact_runs["eta_quotes", id]
+    with store.engine.connect() as on:
+        found = on.exec_driver_sql("SELECT run_id FROM dk.eta_quotes WHERE id = %s", (id,))
+        return str(found.scalar_one())
+
+
+def append(store: Either, *facts: Fact) -> str:
+    """Write facts in a run of their own, after one change, and return the run's id."""
+    with store.sweeping(TICKET) as run:
+        assert run is not None
+        run.apply([asks(DRIVERS[0])], inputs_sha256="0" * 64, facts=facts)
+        return run.id
+
+
+def test_facts_are_appended_with_their_run(store):
+    run = append(store, quote(GONE), quote(GONE - 1, low_at=databases.NOW))
+    assert row(store, "drivers", DRIVERS[0])["timeouts"] == 7
+    assert row(store, "eta_quotes", GONE)["model"] == "test"
+    assert row(store, "eta_quotes", GONE - 1)["low_at"] == databases.NOW
+    assert run_of_quote(store, GONE) == run
+    append(store, quote(GONE, model="later"))  # the same id is the same fact
+    assert row(store, "eta_quotes", GONE)["model"] == "test"
+    assert run_of_quote(store, GONE) == run
+
+
+@pytest.mark.parametrize(
+    "wrong", [Fact("drivers", {"id": 1}), quote(GONE, colour=1), quote(GONE, delivery_id=GONE)]
+)
+def test_wrong_fact_stops_the_run(store, wrong):
+    with pytest.raises(Exception, match=r"no facts|no column|delivery|foreign"):
+        append(store, quote(GONE - 1), wrong)
+    assert GONE - 1 not in table(store, "eta_quotes")["id"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from dispatchkit import __version__
 from dispatchkit.config import Settings
-from dispatchkit.domain.changes import Change
+from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.domain.feature import Feature
 from dispatchkit.flows.live import bundle, catalog
 from dispatchkit.flows.live.gather import Gathered, Reader, gather
@@ -51,6 +51,7 @@ class Swept:
     now: datetime | None
     run_id: str | None = None
     changes: Sequence[Change] = ()
+    facts: Sequence[Fact] = ()
     outcome: Outcome = field(default_factory=Outcome)
     held: int = 0
     left: int = 0  # changes beyond max_rows
@@ -145,7 +146,11 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
                 travel=recorded,
             )
         outcome = run.apply(
-            plan.changes, inputs_sha256=gathered.inputs_sha256, held=plan.held, left=plan.left
+            plan.changes,
+            inputs_sha256=gathered.inputs_sha256,
+            facts=plan.facts,
+            held=plan.held,
+            left=plan.left,
         )
         return replace(plan, run_id=run.id, outcome=outcome, dry_run=False)
 
@@ -244,6 +249,7 @@ def _decided(
         feature.name,
         now,
         changes=taken,
+        facts=decision.facts,
         left=len(changes) - len(taken),
         held=gathered.held,
         set_aside=gathered.set_aside,
