@@ -10,10 +10,18 @@ from typing import Any
 
 from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
-from dispatchkit.routing.problem import Problem
+from dispatchkit.routing.problem import Plan, Problem, as_plan
 
 FAILURES = 50  # for each solution allowed: where there is nothing left to find, no solution limit is ever reached
 LNS_S = 3600  # the default, a tenth of a second by the clock, would make results differ
+
+
+def solve(problem: Problem, *, solutions: int, seconds: float | None, seed: int) -> Plan | None:
+    """Return a plan of all jobs, or None if OR-Tools finds none."""
+    orders = search(problem, solutions=solutions, seconds=seconds, seed=seed)
+    if orders is None:
+        return None
+    return as_plan(problem, orders, engine="ortools", reproducible=seconds is None)
 
 
 def search(

@@ -1,6 +1,6 @@
-"""A routing problem as whole numbers: places, tasks, vehicles, weights; and a plan that answers it.
+"""A routing problem in whole numbers (places, tasks, vehicles, weights), and the plan that solves it.
 
-Every engine reads a Problem and returns orders of tasks; `schedule` turns an order into times, `check` judges anyone's.
+An engine turns a Problem into a Plan; `schedule` gives an order of tasks its times; `check` checks any plan.
 Times are whole units (seconds for live work) from an origin that the caller chooses; waiting is allowed anywhere.
 """
 
@@ -140,3 +140,33 @@ def schedule(
             return None
     fixed = weights.vehicle + weights.finish * (now - car.at) if order else 0
     return tuple(visits), cost + fixed
+
+
+def as_plan(
+    problem: Problem,
+    orders: Sequence[Sequence[int]],
+    *,
+    engine: str,
+    proven: bool = False,
+    reproducible: bool = True,
+) -> Plan:
+    """Return the plan of one order of tasks per vehicle, all jobs planned. Raises ValueError if a limit breaks."""
+    routes: list[Route] = []
+    total = 0
+    for vehicle, order in enumerate(orders):
+        timed = schedule(problem, vehicle, order) if order else None
+        if order and not timed:
+            raise ValueError(
+                f"{engine} gave vehicle {problem.vehicles[vehicle].id} an order that breaks a limit"
+            )
+        if timed:
+            routes.append(Route(vehicle=vehicle, visits=timed[0]))
+            total += timed[1]
+    return Plan(
+        routes=tuple(routes),
+        unplanned=(),
+        cost=total,
+        engine=engine,
+        proven=proven,
+        reproducible=reproducible,
+    )

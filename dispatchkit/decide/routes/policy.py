@@ -21,8 +21,8 @@ from dispatchkit.domain.changes import Change, Value
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Decision, Feature, Frames
 from dispatchkit.kernel.canonical_json import canonical
-from dispatchkit.routing.engines import answer, as_plan
-from dispatchkit.routing.problem import Plan, Problem, Visit, schedule
+from dispatchkit.routing.engines import answer
+from dispatchkit.routing.problem import Plan, Problem, Visit, as_plan, schedule
 from dispatchkit.travel.interface import Travel
 
 NO_INPUTS = sha256(b"").hexdigest()
