@@ -1,4 +1,4 @@
-"""The changes of one root in their order: versions follow each other, and no illegal step gets out."""
+"""The changes of one root in their order: versions follow each other, states move as allowed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ R = TypeVar("R", bound=Row)
 
 
 class ChangeExtras(TypedDict, total=False):
-    """What a change may carry beside its columns; see `kernel.change.Change`."""
+    """What a change may carry beside its columns; see `changes.Change`."""
 
     expects: tuple[Ref, ...]
     payload: Mapping[str, Any]
@@ -56,7 +56,10 @@ def _entity(row_class: type) -> str:
 
 
 class ChangeSet:
-    """Collects the changes of one root. A row changed twice is seen the second time as the first change left it."""
+    """Collects the changes of one root.
+
+    A row that is changed twice is taken, the second time, as the first change left it.
+    """
 
     def __init__(self, root: tuple[str, int], at: datetime) -> None:
         self.root, self.at = root, at

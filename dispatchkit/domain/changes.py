@@ -22,12 +22,15 @@ Ref = tuple[str, int, int]  # (entity, id, version)
 class Change:
     """One decided step of one row.
 
-    entity: a word of `kernel.tables.ENTITIES` (offer, delivery, driver, ...); id: the row; version: the version the
-    decision saw, 0 for a row that is born. event: the name that leaves through the outbox (offer_created, ...).
-    after: the columns to write. before: the same columns as seen (empty at birth).
-    root: the row locked first, normally the delivery; changes of one root apply together or not at all, in their order.
+    entity: the kind of row (`tables.ROW_KINDS`: offer, delivery, driver, ...).
+    version: the version that the decision saw, 0 for a new row.
+    event: the name that leaves through the outbox (offer_created, ...).
+    after: the columns to write. before: the same columns as seen, empty for a new row.
+    root: the row that is locked first, normally the delivery. Changes of one root apply in their
+    order, together or not at all.
     expects: rows that were read and must still be at that version, though they are not written.
-    payload: what the event tells the outside. why: what an explanation needs (chosen, runner-up, binding rule).
+    payload: what the event says to receivers.
+    why: what an explanation needs (chosen, runner-up, binding rule).
     """
 
     entity: str
@@ -44,7 +47,7 @@ class Change:
     why: Mapping[str, Any] = field(default_factory=dict)
 
     def decision_id(self, sweep: str) -> bytes:
-        """Return SHA-256 over (sweep, entity, id, version, event, after): a decision keeps its id on any retry."""
+        """Return SHA-256 over (sweep, entity, id, version, event, after): the same on any retry."""
         words = sweep, self.entity, self.id, self.version, self.event, canonical(self.after)
         return sha256(canonical(words).encode()).digest()
 

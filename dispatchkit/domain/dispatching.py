@@ -1,7 +1,7 @@
-"""Who may be asked now, and how soon they could be at a pickup: the driver's side of every assignment.
+"""Which drivers may be offered a delivery now, and how soon they could be at its pickup.
 
-`Dispatch` holds the parameters that offers, reassignment and assignment share; each feature's Params inherit them.
-`DriverRead`, `PingRead` and `HeldRead` are the contracts of what their reads.sql bring.
+`Dispatch` holds the parameters that offers, reassignment and assignment share; the Params of each
+feature inherit them.
 """
 
 from __future__ import annotations
@@ -20,31 +20,25 @@ from dispatchkit.travel.interface import Travel
 
 PICKUPS_AT_ONCE = 256
 SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
-RECENT = timedelta(
-    minutes=20
-)  # how far back reads see pings: older ones say nothing that silence does not say
+RECENT = timedelta(minutes=20)  # how far back pings are read; an older one counts as no ping
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatch:
-    """When a search begins, how many deliveries a driver may hold, how old a ping may be and how wrong a clock."""
+    """When a search begins, how many deliveries a driver may hold, how old a ping may be."""
 
-    lead: timedelta = timedelta(
-        minutes=8
-    )  # before the goods are ready: from then on a driver is sought
+    lead: timedelta = timedelta(minutes=8)  # the search begins this long before the goods are ready
     max_stack: int = 2  # at most this many, and at most the driver's own max_stack
-    timeouts_to_offline: int = (
-        3  # countable silences in a row after which a driver is not asked any more
-    )
-    stack_detour: timedelta = timedelta(
-        minutes=6
-    )  # added to the way to a pickup for each delivery already held
+    timeouts_to_offline: int = 3  # unanswered offers in a row until a driver gets no more
+    stack_detour: timedelta = timedelta(minutes=6)  # added to an approach per delivery in hand
+
+    # The age of a driver's last ping: up to `fresh`, up to `aging`, up to `stale`, lost. Beyond
+    # `aging` a driver gets no offers.
     fresh: timedelta = timedelta(seconds=60)
-    aging: timedelta = timedelta(seconds=180)  # older pings make a driver not dispatchable
-    stale: timedelta = timedelta(seconds=600)  # older still: lost
-    max_skew: timedelta = timedelta(
-        seconds=120
-    )  # how far a phone's clock may differ from the database's
+    aging: timedelta = timedelta(seconds=180)
+    stale: timedelta = timedelta(seconds=600)
+
+    max_skew: timedelta = timedelta(seconds=120)  # a phone's clock against the database's
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_stack <= 3:
@@ -109,7 +103,7 @@ HeldRead = TABLES["deliveries"].only("id driver_id", driver_id=True)
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """A dispatchable driver: where, and holding how many deliveries."""
+    """A driver who may get offers: where they are, and how many deliveries they have in hand."""
 
     driver: Driver
     at: Point
@@ -118,7 +112,11 @@ class Free:
 
 @dataclass(frozen=True, slots=True)
 class Approach:
-    """One free driver's way to one pickup. `cost_s` is the way plus a detour for each delivery already held."""
+    """The trip of one free driver to one pickup.
+
+    seconds: travel time. cost_s: travel time plus a detour for each delivery in hand. air_m: the
+    straight-line distance in metres.
+    """
 
     driver: Driver
     seconds: int
@@ -126,7 +124,7 @@ class Approach:
     air_m: int
 
     def pickup_at(self, ready_at: datetime | None, now: datetime) -> datetime:
-        """Return when the goods could be picked up: the driver there, the goods ready."""
+        """Return when the driver could pick up: arrived, and the goods are ready."""
         there = now + timedelta(seconds=self.cost_s)
         return max(there, ready_at or there)
 
@@ -137,9 +135,9 @@ class Approach:
 
 
 def dispatch_at(ready_at: datetime | None, created_at: datetime, lead: timedelta) -> datetime:
-    """Return when the search for a delivery's driver begins: `lead` before the goods are ready, never in the past.
+    """Return when the search for a driver begins: `lead` before the goods are ready.
 
-    At once where nobody knows when they will be ready.
+    It begins at once if that is past, or if nobody knows when the goods will be ready.
     """
     return created_at if ready_at is None else max(created_at, ready_at - lead)
 
@@ -147,7 +145,10 @@ def dispatch_at(ready_at: datetime | None, created_at: datetime, lead: timedelta
 def unfit(
     driver: Driver, ping: Ping | None, held: int, pending: bool, params: Dispatch, now: datetime
 ) -> str | None:
-    """Return the first rule that keeps a driver from being asked at `now`, or None (semantics 2.3)."""
+    """Return the first rule that excludes a driver from offers at `now`, or None.
+
+    held: deliveries in hand. pending: whether an offer waits for the driver's answer.
+    """
     if driver.duty != "ON_DUTY":
         return "NOT_ON_DUTY"
     if pending:
@@ -164,12 +165,12 @@ def unfit(
 
 
 def rest_until(driver: Driver, until: datetime) -> datetime:
-    """Return until when a driver rests who is to rest until `until`: a longer rest that he has stands."""
+    """Return the end of a driver's cooldown: `until`, or the present cooldown if that ends later."""
     return max(until, driver.cooldown_until or until)
 
 
 def free_slot(held: pl.DataFrame, driver_id: int, most: int) -> int | None:
-    """Return the lowest slot, up to `most`, that no active delivery of a driver occupies; None if all are taken."""
+    """Return the lowest slot from 1 to `most` that no active delivery of a driver occupies, or None."""
     taken = {
         slot for driver, slot in held.select("driver_id", "slot").iter_rows() if driver == driver_id
     }
@@ -184,7 +185,7 @@ def free_drivers(
     params: Dispatch,
     now: datetime,
 ) -> tuple[list[Free], dict[str, int]]:
-    """Return the dispatchable drivers by id, and how many each rule kept out."""
+    """Return the drivers who may get offers, by id, and how many drivers each rule excluded."""
     free: list[Free] = []
     kept_out: dict[str, int] = {}
     for driver in sorted(drivers, key=lambda d: d.id):
@@ -204,12 +205,13 @@ def approaches(
     params: Dispatch,
     travel: Travel,
 ) -> dict[int, list[Approach]]:
-    """Return for each pickup the free drivers within `within_m` of it by air, soonest first, ties by driver id.
+    """Return pickup key -> the free drivers near it, soonest first, ties by driver id.
 
-    within_m: for all pickups, or for each its own. Drivers who cannot get there at all are left out. Travel is asked
-    for neighbouring pickups together, by kind of vehicle, and only from drivers near them.
+    within_m: the straight-line distance that counts as near, for all pickups or for each its own.
+    Drivers without a path to the pickup are left out. Travel times are asked for by vehicle and for
+    neighbouring pickups together, from the drivers near them alone.
     """
-    found: dict[int, list[Approach]] = {key: [] for key in pickups}
+    by_pickup: dict[int, list[Approach]] = {key: [] for key in pickups}
     reach = within_m if isinstance(within_m, Mapping) else dict.fromkeys(pickups, within_m)
     by_vehicle: dict[str, dict[int, list[tuple[int, int]]]] = {}
     for i, key, air_m in within_radius([one.at for one in free], pickups, reach):
@@ -227,10 +229,10 @@ def approaches(
                 for (i, air_m), travel_s in zip(pairs[key], to_pickup, strict=True):
                     if travel_s >= 0:
                         cost_s = travel_s + free[i].held * detour
-                        found[key].append(Approach(free[i].driver, travel_s, cost_s, air_m))
-    for ways in found.values():
-        ways.sort(key=lambda a: (a.cost_s, a.driver.id))
-    return found
+                        by_pickup[key].append(Approach(free[i].driver, travel_s, cost_s, air_m))
+    for candidates in by_pickup.values():
+        candidates.sort(key=lambda a: (a.cost_s, a.driver.id))
+    return by_pickup
 
 
 def legs(

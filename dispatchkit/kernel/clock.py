@@ -47,9 +47,8 @@ def parse_instant(text: str) -> datetime:
     Raises Usage, naming what came.
     """
     try:
-        if not _INSTANT.fullmatch(
-            text
-        ):  # fromisoformat also takes a bare day, week dates and 19:30:30:45
+        # fromisoformat alone would also take a bare day, week dates and 19:30:30:45.
+        if not _INSTANT.fullmatch(text):
             raise ValueError
         value = datetime.fromisoformat(text)
     except ValueError:

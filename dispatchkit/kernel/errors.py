@@ -21,7 +21,7 @@ class DispatchError(Exception):
 
 
 class Usage(DispatchError):
-    """The command was called with words it does not know."""
+    """The command line has an unknown word or value."""
 
     exit_code = 2
     code = "DK-USE"
@@ -98,7 +98,7 @@ class BadConfig(DispatchError):
 
 
 class IllegalTransition(DispatchError):
-    """A state was asked to become one it may not become."""
+    """The state machine does not allow this move."""
 
     exit_code = 3
     code = "DK-STATE"

@@ -1,4 +1,7 @@
-"""Named points a run passes. They do nothing; the crash tests put a hook here and kill the process at each in turn."""
+"""Failpoints: named points of a run that do nothing by themselves.
+
+The crash tests set `hook` and kill the process at each point in turn.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,6 @@ hook: Callable[[str], None] | None = None
 
 
 def failpoint(name: str) -> None:
-    """Say that the run has reached a point."""
+    """Call the hook, if a test has set one."""
     if hook is not None:
         hook(name)

@@ -12,7 +12,7 @@ INITIAL = ""
 
 @dataclass(frozen=True)
 class Machine:
-    """The legal moves of one kind of row. `moves[INITIAL]` are the states a row may be born in."""
+    """The legal moves of one kind of row. `moves[INITIAL]` are the states of a new row."""
 
     table: str
     moves: Mapping[str, frozenset[str]]
@@ -26,23 +26,23 @@ class Machine:
             self, "terminal", frozenset(s for s in self.states if not self.moves.get(s))
         )
 
-    def allows(self, was: str, becomes: str) -> bool:
-        """Return whether a row in state `was` may become `becomes`; staying the same is no transition."""
-        return becomes in self.moves.get(was, frozenset())
+    def allows(self, state: str, target: str) -> bool:
+        """Return whether a row may go from `state` to `target`; staying the same is no move."""
+        return target in self.moves.get(state, frozenset())
 
-    def step(self, was: str, becomes: str) -> str:
-        """Return `becomes`, or raise IllegalTransition naming both."""
-        if not self.allows(was, becomes):
-            raise IllegalTransition(f'{self.table}: "{was}" may not become "{becomes}"')
-        return becomes
+    def step(self, state: str, target: str) -> str:
+        """Return `target`, or raise IllegalTransition naming both."""
+        if not self.allows(state, target):
+            raise IllegalTransition(f'{self.table}: "{state}" may not become "{target}"')
+        return target
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield (table, from, to), sorted, as they stand in the database."""
-        for was in sorted(self.moves):
-            for becomes in sorted(self.moves[was]):
-                yield self.table, was, becomes
+        for state in sorted(self.moves):
+            for target in sorted(self.moves[state]):
+                yield self.table, state, target
 
 
 def machine(table: str, moves: Mapping[str, str]) -> Machine:
     """Return a Machine from space-separated targets: `machine("t", {"": "OPEN", "OPEN": "CLOSED"})`."""
-    return Machine(table, {was: frozenset(targets.split()) for was, targets in moves.items()})
+    return Machine(table, {state: frozenset(targets.split()) for state, targets in moves.items()})

@@ -1,4 +1,4 @@
-"""Who is near what: pairs of points within a distance by air, found by a grid instead of comparing all with all."""
+"""Pairs of points within a straight-line distance, found by a grid instead of comparing all pairs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from dispatchkit.kernel.geo import METRES_PER_DEGREE, Point, haversine_expr
 def within_radius(
     sources: Sequence[Point], targets: Mapping[int, Point], within_m: Mapping[int, int]
 ) -> list[tuple[int, int, int]]:
-    """Return (position in sources, target key, metres by air) of every pair within the target's own distance.
+    """Return (index in sources, target key, distance in metres) of every pair that is close enough.
 
-    Neighbouring targets stand together, so that a part of the list concerns few sources. Cells are as wide as the
-    longest distance, so a partner lies in the same cell or in one of the eight around it.
+    within_m: target key -> the straight-line distance up to which a source counts. Neighbouring targets
+    stand together in the result, so that a part of the list concerns few sources.
+
+    Cells of the grid are as wide as the longest distance, so the source of a pair lies in the target's
+    cell or in one of the eight around it.
     """
     if not sources or not targets:
         return []
@@ -41,19 +44,21 @@ def within_radius(
     to = to.with_columns(
         key=pl.Series(list(targets)), within=pl.Series([within_m[key] for key in targets])
     )
-    around_it = pl.DataFrame({"dy": [-1, -1, -1, 0, 0, 0, 1, 1, 1], "dx": [-1, 0, 1] * 3})
+    offsets = pl.DataFrame({"dy": [-1, -1, -1, 0, 0, 0, 1, 1, 1], "dx": [-1, 0, 1] * 3})
     neighbours = (
-        from_.join(around_it, how="cross")
+        from_.join(offsets, how="cross")
         .with_columns(cy=pl.col("cy") + pl.col("dy"), cx=(pl.col("cx") + pl.col("dx")) % around)
         .unique(["i", "cy", "cx"])
     )
-    air = haversine_expr("lat", "lon", "to_lat", "to_lon").round().cast(pl.Int64).alias("air_m")
+    distance = (
+        haversine_expr("lat", "lon", "to_lat", "to_lon").round().cast(pl.Int64).alias("distance_m")
+    )
     pairs = (
         neighbours.join(to, on=["cy", "cx"])
-        .with_columns(air)
-        .filter(pl.col("air_m") <= pl.col("within"))
+        .with_columns(distance)
+        .filter(pl.col("distance_m") <= pl.col("within"))
     )
-    return list(pairs.sort("cy", "cx", "key", "i").select("i", "key", "air_m").iter_rows())
+    return list(pairs.sort("cy", "cx", "key", "i").select("i", "key", "distance_m").iter_rows())
 
 
 def _cells(

@@ -1,4 +1,6 @@
-"""Random numbers keyed by what they decide, so that two policies differ only where they decide differently.
+"""Random numbers and ids computed from words, the same on every machine and in every order.
+
+Two policies that are compared draw the same numbers, so they differ only where they decide differently.
 
 u = (k + 1/2) / 2**52 with k the top 52 bits of SHA-256 over the length-prefixed words (seed, stream, ids...).
 No draw depends on row order, process, or on how many draws came before.
