@@ -15,7 +15,9 @@ from dispatchkit.kernel.errors import BadData, Usage
 
 if TYPE_CHECKING:
     from dispatchkit.flows.trail.audit import Shown
+    from dispatchkit.store.audit import Fault
 
+RENAMED = {"tbl": "table", "op": "operation", "chain": "chain_id"}  # columns in the documents
 Archive = Annotated[
     list[Path] | None,
     typer.Option(
@@ -109,15 +111,15 @@ def verify(
         "chains": found.found.chains,
         "seals": found.found.seals,
     }
-    counts |= {"archives": found.found.archives, "outside lines": found.lines}
+    counts |= {"archives": found.found.archives, "seal_file_lines": found.lines}
     if call(ctx).json:
-        faults = [vars(fault) for fault in found.found.faults]
+        faults = [_fault(fault) for fault in found.found.faults]
         output.document(
             {
                 **counts,
                 "faults": faults,
                 "findings": found.findings,
-                "archives unread": list(found.unread),
+                "archives_unread": list(found.unread),
             }
         )
     else:
@@ -158,7 +160,7 @@ def seal(
     lines = audit.seal(store, to, dry_run=dry_run)
     open_ = audit.unsealed(store)
     if call(ctx).json:
-        output.document({"dry_run": dry_run, "lines": lines, "waiting": open_})
+        output.document({"dry_run": dry_run, "seals": lines, "unsealed": open_})
     else:
         for line in lines:
             output.line(line)
@@ -302,23 +304,31 @@ def _changes(changed: Any) -> str:
     )
 
 
+def _fault(fault: Fault) -> dict[str, Any]:
+    """Return a fault for programs."""
+    return {RENAMED.get(name, name): value for name, value in vars(fault).items()}
+
+
 def _document(found: Shown) -> dict[str, Any]:
     """Return the whole chain for programs; each event of a run names its decision, each run what it decided with."""
     from dispatchkit.decide.audit.trail import Event
     from dispatchkit.kernel.canonical_json import plain
 
-    told = [name for name in Event.__slots__ if name not in ("image", "transaction")]
+    fields = [name for name in Event.__slots__ if name not in ("image", "transaction")]
     steps = [
         {
-            **{name: getattr(step.event, name) for name in told},
-            "changed": {key: {"was": was, "is": now} for key, (was, now) in step.changed.items()},
+            **{RENAMED.get(name, name): getattr(step.event, name) for name in fields},
+            "changed": {
+                key: {"before": before, "after": after}
+                for key, (before, after) in step.changed.items()
+            },
             "decision_id": found.decisions.get(step.event.seq),
         }
         for step in found.steps
     ]
     document: dict[str, Any] = {"subject": found.subject, "steps": steps, "runs": found.runs}
     document["refusals"] = found.refusals
-    document["broken"] = [vars(fault) for fault in found.broken]
+    document["faults"] = [_fault(fault) for fault in found.broken]
     if found.state is not None:
         document["state"] = found.state
     return {key: plain(value) for key, value in document.items()}

@@ -60,13 +60,17 @@ def call(ctx: typer.Context) -> CliContext:
 
 
 def document(value: Any) -> None:
-    """Print one JSON document: sorted keys, so that equal results are equal bytes."""
-    print(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document: ids as text, sorted keys, so that equal results are equal bytes."""
+    from dispatchkit.kernel.canonical_json import text_ids
+
+    print(
+        json.dumps(text_ids(value), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    )
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
     """Print rows as a table on a terminal and as tab-separated lines when piped."""
-    cells = [[said(value) for _, value in zip(columns, row, strict=True)] for row in rows]
+    cells = [[text(value) for _, value in zip(columns, row, strict=True)] for row in rows]
     if not sys.stdout.isatty():
         for line in [list(columns), *cells]:
             print("\t".join(line))
@@ -88,7 +92,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     Console(highlight=False, markup=False, width=WIDE, soft_wrap=True).print(out, crop=False)
 
 
-def said(value: Any) -> str:
+def text(value: Any) -> str:
     """Return a value as people read it: nothing for None, yes and no, lists and counts by name without brackets."""
     match value:
         case None:
@@ -96,15 +100,15 @@ def said(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case Mapping():
-            return ", ".join(f"{name} {said(part)}" for name, part in value.items())
+            return ", ".join(f"{name} {text(part)}" for name, part in value.items())
         case list() | tuple():
-            return ", ".join(map(said, value))
+            return ", ".join(map(text, value))
     return str(value)
 
 
-def line(text: str) -> None:
+def line(message: str) -> None:
     """Print one line of data."""
-    print(text)
+    print(message)
 
 
 def note(ctx: typer.Context, text: str) -> None:

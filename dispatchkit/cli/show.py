@@ -1,7 +1,8 @@
-"""`show`: what is, now."""
+"""`show`: lists of live rows, and one delivery with its history."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from dispatchkit.kernel.errors import Usage
 
 if TYPE_CHECKING:
     import polars as pl
+
+JSON_COLUMNS = ("params", "payload", "stops")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +32,7 @@ def show(
         ),
     ],
     id_: Annotated[
-        int | None, typer.Argument(metavar="[ID]", min=1, max=output.MAX_ID, help="Which delivery.")
+        int | None, typer.Argument(metavar="[ID]", min=1, max=output.MAX_ID, help="Delivery id.")
     ] = None,
     state: Annotated[str | None, typer.Option(help="Only rows in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10**7, help="At most this many rows.")] = 50,
@@ -37,32 +40,29 @@ def show(
         str | None, typer.Option(help="Judge ages, slack and freshness at this instant.")
     ] = None,
 ) -> None:
-    """Show live rows, or one delivery with everything that was tried for it.
+    """Show live rows, or one delivery with its offers, cases, searches and tickets.
 
     Example: dispatchkit show unassigned --limit 10
     """
-    from dispatchkit.flows.explain import listings as shows
+    from dispatchkit.flows.explain import listings
 
     if (what == "delivery") != (id_ is not None):
-        raise Usage("`show delivery` takes the id of a delivery, the listings take none")
+        raise Usage("`show delivery` needs the id of a delivery; the lists take no id")
     settings, store = call(ctx).settings(), call(ctx).store(now)
     if id_:
-        frames = shows.delivery(store, id_)
+        frames = listings.delivery(store, id_)
     else:
-        found = shows.listing(
-            store, settings, what, state=state, limit=limit + 1
-        )  # one more tells that there are more
-        if found.height > limit:
-            output.note(ctx, f"the first {limit}; there are more, see --limit")
-        frames = {what: found.head(limit)}
+        # One row more than asked for shows whether there are more.
+        rows = listings.listing(store, settings, what, state=state, limit=limit + 1)
+        if rows.height > limit:
+            output.note(ctx, f"the first {limit} rows; there are more, see --limit")
+        frames = {what: rows.head(limit)}
     if call(ctx).json:
         documents = {name: _rows(frame) for name, frame in frames.items()}
         output.document(documents if id_ else documents[what])
         return
     for name, whole in frames.items():
-        frame = whole.drop(
-            "params", strict=False
-        )  # what a run was decided with is a document: --json has it
+        frame = whole.drop("params", strict=False)  # a whole document: only in --json
         if name == "delivery":
             output.table(("what", "is"), list(zip(frame.columns, _cells(frame)[0], strict=True)))
         else:
@@ -70,9 +70,18 @@ def show(
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, object]]:
+    """Return the rows for programs; columns that hold JSON text become part of the document."""
     from dispatchkit.kernel.canonical_json import plain
 
-    return [plain(row) for row in frame.iter_rows(named=True)]
+    return [
+        plain(
+            {
+                name: json.loads(value) if name in JSON_COLUMNS and value else value
+                for name, value in row.items()
+            }
+        )
+        for row in frame.iter_rows(named=True)
+    ]
 
 
 def _cells(frame: pl.DataFrame) -> list[list[object]]:

@@ -34,16 +34,16 @@ def sweep(
         ),
     ],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")
+        bool, typer.Option("--dry-run", help="Show the changes; write nothing.")
     ] = False,
     max_changes: Annotated[
         int | None, typer.Option(min=0, help="Refuse to make more changes than this.")
     ] = None,
     now: Annotated[
-        str | None, typer.Option(help="Reason at this instant instead of the database clock.")
+        str | None, typer.Option(help="Decide as of this instant instead of the database clock.")
     ] = None,
     slot: Annotated[
-        str | None, typer.Option(help="Cron slot (an instant); done once only.")
+        str | None, typer.Option(help="Cron slot (an instant): each slot runs once only.")
     ] = None,
     seed: Annotated[
         int,
@@ -51,32 +51,32 @@ def sweep(
             min=0, max=output.MAX_SEED, help="Seed of what is random; kept in the run ledger."
         ),
     ] = 0,
-    batch: Annotated[int | None, typer.Option(min=1, help="Changes a transaction.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Changes per transaction.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=16, help="Connections that write one run.")
+        int | None, typer.Option(min=1, max=16, help="Database connections that write.")
     ] = None,
     max_rows: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Write so many changes at most, oldest orders first; exit 75 if cut."
+            min=1, help="Write at most so many changes, oldest orders first; exit 75 if cut."
         ),
     ] = None,
     deadline: Annotated[
-        float | None, typer.Option(min=0, max=86_400, help="Begin no batch after so many seconds.")
+        float | None, typer.Option(min=0, max=86_400, help="Start no batch after so many seconds.")
     ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(
-            readable=False, metavar="DIR", help="Leave a bundle a run, for `audit replay`."
+            readable=False, metavar="DIR", help="Write a bundle per run, for `audit replay`."
         ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also say why the rest got nothing.")
+        bool, typer.Option("--explain", help="Explain also why the rest got nothing.")
     ] = False,
 ) -> None:
     """Run one or more sweeps: read, decide, write; each under its own lock.
 
-    `all` runs them in the order of one cycle. With --dry-run each sweep is shown as if it ran alone, now.
+    `all` runs them in the order of one cycle. With --dry-run each sweep is shown as if it ran alone.
 
     Example: dispatchkit sweep offers --dry-run
     """
@@ -84,7 +84,7 @@ def sweep(
     from dispatchkit.flows.live.sweep import Options, check_options
 
     if keep and dry_run:
-        raise Usage("--keep writes files and a dry run touches nothing; give one of them")
+        raise Usage("--keep writes files and --dry-run writes nothing: give only one of them")
     options = Options(
         dry_run=dry_run,
         max_changes=max_changes,
@@ -109,9 +109,9 @@ def sweep(
 def _run(
     ctx: typer.Context, store: Store, wanted: Sequence[str], options: Options
 ) -> tuple[list[Swept], list[tuple[str, Exception]]]:
-    """Return what the sweeps did, each shown as it is done, and those that failed: none stops the others.
+    """Return the results, each printed when done, and the failures: none stops the other sweeps.
 
-    Only without a database there is nothing to go on with.
+    Only without a database the rest is skipped.
     """
     from dispatchkit.flows.live import catalog
     from dispatchkit.flows.live.sweep import sweep as run
@@ -151,14 +151,14 @@ def _print(ctx: typer.Context, result: Swept) -> None:
     ]
     if rows:
         output.table(("sweep", "event", "row", "version", "reason", "becomes"), rows)
-    if result.unserved:
-        keys = list(result.unserved[0])
-        output.table(keys, [[row.get(key) for key in keys] for row in result.unserved])
+    if result.not_offered:
+        keys = list(result.not_offered[0])
+        output.table(keys, [[row.get(key) for key in keys] for row in result.not_offered])
     if result.slot_done:
         output.note(ctx, f"sweep {result.sweep}: slot already done")
         return
     if result.sweep in catalog.JOBS:
-        counts = ", ".join(f"{name} {count}" for name, count in result.done.items())
+        counts = ", ".join(f"{name} {count}" for name, count in result.job_counts.items())
         output.note(
             ctx,
             f"sweep {result.sweep}: {counts}{'; dry run, nothing done' if result.dry_run else ''}",
@@ -166,75 +166,76 @@ def _print(ctx: typer.Context, result: Swept) -> None:
         return
     done = result.outcome
     tail = (
-        f"would touch {_touched(result)}; dry run, nothing written"
+        f"would change {_impact(result)}; dry run, nothing written"
         if result.dry_run
         else f"applied {done.applied}, stale {len(done.stale)}"
     )
     extra = "".join(
         f", {name} {count}"
         for name, count in (
-            ("left", result.left),
-            ("already", done.already),
+            ("deferred", result.deferred),
+            ("already applied", done.already),
             ("busy", done.busy),
             ("poison", done.poison),
-            ("held by flag", result.held),
+            ("held by flag", result.held_by_flag),
         )
         if count
     )
     output.note(ctx, f"sweep {result.sweep}: decided {len(result.changes)}, {tail}{extra}")
 
 
-def _touched(result: Swept) -> str:
-    from dispatchkit.flows.live.impact import blast
+def _impact(result: Swept) -> str:
+    from dispatchkit.flows.live.impact import impact
 
-    return ", ".join(f"{name} {count:,}" for name, count in blast(result.changes).items())
+    return ", ".join(
+        f"{name.replace('_', ' ')} {count:,}" for name, count in impact(result.changes).items()
+    )
 
 
 def _steps(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """Return the columns worth a look: what they were and become, or at birth what they are."""
-    shown = []
+    """Return the important columns with old and new value; for a new row the value alone."""
+    steps = []
     for key, value in after.items():
-        was = before.get(key)
-        if key in ("state", "duty") or (
-            was != value and key in ("driver_id", "episode", "attempt", "level", "engine")
-        ):
-            became = "-" if value is None else value
-            shown.append(
-                f"{key} {'-' if was is None else was} -> {became}" if before else f"{key} {became}"
+        old = before.get(key)
+        changed = old != value and key in ("driver_id", "episode", "attempt", "level", "engine")
+        if changed or key in ("state", "duty"):
+            new = "-" if value is None else value
+            steps.append(
+                f"{key} {'-' if old is None else old} -> {new}" if before else f"{key} {new}"
             )
-    return ", ".join(shown)
+    return ", ".join(steps)
 
 
 def _conclude(
     ctx: typer.Context, results: list[Swept], failed: list[tuple[str, Exception]], *, several: bool
 ) -> None:
-    """Say what was refused (exit 3), what the next run takes up (exit 75) and what failed, and raise the gravest."""
+    """Report refusals (exit 3), deferred work (exit 75) and failures; raise the most severe."""
     for result in results:
         _refused(ctx, result)
     later = _unfinished(results)
-    grave: list[Exception] = []
+    severe: list[Exception] = []
     named: list[str] = []
     for name, fault in failed:
-        told = f"sweep {name}: {_reason(fault)}" if several else _reason(fault)
-        match _grade(fault):
-            case _Grade.REFUSED:
-                output.refuse(ctx, told)
-            case _Grade.LATER:
-                later.append(told)
+        text = f"sweep {name}: {_reason(fault)}" if several else _reason(fault)
+        match _severity(fault):
+            case _Severity.REFUSED:
+                output.refuse(ctx, text)
+            case _Severity.LATER:
+                later.append(text)
             case _:
-                grave.append(fault)
-                named.append(told)
+                severe.append(fault)
+                named.append(text)
     lesser = [*later, *call(ctx).refused]
-    if grave:
+    if severe:
         for line in [*(named if several else ()), *lesser]:
             output.warn(line)
-        raise min(grave, key=_grade)  # of several the first
+        raise min(severe, key=_severity)  # of equals the first
     if later:
         raise TryLater("; ".join(lesser))
 
 
 def _refused(ctx: typer.Context, result: Swept) -> None:
-    """Remember what of a sweep was refused."""
+    """Collect the refusals of a sweep for the exit code."""
     if result.outcome.stale:
         ids = ", ".join(f"{s.entity} {s.id} ({s.why})" for s in result.outcome.stale[:5])
         output.refuse(
@@ -246,45 +247,51 @@ def _refused(ctx: typer.Context, result: Swept) -> None:
             ctx,
             f"sweep {result.sweep}: {result.outcome.poison} decisions were refused by the database: {ids}",
         )
-    for rule, count in result.set_aside.items():
-        output.refuse(ctx, f"sweep {result.sweep}: {count} rows set aside ({rule})")
+    for rule, count in result.quarantined.items():
+        output.refuse(ctx, f"sweep {result.sweep}: {count} rows quarantined ({rule})")
 
 
 def _unfinished(results: list[Swept]) -> list[str]:
-    """Return why work is left to the next run: the limit, locked rows, the deadline."""
-    told = []
-    left = [f"{r.sweep}: {r.left}" for r in results if r.left and not r.dry_run]
-    if left:
-        told.append(f"changes beyond --max-rows ({'; '.join(left)}); the next run goes on")
-    busy = [f"{r.sweep}: {r.outcome.busy - r.left}" for r in results if r.outcome.busy > r.left]
+    """Return why work is deferred to the next run: the limit, locked rows, the deadline."""
+    reasons = []
+    deferred = [f"{r.sweep}: {r.deferred}" for r in results if r.deferred and not r.dry_run]
+    if deferred:
+        reasons.append(f"changes beyond --max-rows ({'; '.join(deferred)}); the next run continues")
+    busy = [
+        f"{r.sweep}: {r.outcome.busy - r.deferred}" for r in results if r.outcome.busy > r.deferred
+    ]
     if busy:
-        told.append(
-            f"rows were locked by others or time was up ({'; '.join(busy)}); the next run takes them up"
+        reasons.append(
+            f"rows were locked by others or time was up ({'; '.join(busy)}); "
+            "the next run retries them"
         )
-    return told
+    return reasons
 
 
-class _Grade(IntEnum):
-    """How grave a failure is, gravest first: a bug, what a person must mend, what the next run may do, a refusal."""
+class _Severity(IntEnum):
+    """How severe a failure is, the most severe first."""
 
-    BUG, MEND, LATER, REFUSED = range(4)
+    BUG = 0
+    FIX = 1  # a person must act
+    LATER = 2  # the next run may succeed
+    REFUSED = 3
 
 
-def _grade(fault: Exception) -> _Grade:
-    """Return how grave a failure is; what is neither ours nor the system's is a bug."""
+def _severity(fault: Exception) -> _Severity:
+    """Return the severity of a failure; an unknown kind of exception is a bug."""
     if isinstance(fault, OSError):
-        return _Grade.MEND
+        return _Severity.FIX
     code = fault.exit_code if isinstance(fault, DispatchError) else DispatchError.exit_code
     known = {
-        DispatchError.exit_code: _Grade.BUG,
-        TryLater.exit_code: _Grade.LATER,
-        Refused.exit_code: _Grade.REFUSED,
+        DispatchError.exit_code: _Severity.BUG,
+        TryLater.exit_code: _Severity.LATER,
+        Refused.exit_code: _Severity.REFUSED,
     }
-    return known.get(code, _Grade.MEND)
+    return known.get(code, _Severity.FIX)
 
 
 def _reason(fault: Exception) -> str:
-    """Return a failure in words; what a bug says may hold anything, so only its kind is told."""
+    """Return a failure in words; of a bug only the kind: its message may hold anything."""
     return (
         str(fault)
         if isinstance(fault, DispatchError | OSError)

@@ -11,9 +11,9 @@ from dispatchkit.cli import output
 from dispatchkit.cli.output import call
 
 Delivery = Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Delivery id.")]
-DETAILS = {
+COLUMNS = {  # of the tables for people
     "decisions": ("rule", "event", "sweep", "as_of", "run_id"),
-    "asked": (
+    "offers": (
         "driver_id",
         "episode",
         "attempt",
@@ -23,7 +23,7 @@ DETAILS = {
         "sent_at",
         "responded_at",
     ),
-    "released": (
+    "releases": (
         "driver_id",
         "episode",
         "trigger",
@@ -32,7 +32,7 @@ DETAILS = {
         "state",
         "new_driver_id",
     ),
-    "refused": ("at", "actor", "event", "was", "code"),
+    "refused_acts": ("at", "actor", "event", "state_before", "code"),
 }
 Now = Annotated[
     str | None, typer.Option(help="Judge at this instant instead of the database clock.")
@@ -50,21 +50,21 @@ def why(
     delivery: Delivery,
     driver: Annotated[
         int | None,
-        typer.Option(min=1, max=output.MAX_ID, help="Also why it is not with this driver."),
+        typer.Option(min=1, max=output.MAX_ID, help="Explain also why it is not with this driver."),
     ] = None,
     now: Now = None,
 ) -> None:
-    """Say why a delivery is with its driver, or with none: decision, runner-up, rule, and what would change it.
+    """Explain why a delivery is with its driver, or with none: decision, rule, what would change it.
 
     Example: dispatchkit why 12
     """
-    from dispatchkit.flows.explain import why as reasons
+    from dispatchkit.flows.explain import why as explain
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    said = reasons.why(store, settings, delivery)
+    document = explain.why(store, settings, delivery)
     if driver is not None:
-        said["why_not"] = reasons.why_not(store, settings, delivery, driver)
-    _tell(ctx, said)
+        document["why_not"] = explain.why_not(store, settings, delivery, driver)
+    _print(ctx, document)
 
 
 def why_not(
@@ -73,33 +73,35 @@ def why_not(
     driver: Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Driver id.")],
     now: Now = None,
 ) -> None:
-    """Say why a delivery is not with a certain driver: the first rule that bars him, and the smallest relaxation.
+    """Explain why a delivery is not with a certain driver: the first rule, the smallest relaxation.
 
     Example: dispatchkit why-not 12 7
     """
-    from dispatchkit.flows.explain import why as reasons
+    from dispatchkit.flows.explain import why as explain
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    _tell(ctx, reasons.why_not(store, settings, delivery, driver))
+    _print(ctx, explain.why_not(store, settings, delivery, driver))
 
 
-def _tell(ctx: typer.Context, said: Mapping[str, Any]) -> None:
-    """Show the answer in sentences, then what it rests on; figures, hashes and parameters of the runs are in --json."""
+def _print(ctx: typer.Context, document: Mapping[str, Any]) -> None:
+    """Show the answer as sentences, then its evidence as tables; --json has the whole document."""
     if call(ctx).json:
-        output.document(said)
+        output.document(document)
         return
-    for sentence in (*said["because"], *said.get("why_not", {}).get("because", ())):
+    sentences = [*document["explanation"]]
+    if "why_not" in document:
+        sentences += document["why_not"]["explanation"]
+    for sentence in sentences:
         output.line(sentence)
-    found = {
-        **said,
-        "decisions": [one["decision"] for one in _reasons(said) if one.get("decision")],
-    }
-    for name, columns in DETAILS.items():
-        if rows := found.get(name):
+    tables = {**document, "decisions": _decisions(document)}
+    for name, columns in COLUMNS.items():
+        if rows := tables.get(name):
             output.line("")
             output.table(columns, [[row[column] for column in columns] for row in rows], title=name)
 
 
-def _reasons(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what may name the decision behind it: the assignment, each offer that is out, the answer of why-not."""
-    return [said.get("assigned", {}), *said.get("seeking", {}).get("asking", ()), said]
+def _decisions(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the decisions behind the assignment, the pending offers and the answer of why-not."""
+    pending = document.get("search", {}).get("pending_offers", ())
+    parts = [document.get("assignment", {}), *pending, document]
+    return [part["decision"] for part in parts if part.get("decision")]

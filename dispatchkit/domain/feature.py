@@ -55,16 +55,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an act came to: a result code (semantics, section 3) and the changes, none for a replay.
+    """The result of an act: a code of `domain.codes.ActResult` and the changes, none for a replay.
 
     A refused act changes nothing of what it asked for, but it may leave a ticket for a person.
-    told: what else the answer says, fit for JSON, such as when to ask again.
+    details: what else the caller gets to know, such as when to try again; fit for JSON.
     """
 
     code: str
     changes: tuple[Change, ...] = ()
     refused: bool = False
-    told: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def refused(code: str) -> Answer:

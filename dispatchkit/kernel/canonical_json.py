@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -21,8 +22,27 @@ def plain(value: Any) -> Any:
     return value
 
 
+_ID_KEY = re.compile(r"(^|_)ids?$|[a-z]Ids?$")  # id, driver_id, held_delivery_ids, offerId
+
+
+def text_ids(value: Any, *, is_id: bool = False) -> Any:
+    """Return a value for JSON with every id as text; `id` or `..._id` as a key marks an id.
+
+    Ids exceed 2^53, above which JavaScript and jq 1.6 round integers: an id read from a rounded
+    document would not be found again.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: text_ids(part, is_id=_ID_KEY.search(str(key)) is not None)
+            for key, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [text_ids(part, is_id=is_id) for part in value]
+    return str(value) if is_id and isinstance(value, int) else value
+
+
 def _plain(value: Any) -> Any:
-    """Return what JSON has no word for in its words."""
+    """Return an instant or a mapping in a form that JSON has."""
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, Mapping):

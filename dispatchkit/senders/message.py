@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from dispatchkit.kernel.canonical_json import canonical
+from dispatchkit.kernel.canonical_json import canonical, text_ids
 from dispatchkit.kernel.clock import rfc3339
 
 
@@ -28,14 +28,16 @@ class Message:
 
     def text(self) -> str:
         """Return the message as one line of JSON: equal messages are equal bytes."""
-        told = {
+        message = {
             "id": self.id,
             "event": self.event,
             "key": self.key,
             "at": rfc3339(self.at),
             "payload": self.payload,
+            "root": self.root[0],
+            "rootId": self.root[1],
         }
-        return canonical(told | {"root": self.root[0], "rootId": self.root[1]})
+        return canonical(text_ids(message))
 
 
 def key_of(line: bytes) -> str:

@@ -119,7 +119,7 @@ def test_an_offer_is_not_to_be_had_and_the_refusal_is_recorded(cli, sample_db, o
     assert said(ran) == (3, code)
     met = " (it was PENDING)" if code == "OFFER_EXPIRED" else ""
     assert ran.stderr == f"dispatchkit: DK-REFUSED: accept refused: {code}{met}\n"
-    assert json.loads(ran.stdout)["was"] == ("PENDING" if met else None), (
+    assert json.loads(ran.stdout)["state_before"] == ("PENDING" if met else None), (
         "a stranger is not told how it stands"
     )
     assert state(sample_db, delivery)[0] == "OFFERING"
@@ -161,8 +161,8 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, sample_db, offers
         ).scalar_one()
     words = ("--json", "act", "delivery", "reassign")
     dry = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=sample_db)
-    told = json.loads(dry.stdout)["told"]
-    assert (told["then"]["driver"], told["now"]["driver"], said(dry)) == (
+    told = json.loads(dry.stdout)["details"]
+    assert (told["proposed"]["driver_id"], told["current"]["driver_id"], said(dry)) == (
         idle,
         state(sample_db, one)[1],
         (0, "OK"),
@@ -172,7 +172,7 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, sample_db, offers
     )
     assert f"then driver={idle} pickup_at=" in people.stdout
     assert ("later than by the driver who has it now" in people.stderr) == (
-        (told["sooner_s"] or 0) < 0
+        (told["pickup_earlier_s"] or 0) < 0
     )
     assert not {"None", "True", "False", "[]"}.intersection(people.stdout.replace("=", " ").split())
     handed = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", *SOON, db=sample_db)

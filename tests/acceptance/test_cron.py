@@ -41,7 +41,7 @@ def test_a_run_cut_at_max_rows_says_so_and_the_next_runs_end_where_one_run_would
     assert "beyond --max-rows" in first.stderr
     done = [json.loads(ran.stdout) for ran in (first, second)]
     assert 0 < done[0]["applied"] <= limit
-    assert done[0]["left"] == len(planned["changes"]) - done[0]["applied"] == done[1]["applied"]
+    assert done[0]["deferred"] == len(planned["changes"]) - done[0]["applied"] == done[1]["applied"]
     assert [line[0] for line in ledger(sample_db)] == ["PARTIAL", "OK"]
     assert different(contents(sample_db), wanted) == {}
 
@@ -50,11 +50,12 @@ def test_a_dry_run_tells_how_many_orders_drivers_promises_and_cents_it_would_tou
     ran = cli("--json", "sweep", "offers", *OPTIONS, "--dry-run", db=sample_db)
     told = json.loads(ran.stdout)
     offers = [c for c in told["changes"] if c["entity"] == "offer" and c["version"] == 0]
-    assert told["blast"]["promises"] >= len(offers) > 0
-    assert told["blast"]["cents"] == sum(c["after"]["pay_cents"] for c in offers)
+    assert told["impact"]["offers"] >= len(offers) > 0
+    assert told["impact"]["offered_cents"] == sum(c["after"]["pay_cents"] for c in offers)
     said = cli("sweep", "offers", *OPTIONS, "--dry-run", db=sample_db).stderr
     assert (
-        f"would touch orders {told['blast']['orders']}, drivers {told['blast']['drivers']}" in said
+        f"would change deliveries {told['impact']['deliveries']}, drivers {told['impact']['drivers']}"
+        in said
     )
 
 
@@ -123,6 +124,6 @@ def test_show_runs_tells_what_a_run_was_decided_with_and_how_long_it_took(cli, s
     assert cli("sweep", "offers", *OPTIONS, "--seed", 7, db=sample_db).exit == 0
     (run,) = json.loads(cli("--json", "show", "runs", db=sample_db).stdout)
     assert (run["sweep"], run["state"], run["seed"], run["now_given"]) == ("offers", "OK", 7, True)
-    assert (len(run["inputs"]), len(run["config"])) == (12, 12)
+    assert (len(run["inputs_sha256"]), len(run["config_sha256"])) == (12, 12)
     assert 0 < run["took_s"] < 60
-    assert json.loads(run["params"])["params"]["max_attempts"] > 0
+    assert run["params"]["params"]["max_attempts"] > 0

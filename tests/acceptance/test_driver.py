@@ -131,7 +131,7 @@ def test_after_twelve_hours_the_answer_names_when_the_driver_may_come_back(cli, 
     ran = cli("--json", "act", "driver", "start-shift", idle, *when(400 + 722), db=sample_db)
     assert said(ran) == (3, "HOURS_CAP")
     back = databases.NOW + timedelta(minutes=400 + 720 + 360)
-    assert json.loads(ran.stdout)["told"] == {"rested_at": rfc3339(back)}
+    assert json.loads(ran.stdout)["details"] == {"rested_at": rfc3339(back)}
     assert history(sample_db, idle)[-1] == ("FORCED_OFF", 400 + 720, True)
 
 

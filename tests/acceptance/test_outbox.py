@@ -50,7 +50,7 @@ def test_events_leave_signed_once_and_the_listing_tells_it(cli, filled, tmp_path
         real = cli("--json", *given, "sweep", "outbox", *AT, db=filled, env=SECRET)
         again = cli("--json", *given, "sweep", "outbox", *AT, db=filled, env=SECRET)
     assert (dry.exit, real.exit, again.exit) == (0, 0, 0), real.stderr
-    counts = [json.loads(ran.stdout)["done"] for ran in (dry, real, again)]
+    counts = [json.loads(ran.stdout)["job_counts"] for ran in (dry, real, again)]
     number = counts[0]["push due"]
     assert counts[1:] == [{"push delivered": number, "closed": number}, {"closed": 0}]
     assert number == len(there.posts) > 20
@@ -111,7 +111,7 @@ def test_a_terminated_run_marks_what_has_left_and_begins_nothing_more(cli, fille
         there.always = None
         done = json.loads(
             cli("--json", *given, "sweep", "outbox", *AT, db=filled, env=SECRET).stdout
-        )["done"]
+        )["job_counts"]
     assert done["push delivered"] == done["closed"] - left
     assert len(there.keys) == len(set(there.keys))
 
@@ -122,9 +122,9 @@ def test_a_run_whose_time_is_up_says_what_it_leaves_and_tries_later(cli, filled,
         ran = cli("--json", *given, "sweep", "outbox", "--deadline", 1, *AT, db=filled, env=SECRET)
     told = json.loads(ran.stdout)
     assert ran.exit == 75, ran.stderr
-    assert f"time was up (outbox: {told['done']['left']})" in ran.stderr
-    assert told["busy"] == told["done"]["left"] > 0
-    assert told["done"]["push delivered"] == len(there.posts) > 0
+    assert f"time was up (outbox: {told['job_counts']['deferred']})" in ran.stderr
+    assert told["busy"] == told["job_counts"]["deferred"] > 0
+    assert told["job_counts"]["push delivered"] == len(there.posts) > 0
 
 
 @pytest.mark.parametrize(

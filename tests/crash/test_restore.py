@@ -136,8 +136,8 @@ def test_whoever_seals_seals_every_epoch_that_is_left(sample_db, tmp_path, by):
     if by == "command":
         audit.seal(store, tmp_path / "seals.txt")
     else:
-        done = sweep(store, catalog.settings(), "audit", Options()).done
-        assert done == {"sealed": born + 2 + 3 + 4, "waiting": 0}
+        done = sweep(store, catalog.settings(), "audit", Options()).job_counts
+        assert done == {"sealed": born + 2 + 3 + 4, "unsealed": 0}
     made = [line.split()[:3] for line in trail.seal_lines(sample_db)]
     assert made == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "4"]]
     assert audit.unsealed(store) == 0

@@ -203,20 +203,23 @@ def test_the_outside_file_is_appended_to_by_one_at_a_time(sample_db, tmp_path):
 def test_the_job_seals_when_the_last_seal_is_old_enough(inside, sample_db):
     store, settings = PostgresStore(sample_db), catalog.settings()
     first = sweep(store, settings, "audit", Options())
-    assert first.done["sealed"] == one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
+    assert first.job_counts["sealed"] == one(
+        sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs"
+    )
     swept(sample_db)
-    waiting = sweep(store, settings, "audit", Options()).done
+    waiting = sweep(store, settings, "audit", Options()).job_counts
     assert waiting["sealed"] == 0
-    assert waiting["waiting"] > 0
+    assert waiting["unsealed"] > 0
     later = PostgresStore(sample_db, now=datetime.now(UTC) + timedelta(minutes=2))
     assert (
-        sweep(later, settings, "audit", Options(dry_run=True)).done["sealed"] == waiting["waiting"]
+        sweep(later, settings, "audit", Options(dry_run=True)).job_counts["sealed"]
+        == waiting["unsealed"]
     )
-    assert sweep(later, settings, "audit", Options()).done == {
-        "sealed": waiting["waiting"],
-        "waiting": 0,
+    assert sweep(later, settings, "audit", Options()).job_counts == {
+        "sealed": waiting["unsealed"],
+        "unsealed": 0,
     }
-    assert sweep(later, settings, "audit", Options()).done == {"sealed": 0, "waiting": 0}
+    assert sweep(later, settings, "audit", Options()).job_counts == {"sealed": 0, "unsealed": 0}
 
 
 def counts(made) -> tuple[int, int]:

@@ -61,7 +61,7 @@ def tell(made: Engine, *events: tuple[str, int]) -> list[int]:
 def send(
     made: Engine, given: Settings, now: datetime | None = NOW, **options: Any
 ) -> Mapping[str, int]:
-    return sweep(PostgresStore(made, now=now), given, "outbox", Options(**options)).done
+    return sweep(PostgresStore(made, now=now), given, "outbox", Options(**options)).job_counts
 
 
 def sendings(
@@ -246,7 +246,7 @@ def test_what_was_given_up_on_stays_open_and_visible_until_it_is_tried_again(dat
         listed = shows.listing(
             PostgresStore(database), catalog.settings(), "outbox", state="FAILED"
         )
-        assert listed.select("id", "sender", "attempts", "said").rows() == [
+        assert listed.select("id", "sender", "attempts", "last_response").rows() == [
             (ids[0], "push", 2, "HTTP 500")
         ]
 
@@ -314,11 +314,11 @@ def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, t
         assert time.monotonic() - began < 4
         sent = len(there.posts)
         assert 0 < sent < len(ids)
-        assert swept.done == {
+        assert swept.job_counts == {
             "push delivered": sent,
             "record delivered": 30,
             "closed": sent,
-            "left": 30 - sent,
+            "deferred": 30 - sent,
         }
         assert (swept.outcome.busy, ended(database)) == (30 - sent, [("PARTIAL", 30 - sent, None)])
         there.always = None

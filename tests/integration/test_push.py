@@ -47,7 +47,7 @@ def push(made: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int
     }
     outbox = {"down_after": more.pop("down_after", 3)}
     given = Settings(tables={"senders": {"push": way | more}, "outbox": outbox})
-    return sweep(PostgresStore(made, now=now), given, "outbox", Options()).done
+    return sweep(PostgresStore(made, now=now), given, "outbox", Options()).job_counts
 
 
 def rows(made: Engine, table: str, ids: list[int], *columns: str) -> list[tuple[Any, ...]]:

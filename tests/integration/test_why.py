@@ -46,7 +46,7 @@ def offer(sample_db, run) -> Any:
     """Return (offer, driver, delivery, decision id) of the first offer that has a runner-up."""
     with sample_db.connect() as on:
         found = on.exec_driver_sql(ASKED).all()
-    return next(row for row in found if _explained(sample_db, row[3])["runner_up"])
+    return next(row for row in found if _explained(sample_db, row[3])["runner_up_driver_id"])
 
 
 def _explained(sample_db: Engine, decision: str) -> dict[str, Any]:
@@ -87,14 +87,14 @@ def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_i
         "SOONEST_AT_PICKUP",
     )
     assert behind["why"] == _explained(sample_db, decision)
-    assert behind["why"]["chosen"] == driver
+    assert behind["why"]["chosen_driver_id"] == driver
     assert len(behind["inputs_sha256"]) == 64
     assert behind["params"]["params"]["max_attempts"] == 8
-    assert said["because"][:2] == [
+    assert said["explanation"][:2] == [
         f"Delivery {delivery} is ASSIGNED, with driver {driver} since {SOON:%FT%TZ}.",
         f"Driver {driver} accepted offer {offer_id}.",
     ]
-    assert f"before driver {behind['why']['runner_up']}." in said["because"][2]
+    assert f"before driver {behind['why']['runner_up_driver_id']}." in said["explanation"][2]
 
 
 def test_who_was_second_is_told_by_how_much(sample_db, offer):
@@ -102,10 +102,13 @@ def test_who_was_second_is_told_by_how_much(sample_db, offer):
     do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
     told = _explained(sample_db, decision)
     said = why_not(
-        PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, told["runner_up"]
+        PostgresStore(sample_db, now=SOON),
+        catalog.settings(),
+        delivery,
+        told["runner_up_driver_id"],
     )
-    assert (said["rule"], said["chosen"]) == ("OTHERS_SOONER", driver)
-    assert said["relax"] == f"an expected pickup more than {told['margin_s']} s sooner"
+    assert (said["rule"], said["chosen_driver_id"]) == ("OTHERS_SOONER", driver)
+    assert said["relaxation"] == f"an expected pickup more than {told['margin_s']} s sooner"
     assert (
         why_not(PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, driver)["rule"]
         is None
@@ -129,7 +132,7 @@ def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(samp
     assert (said["driver"], given["offer"], given["decision"]) == (to, None, None)
     assert (given["step"]["actor"], given["step"]["reason"]) == ("ops", "FLAT_TYRE")
     assert given["lock_until"] is not None
-    assert "It was given by ops: FLAT_TYRE." in said["because"]
+    assert "It was given by ops: FLAT_TYRE." in said["explanation"]
     assert (
         why_not(PostgresStore(sample_db, now=SOON), catalog.settings(), delivery, driver)["rule"]
         == "WITH_ANOTHER"
@@ -163,13 +166,13 @@ def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(sa
     said = asked(sample_db, delivery, near)
     coming = said["seeking"]["next"]
     assert (coming["rule"], coming["radius_m"]) == ("OUTSIDE_RADIUS", 1)
-    assert coming["relax"].startswith("radius ")
+    assert coming["relaxation"].startswith("radius ")
     assert any(
-        f"(OUTSIDE_RADIUS). What would change it: {coming['relax']}." in line
-        for line in said["because"]
+        f"(OUTSIDE_RADIUS). What would change it: {coming['relaxation']}." in line
+        for line in said["explanation"]
     )
     assert said["seeking"]["search"]["level"] == 0
-    metres, other = (int(word) for word in coming["relax"].split() if word.isdigit())
+    metres, other = (int(word) for word in coming["relaxation"].split() if word.isdigit())
     wider = Settings(tables={"offers": {"radius_start_m": metres, "radius_step_m": 0}})
     assert asked(sample_db, delivery, wider)["seeking"]["next"]["driver"] == other, (
         "the relaxation is enough"
@@ -220,7 +223,7 @@ def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(samp
         "WHERE c.state IN ('SUSPECTED', 'GRACE', 'CONFIRMED') AND d.driver_id = c.driver_id",
     )
     said = asked(sample_db, suspected)
-    told = [line for line in said["because"] if line.startswith("Under suspicion since ")]
+    told = [line for line in said["explanation"] if line.startswith("Under suspicion since ")]
     assert len(told) == 1
     assert f"for {said['suspicion']['trigger']}" in told[0]
     assert ("grace until" in told[0]) == (said["suspicion"]["grace_until"] is not None)
@@ -233,7 +236,7 @@ def test_a_delivery_that_has_ended_tells_how_and_by_whom(sample_db):
     )
     said = asked(sample_db, delivery)
     assert re.match(
-        rf"Delivery {delivery} ended CANCELLED at .*, by customer, while ", said["because"][0]
+        rf"Delivery {delivery} ended CANCELLED at .*, by customer, while ", said["explanation"][0]
     )
     assert "seeking" not in said
     assert (

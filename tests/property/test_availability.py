@@ -115,7 +115,7 @@ class Night:
 
     def sweep(self) -> None:
         swept = sweep(self.store, self.settings, "availability", Options())
-        assert (swept.outcome.poisoned, swept.outcome.stale, swept.set_aside) == ([], [], {})
+        assert (swept.outcome.poisoned, swept.outcome.stale, swept.quarantined) == ([], [], {})
         if swept.changes:
             again = sweep(self.store, self.settings, "availability", Options(dry_run=True))
             assert again.changes == [], "a second run finds nothing"

@@ -1,4 +1,4 @@
-"""What the commands of `act` share: their common options, and sending one event to be answered."""
+"""Shared by the commands of `act`: common options, and sending one event to its feature."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from dispatchkit.kernel.errors import Usage
 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; touch nothing.")]
 Now = Annotated[
-    str | None, typer.Option(help="Reason at this instant instead of the database clock.")
+    str | None, typer.Option(help="Decide as of this instant instead of the database clock.")
 ]
 Limit = Annotated[int | None, typer.Option(min=0, help="Refuse to make more changes than this.")]
 Delivery = Annotated[int, typer.Argument(min=1, max=output.MAX_ID, help="Delivery id.")]
 
 
-def word(given: str, option: str) -> str:
-    """Return a reason that is one word. Raises Usage for free text, which may name people: the trail keeps none."""
-    if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", given):
-        told = "one word in capitals such as FLAT_TYRE (or two, joined by _)"
+def word(reason: str, option: str) -> str:
+    """Return a reason that is one word. Raises Usage for free text: it could name a person."""
+    if not re.fullmatch(r"[A-Z][A-Z_]{1,39}", reason):
         raise Usage(
-            f"{option} is {told}: free text may name people, and the audit trail keeps none"
+            f"{option} takes one word in capitals such as FLAT_TYRE (or two, joined by _): "
+            "free text could name people, and the audit trail must not hold names"
         )
-    return given
+    return reason
 
 
 def limited(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with the option that all acts share, --max-changes; `send` keeps to it."""
+    """Return the command with the option --max-changes, which all acts share; `send` reads it."""
 
     @wraps(command)
-    def run(ctx: typer.Context, max_changes: int | None = None, **given: Any) -> None:
+    def run(ctx: typer.Context, max_changes: int | None = None, **arguments: Any) -> None:
         ctx.meta[limited.__name__] = max_changes
-        command(ctx, **given)
+        command(ctx, **arguments)
 
-    signature = inspect.signature(
-        command, eval_str=True
-    )  # here, or typer sees words, not annotations
+    # Annotations are evaluated here: typer would see them as text.
+    signature = inspect.signature(command, eval_str=True)
     limit = inspect.Parameter(
         "max_changes", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Limit
     )
@@ -55,7 +54,7 @@ def limited(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> Mapping[str, Any]:
-    """Have one event answered, show the answer, exit 3 if it was refused; return what else was told."""
+    """Send one event, show the answer (exit 3 if refused), and return the answer's details."""
     from dispatchkit.domain.feature import Event
     from dispatchkit.flows.live.act import act
     from dispatchkit.kernel.canonical_json import plain
@@ -68,26 +67,25 @@ def send(ctx: typer.Context, now: str | None, dry_run: bool, **event: Any) -> Ma
         output.document(result.document())
     else:
         output.line(result.answer.code)
-        for name, value in plain(result.answer.told).items():
+        for name, value in plain(result.answer.details).items():
             if value is not None:
-                output.line(
-                    f"{name} {_parts(value) if isinstance(value, dict) else output.said(value)}"
-                )
+                text = _parts(value) if isinstance(value, dict) else output.text(value)
+                output.line(f"{name} {text}")
         rows = [(c.event, f"{c.entity} {c.id}", c.version, c.reason) for c in result.answer.changes]
         if rows:
             output.table(("event", "row", "version", "reason"), rows)
         if dry_run:
             output.note(ctx, "dry run, nothing written")
     if result.answer.refused:
-        met = f" (it was {result.was})" if result.was else ""
-        output.refuse(ctx, f"{result.event.name} refused: {result.answer.code}{met}")
-    return result.answer.told
+        state = f" (state {result.state_before})" if result.state_before else ""
+        output.refuse(ctx, f"{result.event.name} refused: {result.answer.code}{state}")
+    return result.answer.details
 
 
-def _parts(told: Mapping[str, Any]) -> str:
-    """Return what is known of something, each part under its name."""
+def _parts(values: Mapping[str, Any]) -> str:
+    """Return the values of a mapping as key=value, without empty ones."""
     return " ".join(
-        f"{key}={output.said(part).replace(' ', '')}"
-        for key, part in told.items()
-        if part not in (None, [])
+        f"{key}={output.text(value).replace(' ', '')}"
+        for key, value in values.items()
+        if value not in (None, [])
     )

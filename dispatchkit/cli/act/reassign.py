@@ -1,4 +1,4 @@
-"""`act delivery reassign`, `unassign`, `breakdown`: a delivery leaves its driver before pickup, or is about to."""
+"""`act delivery reassign`, `unassign`, `breakdown`: a delivery may leave its driver before pickup."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ def reassign(
     ctx: typer.Context,
     delivery: Delivery,
     reason: Annotated[
-        str, typer.Option(help="Why, in one word such as FLAT_TYRE; kept in the audit trail.")
+        str, typer.Option(help="One word such as FLAT_TYRE; kept in the audit trail.")
     ],
     to: Annotated[
         int | None,
         typer.Option(
-            min=1, max=output.MAX_ID, help="Hand it to this driver; otherwise it is offered anew."
+            min=1,
+            max=output.MAX_ID,
+            help="Assign it to this driver; otherwise it is offered again.",
         ),
     ] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
-    """Take a delivery from its driver before pickup, to offer it anew or to hand it to another.
+    """Take a delivery from its driver before pickup, to offer it again or to assign it to another.
 
-    The answer tells what it leads to: who carries it now and then, when, with what slack, and what else he holds.
-    With --dry-run nothing happens but that.
+    The answer compares the current and the proposed driver: pickup, dropoff, slack, other deliveries.
+    With --dry-run only this comparison is made.
 
     Example: dispatchkit act delivery reassign 12 --to 7 --reason FLAT_TYRE
     """
     args = {"to": to, "reason": word(reason, "--reason")}
-    told = send(
+    details = send(
         ctx,
         now,
         dry_run,
@@ -43,8 +45,9 @@ def reassign(
         driver_id=to,
         args=args,
     )
-    if (sooner := told.get("sooner_s")) is not None and sooner < 0:
-        output.warn(f"the pickup would be {-sooner} s later than by the driver who has it now")
+    earlier_s = details.get("pickup_earlier_s")
+    if earlier_s is not None and earlier_s < 0:
+        output.warn(f"the pickup would be {-earlier_s} s later than with the current driver")
 
 
 def unassign(
@@ -54,12 +57,14 @@ def unassign(
         int, typer.Option(min=1, max=output.MAX_ID, help="The driver who gives it back.")
     ],
     reason: Annotated[
-        str, typer.Option(help="Why, in one word such as TOO_HEAVY; kept in the audit trail.")
+        str, typer.Option(help="One word such as TOO_HEAVY; kept in the audit trail.")
     ],
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
-    """Give a delivery back before pickup: it is offered anew at once; after a long wait at the counter without a rest.
+    """Give a delivery back before pickup: it is offered again at once.
+
+    The driver gets a cooldown, except after a long wait at the merchant.
 
     Example: dispatchkit act delivery unassign 12 --driver 7 --reason TOO_HEAVY
     """
@@ -81,12 +86,14 @@ def breakdown(
     delivery: Delivery,
     driver: Annotated[
         int | None,
-        typer.Option(min=1, max=output.MAX_ID, help="The driver who tells it; else operations do."),
+        typer.Option(
+            min=1, max=output.MAX_ID, help="The driver who reports it; otherwise operations."
+        ),
     ] = None,
     now: Now = None,
     dry_run: Dry = False,
 ) -> None:
-    """Tell that the vehicle is broken: unless it gets going again, somebody else takes over.
+    """Report a broken vehicle: unless the driver moves on, another driver takes over.
 
     Example: dispatchkit act delivery breakdown 12 --driver 7
     """

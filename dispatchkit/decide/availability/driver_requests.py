@@ -92,7 +92,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         run = timeline.run_of_work(params.drive_reset, now)
         if hours_worked(run) >= params.drive_max:
             rested_at = run[-1][1] + params.drive_reset
-            return Answer("HOURS_CAP", refused=True, told={"rested_at": rested_at})
+            return Answer("HOURS_CAP", refused=True, details={"rested_at": rested_at})
         # A planned end that has passed no longer counts: the driver works without one.
         still_planned = driver.shift_end if driver.shift_end and driver.shift_end > now else None
         timeline.change_duty(duty, reason, now, until or still_planned)

@@ -127,7 +127,7 @@ def handover(scene: Scene) -> Answer:
 def _hand(scene: Scene, delivery: Delivery, driver: Driver, slot: int) -> Answer:
     group = scene.group()
     another = delivery.driver_id != driver.id
-    told = {"deliveryId": delivery.id, "from": delivery.driver_id, "driverId": driver.id}
+    told = {"deliveryId": delivery.id, "fromDriverId": delivery.driver_id, "driverId": driver.id}
     group.change(
         "delivery",
         delivery,

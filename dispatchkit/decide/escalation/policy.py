@@ -67,7 +67,7 @@ def _why(search: Search, now: datetime) -> Mapping[str, Any]:
         "age_s": int((now - search.episode.opened_at).total_seconds()),
         "slack_s": int(search.slack.left(now).total_seconds()) if search.slack else None,
         "attempts": len(search.rounds),
-        "soonest": search.soonest,
+        "soonest_driver_id": search.soonest,
     }
 
 

@@ -107,7 +107,7 @@ def outlook(search: Search, params: Params, now: datetime) -> dict[str, Any]:
         "due_at": episode.level_due_at,
         "next_at": following.due_at,
         "next_by": following.clock,
-        "soonest": search.soonest,
+        "soonest_driver_id": search.soonest,
         "reminders": episode.reminders,
         "acked_at": episode.acked_at,
         "snoozed_until": episode.snoozed_until,

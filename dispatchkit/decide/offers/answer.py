@@ -33,8 +33,8 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     if asked is None:
         return refused("NOT_FOUND")
     if code := _already(asked, event):
-        told = {"cause": asked.offer.cause} if code == "OFFER_REVOKED" else {}
-        return Answer(code, refused=code != "OK_REPLAY", told=told)
+        details = {"cause": asked.offer.cause} if code == "OFFER_REVOKED" else {}
+        return Answer(code, refused=code != "OK_REPLAY", details=details)
     if code := _closed(asked):
         return refused(code)
     group = ChangeSet(("delivery", asked.delivery.id), now)

@@ -133,18 +133,18 @@ def _why(choice: Choice, candidate: Candidate, params: Params) -> Explanation:
         (other for other in possible if other is not candidate and other not in choice.picked), None
     )
     return {
-        "chosen": candidate.way.driver.id,
+        "chosen_driver_id": candidate.way.driver.id,
         "cost_s": candidate.way.cost_s,
         "travel_s": candidate.way.seconds,
         "p_accept": candidate.p_accept,
         "expected_s": candidate.expected_s,
-        "runner_up": second.way.driver.id if second else None,
+        "runner_up_driver_id": second.way.driver.id if second else None,
         "runner_up_cost_s": second.way.cost_s if second else None,
         "runner_up_expected_s": second.expected_s if second else None,
         "margin_s": second.expected_s - candidate.expected_s if second else None,
         "candidates": len(possible),
         "radius_m": seeker.radius_m(params),
         "level": seeker.level,
-        "refused": seeker.refused,
+        "refused_offers": seeker.refused,
         "boost_cents": choice.terms.boost_cents,
     }

@@ -11,7 +11,7 @@ from typing import Any, Self
 from dispatchkit.decide.offers.model import Params
 from dispatchkit.decide.offers.seek import Seeker
 from dispatchkit.domain.change_set import Values
-from dispatchkit.kernel.canonical_json import canonical
+from dispatchkit.kernel.canonical_json import canonical, text_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Terms:
 
 def frozen(told: Values) -> Values:
     """Return the columns that freeze what an offer tells: its text, the text's hash, pay and distance."""
-    payload = canonical(told)
+    payload = canonical(text_ids(told))
     columns: Values = {name: told[name] for name in ("pay_cents", "boost_cents", "distance_m")}
     return columns | {"payload": payload, "payload_sha256": sha256(payload.encode()).hexdigest()}
 

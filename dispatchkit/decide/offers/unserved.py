@@ -27,10 +27,10 @@ def unserved(choice: Choice, kept_out: Mapping[str, int], params: Params) -> Exp
         "waited_s": int(seeker.waited.total_seconds()),
         "radius_m": seeker.radius_m(params),
         "level": seeker.level,
-        "hindered": dict(sorted(Counter(rules).items())),
-        "kept_out": dict(kept_out),
+        "rejected_by_rule": dict(sorted(Counter(rules).items())),
+        "unavailable_by_rule": dict(kept_out),
         "rule": rule,
-        "relax": relax,
+        "relaxation": relax,
     }
 
 

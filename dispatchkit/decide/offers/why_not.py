@@ -29,14 +29,17 @@ def why_not(
     and the smallest relaxation under which he would be asked.
     """
     said: dict[str, Any] = dict.fromkeys(
-        "rule relax travel_s cost_s p_accept expected_s air_m radius_m chosen chosen_expected_s margin_s".split()
+        (
+            "rule relaxation travel_s cost_s p_accept expected_s straight_m radius_m "
+            "chosen_driver_id chosen_expected_s margin_s"
+        ).split()
     )
     said |= {"delivery_id": delivery_id, "driver_id": driver_id}
     delivery = next((d for d in rows(frames["deliveries"], Sought) if d.id == delivery_id), None)
     if delivery is None:
         return said | {
             "rule": "NOT_SEEKING",
-            "relax": "it has a driver, it is over, or its search is not due",
+            "relaxation": "it has a driver, it is over, or its search is not due",
         }
     made = plan(frames, params, now, travel)
     choice = next((c for c in made.choices if c.seeker.delivery.id == delivery_id), None)
@@ -51,16 +54,16 @@ def why_not(
     free = Free(driver, (ping.lat, ping.lon), held)
     [alone] = survey([choice.seeker], [free], {delivery_id: ANYWHERE_M}, params, now, travel)
     if not alone.judged:
-        return said | {"rule": "NO_WAY", "relax": "a way from where he is to the pickup"}
+        return said | {"rule": "NO_WAY", "relaxation": "a way from where he is to the pickup"}
     candidate, rule = alone.judged[0]
     said |= _figures(choice, candidate, params)
     if rule:
-        return said | {"rule": rule, "relax": _relaxed(rule, choice, candidate, params, now)}
+        return said | {"rule": rule, "relaxation": _relaxed(rule, choice, candidate, params, now)}
     return said | _told(_preferred(made, choice, candidate))
 
 
 def _told(reason: Reason) -> dict[str, Any]:
-    return {"rule": reason[0], "relax": reason[1]}
+    return {"rule": reason[0], "relaxation": reason[1]}
 
 
 def _not_now(frames: Frames, delivery: Sought, now: datetime) -> Reason:
@@ -147,9 +150,9 @@ def _figures(choice: Choice, candidate: Candidate, params: Params) -> dict[str, 
         "cost_s": candidate.way.cost_s,
         "p_accept": candidate.p_accept,
         "expected_s": candidate.expected_s,
-        "air_m": candidate.way.air_m,
+        "straight_m": candidate.way.air_m,
         "radius_m": seeker.radius_m(params),
-        "chosen": chosen.way.driver.id if chosen else None,
+        "chosen_driver_id": chosen.way.driver.id if chosen else None,
         "chosen_expected_s": chosen.expected_s if chosen else None,
         "margin_s": candidate.expected_s - chosen.expected_s if chosen else None,
     }

@@ -42,11 +42,12 @@ class Place:
 def foresee(
     frames: Frames, event: Event, params: Params, now: datetime, travel: Travel
 ) -> Mapping[str, Any]:
-    """Return `now` and `then`: the driver, when he is at pickup and door, slack to the promise (s), what else he holds.
+    """Return `current` and `proposed`: driver, pickup, dropoff, slack to the promise (s), other deliveries.
 
-    `then` is the driver named, or the soonest who could be asked (`likely`). None where nobody has it, or nobody is
-    there. Both are reckoned alike: the way from the last ping, a detour for each other delivery held, the goods ready,
-    the leg to the door; without time at counter and door. `sooner_s`: by how much the pickup would be earlier.
+    `proposed` is the driver named, or the soonest who could be asked (`predicted`). None where no
+    driver has it or none is available. Both are computed alike: travel from the last ping, a detour
+    for each other delivery held, the goods ready, the leg to the dropoff; no time at either stop.
+    `pickup_earlier_s`: by how much the pickup would be earlier.
     """
     places = [*rows(frames["assigned"], Place), *rows(frames["sought"], Place)]
     place = next((p for p in places if p.id == event.delivery_id), None)
@@ -59,7 +60,11 @@ def foresee(
     sooner = None
     if before and after and before["pickup_at"] and after["pickup_at"]:
         sooner = round((before["pickup_at"] - after["pickup_at"]).total_seconds())
-    return {"now": before, "then": after and {**after, "likely": not named}, "sooner_s": sooner}
+    return {
+        "current": before,
+        "proposed": after and {**after, "predicted": not named},
+        "pickup_earlier_s": sooner,
+    }
 
 
 def _likely(
@@ -109,11 +114,11 @@ def _carried(
             round((place.promised_at - door_at).total_seconds()) if place.promised_at else None
         )
     return {
-        "driver": driver.id,
+        "driver_id": driver.id,
         "pickup_at": pickup_at,
-        "door_at": door_at,
+        "dropoff_at": door_at,
         "slack_s": slack_s,
-        "holds": holds,
+        "held_delivery_ids": holds,
     }
 
 

@@ -163,8 +163,8 @@ def _said(sight: Sight, found: Suspicion, verdict: str, won: Gain | None = None)
         "delivery_id": sight.delivery.id,
         "driver_id": sight.driver.id,
         "trigger": found.trigger,
-        "seen": found.seen,
+        "evidence": found.seen,
         "verdict": verdict,
-        "other": won.other.id if won and won.other else None,
-        "gained_s": int(gained.total_seconds()) if gained is not None else None,
+        "other_driver_id": won.other.id if won and won.other else None,
+        "time_saved_s": int(gained.total_seconds()) if gained is not None else None,
     }

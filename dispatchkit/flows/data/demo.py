@@ -70,7 +70,7 @@ def demo(to: Path, settings: Settings, show_step: Callable[[str], None]) -> Demo
     store = database.store("embedded", to, settings_live, now=scenario.as_of)
     for name in catalog.SWEEPS:
         run = sweep(store, settings_live, name, Options())
-        counts = ", ".join(f"{word} {count}" for word, count in run.done.items())
+        counts = ", ".join(f"{word} {count}" for word, count in run.job_counts.items())
         done(
             f"sweep {name} at {rfc3339(scenario.as_of)}: "
             f"{counts or f'{run.outcome.applied} changes'}"

@@ -1,4 +1,4 @@
-"""What `why` and `why-not` found out, said in a few plain sentences; the rule's own name stands behind its meaning."""
+"""The answers of `why` and `why-not` as sentences; each rule's code follows its meaning."""
 
 from __future__ import annotations
 
@@ -6,168 +6,187 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-Said = Mapping[str, Any]
-MEANING = {  # of the rules by which a delivery asks nobody, or not a certain driver
+Document = Mapping[str, Any]
+MEANING = {  # of the rules by which a delivery makes no offer, or none to a certain driver
     "HELD_BY_FLAG": "the rollout leaves this delivery out",
-    "NOT_DUE": "its search is not due yet",
-    "NOT_SEEKING": "it seeks nobody",
-    "GOODS_DISPUTED": "a driver says that he has its goods",
-    "ROUND_UNDER_WAY": "an offer waits for its answer",
-    "ATTEMPTS_USED_UP": "this search has had all its rounds",
-    "PICKUP_UNKNOWN": "nobody knows where the pickup is",
-    "NO_FREE_DRIVER_IN_REACH": "no free driver is in reach",
+    "NOT_DUE": "its search for a driver is not due yet",
+    "NOT_SEEKING": "it needs no driver now",
+    "GOODS_DISPUTED": "a former driver reports having its goods",
+    "ROUND_UNDER_WAY": "a pending offer has not been answered yet",
+    "ATTEMPTS_USED_UP": "this search has used all its attempts",
+    "PICKUP_UNKNOWN": "the position of the pickup is unknown",
+    "NO_FREE_DRIVER_IN_REACH": "no free driver is within reach",
     "OUTSIDE_RADIUS": "too far from the pickup for now",
     "SHIFT_ENDS_BEFORE_PICKUP": "the shift ends before the pickup",
-    "ASKED_BEFORE": "already asked in this search",
-    "NOT_IMPROVED": "refused before, and the offer is no better now",
-    "TAKEN_THIS_RUN": "another delivery asks first",
+    "ASKED_BEFORE": "already had an offer in this search",
+    "NOT_IMPROVED": "declined before, and the offer is no better now",
+    "TAKEN_THIS_RUN": "another delivery has precedence",
     "NOT_ON_DUTY": "not on duty",
-    "OFFER_PENDING": "being asked about another delivery",
-    "STACK_FULL": "as many deliveries in hand as may be",
-    "NO_RECENT_PING": "not heard of lately",
-    "TIMED_OUT": "silent too often in a row",
-    "COOLDOWN": "resting for now",
-    "NO_WAY": "no way leads to the pickup",
-    "OTHERS_SOONER": "another is expected there sooner",
+    "OFFER_PENDING": "has a pending offer for another delivery",
+    "STACK_FULL": "already has the maximum number of deliveries",
+    "NO_RECENT_PING": "no recent position",
+    "TIMED_OUT": "too many offers in a row without an answer",
+    "COOLDOWN": "in a cooldown",
+    "NO_WAY": "no route leads to the pickup",
+    "OTHERS_SOONER": "another driver is expected there sooner",
     "WITH_ANOTHER": "it went to another driver",
 }
 
 
-def why(said: Said) -> list[str]:
-    """Return what holds a delivery where it is: its state, how it came there, what would come next, what was before."""
-    if "ended" in said:
-        now = [_end(said), *(_assignment(said)[1:] if "assigned" in said else ())]
-    elif "seeking" in said:
-        now = _search(said)
-    elif "assigned" in said:
-        now = _assignment(said)
+def why(document: Document) -> list[str]:
+    """Return sentences on the delivery's state, how it came about, the next step, and the past."""
+    if "ending" in document:
+        present = [_ending(document)]
+        if "assignment" in document:
+            present += _assignment(document)[1:]
+    elif "search" in document:
+        present = _search(document)
+    elif "assignment" in document:
+        present = _assignment(document)
     else:
-        now = [f"Delivery {said['delivery']} is {said['state']}."]
-    return [*now, *_before(said)]
+        present = [f"Delivery {document['delivery_id']} is {document['state']}."]
+    return [*present, *_past(document)]
 
 
-def why_not(said: Said) -> list[str]:
-    """Return whether a driver would be asked, or what bars him, what would change that, and what was before."""
-    delivery, driver, rule = said["delivery"], said["driver"], said["rule"]
-    if rule is None:
-        settled = said.get("chosen_expected_s") is None
-        told = [
-            f"Delivery {delivery} {'is with' if settled else 'would be offered now to'} driver {driver}."
-        ]
+def why_not(document: Document) -> list[str]:
+    """Return sentences on whether a driver would get the delivery, the rule against it, and the past."""
+    delivery, driver = document["delivery_id"], document["driver_id"]
+    rule = document["rule"]
+    if rule is not None:
+        text = [f"Delivery {delivery} is not for driver {driver}: {meaning(rule)}."]
+    elif document.get("chosen_expected_s") is None:
+        text = [f"Delivery {delivery} is with driver {driver}."]
     else:
-        told = [f"Delivery {delivery} is not for driver {driver}: {meaning(rule)}."]
-    if said.get("relax"):
-        told.append(f"What would change it: {said['relax']}.")
-    if said.get("expected_s") is not None:
-        chosen = said["chosen"] if said["chosen"] != driver else None
-        told.append(
-            f"His way to the pickup takes {said['travel_s']} s, {said['expected_s']} s with what he holds and the "
-            f"chance of a no"
-            + (f"; driver {chosen}: {said['chosen_expected_s']} s." if chosen else ".")
+        text = [f"Delivery {delivery} would be offered to driver {driver} now."]
+    if document.get("relaxation"):
+        text.append(f"What would change it: {document['relaxation']}.")
+    if document.get("expected_s") is not None:
+        chosen = document["chosen_driver_id"]
+        compared = ""
+        if chosen is not None and chosen != driver:
+            compared = f"; driver {chosen}: {document['chosen_expected_s']} s"
+        text.append(
+            f"{document['travel_s']} s to the pickup; {document['expected_s']} s with the stops "
+            f"already accepted and the expected cost of a decline{compared}."
         )
-    return [*told, *_before(said, "to him ")]
+    return [*text, *_past(document, "to this driver ")]
 
 
 def meaning(rule: str) -> str:
-    """Return a rule in plain words with its name behind; a state such as IS_CANCELLED says itself."""
+    """Return a rule in plain words with its code; IS_CANCELLED becomes "it is CANCELLED"."""
     return f"{MEANING[rule]} ({rule})" if rule in MEANING else rule.replace("IS_", "it is ")
 
 
-def _end(said: Said) -> str:
-    ended = said["ended"]
-    told = f"Delivery {said['delivery']} ended {said['state']}"
-    told += f" at {_at(ended['ended_at'])}" if ended["ended_at"] else ""
-    told += f", by {ended['ended_by']}" if ended["ended_by"] else ""
-    told += f", while {ended['ended_while']}" if ended["ended_while"] else ""
-    return told + (f"; {ended['liable']} answers for it." if ended["liable"] else ".")
+def _ending(document: Document) -> str:
+    """Return when, by whom and in which state the delivery ended, and who is liable."""
+    ending = document["ending"]
+    text = f"Delivery {document['delivery_id']} ended {document['state']}"
+    if ending["ended_at"]:
+        text += f" at {_seconds(ending['ended_at'])}"
+    if ending["ended_by"]:
+        text += f", by {ending['ended_by']}"
+    if ending["ended_while"]:
+        text += f", while {ending['ended_while']}"
+    return f"{text}; liable: {ending['liable']}." if ending["liable"] else f"{text}."
 
 
-def _assignment(said: Said) -> list[str]:
-    given = said["assigned"]
-    step, decision, driver = given["step"] or {}, given["decision"], said["driver"]
-    since = f" since {_at(given['since'])}" if given["since"] else ""
-    told = [f"Delivery {said['delivery']} is {said['state']}, with driver {driver}{since}."]
+def _assignment(document: Document) -> list[str]:
+    """Return how the driver got the delivery, and what may take it away."""
+    assignment, driver = document["assignment"], document["driver_id"]
+    step, decision = assignment["step"] or {}, assignment["decision"]
+    since = f" since {_seconds(assignment['since'])}" if assignment["since"] else ""
+    text = [
+        f"Delivery {document['delivery_id']} is {document['state']}, with driver {driver}{since}."
+    ]
     by = step.get("actor") or step.get("login")
-    if given["offer"]:
-        told.append(f"Driver {driver} accepted offer {given['offer']}.")
+    if assignment["offer_id"]:
+        text.append(f"Driver {driver} accepted offer {assignment['offer_id']}.")
     elif by:
-        told.append(
-            f"It was given by {by}" + (f": {step['reason']}." if step.get("reason") else ".")
-        )
+        reason = f": {step['reason']}" if step.get("reason") else ""
+        text.append(f"Assigned by {by}{reason}.")
     else:
-        told.append("How it came to him is older than the trail.")
+        text.append("The audit trail no longer holds the assignment.")
     if decision:
-        told.append(_choice(decision))
-    if doubt := said.get("suspicion"):
-        grace = f", grace until {_at(doubt['grace_until'])}" if doubt["grace_until"] else ""
-        told.append(
-            f"Under suspicion since {_at(doubt['suspected_at'])}, for {doubt['trigger']}{grace}."
-        )
-    if given["lock_until"] and given["lock_until"] > said["now"]:
-        told.append(f"Sweeps leave it there until {_at(given['lock_until'])}.")
-    return told
+        text.append(_choice(decision))
+    if case := document.get("suspicion"):
+        grace = f", grace until {_seconds(case['grace_until'])}" if case["grace_until"] else ""
+        since = _seconds(case["suspected_at"])
+        text.append(f"Under suspicion since {since} ({case['trigger']}){grace}.")
+    if assignment["lock_until"] and assignment["lock_until"] > document["now"]:
+        text.append(f"Locked against sweeps until {_seconds(assignment['lock_until'])}.")
+    return text
 
 
-def _search(said: Said) -> list[str]:
-    seeking = said["seeking"]
-    search, coming = seeking["search"], seeking["next"]
-    if search:
-        told = [
-            f"Delivery {said['delivery']} is {said['state']}: it has sought a driver since {_at(search['opened_at'])}, "
-            f"search {search['episode']}, level {search['level']}, {seeking['attempts']} rounds without a yes."
+def _search(document: Document) -> list[str]:
+    """Return how long the search has lasted, who has an offer, and what a sweep would do now."""
+    search = document["search"]
+    episode, next_ = search["episode"], search["next"]
+    about = f"Delivery {document['delivery_id']} is {document['state']}:"
+    if episode:
+        text = [
+            f"{about} searching for a driver since {_seconds(episode['opened_at'])}, "
+            f"episode {episode['episode']}, level {episode['level']}, "
+            f"{search['attempts']} attempts without an acceptance."
         ]
     else:
-        told = [
-            f"Delivery {said['delivery']} is {said['state']}: a driver is sought from {_at(seeking['due'])} on."
-        ]
-    for asked in seeking["asking"]:
-        chosen = f" {_choice(asked['decision'])}" if asked["decision"] else ""
-        told.append(f"Driver {asked['driver']} is being asked until {_at(asked['until'])}.{chosen}")
-    if "driver" in coming:
-        told.append(f"A sweep now would ask driver {coming['driver']}. {_choice(coming)}")
-    else:
-        relax = f" What would change it: {coming['relax']}." if coming.get("relax") else ""
-        told.append(
-            f"A sweep now would ask nobody{' else' * bool(seeking['asking'])}: {meaning(coming['rule'])}.{relax}"
+        text = [f"{about} the search for a driver starts at {_seconds(search['due_at'])}."]
+    for offer in search["pending_offers"]:
+        choice = f" {_choice(offer['decision'])}" if offer["decision"] else ""
+        until = _seconds(offer["expires_at"])
+        text.append(f"Driver {offer['driver_id']} has an offer until {until}.{choice}")
+    if "driver_id" in next_:
+        text.append(
+            f"A sweep now would make an offer to driver {next_['driver_id']}. {_choice(next_)}"
         )
-    return told
+    else:
+        other = " other" if search["pending_offers"] else ""
+        relaxation = ""
+        if next_.get("relaxation"):
+            relaxation = f" What would change it: {next_['relaxation']}."
+        text.append(
+            f"A sweep now would make no{other} offer: {meaning(next_['rule'])}.{relaxation}"
+        )
+    return text
 
 
-def _choice(decision: Said) -> str:
-    """Return why it was this driver: out of how many, and how far ahead of the next."""
-    known = decision.get("why") or {}
-    if "expected_s" not in known:
+def _choice(decision: Document) -> str:
+    """Return why this driver was chosen: out of how many, and how far ahead of the next."""
+    reasons = decision.get("why") or {}
+    if "expected_s" not in reasons:
         return f"Rule: {decision['rule']}."
-    told = f"Of {known['candidates']} within {known['radius_m']} m soonest at the pickup ({known['expected_s']} s)"
-    return told + (
-        f", {known['margin_s']} s before driver {known['runner_up']}."
-        if known["runner_up"]
-        else "."
+    text = (
+        f"The soonest at the pickup ({reasons['expected_s']} s) of {reasons['candidates']} "
+        f"drivers within {reasons['radius_m']} m"
+    )
+    runner_up = reasons["runner_up_driver_id"]
+    return (
+        f"{text}, {reasons['margin_s']} s before driver {runner_up}." if runner_up else f"{text}."
     )
 
 
-def _before(said: Said, whom: str = "") -> list[str]:
-    """Return who was asked, from whom it was taken and what was refused, a line each, the latest one by name."""
-    told = []
-    if said["asked"]:
-        counts = Counter(offer["state"] for offer in said["asked"])
-        told.append(
-            f"Offers {whom}so far: {', '.join(f'{count} {state}' for state, count in sorted(counts.items()))}."
+def _past(document: Document, recipient: str = "") -> list[str]:
+    """Return a sentence each on earlier offers, releases and refused acts; the latest is named."""
+    text = []
+    if document["offers"]:
+        counts = Counter(offer["state"] for offer in document["offers"])
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        text.append(f"Offers {recipient}so far: {states}.")
+    if releases := document["releases"]:
+        last = releases[-1]
+        times = f"{len(releases)} times, last" if len(releases) > 1 else "once,"
+        text.append(
+            f"Released {times} from driver {last['driver_id']} ({last['trigger']}), "
+            f"by {last['actor']}."
         )
-    if said["released"]:
-        last = said["released"][-1]
-        count = f"{len(said['released'])} times, last" if len(said["released"]) > 1 else "once,"
-        told.append(
-            f"Taken away {count} from driver {last['driver_id']} for {last['trigger']}, by {last['actor']}."
+    if refused := document.get("refused_acts"):
+        last = refused[-1]
+        text.append(
+            f"Refused acts: {len(refused)}, last {last['event']} by {last['actor']} "
+            f"({last['code']})."
         )
-    if said.get("refused"):
-        last = said["refused"][-1]
-        told.append(
-            f"Refused acts: {len(said['refused'])}, last {last['event']} by {last['actor']} ({last['code']})."
-        )
-    return told
+    return text
 
 
-def _at(instant: str) -> str:
+def _seconds(instant: str) -> str:
     """Return an instant to the second."""
     return f"{instant[:19]}Z"

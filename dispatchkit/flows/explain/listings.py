@@ -1,4 +1,4 @@
-"""What is, now: listings of live rows, and one delivery with everything that was tried for it."""
+"""Lists of live rows, and one delivery with its offers, cases, searches and tickets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ from dispatchkit.store.contract import Store
 
 SQL = Path(__file__).with_name("listings.sql")
 PLAIN = ("deliveries", "offers", "cases", "tickets", "routes", "outbox", "runs", "refusals")
-LISTINGS = (
-    *PLAIN,
-    "drivers",
-    "unassigned",
-)  # the last two are judged: they say more than their rows hold
+LISTINGS = (*PLAIN, "drivers", "unassigned")  # the last two have computed columns
 DRIVER_COLUMNS = (
     "id vehicle state availability work freshness unreachable same_place pinged_at duty_since break_until shift_end "
     "max_stack timeouts cooldown_until version"
@@ -45,7 +41,7 @@ def listing(
 ) -> pl.DataFrame:
     """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
     if what not in LISTINGS:
-        raise Usage(f"nothing called {what!r} to show; expected one of {', '.join(LISTINGS)}")
+        raise Usage(f"cannot show {what!r}; expected one of {', '.join(LISTINGS)}")
     if state not in (None, *STATES.get(what, (state,))):
         raise Usage(
             f"{what} are never {state!r}; expected one of {', '.join(sorted(STATES[what]))}"
@@ -62,27 +58,25 @@ def listing(
 def _rows(store: Store, what: str, state: str | None, limit: int) -> pl.DataFrame:
     if state is None:
         return store.read({what: f"{queries(SQL)[what]} LIMIT :limit"}, {"limit": limit})[what]
-    found = store.read({what: queries(SQL)[what]}, {})[
-        what
-    ]  # no text of a user becomes SQL: it is compared here
-    if "state" not in found.columns:
-        raise Usage(f"{what} have no state to filter by")
-    return found.filter(pl.col("state") == state).head(limit)
+    # Filtered here: text from the command line must not become SQL.
+    rows = store.read({what: queries(SQL)[what]}, {})[what]
+    column = "code" if what == "refusals" else "state"
+    return rows.filter(pl.col(column) == state).head(limit)
 
 
 def _unassigned(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
-    """Return at most `limit` deliveries that seek a driver, the least slack first, then the oldest search.
+    """Return at most `limit` deliveries without a driver, the least slack first, then the oldest.
 
-    Slack, cause and what comes next are judged as the escalation sweep judges them at this instant, for every delivery.
+    Slack, cause and next step are computed as the escalation sweep would now, for every delivery.
     """
     feature, now = catalog.feature("escalation"), store.clock()
     assert feature.decide is not None
     frames = gather(store, feature, Flag(name="escalation"), now).frames
     params, travel = catalog.params(feature, settings), catalog.travel(settings)
-    seen = feature.decide(frames, params, now, travel, seed=0).explanations()
-    rows = [{"id": row["delivery_id"], **row} for row in seen if state in (None, row["state"])][
-        :limit
-    ]
+    explanations = feature.decide(frames, params, now, travel, seed=0).explanations()
+    rows = [
+        {"id": row["delivery_id"], **row} for row in explanations if state in (None, row["state"])
+    ][:limit]
     instants = cs.matches("_(at|until)$").cast(pl.String).str.to_datetime(time_zone="UTC")
     return (
         pl.DataFrame(rows, infer_schema_length=None)
@@ -92,13 +86,13 @@ def _unassigned(store: Store, settings: Settings, state: str | None, limit: int)
 
 
 def _drivers(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
-    """Return at most `limit` drivers: duty (`state`), work, freshness, and the plan's one word for the first two.
+    """Return at most `limit` drivers: duty (`state`), work, freshness, and availability.
 
-    state: a duty or one of those words. unreachable: at work, and not heard of for longer than a driver is asked.
+    state: a duty or an availability. unreachable: at work, but the last ping is too old for an offer.
     """
     now, params = store.clock(), settings.params("dispatch", Dispatch)
     cut = " LIMIT :limit" if state is None else ""
-    found = store.read({"drivers": queries(SQL)["drivers"] + cut}, {"now": now, "limit": limit})[
+    rows = store.read({"drivers": queries(SQL)["drivers"] + cut}, {"now": now, "limit": limit})[
         "drivers"
     ]
     held, asked, duty = pl.col("held"), pl.col("asked"), pl.col("state")
@@ -108,9 +102,9 @@ def _drivers(store: Store, settings: Settings, state: str | None, limit: int) ->
         .otherwise(pl.when(asked).then(pl.lit("OFFERED")).otherwise(pl.lit("IDLE")))
     )
     fresh = pl.Series(
-        "freshness", [params.freshness(at, now) for at in found["pinged_at"]], dtype=pl.String
+        "freshness", [params.freshness(at, now) for at in rows["pinged_at"]], dtype=pl.String
     )
-    told = found.with_columns(
+    drivers = rows.with_columns(
         fresh,
         availability=availability(duty, held, asked),
         work=work,
@@ -119,21 +113,22 @@ def _drivers(store: Store, settings: Settings, state: str | None, limit: int) ->
         unreachable=pl.col("freshness").is_in(["STALE", "LOST"])
         & (pl.col("availability") != "OFFLINE"),
     )
-    wanted = told.filter((duty == state) | (pl.col("availability") == state)) if state else told
-    return wanted.select(DRIVER_COLUMNS).head(limit)
+    if state:
+        drivers = drivers.filter((duty == state) | (pl.col("availability") == state))
+    return drivers.select(DRIVER_COLUMNS).head(limit)
 
 
 def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:
-    """Return one delivery and all that was tried for it. Raises Refused if there is no such delivery."""
+    """Return one delivery with its offers, cases, searches and tickets. Raises Refused if there is no such delivery."""
     named = queries(SQL)
-    wanted = {
+    names = {
         "delivery": "one_delivery",
         "offers": "its_offers",
         "cases": "its_cases",
         "searches": "its_searches",
         "tickets": "its_tickets",
     }
-    found = store.read({name: named[sql] for name, sql in wanted.items()}, {"delivery": id_})
-    if found["delivery"].is_empty():
+    frames = store.read({name: named[sql] for name, sql in names.items()}, {"delivery": id_})
+    if frames["delivery"].is_empty():
         raise Refused(f"there is no delivery {id_}")
-    return found
+    return frames

@@ -9,7 +9,7 @@ SELECT id, delivery_id, driver_id, state, cause, pay_cents, sent_at, expires_at,
 FROM driver_offers ORDER BY sent_at DESC, id DESC
 
 -- name: drivers
--- Drivers with what they hold, whether they are being asked, and their last two positions: the same place twice is flagged.
+-- Drivers with their active deliveries, whether an offer is pending, and whether the last two positions are equal.
 SELECT d.id, d.vehicle, d.duty AS state, d.duty_since, d.break_until, d.shift_end, d.max_stack, d.timeouts, d.cooldown_until, d.version,
   (SELECT count(*) FROM deliveries AS c WHERE c.driver_id = d.id
      AND c.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'EN_ROUTE_DROPOFF', 'ARRIVED_DROPOFF', 'RESCUE', 'RETURNING')) AS held,
@@ -20,7 +20,7 @@ FROM drivers AS d LEFT JOIN LATERAL (
 ORDER BY d.id
 
 -- name: tickets
--- What a person has to look at, the newest first.
+-- Tickets for people, the newest first.
 SELECT id, delivery_id, episode, level, cause, state, due_at, opened_at, closed_at, closed_by, version
 FROM support_tickets ORDER BY opened_at DESC, id DESC
 
@@ -30,27 +30,28 @@ SELECT id, delivery_id, driver_id, trigger, state, suspected_at, grace_until, re
 FROM reassignment_cases ORDER BY suspected_at DESC, id DESC
 
 -- name: routes
--- Plans of the drivers at work.
+-- Routes of the drivers at work.
 SELECT id, state, planned_at, distance_m, duration_s, engine, stops, version FROM route_optimization_data ORDER BY id
 
 -- name: outbox
--- Events, the newest first, a line for each sender that was given one; nobody wanted what is UNWANTED.
+-- Events, the newest first, one row per sender that received it; UNWANTED: no sender subscribes to it.
 SELECT o.id, o.event, o.root, o.root_id, s.sender, coalesce(s.state, CASE WHEN o.sent_at IS NULL THEN 'UNSENT' ELSE 'UNWANTED' END) AS state,
-  s.attempts, s.tried_at, s.next_at, s.said, o.at, o.sent_at, CAST(o.payload AS text) AS payload
+  s.attempts, s.tried_at, s.next_at, s.said AS last_response, o.at, o.sent_at, CAST(o.payload AS text) AS payload
 FROM outbox AS o LEFT JOIN sendings AS s ON s.outbox_id = o.id ORDER BY o.id DESC, s.sender
 
 -- name: runs
 -- Runs of sweeps, the newest first.
--- took_s: seconds so far while it runs. inputs, params: enough to tell two runs apart; `--json` has them whole.
+-- took_s: seconds so far while it runs. inputs_sha256, config_sha256: the first digits, enough to compare two runs.
 SELECT CAST(run_id AS text) AS id, sweep, status AS state, slot, as_of, now_given, started_at, finished_at,
   CAST(round(extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at), 3) AS float8) AS took_s,
-  decided, applied, stale, already, busy, poison, held, seed, left(inputs_sha256, 12) AS inputs, left(config_sha256, 12) AS config, code_version AS code,
+  decided, applied, stale, already AS already_applied, busy, poison, held AS held_by_flag, seed,
+  left(inputs_sha256, 12) AS inputs_sha256, left(config_sha256, 12) AS config_sha256, code_version,
   CAST(params AS text) AS params
 FROM sweep_runs ORDER BY started_at DESC
 
 -- name: refusals
--- Acts that were refused, and by which rule; the newest first.
-SELECT id, at, actor, event, root, root_id, offer_id, was, code AS state FROM refusals ORDER BY id DESC
+-- Refused acts with the rule's code, the newest first.
+SELECT id, at, actor, event, root, root_id, offer_id, was AS state_before, code FROM refusals ORDER BY id DESC
 
 -- name: one_delivery
 -- One delivery with its order.
@@ -58,18 +59,18 @@ SELECT d.*, o.placed_at, o.ready_at, o.promised_at, o.merchant_id, o.items, o.go
 FROM deliveries AS d JOIN orders AS o ON o.id = d.order_id WHERE d.id = :delivery
 
 -- name: its_offers
--- Who was asked about it.
+-- Offers of one delivery.
 SELECT id, driver_id, episode, attempt, state, cause, sent_at, expires_at, responded_at FROM driver_offers WHERE delivery_id = :delivery ORDER BY sent_at, id
 
 -- name: its_cases
--- What was suspected of its drivers.
+-- Reassignment cases of one delivery.
 SELECT id, driver_id, episode, trigger, state, suspected_at, released_at, new_driver_id FROM reassignment_cases WHERE delivery_id = :delivery ORDER BY suspected_at, id
 
 -- name: its_searches
--- How often it sought a driver, and how far each search climbed.
+-- Searches for a driver of one delivery, and the ladder level each reached.
 SELECT episode, state, opened_at, closed_at, level, level_due_at, level_at, cause, reminders, acked_at, snoozed_until
 FROM unassigned_orders WHERE delivery_id = :delivery ORDER BY episode
 
 -- name: its_tickets
--- What a person had to look at.
+-- Tickets of one delivery.
 SELECT id, episode, level, cause, state, due_at, opened_at, closed_at, closed_by FROM support_tickets WHERE delivery_id = :delivery ORDER BY opened_at, id

@@ -1,4 +1,4 @@
-"""Why a delivery is with this driver, or with none: what was decided and done, and what a sweep would say now."""
+"""Why a delivery is with its driver, or with none: past decisions and acts, and what a sweep would do now."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 
 from dispatchkit.config import Settings
-from dispatchkit.decide.offers.why_not import why_not as bars
+from dispatchkit.decide.offers.why_not import why_not as check_driver
 from dispatchkit.domain.feature import Frames
 from dispatchkit.domain.states import DELIVERY, OPEN, WITH_DRIVER
-from dispatchkit.flows.explain import explanation_text as because
+from dispatchkit.flows.explain import explanation_text
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.gather import gather, queries
 from dispatchkit.kernel.canonical_json import plain
@@ -25,151 +25,172 @@ from dispatchkit.store import read
 from dispatchkit.store.postgres import PostgresStore
 
 SQL = Path(__file__).with_name("why.sql")
-AHEAD = ("CREATED", "SCHEDULED")
-Said = dict[str, Any]
+NOT_YET_DUE = ("CREATED", "SCHEDULED")
+OLD_KEYS = {  # of a decision's `why`, as the first version wrote them
+    "chosen": "chosen_driver_id",
+    "runner_up": "runner_up_driver_id",
+    "refused": "refused_offers",
+    "seen": "evidence",
+    "other": "other_driver_id",
+    "gained_s": "time_saved_s",
+    "soonest": "soonest_driver_id",
+}
+Document = dict[str, Any]
 
 
-def why(store: PostgresStore, settings: Settings, delivery: int) -> Said:
-    """Return what is known of a delivery, fit for JSON: its state, and what that came of.
+def why(store: PostgresStore, settings: Settings, delivery: int) -> Document:
+    """Return what is known of a delivery, fit for JSON: its state and the reasons for it.
 
-    With a driver: `assigned`, and the `suspicion` against him. Seeking one: `seeking`. Over: `ended`. Beside that who
-    was asked, from whom it was taken, and which acts were refused; `because` says it in sentences. Raises Refused if
-    there is no such delivery.
+    With a driver: `assignment`, and the `suspicion` against the driver. Open: `search`. Ended:
+    `ending`. In every case the `offers` made, the `releases` from earlier drivers and the
+    `refused_acts`; `explanation` says it in sentences. Raises Refused for an unknown delivery.
     """
     now = store.clock()
-    told = _told(store, delivery)
-    row = told["delivery"][0]
-    said: Said = {
-        "delivery": delivery,
+    history = _history(store, delivery)
+    row = history["delivery"][0]
+    document: Document = {
+        "delivery_id": delivery,
         "state": row["state"],
-        "driver": row["driver_id"],
+        "driver_id": row["driver_id"],
         "now": rfc3339(now),
     }
     if row["state"] in WITH_DRIVER and row["driver_id"] is not None:
-        said |= {"assigned": _assigned(told), "suspicion": next(iter(told["suspicion"]), None)}
-    if row["state"] in OPEN or row["state"] in AHEAD:
-        said["seeking"] = _seeking(store, settings, told, now)
+        document["assignment"] = _assignment(history)
+        document["suspicion"] = next(iter(history["suspicion"]), None)
+    if row["state"] in OPEN or row["state"] in NOT_YET_DUE:
+        document["search"] = _search(store, settings, history, now)
     if row["state"] in DELIVERY.terminal:
-        by = {key: row[key] for key in ("ended_at", "ended_by", "ended_while", "liable")}
-        said["ended"] = by | {"step": _step(told["steps"], "state", row["state"])}
-    said |= {"asked": told["offers"], "released": told["releases"], "refused": told["refusals"]}
-    said = plain(said)
-    return said | {"because": because.why(said)}
+        ending = {key: row[key] for key in ("ended_at", "ended_by", "ended_while", "liable")}
+        document["ending"] = ending | {"step": _step(history["steps"], "state", row["state"])}
+    document["offers"] = history["offers"]
+    document["releases"] = history["releases"]
+    document["refused_acts"] = history["refusals"]
+    document = plain(document)
+    return document | {"explanation": explanation_text.why(document)}
 
 
-def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int) -> Said:
-    """Return why a delivery is not with a driver: the first rule that bars him, in numbers, and what would relax it.
+def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int) -> Document:
+    """Return why a delivery is not with a driver: the first rule against it, figures, the relaxation.
 
     Raises Refused if there is no such delivery or driver.
     """
     now = store.clock()
-    told = _told(store, delivery)
+    history = _history(store, delivery)
     if store.read({"driver": queries(SQL)["driver"]}, {"driver": driver})["driver"].is_empty():
         raise Refused(f"there is no driver {driver}")
-    row = told["delivery"][0]
-    said: Said = {
-        "delivery": delivery,
-        "driver": driver,
+    row = history["delivery"][0]
+    document: Document = {
+        "delivery_id": delivery,
+        "driver_id": driver,
         "state": row["state"],
         "now": rfc3339(now),
     }
-    if row["state"] in OPEN or row["state"] in AHEAD:
-        frames, held = _frames(store, settings, delivery, now)
-        if not held and delivery not in frames["deliveries"]["id"]:
-            held = {"rule": "NOT_DUE", "relax": f"from {rfc3339(row['dispatch_at'])} on"}
+    if row["state"] in OPEN or row["state"] in NOT_YET_DUE:
+        frames, blocked = _frames(store, settings, delivery, now)
+        if not blocked and delivery not in frames["deliveries"]["id"]:
+            blocked = {"rule": "NOT_DUE", "relaxation": f"from {rfc3339(row['dispatch_at'])} on"}
         params = catalog.params(catalog.feature("offers"), settings)
-        found = held or bars(frames, params, now, catalog.travel(settings), delivery, driver)
-        said |= {
-            key: value for key, value in found.items() if key not in ("delivery_id", "driver_id")
-        }
+        document |= blocked or check_driver(
+            frames, params, now, catalog.travel(settings), delivery, driver
+        )
     else:
-        said |= _settled(told, driver)
-    said["asked"] = [offer for offer in told["offers"] if offer["driver_id"] == driver]
-    said["released"] = [case for case in told["releases"] if case["driver_id"] == driver]
-    said = plain(said)
-    return said | {"because": because.why_not(said)}
+        document |= _not_open(history, driver)
+    document["offers"] = [o for o in history["offers"] if o["driver_id"] == driver]
+    document["releases"] = [case for case in history["releases"] if case["driver_id"] == driver]
+    document = plain(document)
+    return document | {"explanation": explanation_text.why_not(document)}
 
 
-def _told(store: PostgresStore, delivery: int) -> dict[str, list[Said]]:
+def _history(store: PostgresStore, delivery: int) -> dict[str, list[Document]]:
+    """Return the rows of every query of why.sql. Raises Refused if there is no such delivery."""
     named = {name: sql for name, sql in queries(SQL).items() if name != "driver"}
-    found = read.frames(store.engine, named, {"delivery": delivery}, store.waits, "dk_verify")
-    if found["delivery"].is_empty():
+    frames = read.frames(store.engine, named, {"delivery": delivery}, store.waits, "dk_verify")
+    if frames["delivery"].is_empty():
         raise Refused(f"there is no delivery {delivery}")
-    return {name: frame.to_dicts() for name, frame in found.items()}
+    return {name: frame.to_dicts() for name, frame in frames.items()}
 
 
-def _assigned(told: Mapping[str, list[Said]]) -> Said:
-    """Return the step by which the present driver got it, the offer he accepted, and the decision behind either."""
-    row = told["delivery"][0]
-    step = _step(told["steps"], "driver_id", row["driver_id"])
+def _assignment(history: Mapping[str, list[Document]]) -> Document:
+    """Return the step that assigned the present driver, the accepted offer, and the decision behind it."""
+    row = history["delivery"][0]
+    step = _step(history["steps"], "driver_id", row["driver_id"])
     accepted = [
-        o for o in told["offers"] if o["state"] == "ACCEPTED" and o["driver_id"] == row["driver_id"]
+        o
+        for o in history["offers"]
+        if o["state"] == "ACCEPTED" and o["driver_id"] == row["driver_id"]
     ]
     offer = next((o for o in accepted if o["episode"] == row["episode"]), None)
     decision = None
     if offer:
-        decision = _decision(told["decisions"], "offer", offer["id"], 0)
+        decision = _decision(history["decisions"], "offer", offer["id"], 0)
     elif step:
-        decision = _decision(told["decisions"], "delivery", row["id"], step["row_version"] - 1)
+        decision = _decision(history["decisions"], "delivery", row["id"], step["row_version"] - 1)
     return {
         "since": row["assigned_at"],
         "lock_until": row["lock_until"],
         "step": step,
-        "offer": offer and offer["id"],
+        "offer_id": offer and offer["id"],
         "decision": decision,
     }
 
 
-def _step(steps: Sequence[Said], column: str, value: object) -> Said | None:
-    """Return the latest step that gave a column this value, None if the trail does not hold it any more."""
+def _step(steps: Sequence[Document], column: str, value: object) -> Document | None:
+    """Return the latest step that gave a column this value, None if the trail no longer has it."""
     for before, step in reversed(list(zip([None, *steps], steps, strict=False))):
         if step[column] == value and (before is None or before[column] != value):
             return step
     return None
 
 
-def _decision(decisions: Sequence[Said], entity: str, id_: int, version: int) -> Said | None:
-    """Return the decision that took a row from a version on, its explanation and its run's parameters unpacked."""
+def _decision(
+    decisions: Sequence[Document], entity: str, id_: int, version: int
+) -> Document | None:
+    """Return the decision that changed this version of a row, with `why` and `params` as JSON."""
     wanted = (entity, id_, version)
-    found = next(
+    decision = next(
         (d for d in decisions if (d["entity"], d["row_id"], d["row_version"]) == wanted), None
     )
-    if found is None:
+    if decision is None:
         return None
-    unpacked = {key: json.loads(found[key]) if found[key] else None for key in ("why", "params")}
+    why = json.loads(decision["why"]) if decision["why"] else None
     return {
-        "rule": found["reason"],
-        **{k: v for k, v in found.items() if k not in ("reason", "row_version")},
-        **unpacked,
+        "rule": decision["reason"],
+        **{k: v for k, v in decision.items() if k not in ("reason", "row_version")},
+        "why": why and {OLD_KEYS.get(key, key): value for key, value in why.items()},
+        "params": json.loads(decision["params"]) if decision["params"] else None,
     }
 
 
-def _seeking(
-    store: PostgresStore, settings: Settings, told: Mapping[str, list[Said]], now: datetime
-) -> Said:
-    """Return its search and ladder, who is being asked and why him, and what the offers sweep would do with it now."""
-    row = told["delivery"][0]
-    pending = [o for o in told["offers"] if o["state"] == "PENDING"]
-    asked = [
-        {"driver": o["driver_id"], "offer": o["id"], "until": o["expires_at"]}
-        | {"decision": _decision(told["decisions"], "offer", o["id"], 0)}
-        for o in pending
+def _search(
+    store: PostgresStore, settings: Settings, history: Mapping[str, list[Document]], now: datetime
+) -> Document:
+    """Return the open episode, the pending offers with their decisions, and what a sweep would do now."""
+    row = history["delivery"][0]
+    pending = [
+        {
+            "offer_id": offer["id"],
+            "driver_id": offer["driver_id"],
+            "expires_at": offer["expires_at"],
+            "decision": _decision(history["decisions"], "offer", offer["id"], 0),
+        }
+        for offer in history["offers"]
+        if offer["state"] == "PENDING"
     ]
     return {
-        "search": next(iter(told["search"]), None),
+        "episode": next(iter(history["episode"]), None),
         "attempts": row["attempt"],
-        "due": row["dispatch_at"],
-        "last_release": told["releases"][-1] if told["releases"] else None,
-        "asking": asked,
+        "due_at": row["dispatch_at"],
+        "last_release": history["releases"][-1] if history["releases"] else None,
+        "pending_offers": pending,
         "next": _next(store, settings, row["id"], now),
     }
 
 
-def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime) -> Said:
-    """Return what the offers sweep would do now: ask somebody (`driver`), or nobody, by which `rule`."""
-    frames, held = _frames(store, settings, delivery, now)
-    if held:
-        return held
+def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime) -> Document:
+    """Return what the offers sweep would do now: make an offer (`driver_id`), or none, by which `rule`."""
+    frames, blocked = _frames(store, settings, delivery, now)
+    if blocked:
+        return blocked
     offers, travel = catalog.feature("offers"), catalog.travel(settings)
     params = catalog.params(offers, settings)
     assert offers.decide is not None
@@ -178,47 +199,49 @@ def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime
         if change.root == ("delivery", delivery) and change.event == "offer_created":
             return {
                 "rule": change.reason,
-                "driver": change.after["driver_id"],
+                "driver_id": change.after["driver_id"],
                 "why": dict(change.why),
             }
-    for found in decision.explanations():
-        if found["delivery_id"] == delivery:
-            return {key: value for key, value in found.items() if key != "delivery_id"}
+    for reasons in decision.explanations():
+        if reasons["delivery_id"] == delivery:
+            return {key: value for key, value in reasons.items() if key != "delivery_id"}
     row = frames["deliveries"].filter(pl.col("id") == delivery)
-    waits = "ROUND_UNDER_WAY" if row["state"].to_list() == ["OFFERING"] else "NOT_DUE"
-    return {"rule": waits}
+    offering = row["state"].to_list() == ["OFFERING"]
+    return {"rule": "ROUND_UNDER_WAY" if offering else "NOT_DUE"}
 
 
 def _frames(
     store: PostgresStore, settings: Settings, delivery: int, now: datetime
-) -> tuple[Frames, Said]:
-    """Return what the offers sweep would read now, and why this delivery is not in it, if the rollout leaves it out."""
+) -> tuple[Frames, Document]:
+    """Return the frames of the offers sweep, and the rule if the rollout leaves this delivery out."""
     offers = catalog.feature("offers")
     flag = settings.flag(offers.flag)
     wanted = f"above {bucket(flag.name, delivery) / 100:g} %" if flag.enabled else "switched on"
-    held = (
-        {}
-        if flag.admits(delivery)
-        else {"rule": "HELD_BY_FLAG", "relax": f"flag {flag.name} {wanted}"}
-    )
-    return gather(store, offers, flag, now).frames, held
+    blocked: Document = {}
+    if not flag.admits(delivery):
+        blocked = {"rule": "HELD_BY_FLAG", "relaxation": f"flag {flag.name} {wanted}"}
+    return gather(store, offers, flag, now).frames, blocked
 
 
-def _settled(told: Mapping[str, list[Said]], driver: int) -> Said:
-    """Return why a delivery that seeks nobody is not with a driver: it is his, it has ended, or another has it."""
-    row = told["delivery"][0]
+def _not_open(history: Mapping[str, list[Document]], driver: int) -> Document:
+    """Return why a delivery without an open search is not with a driver: ended, or with another one.
+
+    The rule is None if it is with this driver.
+    """
+    row = history["delivery"][0]
     if row["driver_id"] == driver:
-        return {"rule": None, "relax": None}
+        return {"rule": None, "relaxation": None}
     if row["driver_id"] is None:
-        return {"rule": f"IS_{row['state']}", "relax": None}
-    decision = _assigned(told)["decision"]
-    known = (decision or {}).get("why") or {}
-    second = known.get("runner_up") == driver
+        return {"rule": f"IS_{row['state']}", "relaxation": None}
+    decision = _assignment(history)["decision"]
+    why = (decision or {}).get("why") or {}
+    runner_up = why.get("runner_up_driver_id") == driver
+    relaxation = None
+    if runner_up and "margin_s" in why:
+        relaxation = f"an expected pickup more than {why['margin_s']} s sooner"
     return {
-        "rule": "OTHERS_SOONER" if second else "WITH_ANOTHER",
-        "relax": f"an expected pickup more than {known['margin_s']} s sooner"
-        if second and "margin_s" in known
-        else None,
-        "chosen": row["driver_id"],
+        "rule": "OTHERS_SOONER" if runner_up else "WITH_ANOTHER",
+        "relaxation": relaxation,
+        "chosen_driver_id": row["driver_id"],
         "decision": decision,
     }

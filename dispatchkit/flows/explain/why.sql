@@ -1,16 +1,16 @@
 -- name: delivery
--- The delivery as it is.
+-- The delivery's present row.
 SELECT d.id, d.state, d.driver_id, d.episode, d.attempt, d.priority, d.dispatch_at, d.assigned_at, d.lock_until, d.ended_at, d.ended_by, d.ended_while, d.liable,
   o.ready_at, o.promised_at
 FROM dk.deliveries AS d JOIN dk.orders AS o ON o.id = d.order_id WHERE d.id = :delivery
 
 -- name: steps
--- What its own row went through, and who wrote each step; without the bodies that are in archives.
+-- Every version of the delivery's row and who wrote it; archived versions are left out.
 SELECT row_version, image->>'state' AS state, CAST(image->>'driver_id' AS bigint) AS driver_id, actor, login, run_id, reason, at
 FROM dk_aud.delivery_audit_logs WHERE chain = :delivery AND tbl = 'deliveries' ORDER BY row_version
 
 -- name: decisions
--- Decisions of sweeps on it and on its offers, each with the run that made it.
+-- Decisions of sweeps on the delivery and its offers, each with its run.
 SELECT encode(k.decision_id, 'hex') AS decision_id, k.entity, k.row_id, k.row_version, k.event, k.reason, CAST(k.why AS text) AS why, r.sweep,
   CAST(r.run_id AS text) AS run_id, r.as_of, r.seed, r.code_version, r.config_sha256, r.inputs_sha256, CAST(r.params AS text) AS params
 FROM (SELECT * FROM dk.decisions WHERE outcome = 'APPLIED' AND entity = 'delivery' AND row_id = :delivery
@@ -19,26 +19,26 @@ FROM (SELECT * FROM dk.decisions WHERE outcome = 'APPLIED' AND entity = 'deliver
 JOIN dk.sweep_runs AS r ON r.run_id = k.run_id ORDER BY k.at, k.entity, k.row_id, k.row_version
 
 -- name: offers
--- Who was asked about it, and what came of it.
+-- Every offer of the delivery with its result.
 SELECT id, driver_id, episode, attempt, mode, state, cause, pay_cents, boost_cents, sent_at, expires_at, delivered_at, responded_at, late
 FROM dk.driver_offers WHERE delivery_id = :delivery ORDER BY sent_at, id
 
--- name: search
--- Its open search for a driver.
+-- name: episode
+-- The open search for a driver.
 SELECT episode, opened_at, level, level_at, cause, acked_at, snoozed_until FROM dk.unassigned_orders WHERE delivery_id = :delivery AND state = 'OPEN'
 
 -- name: releases
--- From whom it was taken, and why.
+-- Every release from a driver, and why.
 SELECT driver_id, episode, trigger, actor, released_at, state, new_driver_id FROM dk.reassignment_cases
 WHERE delivery_id = :delivery AND released_at IS NOT NULL ORDER BY released_at, id
 
 -- name: suspicion
--- The open case against the driver who has it: none before a release comes to nothing or the doubt is cleared.
+-- The open case against the present driver: it ends with a release, or when the driver shows progress.
 SELECT state, trigger, suspected_at, grace_until FROM dk.reassignment_cases
 WHERE delivery_id = :delivery AND state IN ('SUSPECTED', 'GRACE', 'CONFIRMED')
 
 -- name: refusals
--- Acts on it that were refused.
+-- Refused acts on the delivery.
 SELECT at, actor, event, offer_id, was, code FROM dk.refusals WHERE root = 'delivery' AND root_id = :delivery ORDER BY id
 
 -- name: driver

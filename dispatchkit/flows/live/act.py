@@ -23,7 +23,7 @@ from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.store.contract import Args, Store
 
 SQL = Path(__file__).with_name("act.sql")
-NEIGHBOURS = {  # the locked rows around one delivery and one driver, by the table whose contract they keep
+NEIGHBOURS = {  # query -> the table whose contract its rows keep
     "delivery": "deliveries",
     "order": "orders",
     "asked_for": "orders",
@@ -48,16 +48,17 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Acted:
-    """An act's answer at the instant it was judged, and the state that a refusal met.
+    """An act's answer and the instant of its evaluation.
 
-    was: None too where the answer is NOT_FOUND: whom a thing does not concern is not told how it stands.
+    state_before: the state that a refused act met. None also for NOT_FOUND, so that nobody learns
+    the state of a row that is not theirs.
     """
 
     event: Event
     answer: Answer
     now: datetime
     dry_run: bool
-    was: str | None = None
+    state_before: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the result as it stands in `--json` output."""
@@ -65,9 +66,9 @@ class Acted:
             "event": self.event.name,
             "actor": self.event.actor,
             "code": self.answer.code,
-            "told": plain(self.answer.told),
+            "details": plain(self.answer.details),
             "refused": self.answer.refused,
-            "was": self.was,
+            "state_before": self.state_before,
             "dry_run": self.dry_run,
             "now": rfc3339(self.now),
             "changes": [shown(change) for change in self.answer.changes],
@@ -75,7 +76,7 @@ class Acted:
 
 
 def shown(change: Change) -> dict[str, Any]:
-    """Return a change of an act for output; acts have no decision id, a person decided."""
+    """Return a change for output without its decision id: an act is decided by a person."""
     return {key: value for key, value in change.shown("act").items() if key != "decision_id"}
 
 
@@ -87,39 +88,41 @@ def act(
     dry_run: bool = False,
     limit: int | None = None,
 ) -> Acted:
-    """Return the answer to one event, written unless refused, repeated or dry.
+    """Return the answer to one event; its changes are written unless it is a dry run.
+
+    An act on a driver also locks the delivery of the driver's pending offer, before the driver. If
+    the driver gets another offer meanwhile, everything is read again.
 
     Raises TryLater on a locked row, Refused if the answer has more changes than `limit`.
-
-    What is asked of a driver also locks the delivery he is being asked about, before himself. Should he be asked about
-    another one meanwhile, everything is read again.
     """
     feature = catalog.answering(event.name)
     event = _located(store, event)
-    foreseen = _foreseen(store, settings, feature, event)
+    preview = _preview(store, settings, feature, event)
     for _ in range(TRIES):
-        beside = event.delivery_id or (
-            0 if event.offer_id else _asked_about(store, event.driver_id)
+        delivery = event.delivery_id or (
+            0 if event.offer_id else _offered_delivery(store, event.driver_id)
         )
-        acted = _once(store, settings, feature, event, beside, dry_run, limit)
+        acted = _once(store, settings, feature, event, delivery, dry_run, limit)
         if acted is not None:
-            if acted.answer.refused or not foreseen:
+            if acted.answer.refused or not preview:
                 return acted
-            return replace(
-                acted, answer=replace(acted.answer, told={**acted.answer.told, **foreseen})
-            )
-    raise TryLater(f"driver {event.driver_id} is being asked about one delivery after another")
+            details = {**acted.answer.details, **preview}
+            return replace(acted, answer=replace(acted.answer, details=details))
+    raise TryLater(f"driver {event.driver_id} keeps getting offers for other deliveries")
 
 
-def _foreseen(
+def _preview(
     store: Store, settings: Settings, feature: Feature[Any], event: Event
 ) -> Mapping[str, Any]:
-    """Return what the act would lead to, as far as its room can tell; ways are asked for before anything is locked."""
+    """Return the consequences of the act, if its feature previews them.
+
+    Travel times are computed here, before anything is locked.
+    """
     preview = feature.previews.get(event.name)
     if preview is None:
         return {}
-    now, looking = store.clock(), replace(feature, reads=preview.reads, units={})
-    frames = gather(store, looking, settings.flag(feature.flag), now).frames
+    now, view = store.clock(), replace(feature, reads=preview.reads, units={})
+    frames = gather(store, view, settings.flag(feature.flag), now).frames
     return preview.look(
         frames, event, catalog.params(feature, settings), now, catalog.travel(settings)
     )
@@ -134,7 +137,7 @@ def _once(
     dry_run: bool,
     limit: int | None,
 ) -> Acted | None:
-    """Return the answer, or None if the driver's pending offer is no longer about the delivery that was locked."""
+    """Return the answer, or None if the driver's pending offer is for another delivery by now."""
     of_driver = event.driver_id and not (event.offer_id or event.delivery_id)
     root = ("driver", event.driver_id or 0) if of_driver else ("delivery", delivery)
     drivers = [event.driver_id] if event.driver_id else []
@@ -158,66 +161,68 @@ def _once(
             raise Refused(
                 f"{event.name} would make {len(answer.changes)} changes, limit {limit}; nothing done"
             )
-        was = _was(frames, event) if answer.refused else None
+        state_before = _state_before(frames, event) if answer.refused else None
         if not dry_run:
             if answer.refused:
-                acting.refuse(event.name, root, answer.code, was=was, offer_id=event.offer_id)
+                acting.refuse(
+                    event.name, root, answer.code, was=state_before, offer_id=event.offer_id
+                )
             if answer.changes:
                 acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
-        return Acted(
-            event, answer, acting.now, dry_run, was if answer.code != "NOT_FOUND" else None
-        )
+        visible = state_before if answer.code != "NOT_FOUND" else None
+        return Acted(event, answer, acting.now, dry_run, visible)
 
 
 def _answer(
     feature: Feature[Any], frames: Frames, event: Event, settings: Settings, now: datetime
 ) -> Answer:
-    """Return the room's answer; a step that no machine knows is refused by name, and so recorded, like any other."""
+    """Return the feature's answer; a step that the state machine forbids is refused and recorded."""
     assert feature.respond is not None
     try:
         answer = feature.respond(frames, event, catalog.params(feature, settings), now)
     except IllegalTransition:
         return refused("ILLEGAL_TRANSITION")
-    return (
-        Answer("CLOCK_SKEW", refused=True) if answer.changes and _too_early(frames, now) else answer
-    )
+    if answer.changes and _too_early(frames, now):
+        return refused("CLOCK_SKEW")
+    return answer
 
 
 def _too_early(frames: Frames, now: datetime) -> bool:
-    """Return whether something here began after `now`, as if a clock was set back: nothing is answered before it."""
-    known = (frames[name][column].max() for name, columns in STAMPS.items() for column in columns)
-    return any(isinstance(at, datetime) and at > now for at in known)
+    """Return whether a row began after `now`, as when the clock was set back."""
+    instants = (
+        frames[name][column].max() for name, columns in STAMPS.items() for column in columns
+    )
+    return any(isinstance(at, datetime) and at > now for at in instants)
 
 
-def _was(frames: Frames, event: Event) -> str | None:
-    """Return the state of what the event asks about: the offer, the delivery or the driver's duty; None if missing."""
+def _state_before(frames: Frames, event: Event) -> str | None:
+    """Return the state of the event's offer or delivery, or the driver's duty; None if missing."""
     name, column, wanted = "drivers", "duty", event.driver_id
     if event.offer_id:
         name, column, wanted = "offers", "state", event.offer_id
     elif event.delivery_id:
         name, column, wanted = "delivery", "state", event.delivery_id
-    found = frames[name].filter(pl.col("id") == (wanted or 0))[column]
-    return str(found[0]) if found.len() else None
+    states = frames[name].filter(pl.col("id") == (wanted or 0))[column]
+    return str(states[0]) if states.len() else None
 
 
 def _located(store: Store, event: Event) -> Event:
-    """Return the event with the delivery it is about: the one to be born, or the one its offer or ticket belongs to."""
-    if order := event.args.get(
-        "order"
-    ):  # the same order asks for the same delivery, so it is born once
-        return replace(
-            event, delivery_id=stable_id("delivery", order, event.args.get("replaces") or 0)
-        )
-    for what, given in (("offer", event.offer_id), ("ticket", event.args.get("ticket"))):
-        if given is not None:
-            found = store.read({what: queries(SQL)[f"delivery_of_{what}"]}, {what: given})[what]
-            return replace(event, delivery_id=found["delivery_id"][0]) if found.height else event
+    """Return the event with its delivery: the one to create, or that of its offer or ticket."""
+    if order := event.args.get("order"):
+        # The id is derived from the order, so that a repeated act creates no second delivery.
+        delivery = stable_id("delivery", order, event.args.get("replaces") or 0)
+        return replace(event, delivery_id=delivery)
+    for entity, id_ in (("offer", event.offer_id), ("ticket", event.args.get("ticket"))):
+        if id_ is not None:
+            query = queries(SQL)[f"delivery_of_{entity}"]
+            rows = store.read({entity: query}, {entity: id_})[entity]
+            return replace(event, delivery_id=rows["delivery_id"][0]) if rows.height else event
     return event
 
 
-def _asked_about(store: Store, driver: int | None) -> int:
-    """Return the delivery that a driver is being asked about, 0 if none."""
+def _offered_delivery(store: Store, driver: int | None) -> int:
+    """Return the delivery of the driver's pending offer, 0 if none."""
     if driver is None:
         return 0
-    found = store.read({"pending": queries(SQL)["pending"]}, {"driver": driver})["pending"]
-    return int(found["delivery_id"][0]) if found.height else 0
+    rows = store.read({"pending": queries(SQL)["pending"]}, {"driver": driver})["pending"]
+    return int(rows["delivery_id"][0]) if rows.height else 0

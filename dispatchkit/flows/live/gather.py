@@ -1,4 +1,4 @@
-"""A feature's reads as checked frames: rows that break their contract are set aside by name, never guessed at."""
+"""A feature's reads as checked frames: rows that break their contract are quarantined, never guessed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dispatchkit.store.contract import Args
 
 
 class Reader(Protocol):
-    """Whatever can read named queries: a store, or a run of it."""
+    """A store, or a run of it: both read named queries."""
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         """Return each query's frame."""
@@ -31,12 +31,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a policy decides on, its fingerprint, the rows set aside by rule, and how many units the flag holds."""
+    """What a policy decides on, its fingerprint, rows quarantined by rule, units held by the flag."""
 
     frames: Mapping[str, pl.DataFrame]
     inputs_sha256: str
-    set_aside: Mapping[str, int]
-    held: int
+    quarantined: Mapping[str, int]
+    held_by_flag: int
 
 
 @lru_cache
@@ -46,27 +46,29 @@ def queries(path: Path) -> Mapping[str, str]:
 
 
 def bounds(now: datetime) -> Args:
-    """Return what reads of a sweep are bound to: `now`, and since when it sees pings (recent) and duties (since)."""
+    """Return the arguments of a sweep's queries: `now`, and the start of pings (recent) and duties (since)."""
     return {"now": now, "recent": now - RECENT, "since": now - LOOK_BACK}
 
 
 def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> Gathered:
     """Return a feature's frames as of `now`, each checked against its contract, without units outside the rollout.
 
-    They are left out before anything is decided: one of them must not claim a driver whom another could have.
-    A read with a column `outside` keeps them, marked: the room finishes there what it began, and begins nothing.
+    They are removed before anything is decided, or one of them would claim a driver whom another needs.
+    A read with a column `outside` keeps them, marked: the feature finishes what it began and begins nothing new.
     """
     named = queries(feature.sql) if feature.sql else {}
-    found = reader.read({name: named[name] for name in feature.reads}, bounds(now))
+    read = reader.read({name: named[name] for name in feature.reads}, bounds(now))
     frames: dict[str, pl.DataFrame] = {}
-    aside: dict[str, int] = {}
+    quarantined: dict[str, int] = {}
     for name, schema in feature.reads.items():
-        frame = found[name]
+        frame = read[name]
         missing = set(schema.column_names()) - set(frame.columns)
         if missing:
             raise BadData(f"{feature.name}: read {name} lacks {', '.join(sorted(missing))}")
         good, failure = schema.filter(frame.select(schema.column_names()), cast=True)
-        aside |= {f"{name}: {rule}": count for rule, count in sorted(failure.counts().items())}
+        quarantined |= {
+            f"{name}: {rule}": count for rule, count in sorted(failure.counts().items())
+        }
         frames[name] = good
     held: set[int] = set()
     for name, column in feature.units.items():
@@ -79,7 +81,7 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
         else:
             frames[name] = frames[name].filter(~is_outside)
         held |= outside
-    return Gathered(frames, fingerprint(frames), aside, len(held))
+    return Gathered(frames, fingerprint(frames), quarantined, len(held))
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:

@@ -1,4 +1,4 @@
-"""How much a run would touch: the blast radius of its changes, told before anything is written."""
+"""How much a run changes, known before anything is written."""
 
 from __future__ import annotations
 
@@ -7,43 +7,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from dispatchkit.domain.changes import Change
 
 
-def blast(changes: Sequence[Change]) -> dict[str, int]:
-    """Return how many orders, drivers and promises changes touch, and the cents they offer.
+def impact(changes: Sequence[Change]) -> dict[str, int]:
+    """Return how many deliveries, drivers and offers the changes affect, and the pay offered.
 
-    An order counts by its delivery. A promise is an offer to a driver: one that is made, or one that is withdrawn;
-    cents are those of offers made.
+    offers: those created and those revoked; offered_cents: the pay of those created.
     """
     deliveries, drivers = set[int](), set[int]()
     for change in changes:
-        deliveries.update(_named(change, "delivery"))
-        drivers.update(_named(change, "driver"))
-    made = [change for change in changes if change.entity == "offer" and change.version == 0]
-    withdrawn = [
+        deliveries.update(_ids(change, "delivery"))
+        drivers.update(_ids(change, "driver"))
+    created = [change for change in changes if change.entity == "offer" and change.version == 0]
+    revoked = [
         change
         for change in changes
         if change.entity == "offer" and change.after.get("state") == "REVOKED"
     ]
     return {
-        "orders": len(deliveries),
+        "deliveries": len(deliveries),
         "drivers": len(drivers),
-        "promises": len(made) + len(withdrawn),
-        "cents": sum(_whole(change.after, "pay_cents") for change in made),
+        "offers": len(created) + len(revoked),
+        "offered_cents": sum(_integer(change.after, "pay_cents") for change in created),
     }
 
 
-def _named(change: Change, entity: str) -> Iterator[int]:
-    """Yield the rows of an entity that a change writes, hangs on, or names before or after."""
+def _ids(change: Change, entity: str) -> Iterator[int]:
+    """Yield the ids of an entity that a change writes, belongs to, or names before or after."""
     if change.entity == entity:
         yield change.id
     if change.root[0] == entity:
         yield change.root[1]
     for values in (change.before, change.after):
-        if found := _whole(values, f"{entity}_id"):
-            yield found
-    if found := _whole(change.payload, f"{entity}Id"):
-        yield found
+        if id_ := _integer(values, f"{entity}_id"):
+            yield id_
+    if id_ := _integer(change.payload, f"{entity}Id"):
+        yield id_
 
 
-def _whole(values: Mapping[str, object], name: str) -> int:
+def _integer(values: Mapping[str, object], name: str) -> int:
     value = values.get(name)
     return value if isinstance(value, int) else 0

@@ -37,7 +37,7 @@ REFUSED, SILENT = "PUSH_REFUSED", "NO_ACKNOWLEDGEMENT"  # why an offer never rea
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
     """Send what is unsent and return, by sender, how many events were delivered, wait, were refused or given up.
 
-    left: how many are due and were not begun before the run's deadline.
+    deferred: how many are due and were not started before the run's deadline.
 
     Without any sender nothing is closed: a forgotten configuration must not lose an event. The caller holds the lock.
     """
@@ -45,7 +45,7 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
         raise Usage("only a database has an outbox to send from")
     params, found = settings.params("outbox", Outbox), ways(settings)
     if not found:
-        return {"unsent, no sender": store_outbox.unsettled(store)}
+        return {"unsent_without_sender": store_outbox.unsettled(store)}
     takers = [_taker(way) for way in found]
     if dry_run:
         return {f"{taker.name} due": store_outbox.due(store, taker) for taker in takers}
@@ -72,8 +72,8 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     done["closed"] = store_outbox.settle(store, takers)
     failpoint("outbox closed")
     cut = [taker for taker, delivery in zip(takers, deliveries, strict=True) if delivery.cut]
-    left = sum(store_outbox.due(store, taker) for taker in cut)
-    return done | ({"left": left} if left else {})
+    deferred = sum(store_outbox.due(store, taker) for taker in cut)
+    return done | ({"deferred": deferred} if deferred else {})
 
 
 def retry(

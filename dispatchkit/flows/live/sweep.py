@@ -1,4 +1,4 @@
-"""One sweep: lock, gather, decide, flags, then explain or write. A dry run is the same path without its last step."""
+"""One sweep: lock, read, decide, then explain or write. A dry run omits only the last step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.domain.feature import Feature
 from dispatchkit.flows.live import bundle, catalog
 from dispatchkit.flows.live.gather import Gathered, Reader, gather
-from dispatchkit.flows.live.impact import blast
+from dispatchkit.flows.live.impact import impact
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Refused, Usage
@@ -29,18 +29,16 @@ from dispatchkit.travel.recorded import Recorded
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a sweep runs: without a trace (dry), up to a limit, once per cron slot, with explanations."""
+    """How a sweep runs: dry, limited, once per cron slot, with explanations."""
 
     dry_run: bool = False
     max_changes: int | None = None
-    max_rows: int | None = (
-        None  # changes to write at most, oldest orders first; the next run goes on
-    )
+    max_rows: int | None = None  # changes to write, oldest orders first; the next run continues
     slot: datetime | None = None
     seed: int = 0
     explain: bool = False
     deadline: timedelta | None = None
-    keep: Path | None = None  # directory for a bundle of what was decided, and on what
+    keep: Path | None = None  # directory for a bundle with the inputs and the decisions
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,11 @@ class Swept:
     changes: Sequence[Change] = ()
     facts: Sequence[Fact] = ()
     outcome: Outcome = field(default_factory=Outcome)
-    held: int = 0
-    left: int = 0  # changes beyond max_rows
-    set_aside: Mapping[str, int] = field(default_factory=dict)
-    unserved: Sequence[Mapping[str, Any]] = ()
-    done: Mapping[str, int] = field(default_factory=dict)  # what a job did
+    held_by_flag: int = 0  # units outside the rollout
+    deferred: int = 0  # changes beyond max_rows
+    quarantined: Mapping[str, int] = field(default_factory=dict)  # rows by broken rule
+    not_offered: Sequence[Mapping[str, Any]] = ()  # rows without a decision, explained
+    job_counts: Mapping[str, int] = field(default_factory=dict)  # what a job did
     slot_done: bool = False
     dry_run: bool = False
 
@@ -73,15 +71,15 @@ class Swept:
             "applied": self.outcome.applied,
             "stale": [vars(stale) for stale in self.outcome.stale],
             "poison": [vars(bad) for bad in self.outcome.poisoned],
-            "already": self.outcome.already,
+            "already_applied": self.outcome.already,
             "busy": self.outcome.busy,
-            "held_by_flag": self.held,
-            "left": self.left,
-            "blast": blast(self.changes),
-            "set_aside": dict(self.set_aside),
+            "held_by_flag": self.held_by_flag,
+            "deferred": self.deferred,
+            "impact": impact(self.changes),
+            "quarantined": dict(self.quarantined),
             "changes": [change.shown(self.sweep) for change in self.changes],
-            "unserved": list(self.unserved),
-            "done": dict(self.done),
+            "not_offered": list(self.not_offered),
+            "job_counts": dict(self.job_counts),
         }
 
 
@@ -101,16 +99,17 @@ def check_options(names: Sequence[str], options: Options) -> None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep the collector of cycles away: a run has many objects that live to its end, and it would visit all again.
+    """Run without the cyclic garbage collector.
 
-    Left alone it takes half of the time in which Python prepares 100,000 changes for writing.
+    Most objects of a run live to its end. The collector would visit them again and again, which
+    takes half of the time in which Python prepares 100,000 changes for writing.
     """
-    was = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
 
 
@@ -121,10 +120,11 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
         return _job(store, settings, name, options)
     feature = catalog.feature(name)
     if options.dry_run:
-        return _decided(store, settings, feature, options, store.clock(), catalog.travel(settings))[
-            0
-        ]
-    with store.sweeping(_ticket(settings, name, options, _parameters(settings, feature))) as run:
+        travel = catalog.travel(settings)
+        return _decided(store, settings, feature, options, store.clock(), travel)[0]
+    with store.sweeping(
+        _run_request(settings, name, options, _parameters(settings, feature))
+    ) as run:
         if run is None:
             return Swept(name, None, slot_done=True)
         travel = catalog.travel(settings)
@@ -149,18 +149,19 @@ def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swep
             plan.changes,
             inputs_sha256=gathered.inputs_sha256,
             facts=plan.facts,
-            held=plan.held,
-            left=plan.left,
+            held=plan.held_by_flag,
+            left=plan.deferred,
         )
         return replace(plan, run_id=run.id, outcome=outcome, dry_run=False)
 
 
 def _job(store: Store, settings: Settings, name: str, options: Options) -> Swept:
+    """Run a job such as `audit` or `outbox` and return its counts."""
     work = catalog.job(name)
     if options.dry_run:
         now = store.clock()
-        return Swept(name, now, done=work(store, settings, now, dry_run=True), dry_run=True)
-    with store.sweeping(_ticket(settings, name, options, {})) as run:
+        return Swept(name, now, job_counts=work(store, settings, now, dry_run=True), dry_run=True)
+    with store.sweeping(_run_request(settings, name, options, {})) as run:
         if run is None:
             return Swept(name, None, slot_done=True)
         if options.max_changes is not None:
@@ -169,21 +170,23 @@ def _job(store: Store, settings: Settings, name: str, options: Options) -> Swept
                 sum(work(store, settings, run.now, dry_run=True).values()),
                 options.max_changes,
             )
-        done = work(store, settings, run.now, dry_run=False)
-        left = done.get("left", 0)  # by this name a job tells what it leaves to the next run
-        outcome = run.apply((), inputs_sha256="", left=left) if left else Outcome()
-        return Swept(name, run.now, run.id, outcome=outcome, done=done)
+        counts = work(store, settings, run.now, dry_run=False)
+        deferred = counts.get("deferred", 0)  # the job's name for work left to the next run
+        outcome = run.apply((), inputs_sha256="", left=deferred) if deferred else Outcome()
+        return Swept(name, run.now, run.id, outcome=outcome, job_counts=counts)
 
 
 def _limited(name: str, count: int, limit: int | None) -> None:
+    """Raise Refused when a sweep would make more changes than --max-changes allows."""
     if limit is not None and count > limit:
         raise Refused(f"sweep {name} would make {count} changes, limit {limit}; nothing done")
 
 
 def _oldest(changes: Sequence[Change], limit: int | None) -> Sequence[Change]:
-    """Return at most `limit` changes, whole roots only, in their order; the first root always, or no run would end.
+    """Return at most `limit` changes in their order, whole roots only.
 
-    Policies give their changes by ascending root, and ids grow with time: so the oldest orders come first.
+    The first root is always taken, or no run would ever finish it. Policies return changes by
+    ascending root and ids grow with time, so the oldest orders come first.
     """
     if limit is None or len(changes) <= limit:
         return changes
@@ -202,7 +205,7 @@ def _oldest(changes: Sequence[Change], limit: int | None) -> Sequence[Change]:
     return [change for change in changes if change.root in taken]
 
 
-def _ticket(
+def _run_request(
     settings: Settings, name: str, options: Options, params: Mapping[str, Any]
 ) -> RunRequest:
     return RunRequest(
@@ -217,11 +220,11 @@ def _ticket(
 
 
 def _parameters(settings: Settings, feature: Feature[Any]) -> Mapping[str, Any]:
-    """Return what the run is decided with, fit for JSON: spans in seconds, the engine of travel times, the rollout."""
-    given = dataclasses.asdict(catalog.params(feature, settings))
+    """Return the run's parameters for the ledger: spans in seconds, the travel engine, the rollout."""
+    params = dataclasses.asdict(catalog.params(feature, settings))
     spans = {
         key: value.total_seconds() if isinstance(value, timedelta) else value
-        for key, value in given.items()
+        for key, value in params.items()
     }
     flag = settings.flag(feature.flag)
     rollout = {"enabled": flag.enabled, "percent": flag.percent}
@@ -236,7 +239,7 @@ def _decided(
     now: datetime,
     travel: Travel,
 ) -> tuple[Swept, Gathered]:
-    """Return what the policy decides at `now`, and what it decided on."""
+    """Return the policy's decisions at `now`, and the frames they rest on."""
     params = catalog.params(feature, settings)
     if feature.decide is None:
         raise Usage(f"{feature.name} decides nothing; it only answers acts")
@@ -250,9 +253,9 @@ def _decided(
         now,
         changes=taken,
         facts=decision.facts,
-        left=len(changes) - len(taken),
-        held=gathered.held,
-        set_aside=gathered.set_aside,
-        unserved=decision.explanations() if options.explain else (),
+        deferred=len(changes) - len(taken),
+        held_by_flag=gathered.held_by_flag,
+        quarantined=gathered.quarantined,
+        not_offered=decision.explanations() if options.explain else (),
         dry_run=True,
     ), gathered

@@ -175,17 +175,17 @@ def export(
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
     """Seal what waits, if the last seal is old enough; return how many events were sealed and how many wait."""
     if not isinstance(store, PostgresStore):  # in memory there is no trail
-        return {"sealed": 0, "waiting": 0}
+        return {"sealed": 0, "unsealed": 0}
     open_, made_at = audit.unsealed(store.engine)
     due = (
         made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal
     )  # --now may lie anywhere
     if not (open_ and due):
-        return {"sealed": 0, "waiting": open_}
+        return {"sealed": 0, "unsealed": open_}
     if dry_run:
-        return {"sealed": open_, "waiting": 0}
+        return {"sealed": open_, "unsealed": 0}
     sealed = sum(int(line.split()[2]) for line in audit.seal(store.engine))
-    return {"sealed": sealed, "waiting": unsealed(store)}
+    return {"sealed": sealed, "unsealed": unsealed(store)}
 
 
 def _permit(flag: Flag, unit: int | None = None) -> None:

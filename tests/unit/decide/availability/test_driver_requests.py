@@ -216,6 +216,6 @@ def test_after_long_hours_only_a_long_rest_lets_a_driver_come_back(duty, shifts,
     town = Town(driver, worked(*shifts), off)
     answer = town.act("start-shift")
     assert answer.code == code
-    assert answer.told == (
+    assert answer.details == (
         {"rested_at": NOW + hours(6 - shifts[-1][1])} if code == "HOURS_CAP" else {}
     )

@@ -232,7 +232,7 @@ def test_outside_the_rollout_nobody_is_moved():
     town = Town(resting(), flags={"availability": {"percent": 0.0}})
     town.store.now = at(60)
     swept = sweep(town.store, town.settings, "availability", Options())
-    assert (swept.changes, swept.held) == ([], 1)
+    assert (swept.changes, swept.held_by_flag) == ([], 1)
 
 
 def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():

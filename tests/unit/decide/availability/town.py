@@ -67,7 +67,7 @@ class Town:
         """Run the availability sweep; nothing of it may be refused, and a second run finds nothing."""
         self.store.now = at(minute)
         swept = sweep(self.store, self.settings, "availability", Options())
-        assert (swept.outcome.poisoned, swept.outcome.stale, swept.set_aside) == ([], [], {})
+        assert (swept.outcome.poisoned, swept.outcome.stale, swept.quarantined) == ([], [], {})
         assert not sweep(self.store, self.settings, "availability", Options(dry_run=True)).changes
         return swept
 

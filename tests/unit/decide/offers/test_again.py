@@ -145,7 +145,7 @@ def test_who_is_likelier_to_accept_may_be_asked_before_who_is_nearer():
     town = tables(a_delivery(1), busy, a_driver(8, at=(150, 0)))
     near: dict[str, Any] = {"stack_detour": seconds(0), "decline_stacked": 2.0}
     made = offer(run(town, timeout=seconds(100), **near))
-    assert (made.after["driver_id"], made.why["runner_up"]) == (8, 7)
+    assert (made.after["driver_id"], made.why["runner_up_driver_id"]) == (8, 7)
     assert made.why["cost_s"] > made.why["runner_up_cost_s"] and made.why["margin_s"] > 0
     assert offer(run(town, timeout=seconds(2), **near)).after["driver_id"] == 7
 

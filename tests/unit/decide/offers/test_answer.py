@@ -125,8 +125,8 @@ def test_an_acceptance_is_refused_by_name_and_changes_nothing_when(because):
 
 
 def test_a_withdrawn_offer_tells_why_it_was_withdrawn():
-    assert answer(offered(state="REVOKED", cause="OPS")).told == {"cause": "OPS"}
-    assert answer(offered(state="REVOKED", cause="TAKEN_BY_OTHER")).told == {}, (
+    assert answer(offered(state="REVOKED", cause="OPS")).details == {"cause": "OPS"}
+    assert answer(offered(state="REVOKED", cause="TAKEN_BY_OTHER")).details == {}, (
         "LOST_RACE says it already"
     )
 

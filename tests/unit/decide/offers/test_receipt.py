@@ -81,7 +81,7 @@ def test_a_failed_push_ends_the_offer_and_the_round_and_counts_against_nobody():
     after = apply(town, given.changes)
     assert hears(after, "undeliverable") == Answer("OK_REPLAY")
     assert hears(after, "accept") == Answer(
-        "OFFER_REVOKED", refused=True, told={"cause": "NO_ACKNOWLEDGEMENT"}
+        "OFFER_REVOKED", refused=True, details={"cause": "NO_ACKNOWLEDGEMENT"}
     )
     asked = decide(gather(FEATURE, after, NOW), Params(), NOW, StraightLine(), 0).changes
     assert [c.after["driver_id"] for c in asked if c.event == "offer_created"] == [8]

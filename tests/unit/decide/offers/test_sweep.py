@@ -43,7 +43,11 @@ def test_a_due_delivery_is_offered_to_the_driver_soonest_at_the_pickup():
     assert (offer.after["sent_at"], offer.after["expires_at"]) == (NOW, NOW + seconds(30))
     assert offer.after["hard_deadline"] == NOW + seconds(32)
     assert offer.expects == (("driver", 8, 1),)
-    assert (offer.why["chosen"], offer.why["runner_up"], offer.why["candidates"]) == (8, 7, 2)
+    assert (
+        offer.why["chosen_driver_id"],
+        offer.why["runner_up_driver_id"],
+        offer.why["candidates"],
+    ) == (8, 7, 2)
     assert offer.why["cost_s"] < offer.why["runner_up_cost_s"]
 
 
@@ -197,8 +201,8 @@ def test_why_nobody_is_asked_names_what_would_change_it():
     [why] = said(
         tables(a_delivery(1), a_driver(7, at=(1600, 0)), a_driver(8, duty="ON_DUTY", at=None))
     )
-    assert why["relax"] == "radius 1600 m reaches driver 7"
-    assert (why["radius_m"], why["hindered"], why["kept_out"]) == (
+    assert why["relaxation"] == "radius 1600 m reaches driver 7"
+    assert (why["radius_m"], why["rejected_by_rule"], why["unavailable_by_rule"]) == (
         1500,
         {"OUTSIDE_RADIUS": 1},
         {"NO_RECENT_PING": 1},

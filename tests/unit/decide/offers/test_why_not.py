@@ -95,35 +95,43 @@ def test_a_rule_about_the_driver_is_named_with_what_would_help(case):
     town = tables(a_delivery(1), driver)
     assert run(town) == []
     found = barred(town)
-    assert (found["rule"], found["relax"]) == (rule, relax)
+    assert (found["rule"], found["relaxation"]) == (rule, relax)
 
 
 def test_who_is_asked_has_no_rule_against_him():
-    found = barred(tables(a_delivery(1), a_driver(7)))
-    assert (found["rule"], found["relax"], found["chosen"], found["margin_s"]) == (None, None, 7, 0)
+    found = barred(sample_db(a_delivery(1), a_driver(7)))
+    assert (found["rule"], found["relaxation"], found["chosen_driver_id"], found["margin_s"]) == (
+        None,
+        None,
+        7,
+        0,
+    )
 
 
 def test_a_farther_driver_learns_who_is_preferred_and_by_how_much():
     town = tables(a_delivery(1), a_driver(7, at=(900, 0)), a_driver(8, at=(400, 0)))
     found = barred(town)
-    assert (found["rule"], found["chosen"]) == ("OTHERS_SOONER", 8)
+    assert (found["rule"], found["chosen_driver_id"]) == ("OTHERS_SOONER", 8)
     assert found["margin_s"] == found["expected_s"] - found["chosen_expected_s"] > 0
-    assert found["relax"] == f"an expected pickup more than {found['margin_s']} s sooner"
+    assert found["relaxation"] == f"an expected pickup more than {found['margin_s']} s sooner"
     assert 0 < found["cost_s"] <= found["expected_s"] and 0 < found["p_accept"] < 1
 
 
 def test_a_driver_asked_about_another_delivery_in_this_run_is_said_to_be():
-    town = tables(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
-    assert barred(town)["relax"] == "delivery 2 chose first and asks him"
+    town = sample_db(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
+    assert barred(town)["relaxation"] == "delivery 2 chose first and asks him"
     assert barred(town)["rule"] == "TAKEN_THIS_RUN"
 
 
 def test_a_delivery_that_asks_nobody_says_so_before_anything_of_the_driver():
-    assert barred(tables(a_delivery(1, attempt=8), a_driver(7)))["rule"] == "ATTEMPTS_USED_UP"
-    ahead = barred(tables(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
-    assert (ahead["rule"], ahead["relax"]) == ("NOT_DUE", "from 2026-03-02T19:40:00.000000Z on")
-    offered = barred(tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
-    assert offered["rule"] == "ROUND_UNDER_WAY" and "19:30:22" in offered["relax"]
+    assert barred(sample_db(a_delivery(1, attempt=8), a_driver(7)))["rule"] == "ATTEMPTS_USED_UP"
+    ahead = barred(sample_db(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
+    assert (ahead["rule"], ahead["relaxation"]) == (
+        "NOT_DUE",
+        "from 2026-03-02T19:40:00.000000Z on",
+    )
+    offered = barred(sample_db(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
+    assert offered["rule"] == "ROUND_UNDER_WAY" and "19:30:22" in offered["relaxation"]
     assert (
         barred(tables(a_delivery(1, state="ASSIGNED", driver=8), a_driver(7)))["rule"]
         == "NOT_SEEKING"
@@ -142,7 +150,7 @@ def test_who_refused_before_learns_from_when_on_and_for_what_he_is_asked_again()
     found = barred(town)
     assert found["rule"] == "NOT_IMPROVED"
     assert (
-        found["relax"]
+        found["relaxation"]
         == "from 2026-03-02T19:36:00.000000Z on for a pay of 1150 cents, or a nearer pickup"
     )
 
