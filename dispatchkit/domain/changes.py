@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from dispatchkit.kernel.canonical_json import canonical, plain
+from dispatchkit.kernel.canonical_json import canonical, plain, text_ids
 from dispatchkit.kernel.clock import rfc3339
 
 Value = str | int | float | bool | datetime | None
@@ -50,6 +50,11 @@ class Change:
         """Return SHA-256 over (sweep, entity, id, version, event, after): the same on any retry."""
         words = sweep, self.entity, self.id, self.version, self.event, canonical(self.after)
         return sha256(canonical(words).encode()).digest()
+
+    def event_payload(self) -> dict[str, Any]:
+        """Return the payload as it leaves with the event: with the row's own id, every id as text."""
+        payload: dict[str, Any] = text_ids({f"{self.entity}Id": self.id, **self.payload})
+        return payload
 
     def shown(self, sweep: str) -> dict[str, Any]:
         """Return the change as it stands in `--json` output."""

@@ -98,7 +98,7 @@ FROM dk.decisions k WHERE k.run_id = ANY (CAST(:runs AS uuid[])) AND k.outcome =
 
 -- name: refusals
 -- What was asked of a delivery or a driver and refused: nothing changed, so no chain tells it.
-SELECT at, actor, event, offer_id, was, code FROM dk.refusals WHERE root = :root AND root_id = :id ORDER BY id
+SELECT at, actor, event, offer_id, was AS state_before, code FROM dk.refusals WHERE root = :root AND root_id = :id ORDER BY id
 
 -- name: export
 -- The trail of a period for others: ids, states and instants, no text that a person wrote.

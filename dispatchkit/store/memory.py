@@ -157,7 +157,7 @@ class MemoryStore:
             did = change.decision_id(sweep) if decided else None
             if did:
                 self._applied.add(did)
-            payload = {f"{change.entity}Id": change.id, **change.payload}
+            payload = change.event_payload()
             self.events.append(
                 {"event": change.event, "root": change.root, "payload": payload, "decision_id": did}
             )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.domain.tables import ENTITIES, LOCK_ORDER
-from dispatchkit.kernel.canonical_json import compact, text_ids
+from dispatchkit.kernel.canonical_json import compact
 from dispatchkit.kernel.errors import DispatchError
 from dispatchkit.store import statements
 from dispatchkit.store.groups import WriteGroup
@@ -80,7 +80,7 @@ def events(on: Connection, run: str | None, done: Sequence[WriteGroup]) -> None:
         "did": array(
             [did for group in done for did in group.ids] if run else [None] * len(changes)
         ),
-        "payload": compact([text_ids({f"{c.entity}Id": c.id, **c.payload}) for c in changes]),
+        "payload": compact([c.event_payload() for c in changes]),
     }
     on.execute(query("write_outbox"), columns)
 

@@ -117,7 +117,7 @@ def test_an_offer_is_not_to_be_had_and_the_refusal_is_recorded(cli, sample_db, o
         "--json", "act", "offer", "accept", asked[0], "--driver", asked[1], *when, db=sample_db
     )
     assert said(ran) == (3, code)
-    met = " (it was PENDING)" if code == "OFFER_EXPIRED" else ""
+    met = " (state PENDING)" if code == "OFFER_EXPIRED" else ""
     assert ran.stderr == f"dispatchkit: DK-REFUSED: accept refused: {code}{met}\n"
     assert json.loads(ran.stdout)["state_before"] == ("PENDING" if met else None), (
         "a stranger is not told how it stands"
@@ -163,15 +163,15 @@ def test_operations_hand_a_delivery_over_or_offer_it_anew(cli, sample_db, offers
     dry = cli(*words, one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=sample_db)
     told = json.loads(dry.stdout)["details"]
     assert (told["proposed"]["driver_id"], told["current"]["driver_id"], said(dry)) == (
-        idle,
-        state(sample_db, one)[1],
+        str(idle),
+        str(state(sample_db, one)[1]),
         (0, "OK"),
     )
     people = cli(
         *words[1:], one, "--to", idle, "--reason", "FLAT_TYRE", "--dry-run", *SOON, db=sample_db
     )
-    assert f"then driver={idle} pickup_at=" in people.stdout
-    assert ("later than by the driver who has it now" in people.stderr) == (
+    assert f"proposed driver_id={idle} pickup_at=" in people.stdout
+    assert ("later than with the current driver" in people.stderr) == (
         (told["pickup_earlier_s"] or 0) < 0
     )
     assert not {"None", "True", "False", "[]"}.intersection(people.stdout.replace("=", " ").split())

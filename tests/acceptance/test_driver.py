@@ -62,7 +62,7 @@ def test_a_break_runs_out_is_said_and_ends_the_shift_of_who_sleeps(cli, sample_d
         cli("-q", "--json", "sweep", "availability", *when(m), db=sample_db)
         for m in (19, 21, 22, 26)
     ]
-    events = [[c["event"] for c in json.loads(ran.stdout)["changes"] if c["entity"] == "duty" or c["id"] == idle]
+    events = [[c["event"] for c in json.loads(ran.stdout)["changes"] if c["entity"] == "duty" or c["id"] == str(idle)]
               for ran in sweeps]  # fmt: skip
     assert [sum(event == "break_expired" for event in made) for made in events] == [0, 1, 0, 0]
     assert history(sample_db, idle) == [("ON_BREAK", 0, True), ("OFF_DUTY", 25, True)]
@@ -161,7 +161,7 @@ def test_a_ping_is_kept_once_an_instant_and_never_in_the_trail(cli, sample_db, i
     assert len(kept) == 2
     assert ask(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
     shown = cli("--json", "show", "drivers", "--limit", 1000, *when(3), db=sample_db)
-    (row,) = [row for row in json.loads(shown.stdout) if row["id"] == idle]
+    (row,) = [row for row in json.loads(shown.stdout) if row["id"] == str(idle)]
     assert (row["same_place"], row["freshness"], row["availability"], row["unreachable"]) == (
         True,
         "FRESH",

@@ -66,9 +66,9 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(insid
     assert [run["run_id"] for run in told["runs"]] == [done.run_id]
     assert len(told["runs"][0]["inputs_sha256"]) == 64
     assert told["runs"][0]["params"]["params"]
-    assert told["broken"] == []
-    changed = next(step for step in of_run if step["tbl"] == "deliveries")["changed"]["state"]
-    assert changed["was"] != changed["is"]
+    assert told["faults"] == []
+    changed = next(step for step in of_run if step["table"] == "deliveries")["changed"]["state"]
+    assert changed["before"] != changed["after"]
     text = inside("audit", "show", delivery, db=sample_db).stdout
     assert f"state {changed['was']} -> {changed['is']}" in text
 
@@ -76,7 +76,7 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(insid
 def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, sample_db):
     ran = inside("--json", "audit", "show", "--driver", 1, db=sample_db)
     assert ran.exit == 0, ran.stderr
-    assert {step["tbl"] for step in json.loads(ran.stdout)["steps"]} >= {
+    assert {step["table"] for step in json.loads(ran.stdout)["steps"]} >= {
         "drivers",
         "driver_availability_history",
     }
@@ -170,7 +170,7 @@ def test_seals_go_to_the_outside_file_once_each_and_every_one(inside, sample_db,
     assert len(trail.seal_lines(sample_db)) == 3
     assert file.stat().st_mode & 0o777 == 0o600
     ran = inside("audit", "verify", "--seals", file, db=sample_db)
-    assert (ran.exit, "outside lines\t3" in ran.stdout) == (0, True), ran.stderr
+    assert (ran.exit, "seal_file_lines\t3" in ran.stdout) == (0, True), ran.stderr
 
 
 def test_a_line_that_a_crash_cut_short_is_completed(sample_db, tmp_path):

@@ -49,7 +49,8 @@ def a_file(tmp_path: Path, **more: Any) -> dict[str, Any]:
 
 def written(tmp_path: Path) -> list[dict[str, Any]]:
     path = tmp_path / "events.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [{**message, "id": int(message["id"])} for message in map(json.loads, lines)]
 
 
 def tell(made: Engine, *events: tuple[str, int]) -> list[int]:

@@ -39,7 +39,7 @@ WHERE delivery_id = :delivery AND state IN ('SUSPECTED', 'GRACE', 'CONFIRMED')
 
 -- name: refusals
 -- Refused acts on the delivery.
-SELECT at, actor, event, offer_id, was, code FROM dk.refusals WHERE root = 'delivery' AND root_id = :delivery ORDER BY id
+SELECT at, actor, event, offer_id, was AS state_before, code FROM dk.refusals WHERE root = 'delivery' AND root_id = :delivery ORDER BY id
 
 -- name: driver
 -- Whether there is such a driver.

@@ -50,7 +50,7 @@ def test_a_job_that_does_not_fit_is_reported_and_exits_3(
     assert run(["--json", "route", "plan", pair, "--format", "lilim"]) == 3
     told = capsys.readouterr()
     assert json.loads(told.out)["unassigned"] == [
-        {"id": 1, "reason": "its time window cannot be kept"}
+        {"id": "1", "reason": "its time window cannot be kept"}
     ]
     assert "job 1 is in no route" in told.err
 

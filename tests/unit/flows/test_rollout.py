@@ -44,7 +44,7 @@ def test_a_flag_that_is_off_holds_every_unit_and_begins_nothing(name):
     swept = _swept(name, 100.0, enabled=False)
     assert (begun(swept), begun(_swept(name, 0.0))) == ([], [])
     assert swept.held_by_flag > 0
-    assert _swept(name, 100.0).held == 0
+    assert _swept(name, 100.0).held_by_flag == 0
     assert begun(_swept(name, 100.0)) != []
 
 

@@ -44,9 +44,9 @@ def test_each_message_is_a_line_and_only_its_owner_reads_it(tmp_path):
     path = tmp_path / "events.jsonl"
     assert send(path, 1, 2, 3) == ["DELIVERED"] * 3
     assert [json.loads(line)["payload"]["offerId"] for line in path.read_text().splitlines()] == [
-        1,
-        2,
-        3,
+        "1",
+        "2",
+        "3",
     ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -87,13 +87,13 @@ def test_a_message_is_posted_with_its_key_and_signed():
     assert post["signature"] == hmac.new(b"s3cret", post["body"], "sha256").hexdigest()
     told = json.loads(post["body"])
     assert told == {
-        "id": 7,
+        "id": "7",
         "event": "offer_created",
         "key": "abc",
         "root": "delivery",
-        "rootId": 3,
+        "rootId": "3",
         "at": "2026-03-02T19:30:00.000000Z",
-        "payload": {"offerId": 81, "payCents": 1014},
+        "payload": {"offerId": "81", "payCents": 1014},
     }
 
 

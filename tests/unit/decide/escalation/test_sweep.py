@@ -171,7 +171,7 @@ def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
     assert [(level, clock) for level, clock, _, _ in levels(run(town))] == [
         (level, "SLACK") for level in reached
     ]
-    assert (queue(town)[0]["slack_s"], queue(town)[0]["soonest"]) == (slack_s, 7)
+    assert (queue(town)[0]["slack_s"], queue(town)[0]["soonest_driver_id"]) == (slack_s, 7)
 
 
 def test_slack_waits_for_the_goods_but_not_for_a_driver_who_waits_for_them_too():
@@ -200,7 +200,7 @@ NOBODY: dict[str, Rows] = {
 @pytest.mark.parametrize("because", NOBODY)
 def test_with_nobody_to_ask_slack_is_the_most_there_can_be_because(because):
     told = queue(tables(a_delivery(1, ready_in=None), NOBODY[because]))[0]
-    assert (told["slack_s"], told["soonest"]) == (25 * 60 - 240 - round(DOOR_S), None)
+    assert (told["slack_s"], told["soonest_driver_id"]) == (25 * 60 - 240 - round(DOOR_S), None)
 
 
 def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
@@ -209,7 +209,7 @@ def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
         a_driver(7, shift_end=NOW + minutes(8)),
         a_driver(8, at=(900, 0)),
     )
-    assert queue(told)[0]["soonest"] == 8
+    assert queue(told)[0]["soonest_driver_id"] == 8
 
 
 @pytest.mark.parametrize("unknown", ["promised_at", "dropoff_lat"])
@@ -601,7 +601,7 @@ def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next(
 
 def test_everyone_dispatchable_is_thought_of_once_a_run_so_nobody_is_promised():
     town = tables(a_delivery(1), a_delivery(2), a_driver(7))
-    assert [row["soonest"] for row in queue(town)] == [7, 7]
+    assert [row["soonest_driver_id"] for row in queue(town)] == [7, 7]
 
 
 def test_a_delivery_outside_the_search_is_left_alone():

@@ -56,8 +56,8 @@ def test_an_offer_freezes_pay_distance_and_pickup_and_names_no_place():
     told = json.loads(str(offer.after["payload"]))
     assert offer.after["payload_sha256"] == sha256(str(offer.after["payload"]).encode()).hexdigest()
     assert told == {
-        "delivery_id": 1,
-        "merchant_id": 1,
+        "delivery_id": "1",
+        "merchant_id": "1",
         "distance_m": 2600,  # 2 km by air, 1.3 by street
         "pay_cents": 1049,  # 10.00, and 0.19 a km: 49.4 cents
         "boost_cents": 0,

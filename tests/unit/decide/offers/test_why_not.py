@@ -99,7 +99,7 @@ def test_a_rule_about_the_driver_is_named_with_what_would_help(case):
 
 
 def test_who_is_asked_has_no_rule_against_him():
-    found = barred(sample_db(a_delivery(1), a_driver(7)))
+    found = barred(tables(a_delivery(1), a_driver(7)))
     assert (found["rule"], found["relaxation"], found["chosen_driver_id"], found["margin_s"]) == (
         None,
         None,
@@ -118,19 +118,19 @@ def test_a_farther_driver_learns_who_is_preferred_and_by_how_much():
 
 
 def test_a_driver_asked_about_another_delivery_in_this_run_is_said_to_be():
-    town = sample_db(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
+    town = tables(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
     assert barred(town)["relaxation"] == "delivery 2 chose first and asks him"
     assert barred(town)["rule"] == "TAKEN_THIS_RUN"
 
 
 def test_a_delivery_that_asks_nobody_says_so_before_anything_of_the_driver():
-    assert barred(sample_db(a_delivery(1, attempt=8), a_driver(7)))["rule"] == "ATTEMPTS_USED_UP"
-    ahead = barred(sample_db(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
+    assert barred(tables(a_delivery(1, attempt=8), a_driver(7)))["rule"] == "ATTEMPTS_USED_UP"
+    ahead = barred(tables(a_delivery(1, state="CREATED", due=minutes(-10)), a_driver(7)))
     assert (ahead["rule"], ahead["relaxation"]) == (
         "NOT_DUE",
         "from 2026-03-02T19:40:00.000000Z on",
     )
-    offered = barred(sample_db(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
+    offered = barred(tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=8), a_driver(7)))
     assert offered["rule"] == "ROUND_UNDER_WAY" and "19:30:22" in offered["relaxation"]
     assert (
         barred(tables(a_delivery(1, state="ASSIGNED", driver=8), a_driver(7)))["rule"]

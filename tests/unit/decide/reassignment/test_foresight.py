@@ -43,15 +43,15 @@ def test_both_are_told_with_their_times_their_slack_and_what_else_they_hold():
     other = a_delivery(2, state="PICKED_UP", driver=8, slot=1)
     told = foreseen(tables(WANTED, other, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
     way, leg = seconds_between(NEAR, (0, 0)), seconds_between((0, 0), DOOR)
-    then = told["then"]
-    assert (then["driver"], then["likely"], then["holds"]) == (8, False, [2])
+    then = told["proposed"]
+    assert (then["driver_id"], then["predicted"], then["held_delivery_ids"]) == (8, False, [2])
     assert (then["pickup_at"] - NOW).total_seconds() == way + 360, "a detour for what he holds"
-    assert (then["door_at"] - then["pickup_at"]).total_seconds() == leg
+    assert (then["dropoff_at"] - then["pickup_at"]).total_seconds() == leg
     assert then["slack_s"] == 25 * 60 - way - 360 - leg, (
         "promised 40 minutes after an order of 15 minutes ago"
     )
-    assert (told["now"]["driver"], told["now"]["holds"]) == (7, [])
-    assert told["sooner_s"] == seconds_between(FAR, (0, 0)) - way - 360
+    assert (told["current"]["driver_id"], told["current"]["held_delivery_ids"]) == (7, [])
+    assert told["pickup_earlier_s"] == seconds_between(FAR, (0, 0)) - way - 360
 
 
 def test_without_a_name_it_is_the_soonest_who_may_be_asked_and_never_one_who_lost_it():
@@ -59,7 +59,7 @@ def test_without_a_name_it_is_the_soonest_who_may_be_asked_and_never_one_who_los
     near = a_driver(9, at=(100, 0))
     resting = a_driver(10, at=(200, 0), cooldown_until=NOW + minutes(1))
     told = foreseen(tables(WANTED, lost, near, resting, a_driver(7, at=FAR), a_driver(8, at=NEAR)))
-    assert (told["then"]["driver"], told["then"]["likely"]) == (8, True)
+    assert (told["proposed"]["driver_id"], told["proposed"]["predicted"]) == (8, True)
 
 
 def test_nobody_is_foreseen_whose_shift_ends_before_the_goods_are_ready():
@@ -68,32 +68,38 @@ def test_nobody_is_foreseen_whose_shift_ends_before_the_goods_are_ready():
         a_driver(8, at=NEAR, shift_end=NOW + minutes(29)),
         a_driver(9, at=FAR, shift_end=NOW + minutes(30)),
     )
-    assert foreseen(tables(soon, a_driver(7, at=FAR), leaving, staying))["then"]["driver"] == 9
+    assert (
+        foreseen(tables(soon, a_driver(7, at=FAR), leaving, staying))["proposed"]["driver_id"] == 9
+    )
 
 
 def test_goods_that_are_not_ready_are_waited_for_by_whoever_comes():
     soon = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(30), dropoff=DOOR)
     told = foreseen(tables(soon, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
-    assert told["then"]["pickup_at"] == told["now"]["pickup_at"] == NOW + minutes(30)
-    assert told["sooner_s"] == 0
+    assert told["proposed"]["pickup_at"] == told["current"]["pickup_at"] == NOW + minutes(30)
+    assert told["pickup_earlier_s"] == 0
 
 
 def test_a_driver_at_the_counter_is_there():
     there = a_delivery(1, state="ARRIVED_PICKUP", driver=7, ready_in=minutes(-5), dropoff=DOOR)
     assert (
-        foreseen(tables(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["now"]["pickup_at"]
+        foreseen(tables(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["current"]["pickup_at"]
         == NOW
     )
 
 
 def test_an_open_delivery_has_nobody_now():
     told = foreseen(tables(a_delivery(1), a_driver(8, at=NEAR)), to=8)
-    assert (told["now"], told["then"]["driver"], told["sooner_s"]) == (None, 8, None)
+    assert (told["current"], told["proposed"]["driver_id"], told["pickup_earlier_s"]) == (
+        None,
+        8,
+        None,
+    )
 
 
 def test_of_a_driver_who_is_not_seen_no_time_is_told():
     told = foreseen(tables(WANTED, a_driver(7, at=None), a_driver(8, at=NEAR)), to=8)
-    assert (told["now"]["pickup_at"], told["now"]["slack_s"], told["sooner_s"]) == (
+    assert (told["current"]["pickup_at"], told["current"]["slack_s"], told["pickup_earlier_s"]) == (
         None,
         None,
         None,
@@ -106,4 +112,4 @@ def test_nothing_is_foreseen_of_goods_that_are_picked_up(state):
 
 
 def test_nobody_there_is_told_as_nobody():
-    assert foreseen(tables(WANTED, a_driver(7, at=FAR)))["then"] is None
+    assert foreseen(tables(WANTED, a_driver(7, at=FAR)))["proposed"] is None
