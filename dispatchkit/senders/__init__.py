@@ -1,1 +1,1 @@
-"""Ways out: how an event of the outbox reaches a log, a file or a gateway. Flows decide which events, and when."""
+"""Sends events of the outbox to a log, a file or a webhook. Flows decide which events, and when."""

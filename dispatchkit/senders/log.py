@@ -1,4 +1,4 @@
-"""A line of JSON on stderr for each event: to watch, and for whoever collects logs."""
+"""Writes each event as a line of JSON to stderr, to watch or to collect as a log."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dispatchkit.senders.message import DELIVERED, Message, Receipt
 class LogSender:
     """Prints each message."""
 
-    def __init__(self, together: int) -> None:
-        self.together = together
+    def __init__(self, max_unconfirmed: int) -> None:
+        self.max_unconfirmed = max_unconfirmed
 
     def send(self, message: Message) -> Receipt:
         """Print the message."""
-        fault = _written(message.text() + "\n")  # one call: lines of several senders stay whole
+        fault = _write(message.text() + "\n")  # one call: lines of several senders stay whole
         return Receipt("RETRY", fault) if fault else DELIVERED
 
     def flush(self) -> str:
-        return _written("")
+        return _write("")
 
     def close(self) -> None:
         """Leave stderr as it is."""
 
 
-def _written(text: str) -> str:
-    """Return an empty text once stderr took `text` and all before it, else why it did not."""
+def _write(text: str) -> str:
+    """Write to stderr and flush; return "", or the reason of a failure."""
     if sys.stderr is None or sys.stderr.closed:
         return os.strerror(errno.EBADF)
     try:

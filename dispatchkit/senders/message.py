@@ -1,4 +1,4 @@
-"""What leaves, and what a sender says became of it."""
+"""An outgoing event, and a sender's receipt for it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from dispatchkit.kernel.clock import rfc3339
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One event on its way. `key` is the same on every try, so that a receiver can drop what came twice.
+    """One outgoing event.
 
-    root: the entity whose events keep their order (normally a delivery). payload: ids, states, times and money only.
+    key: the same on every try, so that a receiver can drop a repeated event.
+    root: the entity whose events keep their order, normally a delivery.
+    payload: ids, states, times and money only.
     """
 
     id: int
@@ -50,13 +52,14 @@ def key_of(line: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one message: DELIVERED, REFUSED for good, or RETRY, not before `wait` if the receiver said so.
+    """The outcome of one try: DELIVERED, REFUSED for good, or RETRY.
 
-    said: the reason in a word or two, fit for a log; never what a receiver wrote, which may name people.
+    reason: a word or two for a log; never a receiver's own text, which may name people.
+    wait: how long the receiver asked to wait before the next try.
     """
 
     outcome: Literal["DELIVERED", "REFUSED", "RETRY"]
-    said: str = ""
+    reason: str = ""
     wait: timedelta = timedelta()
 
 
@@ -64,20 +67,19 @@ DELIVERED = Receipt("DELIVERED")
 
 
 class Sender(Protocol):
-    """One way out. What goes wrong on it is a Receipt, never an exception."""
+    """Sends events somewhere. A failure is a Receipt, never an exception."""
 
-    together: (
-        int  # so many messages may leave before `flush` and their marks; a crash may repeat as many
-    )
+    # So many messages may be sent before `flush` and their marks in the database; a crash may repeat as many.
+    max_unconfirmed: int
 
     def send(self, message: Message) -> Receipt:
-        """Hand one message over and return what became of it."""
+        """Send one message and return its receipt."""
         ...
 
     def flush(self) -> str:
-        """Return an empty text once what was DELIVERED survives a power cut, else why it may not."""
+        """Make what was DELIVERED survive a power cut; return "", or the reason why it may not."""
         ...
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...

@@ -10,20 +10,22 @@ from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.senders.file import FileSender
 from dispatchkit.senders.log import LogSender
 from dispatchkit.senders.message import Sender
-from dispatchkit.senders.params import Outbox, Way
+from dispatchkit.senders.params import Outbox, SenderConfig
 
 
-def opened(way: Way, params: Outbox, environment: Mapping[str, str] = os.environ) -> Sender:
-    """Return the sender; nothing is touched before its first message. Raises BadConfig if its secret is not there."""
-    if way.kind == "log":
+def open_sender(
+    config: SenderConfig, params: Outbox, environment: Mapping[str, str] = os.environ
+) -> Sender:
+    """Return the sender; it opens nothing before its first message. Raises BadConfig for a missing secret."""
+    if config.kind == "log":
         return LogSender(params.batch)
-    if way.kind == "file":
-        return FileSender(Path(way.path), params.batch)
+    if config.kind == "file":
+        return FileSender(Path(config.path), params.batch)
     from dispatchkit.senders.webhook import WebhookSender
 
-    secret = environment.get(way.secret_env, "") if way.secret_env else ""
-    if way.secret_env and not secret:
+    secret = environment.get(config.secret_env, "") if config.secret_env else ""
+    if config.secret_env and not secret:
         raise BadConfig(
-            f"senders.{way.name}.secret_env names {way.secret_env}, which the environment does not hold"
+            f"senders.{config.name}.secret_env names {config.secret_env}, which is not set in the environment"
         )
-    return WebhookSender(way, secret.encode())
+    return WebhookSender(config, secret.encode())

@@ -1,4 +1,4 @@
-"""The settings of the ways out: [outbox], and a table [senders.NAME] for each of them."""
+"""The settings of outgoing events: [outbox], and one table [senders.NAME] per sender."""
 
 from __future__ import annotations
 
@@ -14,32 +14,26 @@ from dispatchkit.kernel.errors import BadConfig
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _EVENTS = re.compile(r"[a-z_]*\*?")
-_NEEDS: Mapping[str, tuple[str, ...]] = {"log": (), "file": ("path",), "webhook": ("url",)}
-_MAY: Mapping[str, tuple[str, ...]] = {
+_REQUIRED: Mapping[str, tuple[str, ...]] = {"log": (), "file": ("path",), "webhook": ("url",)}
+_ALLOWED: Mapping[str, tuple[str, ...]] = {
     "log": (),
     "file": ("path",),
     "webhook": ("url", "secret_env", "push"),
 }
-_HERE = ("localhost", "127.0.0.1", "::1")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
-    """How hard it is tried to get an event out."""
+    """How often, how fast and how long events are sent again."""
 
-    batch: int = 500  # events read at a time, and lines of a file before they are made safe
-    first_wait: timedelta = timedelta(
-        seconds=2
-    )  # before the second try; doubles with every further one
+    batch: int = 500  # events read at a time, and lines of a file before it is synced
+    first_wait: timedelta = timedelta(seconds=2)  # before the second try; doubles each time
     max_wait: timedelta = timedelta(minutes=10)  # no wait is longer, whatever a receiver asks for
-    give_up: timedelta = timedelta(
-        hours=24
-    )  # after the first try; then the sending is FAILED, for a person
-    down_after: int = 3  # failures in a row after which a sender is left alone until the next run
+    give_up: timedelta = timedelta(hours=24)  # after the first try; then a person has to look
+    down_after: int = 3  # after so many failures in a row a sender rests until the next run
     patience: timedelta = timedelta(seconds=10)  # how long a run waits for tries that are due soon
-    push_ack: timedelta = timedelta(
-        seconds=10
-    )  # an offer whose push nobody acknowledged for so long is UNDELIVERABLE
+    push_ack: timedelta = timedelta(seconds=10)  # then an unacknowledged offer is UNDELIVERABLE
 
     def __post_init__(self) -> None:
         for name in ("batch", "down_after"):
@@ -56,10 +50,11 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One [senders.NAME]: where to, by what means, and which events.
+class SenderConfig:
+    """One table [senders.NAME]: where to send, by what means, and which events.
 
-    push: its receipts are the drivers' phones': an offer it delivered has reached the driver, one it refused has not.
+    push: this sender reaches the drivers' phones. An offer that it delivered has reached the driver,
+    one that it refused has not.
     """
 
     name: str
@@ -72,64 +67,66 @@ class Way:
     push: bool = False
 
     def __post_init__(self) -> None:
-        here = f"senders.{self.name}"
-        if self.kind not in _NEEDS:
-            raise BadConfig(f"{here}.kind is {self.kind!r}; expected one of {', '.join(_NEEDS)}")
+        table = f"senders.{self.name}"
+        if self.kind not in _REQUIRED:
+            raise BadConfig(
+                f"{table}.kind is {self.kind!r}; expected one of {', '.join(_REQUIRED)}"
+            )
         for key in ("path", "url", "secret_env", "push"):
-            given = bool(getattr(self, key))
-            if given and key not in _MAY[self.kind]:
-                raise BadConfig(f"{here}.{key} means nothing where {here}.kind is {self.kind!r}")
-            if not given and key in _NEEDS[self.kind]:
-                raise BadConfig(f"{here}.kind is {self.kind!r}, so {here}.{key} is needed")
+            is_set = bool(getattr(self, key))
+            if is_set and key not in _ALLOWED[self.kind]:
+                raise BadConfig(f"{table}.{key} has no meaning where {table}.kind is {self.kind!r}")
+            if not is_set and key in _REQUIRED[self.kind]:
+                raise BadConfig(f"{table}.kind is {self.kind!r}, so {table}.{key} is needed")
         if not self.events or not all(
             _EVENTS.fullmatch(pattern) and pattern for pattern in self.events
         ):
-            raise BadConfig(f"{here}.events holds names such as offer_created, offer_* or *")
+            raise BadConfig(f"{table}.events holds names such as offer_created, offer_* or *")
         if not timedelta() < self.timeout <= timedelta(minutes=1):
             raise BadConfig(
-                f"{here}.timeout is {self.timeout}; expected more than 0s, at most 1min"
+                f"{table}.timeout is {self.timeout}; expected more than 0s, at most 1min"
             )
         if self.url:
-            _check_url(here, self.url)
+            _check_url(table, self.url)
 
 
-def ways(settings: Settings) -> tuple[Way, ...]:
-    """Return the senders that the settings name, by name. Raises BadConfig naming the keys that contradict."""
-    given: Mapping[str, Any] = settings.tables.get("senders", {})
-    found = []
-    for name in sorted(given):
+def sender_configs(settings: Settings) -> tuple[SenderConfig, ...]:
+    """Return the senders of the settings, sorted by name. Raises BadConfig for keys that contradict."""
+    tables: Mapping[str, Any] = settings.tables.get("senders", {})
+    configs = []
+    for name in sorted(tables):
         if not _NAME.fullmatch(name):
             raise BadConfig(
                 f"[senders.{name}]: a sender's name is a word of small letters, digits and _"
             )
-        table = given[name]
+        table = tables[name]
         if not isinstance(table, Mapping) or "kind" not in table:
-            raise BadConfig(f"[senders.{name}] must be a table with a kind: {', '.join(_NEEDS)}")
-        found.append(build(Way, {**table, "name": name}, f"senders.{name}"))
-    for one in found:
-        for other in found[: found.index(one)]:
+            raise BadConfig(f"[senders.{name}] must be a table with a kind: {', '.join(_REQUIRED)}")
+        configs.append(build(SenderConfig, {**table, "name": name}, f"senders.{name}"))
+    for i, one in enumerate(configs):
+        for other in configs[:i]:
             if one.push and other.push:
                 raise BadConfig(
-                    f"senders.{other.name}.push and senders.{one.name}.push: a phone is reached one way"
+                    f"senders.{other.name}.push and senders.{one.name}.push: only one sender reaches the phones"
                 )
             if one.path and one.path == other.path:
                 raise BadConfig(
                     f"senders.{other.name}.path and senders.{one.name}.path name the same file"
                 )
-    return tuple(found)
+    return tuple(configs)
 
 
-def _check_url(here: str, url: str) -> None:
+def _check_url(table: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise BadConfig(f"{here}.url is not a URL; expected https://host/path") from None
+        raise BadConfig(f"{table}.url is not a URL; expected https://host/path") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise BadConfig(f"{here}.url is not a URL; expected https://host/path")
+        raise BadConfig(f"{table}.url is not a URL; expected https://host/path")
     if parts.username is not None or parts.password is not None:
         raise BadConfig(
-            f"{here}.url holds a login; put the secret into the environment and name it in secret_env"
+            f"{table}.url holds a login; put the secret into the environment and name it in secret_env"
         )
-    if parts.scheme == "http" and host not in _HERE:
-        raise BadConfig(f"{here}.url goes to another machine in clear text; expected https://")
+    if parts.scheme == "http" and host not in _THIS_MACHINE:
+        raise BadConfig(f"{table}.url goes to another machine in clear text; expected https://")

@@ -14,7 +14,7 @@ from dispatchkit.decide.audit.model import Params as Audit
 from dispatchkit.domain.dispatching import Dispatch
 from dispatchkit.domain.feature import Feature, Report
 from dispatchkit.kernel.errors import Usage
-from dispatchkit.senders.params import Outbox, ways
+from dispatchkit.senders.params import Outbox, sender_configs
 from dispatchkit.store.contract import Store
 from dispatchkit.travel.interface import Travel
 from dispatchkit.travel.providers import TravelParams, open_travel
@@ -102,7 +102,7 @@ def settings(files: Sequence[Path] = ()) -> config.Settings:
     found.params("dispatch", Dispatch)
     found.params("audit", Audit)
     found.params("outbox", Outbox)
-    ways(found)
+    sender_configs(found)
     _ = found.market, found.database
     return found
 

@@ -21,8 +21,8 @@ from dispatchkit.kernel.errors import Refused, TryLater, Usage, shown
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.stable_random import uniform
 from dispatchkit.senders.message import Message, Receipt, Sender
-from dispatchkit.senders.opening import opened
-from dispatchkit.senders.params import Outbox, Way, ways
+from dispatchkit.senders.opening import open_sender
+from dispatchkit.senders.params import Outbox, SenderConfig, sender_configs
 from dispatchkit.store import outbox as store_outbox
 from dispatchkit.store.contract import Store
 from dispatchkit.store.outbox import Mark, Taker, Unsent
@@ -43,14 +43,14 @@ def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Ma
     """
     if not isinstance(store, PostgresStore):
         raise Usage("only a database has an outbox to send from")
-    params, found = settings.params("outbox", Outbox), ways(settings)
+    params, found = settings.params("outbox", Outbox), sender_configs(settings)
     if not found:
         return {"unsent_without_sender": store_outbox.unsettled(store)}
     takers = [_taker(way) for way in found]
     if dry_run:
         return {f"{taker.name} due": store_outbox.due(store, taker) for taker in takers}
     senders = [
-        opened(way, params) for way in found
+        open_sender(way, params) for way in found
     ]  # a secret that is missing stops the run before its first event
     stop = threading.Event()
     with ThreadPoolExecutor(len(found)) as pool:
@@ -88,7 +88,7 @@ def retry(
 
     Raises Usage for an unknown sender, Refused when they are more than `max_changes`; then none is.
     """
-    known = [way.name for way in ways(settings)]
+    known = [way.name for way in sender_configs(settings)]
     if sender not in known:
         raise Usage(
             f"no [senders.{shown(sender)}] in the configuration; known: {', '.join(known) or 'none'}"
@@ -122,7 +122,7 @@ class Delivery:
         self,
         store: PostgresStore,
         settings: Settings,
-        way: Way,
+        way: SenderConfig,
         sender: Sender,
         params: Outbox,
         stop: threading.Event,
@@ -173,7 +173,7 @@ class Delivery:
                     waiting.add(event.root)
                 if mark is not None:
                     marks.append(mark)
-                if len(marks) >= self._sender.together:
+                if len(marks) >= self._sender.max_unconfirmed:
                     self._mark(box, marks)
             after = page[-1].id
         self._mark(box, marks)
@@ -207,14 +207,14 @@ class Delivery:
         if receipt.outcome == "RETRY":
             self._failures += 1
             if event.stale:
-                return self._withdrawn(event, SILENT, receipt.said)
+                return self._withdrawn(event, SILENT, receipt.reason)
             if event.spent:
-                return Mark(event.id, event.key, "FAILED", said=receipt.said)
+                return Mark(event.id, event.key, "FAILED", said=receipt.reason)
             return self._again(event.id, event.key, event.attempts + 1, receipt)
         self._failures = 0
         if receipt.outcome == "REFUSED":
             return (
-                self._withdrawn(event, REFUSED, receipt.said)
+                self._withdrawn(event, REFUSED, receipt.reason)
                 if event.offer_id
                 else _over(event, receipt)
             )
@@ -232,7 +232,7 @@ class Delivery:
 
     def _again(self, id_: int, key: str, attempts: int, receipt: Receipt) -> Mark:
         pause = backoff(self._params, self._way.name, key, attempts, receipt.wait)
-        return Mark(id_, key, "WAITING", pause, receipt.said)
+        return Mark(id_, key, "WAITING", pause, receipt.reason)
 
     def _withdrawn(self, event: Unsent, reason: str, said: str = "") -> Mark | None:
         """End an offer that did not reach its driver: a state, not silence. Locked by somebody: the next pass."""
@@ -253,7 +253,7 @@ class Delivery:
         return False
 
 
-def _taker(way: Way) -> Taker:
+def _taker(way: SenderConfig) -> Taker:
     return Taker(name=way.name, events=way.events, push=way.push)
 
 
@@ -269,4 +269,4 @@ def _message(event: Unsent) -> Message:
 
 
 def _over(event: Unsent, receipt: Receipt) -> Mark:
-    return Mark(event.id, event.key, receipt.outcome, said=receipt.said)
+    return Mark(event.id, event.key, receipt.outcome, said=receipt.reason)

@@ -90,7 +90,7 @@ def test_two_runs_never_write_to_one_file(tmp_path):
     first, second = FileSender(path, 5), FileSender(path, 5)
     assert first.send(message(1)) == DELIVERED
     refused = second.send(message(1))
-    assert (refused.outcome, refused.said) == ("RETRY", "Resource temporarily unavailable")
+    assert (refused.outcome, refused.reason) == ("RETRY", "Resource temporarily unavailable")
     first.close()
     assert second.send(message(1)) == DELIVERED
     second.close()
@@ -110,7 +110,7 @@ def test_a_place_that_cannot_be_written_is_a_receipt(tmp_path, place, said):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     receipt = FileSender(tmp_path / place, 5).send(message(1))
     assert receipt.outcome == "RETRY"
-    assert receipt.said.startswith(said)
+    assert receipt.reason.startswith(said)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -129,7 +129,7 @@ def test_a_disk_that_fills_up_within_a_line_leaves_no_half_line(tmp_path, monkey
     monkeypatch.setattr(os, "write", filling)
     receipt = sender.send(message(2))
     monkeypatch.undo()
-    assert (receipt.outcome, receipt.said) == ("RETRY", "No space left on device")
+    assert (receipt.outcome, receipt.reason) == ("RETRY", "No space left on device")
     assert keys(path) == ["k1"]
     assert sender.send(message(2)) == DELIVERED
     sender.close()

@@ -8,14 +8,14 @@ import pytest
 
 from dispatchkit.config import Settings
 from dispatchkit.kernel.errors import BadConfig
-from dispatchkit.senders.opening import opened
-from dispatchkit.senders.params import Outbox, Way, ways
+from dispatchkit.senders.opening import open_sender
+from dispatchkit.senders.params import Outbox, SenderConfig, sender_configs
 
 HOOK = {"kind": "webhook", "url": "https://push.example/events"}
 
 
-def read(**senders: object) -> tuple[Way, ...]:
-    return ways(Settings(tables={"senders": senders}))
+def read(**senders: object) -> tuple[SenderConfig, ...]:
+    return sender_configs(Settings(tables={"senders": senders}))
 
 
 def test_senders_are_read_by_name():
@@ -85,7 +85,9 @@ def test_a_contradiction_in_the_outbox_is_named(given):
 
 
 def test_a_secret_that_the_environment_does_not_hold_stops_the_run():
-    way = Way(name="a", kind="webhook", url="https://push.example/", secret_env="PUSH_SECRET")
+    way = SenderConfig(
+        name="a", kind="webhook", url="https://push.example/", secret_env="PUSH_SECRET"
+    )
     with pytest.raises(BadConfig, match=r"senders\.a\.secret_env names PUSH_SECRET"):
-        opened(way, Outbox(), {})
-    opened(way, Outbox(), {"PUSH_SECRET": "x"}).close()
+        open_sender(way, Outbox(), {})
+    open_sender(way, Outbox(), {"PUSH_SECRET": "x"}).close()

@@ -11,7 +11,7 @@ from email.message import Message as Headers
 import pytest
 
 from dispatchkit.senders.message import Message
-from dispatchkit.senders.params import Way
+from dispatchkit.senders.params import SenderConfig
 from dispatchkit.senders.webhook import WebhookSender, retry_after
 from tests.unit.senders.gateway import gateway
 
@@ -30,7 +30,8 @@ def message(key: str = "k1") -> Message:
 
 def sender(url: str, *, seconds: float = 5, secret: bytes = b"") -> WebhookSender:
     return WebhookSender(
-        Way(name="push", kind="webhook", url=url, timeout=timedelta(seconds=seconds)), secret
+        SenderConfig(name="push", kind="webhook", url=url, timeout=timedelta(seconds=seconds)),
+        secret,
     )
 
 
@@ -54,14 +55,14 @@ def sender(url: str, *, seconds: float = 5, secret: bytes = b"") -> WebhookSende
 def test_each_answer_has_its_receipt(told, outcome, said):
     with gateway(told) as there:
         receipt = sender(there.url).send(message())
-    assert (receipt.outcome, receipt.said) == (outcome, said)
+    assert (receipt.outcome, receipt.reason) == (outcome, said)
     assert len(there.posts) == 1
 
 
 def test_a_redirect_is_not_followed():
     with gateway() as elsewhere, gateway((302, {"Location": elsewhere.url})) as there:
         receipt = sender(there.url).send(message())
-    assert (receipt.outcome, receipt.said, elsewhere.posts) == ("RETRY", "HTTP 302", [])
+    assert (receipt.outcome, receipt.reason, elsewhere.posts) == ("RETRY", "HTTP 302", [])
 
 
 @pytest.mark.parametrize("told", ["hang", "drip"])
@@ -70,13 +71,13 @@ def test_who_does_not_answer_in_whole_within_the_time_out_did_not_answer(told):
         began = time.monotonic()
         receipt = sender(there.url, seconds=0.3).send(message())
         assert time.monotonic() - began < 2
-    assert (receipt.outcome, receipt.said) == ("RETRY", "timeout")
+    assert (receipt.outcome, receipt.reason) == ("RETRY", "timeout")
 
 
 def test_nobody_listening_is_tried_again():
     with gateway() as there:
         url = there.url
-    assert sender(url).send(message()).said == "ConnectionRefusedError"
+    assert sender(url).send(message()).reason == "ConnectionRefusedError"
 
 
 def test_a_message_is_posted_with_its_key_and_signed():
