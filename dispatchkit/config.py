@@ -1,4 +1,7 @@
-"""Settings: defaults in each Params class, then the TOML files in their order. An unknown key is an error."""
+"""Settings: the defaults of each Params class, then the TOML files in their order.
+
+An unknown table, key or flag is an error, so that a typing mistake is never ignored.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ PROJECT_FILES = (Path("configs/default.toml"), Path("configs/flags.toml"))
 MAX_BYTES, MAX_DEPTH = 1_000_000, 32
 _SPAN = re.compile(r"(\d{1,12})\s*(s|min|h|d)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-LONGEST_S = 100 * 366 * 86400  # a longer one, added to an instant, leaves the calendar
+MAX_SPAN_S = 100 * 366 * 86400  # an instant plus a longer span could leave the calendar
 T = TypeVar("T")
 
 
@@ -50,11 +53,8 @@ class Database:
     deadline: timedelta = timedelta(minutes=10)
 
     def __post_init__(self) -> None:
-        for name in (
-            "lock_timeout",
-            "statement_timeout",
-            "deadline",
-        ):  # to Postgres, 0 means to wait for ever
+        for name in ("lock_timeout", "statement_timeout", "deadline"):
+            # To Postgres, 0 would mean to wait for ever.
             if not timedelta() < getattr(self, name) <= timedelta(days=1):
                 raise BadConfig(
                     f"database.{name} is {getattr(self, name)}; expected more than 0s, at most 1d"
@@ -72,7 +72,7 @@ class Settings:
     tables: Mapping[str, Any] = field(default_factory=dict)
 
     def params(self, table: str, cls: type[T]) -> T:
-        """Return the Params of one TOML table, defaults filled in. Raises BadConfig naming file table and key."""
+        """Return the Params of one TOML table, defaults filled in. Raises BadConfig naming table and key."""
         return build(cls, self.tables.get(table, {}), table)
 
     @cached_property
@@ -85,17 +85,17 @@ class Settings:
 
     def flag(self, name: str) -> Flag:
         """Return a rollout flag; one that no file mentions is fully on."""
-        given = self.tables.get("flags", {}).get(name, {})
-        if not isinstance(given, Mapping):
+        table = self.tables.get("flags", {}).get(name, {})
+        if not isinstance(table, Mapping):
             raise BadConfig(
                 f"[flags.{name}] must be a table, e.g. enabled = true and percent = 5.0"
             )
-        _only(given, {"enabled", "percent"}, "key", f"[flags.{name}]")
-        return build(Flag, {"name": name, **given}, f"flags.{name}")
+        _require_known(table, {"enabled", "percent"}, "key", f"[flags.{name}]")
+        return build(Flag, {"name": name, **table}, f"flags.{name}")
 
     @property
     def sha256(self) -> str:
-        """Return the fingerprint of everything the files said."""
+        """Return the fingerprint of all settings."""
         return sha256(canonical(_textual(self.tables)).encode()).hexdigest()
 
 
@@ -104,52 +104,57 @@ def load(
 ) -> Settings:
     """Return Settings from the project files (where present) and then `files`; later ones win key by key.
 
-    known: the table names that features bring; flags: the flag names. Raises InputMissing for a file that is named but
-    absent, BadConfig for anything that is not a known key with a fitting value.
+    known: the names of the tables that features add. flags: the names of the flags.
+
+    Raises InputMissing for a file that does not exist, BadConfig for an unknown table or flag.
     """
     merged: dict[str, Any] = {}
     for path in (*(p for p in PROJECT_FILES if p.is_file()), *files):
         _merge(merged, _read(path))
-    _only(merged, {"market", "database", "flags", *known}, "table", "the configuration")
+    _require_known(merged, {"market", "database", "flags", *known}, "table", "the configuration")
     for name, value in merged.items():
         if not isinstance(value, dict):
             raise BadConfig(f"[{name}] must be a table")
-    _only(merged.get("flags", {}), set(flags), "flag", "[flags]")
+    _require_known(merged.get("flags", {}), set(flags), "flag", "[flags]")
     return Settings(merged)
 
 
-def build(cls: type[T], given: Any, where: str) -> T:
-    """Return a frozen dataclass from a TOML table, each value checked against its field's type."""
-    if not isinstance(given, Mapping):
+def build(cls: type[T], table: Any, where: str) -> T:
+    """Return a frozen dataclass from a TOML table, each value checked against the type of its field.
+
+    where: the name of the table, for messages. Raises BadConfig.
+    """
+    if not isinstance(table, Mapping):
         raise BadConfig(f"[{where}] must be a table")
     types = get_type_hints(cls)
-    _only(given, {f.name for f in dataclasses.fields(cls)}, "key", f"[{where}]")  # type: ignore[arg-type]
-    values = {key: _value(types[key], value, f"{where}.{key}") for key, value in given.items()}
+    _require_known(table, {f.name for f in dataclasses.fields(cls)}, "key", f"[{where}]")  # type: ignore[arg-type]
+    values = {key: _value(types[key], value, f"{where}.{key}") for key, value in table.items()}
     try:
         return cls(**values)
-    except BadConfig as fault:  # what contradicts itself knows its keys, not always their table
+    except BadConfig as fault:
+        # A check across keys names the keys, but not always their table.
         if str(fault).startswith(f"{where}."):
             raise
         raise BadConfig(f"[{where}] {fault}") from None
 
 
 def span(text: str) -> timedelta | None:
-    """Return a span written `30s`, `5min`, `2h` or `7d`, None for anything else or more than a century."""
+    """Return a span such as `30s`, `5min`, `2h` or `7d`; None for other text or above a century."""
     match = _SPAN.fullmatch(text)
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else LONGEST_S + 1
-    return timedelta(seconds=seconds) if seconds <= LONGEST_S else None
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else MAX_SPAN_S + 1
+    return timedelta(seconds=seconds) if seconds <= MAX_SPAN_S else None
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise BadConfig(f"{where} is {value}; expected a finite number")
     if kind is timedelta:
-        found = span(value) if isinstance(value, str) else None
-        if found is None:
+        length = span(value) if isinstance(value, str) else None
+        if length is None:
             raise BadConfig(
                 f"{where} is {value!r}; expected a span such as '30s', '5min', '2h' or '7d'"
             )
-        return found
+        return length
     if kind is float and type(value) is int:
         return float(value)
     origin = getattr(kind, "__origin__", None)
@@ -167,8 +172,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _only(given: Mapping[str, Any], allowed: set[str], what: str, where: str) -> None:
-    for key in given:
+def _require_known(table: Mapping[str, Any], allowed: set[str], what: str, where: str) -> None:
+    for key in table:
         if key not in allowed:
             close = difflib.get_close_matches(key, sorted(allowed), n=1)
             hint = (
