@@ -14,7 +14,7 @@ from dispatchkit.domain.tables import ENTITIES
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
 from dispatchkit.kernel.sql import parse
-from dispatchkit.store.connect import connection
+from dispatchkit.store.connect import open_connection
 from dispatchkit.store.statements import query
 
 # Keys that have no place in what is kept for years: names, ways to reach somebody, positions. An offer's payload and a
@@ -69,18 +69,20 @@ def checks() -> tuple[Check, ...]:
     return tuple(found)
 
 
-def offenders(made: Engine) -> list[tuple[Check, int]]:
+def offenders(engine: Engine) -> list[tuple[Check, int]]:
     """Return each invariant with its number of offenders, all seen in one snapshot.
 
     It reads everything there is, and cron must not pile up checks: raises TryLater while another one is at work.
     """
-    with connection(made, role="dk_verify") as on:
-        on.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if not on.exec_driver_sql(_due()["take_lock"]).scalar_one():
+    with open_connection(engine, role="dk_verify") as connection:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if not connection.exec_driver_sql(_due()["take_lock"]).scalar_one():
             raise TryLater("another check of this database is at work")
-        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
-        return [(check, int(on.exec_driver_sql(check.sql).scalar_one())) for check in checks()]
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL extra_float_digits = 1")
+        return [
+            (check, int(connection.exec_driver_sql(check.sql).scalar_one())) for check in checks()
+        ]
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,17 @@ class Silence:
 
 
 def silences(
-    made: Engine, sweeps: Sequence[str], now: datetime | None = None
+    engine: Engine, sweeps: Sequence[str], now: datetime | None = None
 ) -> tuple[datetime, list[Silence]]:
     """Return the database clock and, for each sweep, its last OK run and its oldest due row."""
     named = _due()
-    with connection(made, role="dk_verify") as on:
+    with open_connection(engine, role="dk_verify") as connection:
         if now is not None:
-            on.execute(query("set_clock"), {"now": rfc3339(now)})
-        at = on.execute(query("clock")).scalar_one()
-        last = {row[0]: (row[1], row[2]) for row in on.exec_driver_sql(named["last_ok"])}
+            connection.execute(query("set_clock"), {"now": rfc3339(now)})
+        at = connection.execute(query("clock")).scalar_one()
+        last = {row[0]: (row[1], row[2]) for row in connection.exec_driver_sql(named["last_ok"])}
         due = {
-            sweep: on.exec_driver_sql(named[sweep]).scalar_one_or_none()
+            sweep: connection.exec_driver_sql(named[sweep]).scalar_one_or_none()
             for sweep in sweeps
             if sweep in named
         }
@@ -113,10 +115,10 @@ def silences(
         ]
 
 
-def senders_gone(made: Engine) -> bool:
+def senders_gone(engine: Engine) -> bool:
     """Return whether events were handed to senders here once, and none of them has anything left to try again."""
-    with connection(made, role="dk_verify") as on:
-        return bool(on.exec_driver_sql(_due()["senders_gone"]).scalar_one())
+    with open_connection(engine, role="dk_verify") as connection:
+        return bool(connection.exec_driver_sql(_due()["senders_gone"]).scalar_one())
 
 
 @cache

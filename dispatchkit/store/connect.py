@@ -87,7 +87,7 @@ def engine(url: str, waits: Database | None = None) -> Engine:
         }.items()
     )
     try:
-        made = create_engine(
+        return create_engine(
             _sealed(make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))),
             poolclass=NullPool,
             hide_parameters=True,
@@ -97,7 +97,6 @@ def engine(url: str, waits: Database | None = None) -> Engine:
         raise Usage(
             "--db is not a Postgres URL; expected postgresql://user@host/database"
         ) from None
-    return made
 
 
 def _sealed(url: URL) -> URL:
@@ -130,9 +129,9 @@ def _listed(said: str | tuple[str, ...] | None) -> list[str]:
 
 
 @contextmanager
-def connection(made: Engine, role: str | None = "dk_app") -> Iterator[Connection]:
+def open_connection(engine: Engine, role: str | None = "dk_app") -> Iterator[Connection]:
     """Yield one connection that acts as `role`; errors leave as ours. Raises NotPermitted when the login cannot."""
-    with translated(made), made.connect() as found:
+    with translated(engine), engine.connect() as found:
         if role:
             try:
                 found.exec_driver_sql(f"SET ROLE {role}")
@@ -151,24 +150,24 @@ def connection(made: Engine, role: str | None = "dk_app") -> Iterator[Connection
 
 
 @contextmanager
-def translated(made: Engine) -> Iterator[None]:
+def translated(engine: Engine) -> Iterator[None]:
     """Turn the driver's errors into ours: SQLSTATE and primary message, never DETAIL with its row values."""
     try:
         yield
     except DBAPIError as fault:
-        raise known(fault, made) from (None if sqlstate(fault) else fault)
+        raise known(fault, engine) from (None if sqlstate(fault) else fault)
     except psycopg.Error as fault:
-        raise known(fault, made) from None
+        raise known(fault, engine) from None
 
 
-def known(fault: DBAPIError | psycopg.Error, made: Engine) -> DispatchError:
+def known(fault: DBAPIError | psycopg.Error, engine: Engine) -> DispatchError:
     """Return our error for a driver's error."""
     state = sqlstate(fault)
     original = fault.orig if isinstance(fault, DBAPIError) else fault
-    where = place(made.url.render_as_string(hide_password=True))
+    where = place(engine.url.render_as_string(hide_password=True))
     if (not state and isinstance(original, psycopg.OperationalError)) or _LOST.match(state):
         # A server on a full disk crashes when it cannot write its log, and cannot say so.
-        socket_folder = made.url.query.get("host")
+        socket_folder = engine.url.query.get("host")
         if isinstance(socket_folder, str) and embedded.is_disk_full(Path(socket_folder)):
             return IOFailed(f"cannot work with {where}: no space left on its device")
     if not state and isinstance(original, psycopg.OperationalError):

@@ -25,19 +25,19 @@ class Counts:
 
 
 def insert(
-    made: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = False
+    engine: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = False
 ) -> dict[str, Counts]:
     """Return what became of each table's rows, written in one transaction as role dk_import (rolled back if dry).
 
     A second import of the same rows writes nothing. Raises BadData when rows contradict each other or the database.
     """
     found: dict[str, Counts] = {}
-    with connect.connection(made, role="dk_import") as on:
-        transaction = on.begin()
-        on.execute(text("SET LOCAL statement_timeout = 0"))
+    with connect.open_connection(engine, role="dk_import") as connection:
+        transaction = connection.begin()
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         for table in (name for name in TABLES if name in frames):
             try:
-                found[table] = _table(on, table, frames[table])
+                found[table] = _table(connection, table, frames[table])
             except DBAPIError as fault:
                 raise _contradiction(table, fault) from None
             failpoint(f"imported {table}")
@@ -46,32 +46,32 @@ def insert(
             return found
         transaction.commit()
         failpoint("import committed")
-        on.exec_driver_sql("RESET ROLE")
-        on.exec_driver_sql(
+        connection.exec_driver_sql("RESET ROLE")
+        connection.exec_driver_sql(
             "ANALYZE"
         )  # the first sweep after a big import must not plan for empty tables
-        on.commit()
+        connection.commit()
     return found
 
 
-def _table(on: Connection, table: str, frame: pl.DataFrame) -> Counts:
+def _table(connection: Connection, table: str, frame: pl.DataFrame) -> Counts:
     names = statements.columns(table)
     staging = f"stage_{table}"
     listed = ", ".join(names)
-    on.exec_driver_sql(
+    connection.exec_driver_sql(
         f"CREATE TEMP TABLE {staging} ON COMMIT DROP AS SELECT {listed} FROM dk.{table} LIMIT 0"  # noqa: S608
     )
-    driver = on.connection.driver_connection
+    driver = connection.connection.driver_connection
     assert driver is not None
     with driver.cursor() as cursor, cursor.copy(f"COPY {staging} ({listed}) FROM STDIN") as copy:
         for row in frame.select(names).iter_rows():
             copy.write_row(row)
     compared = [name for name in names if name != "version"]
     differs = " OR ".join(f"t.{name} IS DISTINCT FROM s.{name}" for name in compared)
-    there = on.exec_driver_sql(
+    there = connection.exec_driver_sql(
         f"SELECT s.id, ({differs}) FROM {staging} s JOIN dk.{table} t USING (id) ORDER BY s.id"  # noqa: S608
     ).all()
-    inserted = on.exec_driver_sql(statements.insert(table, staging, names)).rowcount
+    inserted = connection.exec_driver_sql(statements.insert(table, staging, names)).rowcount
     conflicting = tuple(int(row[0]) for row in there if row[1])
     return Counts(inserted, len(there) - len(conflicting), conflicting)
 

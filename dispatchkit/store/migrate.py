@@ -47,25 +47,25 @@ def history() -> list[tuple[str, str]]:
     return [(stem.partition("-")[0], stem) for stem in stems]
 
 
-def up(made: Engine, revision: str = "head") -> Status:
+def up(engine: Engine, revision: str = "head") -> Status:
     """Bring the schema up to `revision`. Raises Usage if there is none, TryLater when another run migrates."""
-    return _move(made, revision, "upgrade")
+    return _move(engine, revision, "upgrade")
 
 
-def down(made: Engine, revision: str) -> Status:
+def down(engine: Engine, revision: str) -> Status:
     """Take the schema down to `revision` (`base`: everything). Rows are kept in schema dk_kept for the next `up`."""
-    return _move(made, revision, "downgrade")
+    return _move(engine, revision, "downgrade")
 
 
-def status(made: Engine) -> Status:
+def status(engine: Engine) -> Status:
     """Return where the database stands, without changing anything."""
-    with translated(made), made.connect() as found:
+    with translated(engine), engine.connect() as found:
         return _status(found)
 
 
-def require(made: Engine) -> None:
+def require(engine: Engine) -> None:
     """Raise SchemaMismatch unless the database is at the newest revision."""
-    with translated(made), made.connect() as found:
+    with translated(engine), engine.connect() as found:
         require_on(found)
 
 
@@ -80,9 +80,9 @@ def require_on(found: Connection) -> None:
         )
 
 
-def strict_clock(made: Engine) -> None:
+def strict_clock(engine: Engine) -> None:
     """Make the database clock the only one: from now on writes refuse --now."""
-    with translated(made), made.begin() as found:
+    with translated(engine), engine.begin() as found:
         found.exec_driver_sql(_SQL["strict_clock"])
 
 
@@ -107,14 +107,14 @@ def _revision(found: Connection) -> str | None:
     return None if revision is None else str(revision)
 
 
-def _move(made: Engine, revision: str, move: str) -> Status:
+def _move(engine: Engine, revision: str, move: str) -> Status:
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    with translated(made), made.connect() as found:
+    with translated(engine), engine.connect() as found:
         if not found.exec_driver_sql(_SQL["take_lock"]).scalar_one():
             raise TryLater("a sweep is at work, or another run is migrating this database")
         found.exec_driver_sql("SET statement_timeout = 0")

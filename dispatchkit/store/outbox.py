@@ -19,7 +19,7 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig, TryLater
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store import connect
-from dispatchkit.store.postgres import PostgresStore, let_go
+from dispatchkit.store.postgres import PostgresStore, release_lock
 from dispatchkit.store.statements import query
 
 SQL = parse(Path(__file__).with_name("outbox.sql").read_text("utf-8"))
@@ -77,9 +77,9 @@ class Outbox:
     """One sender's outbox, on a connection that alone serves this sender."""
 
     def __init__(
-        self, on: Connection, taker: Taker, give_up: timedelta, push_ack: timedelta
+        self, connection: Connection, taker: Taker, give_up: timedelta, push_ack: timedelta
     ) -> None:
-        self._on, self._taker = on, taker
+        self._connection, self._taker = connection, taker
         self._args = {"sender": taker.name, "push": taker.push, "push_ack": push_ack}
         self._give_up = give_up
 
@@ -91,8 +91,8 @@ class Outbox:
             "after": after,
             "limit": limit,
         }
-        with self._on.begin():
-            rows = self._on.execute(_statement("unsent"), asked).all()
+        with self._connection.begin():
+            rows = self._connection.execute(_statement("unsent"), asked).all()
         return [
             Unsent(
                 row.id,
@@ -114,8 +114,8 @@ class Outbox:
 
     def soonest(self) -> timedelta | None:
         """Return how long until something waiting wants a look, None if nothing waits."""
-        with self._on.begin():
-            found = self._on.execute(_statement("soonest"), self._args).scalar_one()
+        with self._connection.begin():
+            found = self._connection.execute(_statement("soonest"), self._args).scalar_one()
         return None if found is None else timedelta(seconds=max(0.0, float(found)))
 
     def mark(self, marks: Sequence[Mark]) -> None:
@@ -129,9 +129,9 @@ class Outbox:
             "waits": [mark.wait.total_seconds() for mark in marks],
             "said": [mark.said for mark in marks],
         }
-        with self._on.begin():
+        with self._connection.begin():
             if (
-                self._on.execute(
+                self._connection.execute(
                     query("hold_lock"), {"sweep": _lock(self._taker), "leader": None}
                 ).scalar_one()
                 != 1
@@ -139,7 +139,7 @@ class Outbox:
                 raise BadConfig(
                     "the connection lost the sender's lock: is a transaction pooler in between?"
                 )
-            self._on.execute(_statement("mark"), arrays | {"sender": self._taker.name})
+            self._connection.execute(_statement("mark"), arrays | {"sender": self._taker.name})
 
 
 @contextmanager
@@ -147,14 +147,14 @@ def serving(
     store: PostgresStore, taker: Taker, *, give_up: timedelta, push_ack: timedelta
 ) -> Iterator[Outbox]:
     """Yield the outbox of one sender, under its lock. Raises TryLater while another run serves it."""
-    with store.connected() as on:
-        with on.begin():
-            if not on.execute(query("take_lock"), {"sweep": _lock(taker)}).scalar_one():
+    with store.connected() as connection:
+        with connection.begin():
+            if not connection.execute(query("take_lock"), {"sweep": _lock(taker)}).scalar_one():
                 raise TryLater(f"another run is sending to {taker.name}")
         try:
-            yield Outbox(on, taker, give_up, push_ack)
+            yield Outbox(connection, taker, give_up, push_ack)
         finally:
-            let_go(on, _lock(taker))
+            release_lock(connection, _lock(taker))
 
 
 def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
@@ -162,17 +162,17 @@ def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
     pairs = [(taker.name, pattern) for taker in takers for pattern in taker.patterns]
     args = {"senders": [p[0] for p in pairs], "patterns": [p[1] for p in pairs]}
     closed, after = 0, 0
-    with store.connected() as on:
+    with store.connected() as connection:
         while True:
-            with on.begin():
+            with connection.begin():
                 ids = list(
-                    on.execute(
+                    connection.execute(
                         _statement("open"), {"after": after, "limit": SETTLED_AT_ONCE}
                     ).scalars()
                 )
                 if not ids:
                     return closed
-                closed += on.execute(_statement("settle"), args | {"ids": ids}).rowcount
+                closed += connection.execute(_statement("settle"), args | {"ids": ids}).rowcount
             after = ids[-1]
 
 
@@ -190,29 +190,34 @@ def retry(store: PostgresStore, sender: str, *, dry_run: bool = False) -> int:
     """Let a sender try again what was given up on; return how many events that are."""
     if dry_run:
         return _count(store, "failed", {"sender": sender})
-    with store.connected() as on, on.begin():
-        return on.execute(_statement("retry"), {"sender": sender}).rowcount
+    with store.connected() as connection, connection.begin():
+        return connection.execute(_statement("retry"), {"sender": sender}).rowcount
 
 
-def astray(made: Engine, now: datetime | None = None) -> list[tuple[str, str, int]]:
+def astray(engine: Engine, now: datetime | None = None) -> list[tuple[str, str, int]]:
     """Return (sender, state, events) of what was given up on, and of what was refused within a day."""
-    with connect.connection(made, role="dk_verify") as on:
+    with connect.open_connection(engine, role="dk_verify") as connection:
         if now is not None:
-            on.execute(query("set_clock"), {"now": rfc3339(now)})
-        return [(row[0], row[1], row[2]) for row in on.execute(_statement("astray"))]
+            connection.execute(query("set_clock"), {"now": rfc3339(now)})
+        return [(row[0], row[1], row[2]) for row in connection.execute(_statement("astray"))]
 
 
-def stuck(made: Engine, late: timedelta, now: datetime | None = None) -> list[tuple[str, int, str]]:
+def stuck(
+    engine: Engine, late: timedelta, now: datetime | None = None
+) -> list[tuple[str, int, str]]:
     """Return (sender, events, what it last said) of what was tried first more than `late` ago and still waits."""
-    with connect.connection(made, role="dk_verify") as on:
+    with connect.open_connection(engine, role="dk_verify") as connection:
         if now is not None:
-            on.execute(query("set_clock"), {"now": rfc3339(now)})
-        return [(row[0], row[1], row[2]) for row in on.execute(_statement("stuck"), {"late": late})]
+            connection.execute(query("set_clock"), {"now": rfc3339(now)})
+        return [
+            (row[0], row[1], row[2])
+            for row in connection.execute(_statement("stuck"), {"late": late})
+        ]
 
 
 def _count(store: PostgresStore, name: str, args: Mapping[str, Any]) -> int:
-    with store.connected() as on, on.begin():
-        return int(on.execute(_statement(name), args).scalar_one())
+    with store.connected() as connection, connection.begin():
+        return int(connection.execute(_statement(name), args).scalar_one())
 
 
 def _statement(name: str) -> TextClause:

@@ -1,8 +1,8 @@
-"""Several connections that write one run. Each has a share that touches no row of another's, so none waits for another.
+"""Several connections write the changes of one run, each a share that has no row in common with the others.
 
-There is one lock and one line in the ledger. Every batch proves that the leader still holds the lock, and counts
-itself in the ledger while the run is open there: when the leader dies, the batches that its workers have open are
-undone, and no more begin.
+So no connection waits for another one. There is one lock and one ledger row: every batch checks that
+the leader still holds the lock, and adds itself to the ledger while the run is open there. When the
+leader dies, the open batches of its workers are rolled back and no further batch begins.
 """
 
 from __future__ import annotations
@@ -13,51 +13,60 @@ from contextlib import AbstractContextManager
 
 from dispatchkit.store.contract import Outcome, Stale
 from dispatchkit.store.groups import WriteGroup, shares
-from dispatchkit.store.write import Clock, Writer
+from dispatchkit.store.write import Deadline, Writer
 
-Hire = Callable[[], AbstractContextManager[Writer]]
+OpenWorker = Callable[[], AbstractContextManager[Writer]]
 
 
 def write(
-    leader: Writer, hire: Hire, workers: int, whole: Sequence[WriteGroup], batch: int, clock: Clock
+    leader: Writer,
+    open_worker: OpenWorker,
+    workers: int,
+    groups: Sequence[WriteGroup],
+    batch: int,
+    deadline: Deadline,
 ) -> Outcome:
-    """Return what became of all groups, written by the leader and at most `workers` - 1 beside it; one fails, all stop.
+    """Return the outcome of all groups, the same and in the same order for any number of workers.
 
-    The outcome is the same whatever the number of workers, and told in the order of the groups.
+    workers: the leader included. batch: about how many changes one transaction carries; a run that is
+    smaller is written by the leader alone. When one worker fails, all others stop after the batch
+    they are in, and its error is raised.
     """
-    count = sum(len(group.changes) for group in whole)
-    mine, *others = shares(whole, max(1, min(workers, count // batch)))
+    changes = sum(len(group.changes) for group in groups)
+    leader_share, *worker_shares = shares(groups, max(1, min(workers, changes // batch)))
 
-    def work(share: list[WriteGroup]) -> Outcome:
+    def write_share(share: list[WriteGroup]) -> Outcome:
         try:
-            with hire() as worker:
-                return worker.apply(share, batch, clock)
+            with open_worker() as worker:
+                return worker.apply(share, batch, deadline)
         except BaseException:
-            clock.stop()
+            deadline.stop()
             raise
 
     total = Outcome()
-    with ThreadPoolExecutor(max(1, len(others)), "worker") as pool:
-        beside = [pool.submit(work, share) for share in others]
+    with ThreadPoolExecutor(max(1, len(worker_shares)), "worker") as pool:
+        pending = [pool.submit(write_share, share) for share in worker_shares]
         try:
-            total.add(leader.apply(mine, batch, clock))
+            total.add(leader.apply(leader_share, batch, deadline))
         except BaseException:
-            clock.stop()  # what the others have begun they finish; then we go
+            # The pool waits here until every worker has finished the batch it is in.
+            deadline.stop()
             raise
-    for done in beside:
-        total.add(done.result())
-    _in_order(total, whole)
+    for future in pending:
+        total.add(future.result())
+    _sort_as_decided(total, groups)
     return total
 
 
-def _in_order(outcome: Outcome, whole: Sequence[WriteGroup]) -> None:
+def _sort_as_decided(outcome: Outcome, groups: Sequence[WriteGroup]) -> None:
+    """Sort the stale and poisoned changes of an outcome in the order of the groups."""
     if not outcome.stale and not outcome.poisoned:
         return
-    changes = (change for group in whole for change in group.changes)
-    place = {(c.entity, c.id, c.version): i for i, c in enumerate(changes)}
+    changes = (change for group in groups for change in group.changes)
+    position = {(c.entity, c.id, c.version): i for i, c in enumerate(changes)}
 
-    def key(found: Stale) -> int:
-        return place[found.entity, found.id, found.version]
+    def key(change: Stale) -> int:
+        return position[change.entity, change.id, change.version]
 
     outcome.stale.sort(key=key)
     outcome.poisoned.sort(key=key)

@@ -1,4 +1,4 @@
-"""The store on Postgres: the lock, the ledger and the clock of a run live on the connection that writes."""
+"""The store on Postgres: lock, ledger and clock of a run live on the connection that writes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, TryLater, Usage
 from dispatchkit.kernel.failpoints import failpoint
-from dispatchkit.store import connect, migrate, read, statements
-from dispatchkit.store import parallel as crew
+from dispatchkit.store import connect, migrate, parallel, read, statements
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, ping_id
 from dispatchkit.store.groups import groups
 from dispatchkit.store.statements import query
-from dispatchkit.store.write import Clock, Writer
+from dispatchkit.store.write import Deadline, Writer
 
-LAST = timedelta(
-    minutes=1
-)  # what a run has begun in time may take so long: no message is waited for any longer
+# A batch that began before the deadline may take this long on top of the statement timeout. A
+# connection that is silent for longer belongs to a dead run, and the server ends it.
+LAST_BATCH = timedelta(minutes=1)
 
 
 class SlotDone(Exception):
@@ -36,19 +35,22 @@ class SlotDone(Exception):
 
 
 def open_store(db: str, data: Path, waits: Database, now: datetime | None = None) -> PostgresStore:
-    """Return the store behind --db, its schema checked. Raises DatabaseUnavailable, SchemaMismatch, Usage."""
-    made = connect.engine(connect.resolve(db, data), waits)
-    migrate.require(made)
-    return PostgresStore(made, waits, now=now)
+    """Return the store that --db names, its schema checked.
+
+    Raises DatabaseUnavailable, SchemaMismatch, Usage.
+    """
+    engine = connect.engine(connect.resolve(db, data), waits)
+    migrate.require(engine)
+    return PostgresStore(engine, waits, now=now)
 
 
 class PostgresStore:
-    """Rows in Postgres, written as role dk_app whatever the login."""
+    """Rows in Postgres, written as role dk_app for every login."""
 
     def __init__(
-        self, made: Engine, waits: Database | None = None, *, now: datetime | None = None
+        self, engine: Engine, waits: Database | None = None, *, now: datetime | None = None
     ) -> None:
-        self.engine, self.waits, self._now = made, waits or Database(), now
+        self.engine, self.waits, self._now = engine, waits or Database(), now
         self._run: PostgresRun | None = None
 
     @property
@@ -57,15 +59,15 @@ class PostgresStore:
 
     @property
     def until(self) -> float:
-        """Return the deadline of the run under way, on the monotonic clock; endless while there is none."""
+        """Return the deadline of the current run on the monotonic clock, infinity without a run."""
         return self._run.until if self._run else math.inf
 
     def clock(self) -> datetime:
-        """Return --now if given, else the database clock. A strict clock only keeps --now from writes."""
+        """Return --now if given, else the database clock. A strict clock refuses --now for writes only."""
         if self._now is not None:
             return self._now
-        with self.connected() as on:
-            return self._instant(on)
+        with self.connected() as connection:
+            return self._instant(connection)
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         """Return each query's frame, all from one snapshot."""
@@ -73,31 +75,41 @@ class PostgresStore:
 
     @contextmanager
     def sweeping(self, ticket: RunRequest) -> Iterator[Run | None]:
-        """Yield the one Run of this sweep, or None if its slot is done; the ledger is closed on the way out."""
-        with self.connected() as on:
-            longest = self.time_of(ticket) + self.waits.statement_timeout + LAST
-            with on.begin():
-                on.execute(query("bound_idle"), {"idle_ms": int(longest.total_seconds() * 1000)})
-                ours, leader = on.execute(query("take_lock"), {"sweep": ticket.sweep}).one()
-                if ours is None:
+        """Yield the only Run of this sweep, or None if its slot is done; close the ledger at the end.
+
+        Raises TryLater while another run of the sweep, or a migration, is in progress.
+        """
+        with self.connected() as connection:
+            longest = self.time_of(ticket) + self.waits.statement_timeout + LAST_BATCH
+            with connection.begin():
+                idle_ms = int(longest.total_seconds() * 1000)
+                connection.execute(query("limit_idle_time"), {"idle_ms": idle_ms})
+                is_ours, leader = connection.execute(
+                    query("take_lock"), {"sweep": ticket.sweep}
+                ).one()
+                if is_ours is None:
                     raise TryLater("the database is being migrated")
-                if not ours:
+                if not is_ours:
                     raise TryLater(f"another run of sweep {ticket.sweep} is at work")
             failpoint("lock held")
             try:
-                with on.begin():  # again, now that no migration can begin
-                    migrate.require_on(on)
-                yield from self._ledgered(on, ticket, leader)
+                # Checked a second time: only now no migration can begin any more.
+                with connection.begin():
+                    migrate.require_on(connection)
+                yield from self._with_ledger(connection, ticket, leader)
             finally:
-                let_go(on, ticket.sweep)
+                release_lock(connection, ticket.sweep)
 
     def time_of(self, ticket: RunRequest) -> timedelta:
-        """Return how long a run may begin batches: its own deadline, or the one that the settings give all."""
+        """Return how long a run may begin batches: its own deadline, or the one in the settings."""
         return self.waits.deadline if ticket.deadline is None else ticket.deadline
 
-    def _ledgered(self, on: Connection, ticket: RunRequest, leader: int) -> Iterator[Run | None]:
+    def _with_ledger(
+        self, connection: Connection, ticket: RunRequest, leader: int
+    ) -> Iterator[Run | None]:
+        """Yield a run with an open ledger row and close the row; yield None if the slot is done."""
         try:
-            run = PostgresRun(self, on, ticket, leader, self._instant(on))
+            run = PostgresRun(self, connection, ticket, leader, self._instant(connection))
         except SlotDone:
             yield None
             return
@@ -105,9 +117,10 @@ class PostgresStore:
         self._run = run
         try:
             yield run
-        except BaseException as stop:
-            with suppress(DatabaseUnavailable):  # why the run failed is the news
-                run.close("FAILED", interrupted=not isinstance(stop, Exception))
+        except BaseException as error:
+            # The caller must see why the run failed, not that the ledger could not be closed.
+            with suppress(DatabaseUnavailable):
+                run.close("FAILED", interrupted=not isinstance(error, Exception))
             raise
         finally:
             self._run = None
@@ -118,80 +131,97 @@ class PostgresStore:
     def acting(
         self, root: tuple[str, int], *, drivers: Sequence[int], actor: str
     ) -> Iterator[Acting]:
-        """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`; then the clock."""
-        with self.connected() as on, on.begin():
-            on.execute(query("tell_actor"), {"actor": actor})
-            there = on.execute(text(statements.lock(root[0], wait=True)), {"ids": [root[1]]}).all()
-            if (
-                not there and root[1]
-            ):  # yet to be born: a second who would bear it waits, and then finds it
-                on.execute(query("lock_unborn"), {"row": f"{root[0]} {root[1]}"})
-            wanted = set(drivers)
+        """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`.
+
+        The clock is read after the locks: an act that waited for a lock must be judged by the time at
+        which it gets its turn, or an offer could be accepted after its deadline.
+        """
+        with self.connected() as connection, connection.begin():
+            connection.execute(query("describe_actor"), {"actor": actor})
+            lock_root = text(statements.lock(root[0], wait=True))
+            root_rows = connection.execute(lock_root, {"ids": [root[1]]}).all()
+            if not root_rows and root[1]:
+                # The row is to be inserted. A second act that would insert it waits here and then
+                # finds it.
+                connection.execute(query("lock_missing_row"), {"row": f"{root[0]} {root[1]}"})
+            driver_ids = set(drivers)
             if root[0] == "delivery":
-                on.execute(query("lock_pending"), {"id": root[1]})
-                wanted |= set(on.execute(query("holder"), {"id": root[1]}).scalars())
-            if wanted:
-                on.execute(text(statements.lock("driver", wait=True)), {"ids": sorted(wanted)})
-            yield PostgresActing(on, actor, self._instant(on))
+                connection.execute(query("lock_pending"), {"id": root[1]})
+                driver_ids |= set(
+                    connection.execute(query("assigned_driver"), {"id": root[1]}).scalars()
+                )
+            if driver_ids:
+                lock_drivers = text(statements.lock("driver", wait=True))
+                connection.execute(lock_drivers, {"ids": sorted(driver_ids)})
+            yield PostgresActing(connection, actor, self._instant(connection))
 
     def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
-        """Keep where a driver was; return False if that instant of his is known already."""
+        """Keep where a driver was; return False if their position at that instant is known already."""
         values = {"id": ping_id(driver, at), "driver": driver, "at": at, "lat": lat, "lon": lon}
-        with self.connected() as on, on.begin():
-            return on.execute(query("write_ping"), values).rowcount == 1
+        with self.connected() as connection, connection.begin():
+            return connection.execute(query("write_ping"), values).rowcount == 1
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """Yield a connection that acts as dk_app and reasons at --now, if given. Raises Usage under a strict clock."""
-        with connect.connection(self.engine) as on:
-            with on.begin():
-                if self._now is not None:
-                    if on.execute(query("clock_mode")).scalar_one() == "strict":
-                        raise Usage(
-                            "--now is refused: this database keeps a strict clock (`db up --strict-clock`)"
-                        )
-                    on.execute(query("set_clock"), {"now": rfc3339(self._now)})
-            yield on
+        """Yield a connection of role dk_app whose clock is --now, if given.
 
-    def _instant(self, on: Connection) -> datetime:
-        if on.in_transaction():
-            found = on.execute(query("clock")).scalar_one()
+        Raises Usage for --now under a strict clock.
+        """
+        with connect.open_connection(self.engine) as connection:
+            if self._now is not None:
+                with connection.begin():
+                    if connection.execute(query("clock_mode")).scalar_one() == "strict":
+                        raise Usage(
+                            "--now is refused: this database keeps a strict clock "
+                            "(`db up --strict-clock`)"
+                        )
+                    connection.execute(query("set_clock"), {"now": rfc3339(self._now)})
+            yield connection
+
+    def _instant(self, connection: Connection) -> datetime:
+        if connection.in_transaction():
+            now = connection.execute(query("clock")).scalar_one()
         else:
-            with on.begin():
-                found = on.execute(query("clock")).scalar_one()
-        assert isinstance(found, datetime)
-        return found.astimezone(UTC)
+            with connection.begin():
+                now = connection.execute(query("clock")).scalar_one()
+        assert isinstance(now, datetime)
+        return now.astimezone(UTC)
 
 
 class PostgresRun:
-    """One run: its row in the ledger is RUNNING while the advisory lock is held."""
+    """One run of a sweep: its ledger row is RUNNING while the sweep's advisory lock is held."""
 
     def __init__(
-        self, store: PostgresStore, on: Connection, ticket: RunRequest, leader: int, now: datetime
+        self,
+        store: PostgresStore,
+        connection: Connection,
+        ticket: RunRequest,
+        leader: int,
+        now: datetime,
     ) -> None:
         self.id, self.now = str(uuid4()), now
-        self._store, self._on, self._ticket, self._leader = store, on, ticket, leader
         self.until = time.monotonic() + store.time_of(ticket).total_seconds()
+        self._store, self._connection = store, connection
+        self._ticket, self._leader = ticket, leader
         self._total = Outcome()
-        values: dict[str, object] = {
+        values = {
             "run": self.id,
             "sweep": ticket.sweep,
             "slot": ticket.slot,
             "now": now,
-        }
-        values |= {
             "now_given": store.now_given,
             "seed": ticket.seed,
             "config": ticket.config_sha256,
             "code": ticket.code_version,
             "params": ticket.params,
         }
-        with on.begin():  # we hold the lock, so whatever is still RUNNING died
-            on.execute(query("abandon_runs"), {"sweep": ticket.sweep})
+        # This run holds the lock, so every other run that is still RUNNING has died.
+        with connection.begin():
+            connection.execute(query("abandon_runs"), {"sweep": ticket.sweep})
             failpoint("reaped")
         try:
-            with on.begin():
-                on.execute(query("begin_run"), values)
+            with connection.begin():
+                connection.execute(query("begin_run"), values)
         except DBAPIError as fault:
             if connect.sqlstate(fault) == "23505":
                 raise SlotDone from None
@@ -200,10 +230,10 @@ class PostgresRun:
             raise
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
-        """Return each query's frame, all from one snapshot, on a connection of its own."""
-        found = self._store.read(queries, args)
+        """Return each query's frame, all from one snapshot, on a separate connection."""
+        frames = self._store.read(queries, args)
         failpoint("read")
-        return found
+        return frames
 
     def apply(
         self,
@@ -214,19 +244,24 @@ class PostgresRun:
         held: int = 0,
         left: int = 0,
     ) -> Outcome:
-        """Write the changes in batches and keep the ledger's counters; see `store.write` and `store.crew`.
+        """Write the changes in batches and keep the ledger's counters; see `write` and `parallel`.
 
-        inputs_sha256: empty for a job, which decides nothing.
+        inputs_sha256: empty for an upkeep job, which decides nothing.
         """
-        with self._on.begin():
-            self._on.execute(
+        with self._connection.begin():
+            self._connection.execute(
                 query("note_inputs"),
                 {"inputs": inputs_sha256 or None, "held": held, "run": self.id},
             )
         waits, sweep = self._store.waits, self._ticket.sweep
-        leader, clock = Writer(self._on, sweep, self.id), Clock(self.until)
-        outcome = crew.write(
-            leader, self._hire, waits.workers, groups(changes, sweep), waits.batch, clock
+        leader = Writer(self._connection, sweep, self.id)
+        outcome = parallel.write(
+            leader,
+            self._open_worker,
+            waits.workers,
+            groups(changes, sweep),
+            waits.batch,
+            Deadline(self.until),
         )
         if facts:
             leader.append(facts)
@@ -235,30 +270,31 @@ class PostgresRun:
         return outcome
 
     @contextmanager
-    def _hire(self) -> Iterator[Writer]:
-        """Yield a writer on a connection of its own, for a worker beside this run's leader."""
-        with self._store.connected() as on:
-            yield Writer(on, self._ticket.sweep, self.id, self._leader)
+    def _open_worker(self) -> Iterator[Writer]:
+        """Yield a writer on another connection, which works beside this run's leader."""
+        with self._store.connected() as connection:
+            yield Writer(connection, self._ticket.sweep, self.id, self._leader)
 
     def close(self, status: str | None = None, *, interrupted: bool = False) -> None:
         """Close the ledger row: OK, PARTIAL when rows stayed busy, FAILED when the run did not finish.
 
-        An interrupt spoils the connection, so the word is said on another. A lost one leaves it to the next run.
+        An interrupt breaks the connection, so the row is closed on a new one. When the connection was
+        lost otherwise, the next run of the sweep marks this one as ABANDONED.
         """
-        if (self._on.closed or self._on.invalidated) and interrupted:
-            with suppress(DispatchError), self._store.connected() as on:
-                self._end(on, status or "FAILED")
-        if self._on.closed or self._on.invalidated:
+        is_broken = self._connection.closed or self._connection.invalidated
+        if is_broken and interrupted:
+            with suppress(DispatchError), self._store.connected() as connection:
+                self._end(connection, status or "FAILED")
+        if is_broken:
             return
-        if self._on.in_transaction():
-            self._on.rollback()
-        self._end(self._on, status or ("PARTIAL" if self._total.busy else "OK"))
+        if self._connection.in_transaction():
+            self._connection.rollback()
+        self._end(self._connection, status or ("PARTIAL" if self._total.busy else "OK"))
 
-    def _end(self, on: Connection, status: str) -> None:
-        with on.begin():
-            closed = on.execute(
-                query("end_run"), {"status": status, "busy": self._total.busy, "run": self.id}
-            ).rowcount
+    def _end(self, connection: Connection, status: str) -> None:
+        values = {"status": status, "busy": self._total.busy, "run": self.id}
+        with connection.begin():
+            closed = connection.execute(query("end_run"), values).rowcount
         if closed != 1:
             raise DatabaseUnavailable(
                 f"run {self.id} of sweep {self._ticket.sweep} lost its lock and a later run took over; "
@@ -269,19 +305,19 @@ class PostgresRun:
 class PostgresActing:
     """One act inside its transaction."""
 
-    def __init__(self, on: Connection, actor: str, now: datetime) -> None:
-        self._on, self._actor, self.now = on, actor, now
+    def __init__(self, connection: Connection, actor: str, now: datetime) -> None:
+        self._connection, self._actor, self.now = connection, actor, now
 
     def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
-        """Return each (table, query) as a frame of the table's contract, as the locked transaction sees it."""
+        """Return each (table, query) as a frame of the table's contract, seen by this transaction."""
         return {
-            name: read.typed(self._on, table, query, args)
+            name: read.typed(self._connection, table, query, args)
             for name, (table, query) in queries.items()
         }
 
     def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
         """Write the act's changes; the audit trail keeps the reason."""
-        Writer(self._on, reason, None).act(changes)
+        Writer(self._connection, reason, None).act(changes)
 
     def refuse(
         self,
@@ -300,15 +336,19 @@ class PostgresActing:
             "id": root[1],
             "code": code,
         }
-        self._on.execute(query("write_refusal"), values | {"was": was, "offer": offer_id})
+        self._connection.execute(query("write_refusal"), values | {"was": was, "offer": offer_id})
 
 
-def let_go(on: Connection, sweep: str) -> None:
-    """Give the sweep's lock back before the connection closes: the server notices a closed one only a moment later."""
-    if on.closed or on.invalidated:
+def release_lock(connection: Connection, sweep: str) -> None:
+    """Release a lock before its connection closes.
+
+    The server notices a closed connection a moment late, and the next run would find the lock taken.
+    """
+    if connection.closed or connection.invalidated:
         return
-    with suppress(DBAPIError):  # a lost connection has lost its lock
-        if on.in_transaction():
-            on.rollback()
-        with on.begin():
-            on.execute(query("drop_lock"), {"sweep": sweep})
+    # A connection that is lost has lost its lock with it.
+    with suppress(DBAPIError):
+        if connection.in_transaction():
+            connection.rollback()
+        with connection.begin():
+            connection.execute(query("drop_lock"), {"sweep": sweep})

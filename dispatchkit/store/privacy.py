@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, TextClause, text
 from dispatchkit.kernel.errors import Refused
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.sql import parse
-from dispatchkit.store.connect import connection
+from dispatchkit.store.connect import open_connection
 
 BATCH = 10_000  # rows a transaction of a purge
 Person = tuple[str, int]  # ("customer" | "driver", id)
@@ -41,55 +41,59 @@ def query(name: str) -> TextClause:
     return text(_named()[name])
 
 
-def erase(made: Engine, person: Person, *, dry_run: bool = False) -> dict[str, int]:
+def erase(engine: Engine, person: Person, *, dry_run: bool = False) -> dict[str, int]:
     """Remove what names or places a person, in one transaction; return how many rows of each kind held it.
 
     Raises Refused for somebody unknown, or at work: a driver on duty, a customer whose delivery is under way.
     """
     kind, id_ = person
-    with connection(made, role="dk_privacy") as on, on.begin():
-        on.execute(query("lock_erasure"), {"kind": kind, "id": str(id_)})
-        _may_go(on, person)
+    with open_connection(engine, role="dk_privacy") as connection, connection.begin():
+        connection.execute(query("lock_erasure"), {"kind": kind, "id": str(id_)})
+        _may_go(connection, person)
         found = {}
         for what in ("subject", WHERE[kind][2]):
             values = {"kind": kind, "id": id_} if what == "subject" else {"id": id_}
-            found[what] = int(on.execute(query(f"count_{what}"), values).scalar_one())
+            found[what] = int(connection.execute(query(f"count_{what}"), values).scalar_one())
             if found[what] and not dry_run:
-                on.execute(query(f"erase_{what}"), values)
+                connection.execute(query(f"erase_{what}"), values)
                 failpoint(f"{what} erased")
         if not dry_run:
-            on.execute(query("journal"), {"kind": kind, "id": id_, "removed": sum(found.values())})
+            connection.execute(
+                query("journal"), {"kind": kind, "id": id_, "removed": sum(found.values())}
+            )
     failpoint("erasure committed")
     return found
 
 
-def erased(made: Engine) -> list[Person]:
+def erased(engine: Engine) -> list[Person]:
     """Return everybody whose data was erased, from the journal."""
-    with connection(made, role="dk_privacy") as on:
-        return [(row[0], int(row[1])) for row in on.execute(query("erased"))]
+    with open_connection(engine, role="dk_privacy") as connection:
+        return [(row[0], int(row[1])) for row in connection.execute(query("erased"))]
 
 
-def known(made: Engine, people: Iterable[Person]) -> list[Person]:
+def known(engine: Engine, people: Iterable[Person]) -> list[Person]:
     """Return those of some people who are in the database at all."""
-    with connection(made, role="dk_privacy") as on:
-        return [person for person in people if _standing(on, person).known]
+    with open_connection(engine, role="dk_privacy") as connection:
+        return [person for person in people if _standing(connection, person).known]
 
 
-def database_id(made: Engine) -> str:
+def database_id(engine: Engine) -> str:
     """Return the identity that exports of this database carry."""
-    with connection(made, role="dk_privacy") as on:
-        return str(on.execute(query("database_id")).scalar_one())
+    with open_connection(engine, role="dk_privacy") as connection:
+        return str(connection.execute(query("database_id")).scalar_one())
 
 
-def purge(made: Engine, what: str, before: datetime, *, dry_run: bool = False) -> int:
+def purge(engine: Engine, what: str, before: datetime, *, dry_run: bool = False) -> int:
     """Purge `pings` or `payloads` older than an instant, batch by batch; return how many went, or would."""
-    with connection(made, role="dk_privacy") as on:
+    with open_connection(engine, role="dk_privacy") as connection:
         if dry_run:
-            return int(on.execute(query(f"count_old_{what}"), {"before": before}).scalar_one())
+            return int(
+                connection.execute(query(f"count_old_{what}"), {"before": before}).scalar_one()
+            )
         total = 0
         while True:
-            with on.begin():
-                gone = on.execute(
+            with connection.begin():
+                gone = connection.execute(
                     query(f"purge_{what}"), {"before": before, "most": BATCH}
                 ).rowcount
             failpoint(f"{what} purged")
@@ -98,20 +102,20 @@ def purge(made: Engine, what: str, before: datetime, *, dry_run: bool = False) -
                 return total
 
 
-def _may_go(on: Connection, person: Person) -> None:
+def _may_go(connection: Connection, person: Person) -> None:
     kind, id_ = person
-    row = _standing(on, person)
+    row = _standing(connection, person)
     if not row.known:
         raise Refused(f"there is no {kind} {id_}")
     if row.busy:
         raise Refused(f"a delivery of {kind} {id_} is under way; erase when it has ended")
-    if kind == "driver" and on.execute(query("on_duty"), {"id": id_}).scalar_one():
+    if kind == "driver" and connection.execute(query("on_duty"), {"id": id_}).scalar_one():
         raise Refused(f"driver {id_} is at work; end the shift first")
 
 
-def _standing(on: Connection, person: Person) -> Row[tuple[bool, bool]]:
+def _standing(connection: Connection, person: Person) -> Row[tuple[bool, bool]]:
     """Return whether somebody is known, and whether a delivery of theirs is under way."""
     kind, id_ = person
     table, owner, _ = WHERE[kind]
     statement = _named()["known"].replace("{table}", table).replace("{owner}", owner)
-    return on.execute(text(statement), {"id": id_}).one()
+    return connection.execute(text(statement), {"id": id_}).one()

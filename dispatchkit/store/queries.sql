@@ -8,7 +8,7 @@ SELECT CASE WHEN NOT pg_try_advisory_lock_shared(1684733952) THEN NULL WHEN pg_t
 -- Give a sweep's advisory lock back, and the share of the schema's.
 SELECT pg_advisory_unlock(1684733953, hashtext(:sweep)), pg_advisory_unlock_shared(1684733952)
 
--- name: bound_idle
+-- name: limit_idle_time
 -- How long this connection may be silent between two transactions before the server ends it, in milliseconds.
 SELECT set_config('idle_session_timeout', CAST(:idle_ms AS text), false)
 
@@ -53,19 +53,19 @@ UPDATE dk.sweep_runs SET decided = decided + :decided, applied = applied + :appl
 UPDATE dk.sweep_runs SET status = :status, finished_at = clock_timestamp(), busy = :busy
 WHERE run_id = CAST(:run AS uuid) AND status = 'RUNNING'
 
--- name: tell_audit
+-- name: describe_to_audit
 -- What the audit triggers write beside each event of this transaction.
 SELECT set_config('dk.run_id', :run, true), set_config('dk.reason', :reason, true)
 
--- name: tell_actor
+-- name: describe_actor
 -- Who says to be acting; the login is recorded beside it by the database itself.
 SELECT set_config('dk.actor', :actor, true)
 
--- name: lock_unborn
+-- name: lock_missing_row
 -- Lock a row that is not there by its name, until the transaction ends.
 SELECT pg_advisory_xact_lock(1684733954, hashtext(:row))
 
--- name: holder
+-- name: assigned_driver
 -- Who holds a delivery, read after its lock.
 SELECT driver_id FROM dk.deliveries WHERE id = :id AND driver_id IS NOT NULL
 

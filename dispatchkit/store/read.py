@@ -31,20 +31,21 @@ _INTS = (pl.Int8, pl.Int16, pl.Int32)
 
 
 def frames(
-    made: Engine, queries: Mapping[str, str], args: Args, waits: Database, role: str = "dk_app"
+    engine: Engine, queries: Mapping[str, str], args: Args, waits: Database, role: str = "dk_app"
 ) -> dict[str, pl.DataFrame]:
     """Return each query's frame, all from one repeatable-read, read-only snapshot; dk_verify also reads the trail."""
-    with _adbc(made, role, waits.lock_timeout, waits.statement_timeout) as ask:
+    with _adbc(engine, role, waits.lock_timeout, waits.statement_timeout) as ask:
         return {
             name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()
         }
 
 
-def typed(on: Connection, table: str, query: str, args: Args) -> pl.DataFrame:
+def typed(connection: Connection, table: str, query: str, args: Args) -> pl.DataFrame:
     """Return the rows of a query over one table as a frame of the table's contract, inside an act's transaction."""
     names = statements.columns(table)
     listed = ", ".join(f"t.{name}" for name in names)
-    rows = on.execute(text(f"SELECT {listed} FROM ({bind(query, args)}) t ORDER BY t.id")).all()  # noqa: S608
+    statement = f"SELECT {listed} FROM ({bind(query, args)}) t ORDER BY t.id"  # noqa: S608
+    rows = connection.execute(text(statement)).all()
     dtypes = {name: column.dtype for name, column in TABLES[table].columns().items()}
     return pl.DataFrame([tuple(row) for row in rows], schema=dtypes, orient="row")
 
@@ -78,11 +79,11 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(made: Engine) -> Iterator[Snapshot]:
+def snapshot(engine: Engine) -> Iterator[Snapshot]:
     """Yield one repeatable-read snapshot of a database at the newest revision. Raises SchemaMismatch otherwise."""
-    migrate.require(made)
+    migrate.require(engine)
     with _adbc(
-        made, "dk_export", timedelta(seconds=30), timedelta()
+        engine, "dk_export", timedelta(seconds=30), timedelta()
     ) as ask:  # an export may take its time
         row = pl.DataFrame(ask(statements.query("snapshot").text)).row(0, named=True)
         yield Snapshot(
@@ -91,7 +92,7 @@ def snapshot(made: Engine) -> Iterator[Snapshot]:
 
 
 @contextmanager
-def _adbc(made: Engine, role: str, lock_wait: timedelta, query_time: timedelta) -> Iterator[Ask]:
+def _adbc(engine: Engine, role: str, lock_wait: timedelta, query_time: timedelta) -> Iterator[Ask]:
     """Yield a function that runs one query in the snapshot; each stream is read before the next query.
 
     The driver is used below its DBAPI: that would import pyarrow and pandas, a third of a second of every command.
@@ -99,10 +100,14 @@ def _adbc(made: Engine, role: str, lock_wait: timedelta, query_time: timedelta) 
     from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
     from adbc_driver_postgresql import connect as database
 
-    patient = made.url.set(drivername="postgresql").update_query_dict(connect.PATIENCE)
+    patient = engine.url.set(drivername="postgresql").update_query_dict(connect.PATIENCE)
     url = patient.render_as_string(hide_password=False)
     try:
-        with database(url) as opened, AdbcConnection(opened) as on, AdbcStatement(on) as statement:
+        with (
+            database(url) as opened,
+            AdbcConnection(opened) as connection,
+            AdbcStatement(connection) as statement,
+        ):
 
             def ask(query: str) -> Any:
                 statement.set_sql_query(query)
@@ -120,14 +125,14 @@ def _adbc(made: Engine, role: str, lock_wait: timedelta, query_time: timedelta) 
             yield ask
             ask("COMMIT")
     except Error as fault:
-        raise _known(fault, made) from None
+        raise _known(fault, engine) from None
     except pl.exceptions.ComputeError:  # its text may hold row values
         raise DatabaseUnavailable("a read broke off: connection lost or query stopped") from None
 
 
-def _known(fault: Any, made: Engine) -> DispatchError:
+def _known(fault: Any, engine: Engine) -> DispatchError:
     state = str(getattr(fault, "sqlstate", "") or "")
-    where = connect.place(made.url.render_as_string(hide_password=True))
+    where = connect.place(engine.url.render_as_string(hide_password=True))
     if not state:
         return DatabaseUnavailable(f"cannot read from {where}, or the connection was lost")
     if state == "22023":  # SET ROLE to a role that is not there

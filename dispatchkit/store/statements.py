@@ -1,4 +1,7 @@
-"""The SQL of the room: fixed statements by name, and one for each shape of change from the contracts' own names."""
+"""The SQL of the store: fixed statements by name, and one for each shape of change.
+
+The statements of changes are built from the names in the contracts, never from input.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from dispatchkit.domain.tables import ENTITIES, TABLES
 from dispatchkit.kernel.sql import parse
 
 Item = str | int | float | bytes | datetime | None
-Shape = tuple[str, bool, tuple[str, ...]]  # (entity, is a birth, columns written)
+Shape = tuple[str, bool, tuple[str, ...]]  # (entity, is an insert, columns written)
 _SQL_TYPES: Mapping[type[pl.DataType], str] = {
     pl.Int64: "bigint",
     pl.Int32: "bigint",
@@ -34,18 +37,18 @@ def query(name: str) -> TextClause:
 
 
 def array(values: Iterable[Item]) -> str:
-    """Return values as the text of a Postgres array, to be cast to its type; thrice as fast as the driver's own."""
-    return "{" + ",".join([_SPELT[type(value)](value) for value in values]) + "}"
+    """Return values as the text of a Postgres array; three times as fast as the driver's arrays."""
+    return "{" + ",".join([_LITERALS[type(value)](value) for value in values]) + "}"
 
 
-def words(values: Iterable[str]) -> str:
-    """Return texts of which many are the same as `array` does."""
-    given = list(values)
-    spelt = {word: _SPELT[str](word) for word in dict.fromkeys(given)}
-    return "{" + ",".join([spelt[word] for word in given]) + "}"
+def repeated_texts(values: Iterable[str]) -> str:
+    """Return the same as `array` for texts of which many are equal: each is quoted once."""
+    texts = list(values)
+    quoted = {value: _LITERALS[str](value) for value in dict.fromkeys(texts)}
+    return "{" + ",".join([quoted[value] for value in texts]) + "}"
 
 
-_SPELT: Mapping[type, Callable[[Any], str]] = {
+_LITERALS: Mapping[type, Callable[[Any], str]] = {
     type(None): lambda _: "NULL",
     int: str,
     float: repr,
@@ -57,7 +60,7 @@ _SPELT: Mapping[type, Callable[[Any], str]] = {
 
 
 def sql_type(table: str, column: str) -> str:
-    """Return the Postgres type that carries a contract's column."""
+    """Return the Postgres type of a contract's column."""
     return _SQL_TYPES[TABLES[table].columns()[column].dtype.base_type()]
 
 
@@ -66,20 +69,27 @@ def columns(table: str) -> list[str]:
     return list(TABLES[table].columns())
 
 
+def _unnested(table: str, names: Sequence[str]) -> str:
+    """Return a FROM item `s` with one row for each position of the arrays bound to `names`."""
+    arrays = ", ".join(f"CAST(:{name} AS {sql_type(table, name)}[])" for name in names)
+    return f"unnest({arrays}) AS s({', '.join(names)})"
+
+
 @lru_cache(maxsize=256)
 def apply(shape: Shape) -> TextClause:
-    """Return the guarded statement that writes many rows of one shape, given as one array a column.
+    """Return the statement that writes many changes of one shape, each column given as one array.
 
-    Updates touch a row only while it is at the version the decision saw; the trigger raises the version, never we.
+    An update touches a row only at the version that the decision saw. The table's trigger raises the
+    version.
     """
-    entity, birth, written = shape
+    entity, is_insert, written = shape
     table = ENTITIES[entity]
-    names = ("id", *written) if birth else ("id", "version", *written)
-    arrays = ", ".join(f"CAST(:{name} AS {sql_type(table, name)}[])" for name in names)
-    source = f"unnest({arrays}) AS s({', '.join(names)})"
-    if birth:
+    if is_insert:
+        names = ("id", *written)
         listed = ", ".join(names)
+        source = _unnested(table, names)
         return text(f"INSERT INTO dk.{table} ({listed}, version) SELECT {listed}, 1 FROM {source}")  # noqa: S608
+    source = _unnested(table, ("id", "version", *written))
     sets = ", ".join(f"{name} = s.{name}" for name in written)
     guard = "t.id = s.id AND t.version = s.version"
     return text(f"UPDATE dk.{table} t SET {sets} FROM {source} WHERE {guard}")  # noqa: S608
@@ -87,30 +97,35 @@ def apply(shape: Shape) -> TextClause:
 
 @lru_cache(maxsize=32)
 def append(table: str, names: tuple[str, ...]) -> TextClause:
-    """Return the statement that inserts facts with the id of their run, leaving out ids that are there already."""
-    arrays = ", ".join(f"CAST(:{name} AS {sql_type(table, name)}[])" for name in names)
+    """Return the statement that inserts facts with the id of their run, without ids that exist."""
     listed = ", ".join(names)
-    source = f"unnest({arrays}) AS s({listed})"
+    source = _unnested(table, names)
     return text(
-        f"INSERT INTO dk.{table} ({listed}, run_id) SELECT {listed}, CAST(:run AS uuid) FROM {source} "  # noqa: S608
-        "ON CONFLICT (id) DO NOTHING"
+        f"INSERT INTO dk.{table} ({listed}, run_id) "  # noqa: S608
+        f"SELECT {listed}, CAST(:run AS uuid) FROM {source} ON CONFLICT (id) DO NOTHING"
     )
 
 
 @lru_cache(maxsize=32)
 def lock(entity: str, *, wait: bool = False) -> str:
-    """Return the statement that locks rows in ascending id and tells their versions; busy rows only if `wait`."""
+    """Return the statement that locks rows in ascending id and returns their versions.
+
+    wait: wait for rows that others have locked; otherwise these are left out.
+    """
     tail = "" if wait else " SKIP LOCKED"
     return f"{versions(entity)} ORDER BY id FOR NO KEY UPDATE{tail}"
 
 
 @lru_cache(maxsize=32)
 def versions(entity: str) -> str:
-    """Return the statement that tells rows' versions without a lock."""
+    """Return the statement that returns ids and versions of rows without a lock."""
     return f"SELECT id, version FROM dk.{ENTITIES[entity]} WHERE id = ANY(CAST(:ids AS bigint[]))"  # noqa: S608
 
 
 def insert(table: str, staging: str, names: Sequence[str]) -> str:
-    """Return the statement that moves staged rows into a table, leaving out ids that are there already."""
+    """Return the statement that moves staged rows into a table, without ids that exist."""
     listed = ", ".join(names)
-    return f"INSERT INTO dk.{table} ({listed}) SELECT {listed} FROM {staging} ORDER BY id ON CONFLICT (id) DO NOTHING"  # noqa: S608
+    return (
+        f"INSERT INTO dk.{table} ({listed}) SELECT {listed} FROM {staging} "  # noqa: S608
+        "ORDER BY id ON CONFLICT (id) DO NOTHING"
+    )

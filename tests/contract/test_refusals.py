@@ -462,7 +462,7 @@ def test_a_column_that_no_change_may_write_is_refused_by_name(store, name):
 def test_two_equal_decisions_of_one_run_are_refused_by_name_and_nothing_is_written(store, root):
     one = change("driver", IDLE, {"timeouts": 7})
     with pytest.raises(
-        BadData, match=f"driver {IDLE['id']} at version {IDLE['version']} is decided twice alike"
+        BadData, match=f"driver {IDLE['id']} at version {IDLE['version']} has two equal decisions"
     ):
         apply(store, one, change("duty", DUTY, {"reason": "test"}), replace(one, root=root))
     assert events(store) == []

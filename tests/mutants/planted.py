@@ -27,7 +27,7 @@ from tests import databases
 
 WRITER, STORE = "dispatchkit.store.write:Writer", "dispatchkit.store.postgres:PostgresStore"
 ANSWER = "dispatchkit.decide.offers.answer"
-APART = 'self._on.exec_driver_sql("COMMIT"); self._on.exec_driver_sql("BEGIN"); '  # two transactions instead of one
+APART = 'self._connection.exec_driver_sql("COMMIT"); self._connection.exec_driver_sql("BEGIN"); '  # two transactions instead of one
 FLAGS = __future__.annotations.compiler_flag
 Edit = tuple[
     str, str, str
@@ -74,44 +74,44 @@ MUTANTS: Mapping[str, Mutant] = {
     "no version is compared": Mutant(
         "stale",
         (
-            (f"{WRITER}._judge", "locked.items() >= group.seen.items()", "True"),
+            (f"{WRITER}._compare_versions", "if k in locked and locked[k] != v", "if False"),
             ("dispatchkit.store.statements:apply", " AND t.version = s.version", ""),
         ),
     ),
     "a locked row is booked as stale": Mutant(
-        "held rows", ((f"{WRITER}._judge", "busy.append(group)", 'stale.append((group, "busy"))'),)
+        "held rows", ((f"{WRITER}._compare_versions", "busy.append(group)", 'stale.append((group, "busy"))'),)
     ),
     "events leave in a second transaction": Mutant(
-        "crash points", ((f"{WRITER}._transaction", "record.events(", f"{APART}record.events("),)
+        "crash points", ((f"{WRITER}._transaction", "statements_write.write_events(", f"{APART}statements_write.write_events("),)
     ),
     "a batch commits half-way": Mutant(
-        "crash points", ((f"{WRITER}._transaction", 'reached("rows written")', f'{APART}reached("rows written")'),)
+        "crash points", ((f"{WRITER}._transaction", 'failpoint("rows written")', f'{APART}failpoint("rows written")'),)
     ),
     "a lost COMMIT is tried again blindly": Mutant(
-        "lost answers", ((f"{WRITER}._part", "if state in RETRIED and", 'if (state in RETRIED or state == "") and'),)
+        "lost answers", ((f"{WRITER}._write_batch", "if state in RETRIED and", 'if (state in RETRIED or state == "") and'),)
     ),
     "the lock is held by another connection": Mutant(
-        "held rows", ((f"{STORE}.sweeping", "ours, leader = on.execute(", "ours, leader = self.engine.connect().execute("),)
+        "held rows", ((f"{STORE}.sweeping", "is_ours, leader = connection.execute(", "is_ours, leader = self.engine.connect().execute("),)
     ),
     "nobody asks whether the lock is taken": Mutant(
-        "overlap", ((f"{STORE}.sweeping", "if not ours:", "if False:"), (f"{WRITER}._fence", "held = self._on", "return; held = self._on"))
+        "overlap", ((f"{STORE}.sweeping", "if not is_ours:", "if False:"), (f"{WRITER}._check_lock_held", "held = self._connection", "return; held = self._connection"))
     ),
     "the clock is read before the locks": Mutant(
         "late lock",
         (
-            (f"{STORE}.acting", 'on.execute(query("tell_actor")', 'early = self._instant(on); on.execute(query("tell_actor")'),
-            (f"{STORE}.acting", "PostgresActing(on, actor, self._instant(on))", "PostgresActing(on, actor, early)"),
+            (f"{STORE}.acting", 'connection.execute(query("describe_actor")', 'early = self._instant(connection); connection.execute(query("describe_actor")'),
+            (f"{STORE}.acting", "PostgresActing(connection, actor, self._instant(connection))", "PostgresActing(connection, actor, early)"),
         ),
     ),
     "an act locks no offers and no delivery": Mutant(
         "rivals",
         (
-            (f"{STORE}.acting", "there = on.execute(text(statements.lock(root[0], wait=True)), {", 'there = on.execute(text("SELECT 1 WHERE 0 < ANY(:ids)"), {'),
-            (f"{STORE}.acting", 'on.execute(query("lock_pending"), {"id": root[1]})', "pass"),
+            (f"{STORE}.acting", "text(statements.lock(root[0], wait=True))", 'text("SELECT 1 WHERE 0 < ANY(:ids)")'),
+            (f"{STORE}.acting", 'connection.execute(query("lock_pending"), {"id": root[1]})', "pass"),
         ),
     ),
     "an act locks offers but no delivery": Mutant(
-        "acts at once", ((f"{STORE}.acting", "there = on.execute(text(statements.lock(root[0], wait=True)), {", 'there = on.execute(text("SELECT 1 WHERE 0 < ANY(:ids)"), {'),)
+        "acts at once", ((f"{STORE}.acting", "text(statements.lock(root[0], wait=True))", 'text("SELECT 1 WHERE 0 < ANY(:ids)")'),)
     ),
     # the database
     "an episode may be accepted twice": Mutant("raw rivals", sql=("DROP INDEX dk.offer_one_accepted",)),

@@ -1,4 +1,4 @@
-"""Several connections write one run: the same outcome as by one, and none goes on when the run has lost its lock."""
+"""Several connections write one run with the outcome of one, and stop when the run loses its lock."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 
 from dispatchkit.config import Database
 from dispatchkit.domain.changes import Change
-from dispatchkit.kernel import failpoints as points
+from dispatchkit.kernel import failpoints
 from dispatchkit.kernel.errors import DatabaseUnavailable
 from dispatchkit.store.contract import Outcome, RunRequest
 from dispatchkit.store.groups import groups
 from dispatchkit.store.postgres import PostgresRun, PostgresStore
-from dispatchkit.store.write import Clock
+from dispatchkit.store.write import Deadline
 from tests import databases
 from tests.contract.both import apply, written
 from tests.crash.wreck import contents, different
@@ -25,7 +25,7 @@ DRIVERS = tuple(int(id_) for id_ in databases.sample_frames()["drivers"]["id"][:
 
 
 def counted(driver: int, timeouts: int = 1, version: int = 1) -> Change:
-    """A harmless change of a driver; less than nothing is refused by the table."""
+    """Return a harmless change of a driver; the table refuses a negative number of timeouts."""
     return Change(
         entity="driver",
         id=driver,
@@ -39,7 +39,7 @@ def counted(driver: int, timeouts: int = 1, version: int = 1) -> Change:
 
 
 def mixed() -> list[Change]:
-    """Changes of which one in ten is refused by the table and one in eight is stale."""
+    """Return changes of which the table refuses one in ten, and one in eight is stale."""
     return [
         counted(d, -1 if i % 10 == 3 else 1, 7 if i % 8 == 5 else 1) for i, d in enumerate(DRIVERS)
     ]
@@ -47,52 +47,53 @@ def mixed() -> list[Change]:
 
 @contextmanager
 def at(point: str, act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` the first time that a run reaches a point."""
+    """Call `act` the first time that a run reaches a failpoint."""
     left = [act]
 
     def hook(name: str) -> None:
         if name == point and left:
             left.pop()()
 
-    points.hook = hook
+    failpoints.hook = hook
     try:
         yield
     finally:
-        points.hook = None
+        failpoints.hook = None
 
 
-def run(sql: str, made: Engine) -> None:
-    with psycopg.connect(databases.url(made), autocommit=True) as on:
-        on.execute(sql.encode())
+def run(sql: str, engine: Engine) -> None:
+    with psycopg.connect(databases.url(engine), autocommit=True) as connection:
+        connection.execute(sql.encode())
 
 
-def told(outcome: Outcome) -> tuple[object, ...]:
+def counts_of(outcome: Outcome) -> tuple[object, ...]:
     return outcome.applied, outcome.stale, outcome.poisoned, outcome.busy, outcome.already
 
 
-def test_the_outcome_is_the_same_and_in_the_same_order_by_any_number_of_workers(now):
-    found: list[tuple[tuple[object, ...], tuple[object, ...], dict[str, list[str]]]] = []
+def test_outcome_is_the_same_for_any_number_of_workers(now):
+    results: list[tuple[tuple[object, ...], tuple[object, ...], dict[str, list[str]]]] = []
     for workers in (1, 2, 5):
-        with databases.fresh("sample") as made:
+        with databases.fresh("sample") as engine:
             outcome = apply(
-                PostgresStore(made, Database(batch=4, workers=workers), now=now), *mixed()
+                PostgresStore(engine, Database(batch=4, workers=workers), now=now), *mixed()
             )
-            with made.connect() as on:
-                counted_ = on.exec_driver_sql(
+            with engine.connect() as connection:
+                ledger_row = connection.exec_driver_sql(
                     "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs"
                 )
-                found.append((told(outcome), tuple(counted_.one()), contents(made)))
-    assert found[0][0][0] == 32
-    for others in found[1:]:
-        assert others[:2] == found[0][:2]
-        assert different(others[2], found[0][2]) == {}
+                results.append((counts_of(outcome), tuple(ledger_row.one()), contents(engine)))
+    assert results[0][0][0] == 32
+    for others in results[1:]:
+        assert others[:2] == results[0][:2]
+        assert different(others[2], results[0][2]) == {}
 
 
-def test_a_small_run_hires_nobody(sample_db, now):
+def test_small_run_opens_no_worker(sample_db, now):
     def count() -> None:
-        with sample_db.connect() as on:
-            connected = on.exec_driver_sql(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        with sample_db.connect() as connection:
+            connected = connection.exec_driver_sql(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             open_connections.append(connected.scalar_one())
 
@@ -109,24 +110,27 @@ LEADER = (
 )
 
 
-def test_workers_whose_leader_has_died_begin_no_batch(sample_db, now):
-    """The leader's connection goes while a worker is about to begin: whatever that worker tries is undone."""
+def test_workers_of_a_dead_leader_begin_no_batch(sample_db, now):
+    """The leader's connection is lost before a worker begins: what the worker tries is undone."""
     store = PostgresStore(sample_db, Database(batch=2), now=now)
     with pytest.raises(DatabaseUnavailable), store.sweeping(RunRequest(sweep="offers")) as leader:
         assert isinstance(leader, PostgresRun)
-        with leader._hire() as worker:
+        with leader._open_worker() as worker:
             run(LEADER, sample_db)
             with pytest.raises(DatabaseUnavailable, match="nothing more is written"):
-                worker.apply(groups([counted(DRIVERS[0])], "offers"), 2, Clock(float("inf")))
+                worker.apply(groups([counted(DRIVERS[0])], "offers"), 2, Deadline(float("inf")))
         written(leader, [])
     assert touched(sample_db) == 0
     assert apply(store, counted(DRIVERS[0])).applied == 1
 
 
-def test_a_batch_that_a_successor_overtook_is_undone(sample_db, now):
-    """Its rows, its events and its trail are written; then the ledger says that the run is over."""
+def test_batch_of_an_overtaken_run_is_undone(sample_db, now):
+    """Rows, events and trail are written when the ledger says that the run is over."""
     store = PostgresStore(sample_db, Database(batch=40), now=now)
-    over = "UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp() WHERE status = 'RUNNING'"
+    over = (
+        "UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp() "
+        "WHERE status = 'RUNNING'"
+    )
     with (
         at("outbox written", lambda: run(over, sample_db)),
         pytest.raises(DatabaseUnavailable, match="another run took over"),
@@ -136,7 +140,7 @@ def test_a_batch_that_a_successor_overtook_is_undone(sample_db, now):
     assert apply(store, *mixed()[:3]).applied == 3
 
 
-def test_one_worker_that_fails_stops_all_and_what_was_written_is_whole(sample_db, now):
+def test_failing_worker_stops_all_others_after_whole_batches(sample_db, now):
     store = PostgresStore(sample_db, Database(batch=2, workers=4), now=now)
 
     def fail() -> None:
@@ -144,27 +148,29 @@ def test_one_worker_that_fails_stops_all_and_what_was_written_is_whole(sample_db
 
     with at("batch committed", fail), pytest.raises(ZeroDivisionError):
         apply(store, *(counted(driver) for driver in DRIVERS))
-    with sample_db.connect() as on:
-        line = on.exec_driver_sql("SELECT status, applied FROM dk.sweep_runs").one()
-        assert (line[0], line[1]) == ("FAILED", touched(sample_db))
+    with sample_db.connect() as connection:
+        ledger_row = connection.exec_driver_sql("SELECT status, applied FROM dk.sweep_runs").one()
+        assert (ledger_row[0], ledger_row[1]) == ("FAILED", touched(sample_db))
     assert 2 <= touched(sample_db) < len(DRIVERS)
 
 
-def touched(made: Engine) -> int:
+def touched(engine: Engine) -> int:
     """Return how many drivers have been written."""
-    with made.connect() as on:
+    with engine.connect() as connection:
         return int(
-            on.exec_driver_sql("SELECT count(*) FROM dk.drivers WHERE version > 1").scalar_one()
+            connection.exec_driver_sql(
+                "SELECT count(*) FROM dk.drivers WHERE version > 1"
+            ).scalar_one()
         )
 
 
-def test_a_run_that_reasons_ahead_of_the_database_clock_is_refused_by_the_database(sample_db):
+def test_database_refuses_a_run_ahead_of_its_clock(sample_db):
     ahead = (
         "INSERT INTO dk.sweep_runs (run_id, sweep, as_of) "
         "SELECT gen_random_uuid(), 'offers', now() + interval '1 min'"
     )
-    with psycopg.connect(databases.url(sample_db)) as on:
-        on.execute("SET ROLE dk_app")
+    with psycopg.connect(databases.url(sample_db)) as connection:
+        connection.execute("SET ROLE dk_app")
         with pytest.raises(psycopg.Error) as refused:
-            on.execute(ahead.encode())
+            connection.execute(ahead.encode())
     assert refused.value.sqlstate == "DK007"
