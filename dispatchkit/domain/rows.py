@@ -17,6 +17,7 @@ import polars as pl
 from dispatchkit.domain.contract import Column
 from dispatchkit.domain.states import (
     CaseState,
+    CaseTrigger,
     DeliveryState,
     DutyState,
     EpisodeState,
@@ -288,7 +289,7 @@ class Case:
     delivery_id: DeliveryId
     driver_id: DriverId
     episode: Ordinal
-    trigger: Word
+    trigger: CaseTrigger
     state: CaseState
     suspected_at: Instant
     grace_until: Instant | None = None

@@ -6,6 +6,8 @@ the same frozen columns; a test keeps both equal.
 
 from __future__ import annotations
 
+from typing import Self
+
 from dispatchkit.kernel.documented_enum import DocumentedEnum
 from dispatchkit.kernel.machine import INITIAL, Machine, machine
 
@@ -91,6 +93,65 @@ class CaseState(DocumentedEnum):
     RELAPSED = "RELAPSED", "the other driver lost it too"
     EXHAUSTED = "EXHAUSTED", "nobody else was found, or it was taken away too often"
     ABORTED = "ABORTED", "the case lost its object: picked up, cancelled, or a person decided"
+
+
+class DelayCause(DocumentedEnum):
+    """Why a search for a driver takes long; each search has exactly one cause."""
+
+    MERCHANT = "MERCHANT", "the pickup is unknown, or a driver left who waited for the goods"
+    STALL = "STALL", "a driver had the delivery and it was taken from them"
+    NO_ACCEPTANCE = "NO_ACCEPTANCE", "drivers were asked and nobody accepted"
+    NO_SUPPLY = "NO_SUPPLY", "there was nobody to ask"
+
+
+class TriggerClass(DocumentedEnum):
+    """What a trigger says about the driver of a case."""
+
+    STANDSTILL = "STANDSTILL", "the driver does not work on the delivery"
+    OTHER_DRIVER = "OTHER_DRIVER", "the driver leaves, cannot go on, or will be late"
+    MERCHANT = "MERCHANT", "the driver waits for the merchant"
+    OPERATIONS = "OPERATIONS", "a person decided"
+
+
+class CaseTrigger(DocumentedEnum):
+    """Why a case against an assignment was opened."""
+
+    trigger_class: TriggerClass
+
+    def __new__(cls, value: str, meaning: str, trigger_class: TriggerClass) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.trigger_class = trigger_class
+        return member
+
+    NO_START = "NO_START", "has not set out for the pickup", TriggerClass.STANDSTILL
+    NOT_MOVING = "NOT_MOVING", "stands still on the way", TriggerClass.STANDSTILL
+    WRONG_WAY = "WRONG_WAY", "moves away from the pickup", TriggerClass.STANDSTILL
+    LOST_PING = "LOST_PING", "the phone is silent", TriggerClass.STANDSTILL
+    ETA_BREACH = "ETA_BREACH", "comes much later than agreed", TriggerClass.OTHER_DRIVER
+    SHIFT_END = "SHIFT_END", "the shift ends too soon", TriggerClass.OTHER_DRIVER
+    DRIVER_OFFDUTY = "DRIVER_OFFDUTY", "is no longer on duty", TriggerClass.OTHER_DRIVER
+    VEHICLE = "VEHICLE", "the vehicle is reported broken", TriggerClass.OTHER_DRIVER
+    DRIVER_UNASSIGN = "DRIVER_UNASSIGN", "gave the delivery back", TriggerClass.OTHER_DRIVER
+    MERCHANT_WAIT = "MERCHANT_WAIT", "waits for late goods", TriggerClass.MERCHANT
+    OPS = "OPS", "operations took the delivery away", TriggerClass.OPERATIONS
+
+    @property
+    def standstill(self) -> bool:
+        """Return whether the driver does not work on the delivery; else it will be late."""
+        return self.trigger_class is TriggerClass.STANDSTILL
+
+    @property
+    def drivers_fault(self) -> bool:
+        """Return whether a release for this counts against the driver's score."""
+        return self.trigger_class in (TriggerClass.STANDSTILL, TriggerClass.OTHER_DRIVER)
+
+    @property
+    def delay_cause(self) -> DelayCause:
+        """Return the cause of the search that follows a release for this."""
+        at_merchant = self.trigger_class is TriggerClass.MERCHANT
+        return DelayCause.MERCHANT if at_merchant else DelayCause.STALL
 
 
 class TicketState(DocumentedEnum):

@@ -16,7 +16,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from dispatchkit.domain.search_delay_cause import CAUSES, delay_cause
+from dispatchkit.domain.search_delay_cause import delay_cause
+from dispatchkit.domain.states import DelayCause
 from dispatchkit.kernel.metrics import Check, Metric, Section, Table
 from dispatchkit.measure.metric import Scope, bootstrap, count, need, quantile, split_rows
 
@@ -98,7 +99,7 @@ def _causes(searches: pl.DataFrame) -> tuple[Table, Check]:
     unfulfilled = (pl.col("state") == "UNFULFILLED").sum().cast(pl.Int64).alias("unfulfilled")
     counts = closed.group_by("cause").agg(unfulfilled, searches=pl.len().cast(pl.Int64))
     frame = (
-        pl.DataFrame({"cause": CAUSES})
+        pl.DataFrame({"cause": [cause.value for cause in DelayCause]})
         .join(counts, on="cause", how="left")
         .select("cause", pl.col("searches", "unfulfilled").fill_null(0))
         .with_columns(

@@ -23,6 +23,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from dispatchkit.domain.states import CaseTrigger
 from dispatchkit.kernel.metrics import Exclusion, Metric, Section, Table
 from dispatchkit.measure import acceptance_calibration as acceptance
 from dispatchkit.measure.metric import Scope, need, rate
@@ -171,7 +172,7 @@ def _countable(offers: pl.DataFrame, scope: Scope) -> Metric:
 def _reassignment(cases: pl.DataFrame, scope: Scope) -> tuple[Metric, ...]:
     confirmed = cases.filter(scope.within("confirmed_at"))
     excluded = {
-        "released by ops": pl.col("trigger") == "OPS",
+        "released by ops": pl.col("trigger") == CaseTrigger.OPS.value,
         "merchant closed": (_outcome == "cancelled") & (pl.col("ended_by") == "merchant"),
         "manual lock or custody restored": (_state == "ABORTED") & (_outcome != "cancelled"),
     }

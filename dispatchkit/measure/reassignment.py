@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from dispatchkit.domain.states import CaseTrigger
 from dispatchkit.kernel.metrics import Metric, Section, Table
 from dispatchkit.measure.metric import Scope, need, not_available, rate
 
@@ -25,8 +26,7 @@ READS = {
 }
 # Released twice within this time, the second driver never had a chance (an assumption).
 FLAP = timedelta(minutes=15)
-# Triggers that mean: the driver does not work on the delivery. All others mean it will be late.
-STANDSTILL = ("NO_START", "NOT_MOVING", "WRONG_WAY", "LOST_PING")
+_STANDSTILL = [trigger for trigger in CaseTrigger if trigger.standstill]
 NO_LABELS = "an export does not contain which drivers really stalled; simulated data does"
 _PRECISION = (
     "suspicions of a standstill whose driver had really stalled / all suspicions of a standstill"
@@ -130,7 +130,7 @@ def against_labels(
         stalls,
         scope,
         by="assignments under suspicion",
-        excluded={"late, not at a standstill": ~pl.col("trigger").is_in(STANDSTILL)},
+        excluded={"late, not at a standstill": ~pl.col("trigger").is_in(_STANDSTILL)},
         if_empty="no assignment is under suspicion",
         definition=_PRECISION,
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from dispatchkit.domain.states import CaseTrigger
 from dispatchkit.measure.metric import Z95, Scope
 
 WINDOW = 100  # last events per component
@@ -23,7 +24,6 @@ WEIGHTS = {
     "pickup": 0.20,
     "steadiness": 0.10,
 }  # rating: 0.10 where imported
-NOT_DRIVERS_FAULT = ("OPS", "MERCHANT_WAIT")  # releases that are not the driver's fault
 BLOCK_H = 4
 _driver = pl.col("driver_id")
 
@@ -45,7 +45,7 @@ def _events(marts: Mapping[str, pl.DataFrame], scope: Scope) -> pl.DataFrame:
     faulted = marts["mart_cases"].filter(
         (pl.col("confirmed_at") < until)
         & (pl.col("state") != "ABORTED")
-        & ~pl.col("trigger").is_in(NOT_DRIVERS_FAULT)
+        & pl.col("trigger").is_in([trigger for trigger in CaseTrigger if trigger.drivers_fault])
     )
     released = faulted.join(kept, on=["driver_id", "delivery_id"], how="anti")
     lost = released.select("driver_id", at="suspected_at", good=pl.lit(value=False))

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dispatchkit.domain.states import CaseTrigger
 from dispatchkit.simulation.demand import MAX_OFFERS
 from dispatchkit.simulation.scenario import NEVER, SECOND, Scenario, random_stream
 
 DRAWN = MAX_OFFERS + 4  # offers of all episodes of one order together
 SILENT = 0.02  # share of offers that nobody answers
 ON_TIME, SLOW_START, NO_SHOW = 0, 1, 2  # what a driver does after accepting
-STALLS = ("NO_START", "NOT_MOVING", "LOST_PING")
+STALLS = (CaseTrigger.NO_START, CaseTrigger.NOT_MOVING, CaseTrigger.LOST_PING)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ TEXTS: Mapping[str, str] = {
     "driver_offers.payload_sha256": "digest",
     "driver_availability_history.reason": "word",
     "unassigned_orders.cause": "word",
-    "reassignment_cases.trigger": "word",
     "reassignment_cases.actor": "id",
     "support_tickets.cause": "word",
     "support_tickets.closed_by": "id",

@@ -96,7 +96,7 @@ SUSPICION = {
     "delivery_id": CASE["delivery_id"],
     "driver_id": CASE["driver_id"],
     "episode": CASE["episode"],
-    "trigger": "NO_MOTION",
+    "trigger": "NOT_MOVING",
     "state": "SUSPECTED",
     "suspected_at": NOW,
 }

@@ -56,7 +56,7 @@ def suspicion(id: int = GONE) -> Change:
             "delivery_id": delivery["id"],
             "driver_id": delivery["driver_id"],
             "episode": delivery["episode"],
-            "trigger": "NO_MOTION",
+            "trigger": "NOT_MOVING",
             "state": "SUSPECTED",
             "suspected_at": databases.NOW,
         },

@@ -11,7 +11,7 @@ from dispatchkit.decide.escalation.model import Episode, Job, Kept, Ticket
 from dispatchkit.decide.escalation.params import CALLS, OPS, TICKET, Params
 from dispatchkit.domain.change_set import ChangeSet, Values
 from dispatchkit.domain.search import close_search
-from dispatchkit.domain.search_delay_cause import CAUSES
+from dispatchkit.domain.states import DelayCause
 from dispatchkit.domain.tickets import open_ticket
 from dispatchkit.kernel.clock import rfc3339
 
@@ -131,7 +131,7 @@ def settled(ticket: Kept, called: frozenset[tuple[int, str]]) -> str | None:
     What the ladder opened is settled with its search; a call for a delivery and cause, once there is no reason for it.
     A conflict about who holds the goods is for people alone.
     """
-    if ticket.cause in CAUSES and ticket.search in RESOLVED:
+    if ticket.cause in {*DelayCause} and ticket.search in RESOLVED:
         return ticket.search
     return (
         "RESOLVED"

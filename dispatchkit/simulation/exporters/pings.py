@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from dispatchkit.domain.states import CaseTrigger
 from dispatchkit.simulation.exporters.columns import ids, instants
 from dispatchkit.simulation.exporters.duties import DutyInterval
 from dispatchkit.simulation.exporters.orders import Snapshot
@@ -85,7 +86,7 @@ def _last_minutes(
         age = int(rng.integers(3 * SECOND, 50 * SECOND))
         lost = rng.random() < SILENT_SHARE
         if stalled_order is not None:
-            if STALLS[outcomes.stall_kind[stalled_order]] == "LOST_PING":
+            if STALLS[outcomes.stall_kind[stalled_order]] == CaseTrigger.LOST_PING:
                 continue  # the ping at the acceptance was the last
             count, gap = 14, MINUTE
         else:
