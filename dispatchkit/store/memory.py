@@ -1,4 +1,4 @@
-"""The same contract in memory, for replay and tests. It refuses what Postgres refuses, by the same rules' names."""
+"""The in-memory store for replay and tests: it refuses what Postgres refuses, by the same rules."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, S
 from dispatchkit.store.groups import WriteGroup, fit, fit_facts, groups
 from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
 
-DEFAULTS: Mapping[
-    str, Mapping[str, Value]
-] = {  # what a birth that does not say gets, as in the migrations
+# What an insert writes in columns that it does not name; the same values as in the migrations.
+DEFAULTS: Mapping[str, Mapping[str, Value]] = {
     "drivers": {"max_stack": 2, "timeouts": 0},
     "deliveries": {"episode": 1, "attempt": 0, "priority": 0, "driver_unknown": False},
     "driver_offers": {"state": "PENDING", "boost_cents": 0, "late": False},
@@ -32,9 +31,10 @@ DEFAULTS: Mapping[
 
 
 class MemoryStore:
-    """Each table as a frame, which queries read, and its rows by id, which the rules look at.
+    """Each table as a frame, for queries, and as rows by id, for the rules.
 
-    Rows are made from the frame at the first look; the frame takes over written rows at the next read of its table.
+    Rows are read from the frame when a table's rows are first needed. Written rows go into the
+    frame when the table is read next.
     """
 
     def __init__(self, tables: Mapping[str, pl.DataFrame], now: datetime) -> None:
@@ -51,7 +51,7 @@ class MemoryStore:
         for rule in EXCLUSIONS:
             self._taken[rule.name] = defaultdict(set)
             for id_, row in self.rows[rule.table].items():
-                if key := rule.of(row):
+                if key := rule.key_of(row):
                     self._taken[rule.name][key].add(id_)
         self._pings = set(self._frames["driver_locations"].select("driver_id", "at").iter_rows())
         self.events: list[Row] = []  # the outbox
@@ -66,7 +66,7 @@ class MemoryStore:
         return self.now
 
     def frame(self, table: str) -> pl.DataFrame:
-        """Return a whole table as a frame of its contract, rows in ascending id."""
+        """Return a whole table as a frame, rows by ascending id."""
         written = self._written[table]
         if written:
             rows = self.rows[table]
@@ -88,31 +88,31 @@ class MemoryStore:
         return {name: context.execute(bind(query, args)) for name, query in queries.items()}
 
     @contextmanager
-    def sweeping(self, ticket: RunRequest) -> Iterator[Run | None]:
-        """Yield a Run, or None if the slot is done. Raises TryLater while the same sweep is under way."""
-        if ticket.sweep in self._locked:
-            raise TryLater(f"another run of sweep {ticket.sweep} is at work")
+    def sweeping(self, request: RunRequest) -> Iterator[Run | None]:
+        """Yield a Run, or None if the slot is done. Raises TryLater while the same sweep runs."""
+        if request.sweep in self._locked:
+            raise TryLater(f"another run of sweep {request.sweep} is in progress")
         done = any(
-            r["sweep"] == ticket.sweep and r["slot"] == ticket.slot and r["status"] == "OK"
+            r["sweep"] == request.sweep and r["slot"] == request.slot and r["status"] == "OK"
             for r in self.runs
         )
-        if ticket.slot is not None and done:
+        if request.slot is not None and done:
             yield None
             return
-        self._locked.add(ticket.sweep)
+        self._locked.add(request.sweep)
         entry: Row = {
-            "sweep": ticket.sweep,
-            "slot": ticket.slot,
+            "sweep": request.sweep,
+            "slot": request.slot,
             "status": "FAILED",
             "as_of": self.now,
         }
         try:
-            run = _MemoryRun(self, ticket, str(len(self.runs) + 1))
+            run = _MemoryRun(self, request, str(len(self.runs) + 1))
             self.runs.append(entry)
             yield run
             entry["status"] = "OK"
         finally:
-            self._locked.discard(ticket.sweep)
+            self._locked.discard(request.sweep)
 
     @contextmanager
     def acting(
@@ -122,7 +122,7 @@ class MemoryStore:
         yield _MemoryActing(self, actor)
 
     def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
-        """Keep where a driver was; return False if that instant of his is known already."""
+        """Store a driver's position; return False if there is one of that driver and instant."""
         if (driver, at) in self._pings:
             return False
         self._pings.add((driver, at))
@@ -145,21 +145,26 @@ class MemoryStore:
                 undo.append((table, change.id, self.rows[table].get(change.id)))
                 self._write(table, change)
             for change, (_, _, old) in zip(changes, undo, strict=True):
-                for offer in self._paired(change):
-                    rules.pair(self.rows["driver_offers"][offer], self.rows)
+                for offer in self._offers_to_check(change):
+                    rules.check_accepted_offer(self.rows["driver_offers"][offer], self.rows)
                 if change.entity == "delivery":
-                    rules.carry(self.rows["deliveries"][change.id], old, self.rows)
+                    rules.check_assignment(self.rows["deliveries"][change.id], old, self.rows)
         except (Violation, IllegalTransition):
             for table, id_, row in reversed(undo):
                 self.put(table, id_, row)
             raise
         for change in changes:
-            did = change.decision_id(sweep) if decided else None
-            if did:
-                self._applied.add(did)
+            decision_id = change.decision_id(sweep) if decided else None
+            if decision_id:
+                self._applied.add(decision_id)
             payload = change.event_payload()
             self.events.append(
-                {"event": change.event, "root": change.root, "payload": payload, "decision_id": did}
+                {
+                    "event": change.event,
+                    "root": change.root,
+                    "payload": payload,
+                    "decision_id": decision_id,
+                }
             )
 
     def append(self, run_id: str, facts: Sequence[Fact]) -> None:
@@ -169,14 +174,14 @@ class MemoryStore:
         for fact in facts:
             row: Row = dict.fromkeys(TABLES[fact.table].columns()) | dict(fact.values)
             if row["id"] not in self.rows[fact.table]:
-                rules.check(fact.table, row, None, self.rows, self.now)
+                rules.check_row(fact.table, row, None, self.rows, self.now)
                 new.setdefault((fact.table, row["id"]), row)
         for (table, id_), row in new.items():
             self.put(table, id_, row)
             self.fact_runs[table, id_] = run_id
 
-    def _paired(self, change: Change) -> Iterable[int]:
-        """Return the offers whose pairing with their delivery a change may have broken."""
+    def _offers_to_check(self, change: Change) -> Iterable[int]:
+        """Return the offers that may no longer agree with their delivery after a change."""
         if change.entity == "offer" and "state" in change.after:
             return (change.id,)
         if change.entity == "delivery" and not {"driver_id", "episode"}.isdisjoint(change.after):
@@ -191,29 +196,29 @@ class MemoryStore:
             raise Violation(f"{table} {change.id} is not at version {change.version}")
         blank: Row = dict.fromkeys(_types(table)) | dict(DEFAULTS.get(table, {}))
         row = (old or blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
-        rules.check(table, row, old, self.rows, self.now)
+        rules.check_row(table, row, old, self.rows, self.now)
         self.put(table, change.id, row)
         for rule in EXCLUSIONS:
-            key = rule.of(row) if rule.table == table else None
+            key = rule.key_of(row) if rule.table == table else None
             for other in self._taken[rule.name][key] if key else ():
                 if other != change.id and rule.clash(row, self.rows[table][other]):
                     raise Violation(f"{table} {change.id}: {rule.name}, taken by {other}")
 
     def put(self, table: str, id_: int, row: Row | None) -> None:
-        """Set or remove a row, without asking the rules; keep count of the keys that exclude others."""
+        """Set or remove a row (None) without checking the rules."""
         old = self.rows[table].pop(id_, None)
         if row is not None:
             self.rows[table][id_] = row
         self._written[table].add(id_)
         for rule in EXCLUSIONS:
             if rule.table == table:
-                if old and (was := rule.of(old)):
-                    self._taken[rule.name][was].discard(id_)
-                if row and (key := rule.of(row)):
+                if old and (old_key := rule.key_of(old)):
+                    self._taken[rule.name][old_key].discard(id_)
+                if row and (key := rule.key_of(row)):
                     self._taken[rule.name][key].add(id_)
 
-    def judge(self, group: WriteGroup) -> Stale | None:
-        """Return why a group is stale, or None if every row is at the version it was seen at."""
+    def find_stale(self, group: WriteGroup) -> Stale | None:
+        """Return the first row that is no longer as the group saw it, or None."""
         for (entity, id_), version in group.seen.items():
             row = self.rows[ENTITIES[entity]].get(id_)
             if row is None:
@@ -225,13 +230,13 @@ class MemoryStore:
                 return Stale(entity, id_, 0, f"{entity} {id_} is there already")
         return None
 
-    def applied(self, group: WriteGroup) -> bool:
+    def is_applied(self, group: WriteGroup) -> bool:
         """Return whether every decision of a group was applied before."""
         return self._applied.issuperset(group.ids)
 
 
 class _Rows(dict[str, dict[int, Row]]):
-    """The rows of each table by id, made from its frame when first asked for: most tables are only read."""
+    """Table -> id -> row, read from the frame on first use: most tables are never written."""
 
     def __init__(self, frames: Mapping[str, pl.DataFrame]) -> None:
         self._frames = frames
@@ -249,13 +254,13 @@ def _types(table: str) -> dict[str, pl.DataType]:
 
 @lru_cache(maxsize=1024)
 def _tables_named(query: str) -> set[str]:
-    """Return the tables that a query may read: all whose names are words of it."""
+    """Return the tables whose names are words of a query: those that it may read."""
     return TABLES.keys() & set(re.findall(r"\w+", query))
 
 
 class _MemoryRun:
-    def __init__(self, store: MemoryStore, ticket: RunRequest, id_: str) -> None:
-        self._store, self._sweep, self.id, self.now = store, ticket.sweep, id_, store.now
+    def __init__(self, store: MemoryStore, request: RunRequest, id_: str) -> None:
+        self._store, self._sweep, self.id, self.now = store, request.sweep, id_, store.now
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
         return self._store.read(queries, args)
@@ -271,8 +276,8 @@ class _MemoryRun:
     ) -> Outcome:
         outcome = Outcome(busy=left)
         for group in groups(changes, self._sweep):
-            stale = self._store.judge(group)
-            if stale and self._store.applied(group):
+            stale = self._store.find_stale(group)
+            if stale and self._store.is_applied(group):
                 outcome.already += len(group.changes)
             elif stale:
                 outcome.stale += [
@@ -317,7 +322,7 @@ class _MemoryActing:
         was: str | None = None,
         offer_id: int | None = None,
     ) -> None:
-        told = {
+        refusal = {
             "actor": self._actor,
             "event": event,
             "root": root,
@@ -325,4 +330,4 @@ class _MemoryActing:
             "was": was,
             "offer_id": offer_id,
         }
-        self._store.refusals.append(told)
+        self._store.refusals.append(refusal)

@@ -1,4 +1,4 @@
-"""What Postgres refuses, said again for the memory store: each rule bears the name it has in the migrations."""
+"""The rules of the database for the memory store, under the names they have in the migrations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Violation(DispatchError):
 
 @dataclass(frozen=True)
 class Check:
-    """What has to hold within a row; asked in this order, so a rule may rely on those above it."""
+    """A condition within one row. Checked in order, so a check may rely on those before it."""
 
     name: str
     table: str
@@ -93,7 +93,7 @@ CHECKS = (
 )
 
 
-def overlap(one: Row, other: Row) -> bool:
+def overlaps(one: Row, other: Row) -> bool:
     """Return whether two half-open intervals share an instant."""
     return bool(
         one["since"] < (other["until"] or _LAST) and other["since"] < (one["until"] or _LAST)
@@ -102,7 +102,11 @@ def overlap(one: Row, other: Row) -> bool:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Rows of one table that share a key exclude each other, as far as they are in `states` and clash."""
+    """Two rows of one table may not have the same key, if both are in `states` and clash.
+
+    states: None stands for every state; clash: whether two rows with the same key exclude each
+    other, by default always.
+    """
 
     name: str
     table: str
@@ -110,12 +114,12 @@ class Exclusion:
     states: frozenset[str] | None = None
     clash: Callable[[Row, Row], bool] = lambda one, other: True
 
-    def of(self, row: Row) -> tuple[Any, ...] | None:
-        """Return the key a row takes, or None if the rule does not look at it."""
+    def key_of(self, row: Row) -> tuple[Any, ...] | None:
+        """Return the key that a row occupies, or None if the rule does not concern it."""
         if self.states is not None and row["state"] not in self.states:
             return None
-        found = tuple(row[name] for name in self.key)
-        return None if None in found else found
+        key = tuple(row[name] for name in self.key)
+        return None if None in key else key
 
 
 EXCLUSIONS = (
@@ -124,7 +128,9 @@ EXCLUSIONS = (
         "offer_one_accepted", "driver_offers", ("delivery_id", "episode"), frozenset({"ACCEPTED"})
     ),
     Exclusion("offer_one_pending", "driver_offers", ("driver_id",), frozenset({"PENDING"})),
-    Exclusion("duty_intervals_apart", "driver_availability_history", ("driver_id",), clash=overlap),
+    Exclusion(
+        "duty_intervals_apart", "driver_availability_history", ("driver_id",), clash=overlaps
+    ),
     Exclusion("episode_once", "unassigned_orders", ("delivery_id", "episode")),
     Exclusion("episode_one_open", "unassigned_orders", ("delivery_id",), frozenset({"OPEN"})),
     Exclusion("ticket_once", "support_tickets", ("delivery_id", "episode", "level", "cause")),
@@ -133,8 +139,8 @@ EXCLUSIONS = (
 )
 
 
-def check(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> None:
-    """Raise Violation or IllegalTransition if a row may not be written at `now` for `old` (None: it is born)."""
+def check_row(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> None:
+    """Raise Violation or IllegalTransition if a row may not replace `old` (None: insert)."""
     for name, accepts in _columns(table):
         if not accepts(row[name]):
             raise Violation(f"{table} {row['id']}: {name} may not be {row[name]!r}")
@@ -151,66 +157,69 @@ def check(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> N
         if rule.table == table and not rule.holds(row):
             raise Violation(f"{table} {row['id']}: {rule.name}")
     if table == "driver_offers" and not old:
-        _offer_open(row, rows)
+        _check_delivery_takes_offers(row, rows)
     if table == "unassigned_orders" and old and row["level"] < old["level"]:
         raise Violation(f"{table} {row['id']}: a level never falls")
     if table == "drivers" and old and row["duty"] != old["duty"] and row["duty"] in AWAY:
-        _holds_nothing(row, rows)
+        _check_no_delivery_held(row, rows)
     if table == "driver_offers" and old and row["state"] != old["state"]:
-        _in_time(row, now)
+        _check_answer_time(row, now)
 
 
-def _offer_open(offer: Row, rows: Rows) -> None:
+def _check_delivery_takes_offers(offer: Row, rows: Rows) -> None:
+    """Raise Violation unless the delivery is open and still in the offer's episode."""
     delivery = rows["deliveries"][offer["delivery_id"]]
     if delivery["state"] not in OPEN or delivery["episode"] != offer["episode"]:
         raise Violation(f"delivery {delivery['id']} takes no offers now")
 
 
-def _holds_nothing(driver: Row, rows: Rows) -> None:
-    if any(
-        d["driver_id"] == driver["id"] and d["state"] in ACTIVE for d in rows["deliveries"].values()
-    ):
+def _check_no_delivery_held(driver: Row, rows: Rows) -> None:
+    """Raise Violation if a driver who leaves still has an active delivery."""
+    held = (
+        delivery["driver_id"] == driver["id"] and delivery["state"] in ACTIVE
+        for delivery in rows["deliveries"].values()
+    )
+    if any(held):
         raise Violation(f"driver {driver['id']} holds a delivery and may not be {driver['duty']}")
 
 
-def _in_time(offer: Row, now: datetime) -> None:
-    missed = (
+def _check_answer_time(offer: Row, now: datetime) -> None:
+    """Raise Violation if an acceptance comes after the deadline, or an answer from the future."""
+    too_late = (
         offer["state"] == "ACCEPTED" and offer["mode"] != "forced" and now >= offer["hard_deadline"]
     )
-    if missed or offer["responded_at"] > now:
-        what = f"offer {offer['id']} is {offer['state']} as of {offer['responded_at']}"
-        raise Violation(f"{what}, which the clock denies")
+    if too_late or offer["responded_at"] > now:
+        answer = f"offer {offer['id']} is {offer['state']} as of {offer['responded_at']}"
+        raise Violation(f"{answer}, which is impossible at {now}")
 
 
-def carry(delivery: Row, old: Row | None, rows: Rows) -> None:
-    """Raise Violation if a delivery was given to a driver who is not at work, or in a slot that he has not.
+def check_assignment(delivery: Row, old: Row | None, rows: Rows) -> None:
+    """Raise Violation if the new driver of a delivery is not at work or does not have that slot.
 
-    Goods that a suspended driver picked up before he knew stay with him.
+    A suspended driver may keep goods that they picked up before they heard of the suspension.
     """
-    given = old is None or (old["driver_id"], old["slot"]) != (
-        delivery["driver_id"],
-        delivery["slot"],
-    )
-    if delivery["state"] not in ACTIVE or not given:
+    before = old and (old["driver_id"], old["slot"])
+    if delivery["state"] not in ACTIVE or before == (delivery["driver_id"], delivery["slot"]):
         return
     driver = rows["drivers"][delivery["driver_id"]]
     restored = old is not None and old["state"] in OPEN and delivery["state"] == "PICKED_UP"
     if driver["duty"] in AWAY or (driver["duty"] == "SUSPENDED" and not restored):
         raise Violation(
-            f"driver {driver['id']} is {driver['duty']} and may not be given delivery {delivery['id']}"
+            f"driver {driver['id']} is {driver['duty']} "
+            f"and may not be assigned delivery {delivery['id']}"
         )
     if delivery["slot"] > driver["max_stack"]:
         raise Violation(
-            f"driver {driver['id']} holds {driver['max_stack']}: slot {delivery['slot']} is not his"
+            f"driver {driver['id']} has {driver['max_stack']} slots, no slot {delivery['slot']}"
         )
 
 
-def pair(offer: Row, rows: Rows) -> None:
-    """Raise Violation if an accepted offer of the current episode and its delivery name two drivers."""
+def check_accepted_offer(offer: Row, rows: Rows) -> None:
+    """Raise Violation if an offer accepted in this episode and its delivery name two drivers."""
     delivery = rows["deliveries"][offer["delivery_id"]]
     in_force = offer["state"] == "ACCEPTED" and delivery["episode"] == offer["episode"]
     if in_force and delivery["driver_id"] != offer["driver_id"]:
-        raise Violation(f"offer {offer['id']} is accepted but its delivery is not with that driver")
+        raise Violation(f"offer {offer['id']} is accepted but its delivery has another driver")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the contract tests ask of either store, in words that both understand."""
+"""Helpers that read and write either store in the same way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
 
 Either = MemoryStore | PostgresStore
-TICKET = RunRequest(sweep="offers")
+REQUEST = RunRequest(sweep="offers")
 
 
 def table(store: Either, name: str) -> pl.DataFrame:
@@ -30,9 +30,9 @@ def row(store: Either, name: str, id: int) -> dict[str, Any]:
     return table(store, name).row(by_predicate=pl.col("id") == id, named=True)
 
 
-def apply(store: Either, *changes: Change, ticket: RunRequest = TICKET) -> Outcome:
+def apply(store: Either, *changes: Change, request: RunRequest = REQUEST) -> Outcome:
     """Return what became of `changes` in a run of their own."""
-    with store.sweeping(ticket) as run:
+    with store.sweeping(request) as run:
         assert run is not None
         return written(run, changes)
 
@@ -50,10 +50,10 @@ def events(store: Either) -> list[tuple[Any, ...]]:
             for e in store.events
         ]
     with store.engine.connect() as on:
-        found = on.exec_driver_sql(
+        result = on.exec_driver_sql(
             "SELECT event, root, root_id, payload, decision_id IS NOT NULL FROM dk.outbox ORDER BY id"
         )
-        return [tuple(line) for line in found]
+        return [tuple(line) for line in result]
 
 
 def refusals(store: Either) -> list[tuple[Any, ...]]:
@@ -61,10 +61,10 @@ def refusals(store: Either) -> list[tuple[Any, ...]]:
     if isinstance(store, MemoryStore):
         return [(r["actor"], r["event"], *r["root"], r["code"]) for r in store.refusals]
     with store.engine.connect() as on:
-        found = on.exec_driver_sql(
+        result = on.exec_driver_sql(
             "SELECT actor, event, root, root_id, code FROM dk.refusals ORDER BY id"
         )
-        return [tuple(line) for line in found]
+        return [tuple(line) for line in result]
 
 
 def plain(value: Any) -> Any:

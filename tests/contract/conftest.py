@@ -15,7 +15,7 @@ from tests.contract.both import Either
 
 @pytest.fixture(params=["memory", "postgres"])
 def store(request: pytest.FixtureRequest) -> Iterator[Either]:
-    """Yield the filled city in memory, then in Postgres: every test of the contract runs on both."""
+    """Yield the sample city in memory, then in Postgres: each test runs on both."""
     if request.param == "memory":
         yield MemoryStore(databases.sample_frames(), databases.NOW)
         return

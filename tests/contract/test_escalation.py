@@ -1,4 +1,4 @@
-"""The ladder beside people who act, on memory and on Postgres: who commits first decides, and nobody is told twice."""
+"""Escalation beside people who act, in both stores: the first commit wins, no event twice."""
 
 from __future__ import annotations
 
@@ -65,9 +65,8 @@ def accepted(store: Either, settings: Settings, offer: dict[str, Any]) -> str:
     return act(store, settings, event).answer.code
 
 
-def test_a_driver_who_says_yes_while_the_ladder_decides_has_the_delivery_and_nobody_is_told_otherwise(
-    store, settings, offer
-):
+def test_acceptance_during_escalation_wins(store, settings, offer):
+    """The changes for that delivery are stale, and no escalation event leaves."""
     delivery = offer["delivery_id"]
     with store.sweeping(RunRequest(sweep="escalation")) as run:
         changes = decided(run)
@@ -84,9 +83,7 @@ def test_a_driver_who_says_yes_while_the_ladder_decides_has_the_delivery_and_nob
     ]
 
 
-def test_a_driver_who_is_being_asked_while_other_searches_are_given_up_can_still_say_yes(
-    store, settings, offer
-):
+def test_pending_offer_survives_unfulfilled_searches(store, settings, offer):
     outcome = giving_up(store)
     assert (outcome.stale, outcome.poison) == ([], 0)
     assert table(store, "deliveries").filter(pl.col("state") == "UNASSIGNED").is_empty()
@@ -94,18 +91,18 @@ def test_a_driver_who_is_being_asked_while_other_searches_are_given_up_can_still
     assert row(store, "deliveries", offer["delivery_id"])["state"] == "ASSIGNED"
 
 
-def test_a_repeated_sweep_tells_nothing_again(store, settings, offer):
+def test_repeated_sweep_escalates_nothing_again(store, settings, offer):
     giving_up(store)
-    told = events(store)
+    sent = events(store)
     assert giving_up(store) == Outcome()
-    assert events(store) == told
+    assert events(store) == sent
     levels = Counter(
-        (event[3]["deliveryId"], event[3]["level"]) for event in told if event[0] == ESCALATED
+        (event[3]["deliveryId"], event[3]["level"]) for event in sent if event[0] == ESCALATED
     )
     assert set(levels.values()) == {1}
 
 
-def test_a_level_raised_by_hand_while_the_ladder_decides_is_told_once(store, settings):
+def test_level_raised_by_hand_is_announced_once(store, settings):
     searching = table(store, "unassigned_orders").filter(
         (pl.col("state") == "OPEN") & (pl.col("level") == 0)
     )
@@ -117,12 +114,12 @@ def test_a_level_raised_by_hand_while_the_ladder_decides_is_told_once(store, set
         assert act(store, settings, raised).answer.code == "OK"
         outcome = written(run, changes)
     assert {(stale.entity) for stale in outcome.stale} >= {"episode", "ticket"}
-    told = [
+    sent = [
         event[3]["level"]
         for event in events(store)
         if event[0] == ESCALATED and event[3]["deliveryId"] == delivery
     ]
-    assert told == [1, 2, 3]
+    assert sent == [1, 2, 3]
     tickets = table(store, "support_tickets").filter(
         (pl.col("delivery_id") == delivery) & (pl.col("state") == "OPEN")
     )

@@ -1,4 +1,4 @@
-"""Every mode of offering leaves the same rows in memory and in Postgres, and breaks no rule of either."""
+"""Every offer mode leaves the same rows in memory and in Postgres, and breaks no rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def swept(store: Either, mode: str, after: timedelta) -> int:
 
 
 @pytest.mark.parametrize("mode", ["cascade", "waves", "broadcast", "forced"])
-def test_a_search_goes_alike_in_both_stores_and_a_second_run_finds_nothing(pair, mode):
+def test_offer_modes_agree_and_second_run_changes_nothing(pair, mode):
     for seconds in (0, 20, 45):
         applied = [swept(store, mode, timedelta(seconds=seconds)) for store in pair]
         assert applied[0] == applied[1]
@@ -49,7 +49,7 @@ def test_a_search_goes_alike_in_both_stores_and_a_second_run_finds_nothing(pair,
         assert 2 in set(overlapping["attempt"])
 
 
-def test_word_of_a_push_goes_alike_in_both_stores(pair):
+def test_push_receipts_agree_in_both_stores(pair):
     for store in pair:
         swept(store, "broadcast", timedelta())
     pending = table(pair[0], "driver_offers").filter(pl.col("state") == "PENDING").sort("id")

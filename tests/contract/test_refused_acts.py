@@ -1,4 +1,4 @@
-"""A refused act leaves a line in either store: who asked for what, which state that met, and the rule that refused."""
+"""A refused act is recorded in both stores: actor, event, state found, and code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def at(store: Either, now: datetime) -> Either:
     return store
 
 
-def told(case: str) -> tuple[Event, tuple[Any, ...]]:
+def refused_case(case: str) -> tuple[Event, tuple[Any, ...]]:
     """Return an event that is refused, and the line it leaves."""
     done, taken = (
         first("deliveries", state="DELIVERED")["id"],
@@ -93,8 +93,8 @@ def told(case: str) -> tuple[Event, tuple[Any, ...]]:
         "a driver at home",
     ],
 )
-def test_a_refusal_says_who_asked_what_of_which_state_and_which_rule_said_no(store, case):
-    event, line = told(case)
+def test_refusal_records_actor_event_state_and_code(store, case):
+    event, line = refused_case(case)
     dry = act(store, catalog.settings(), event, dry_run=True)
     assert (dry.answer.refused, lines(store)) == (True, [])
     assert act(store, catalog.settings(), event).answer.code == line[-1]
@@ -104,7 +104,7 @@ def test_a_refusal_says_who_asked_what_of_which_state_and_which_rule_said_no(sto
 @pytest.mark.parametrize(
     "name", ["accept", "decline", "viewed", "undeliverable", "cancel", "break"]
 )
-def test_nothing_is_answered_at_an_instant_before_it_was_asked(store, now, name):
+def test_answer_before_the_offer_is_clock_skew(store, now, name):
     sweep(store, catalog.settings(), "offers", Options())
     asked = table(store, "driver_offers").filter(sent_at=now).row(0, named=True)
     roots = {

@@ -35,7 +35,7 @@ def assert_same_tables(memory, postgres):
 
 
 @pytest.mark.parametrize("feature", catalog.FEATURES)
-def test_every_read_of_a_feature_is_the_same_frame(pair, feature, now):
+def test_feature_reads_return_the_same_frames(pair, feature, now):
     memory, postgres = pair
     found = catalog.feature(feature)
     named = queries(found.sql)
@@ -50,7 +50,7 @@ def test_every_read_of_a_feature_is_the_same_frame(pair, feature, now):
     )
 
 
-def test_every_read_of_an_act_is_the_same_frame(pair):
+def test_act_reads_return_the_same_frames(pair):
     memory, postgres = pair
     named = queries(act.SQL)
     asked = {name: (where, named[name]) for name, where in act.NEIGHBOURS.items()}
@@ -80,7 +80,7 @@ def test_every_read_of_an_act_is_the_same_frame(pair):
     assert rows > 10
 
 
-def test_three_cycles_of_all_sweeps_decide_and_leave_the_same(pair, settings, now):
+def test_three_cycles_of_sweeps_leave_the_same_tables(pair, settings, now):
     memory, postgres = pair
     applied = dict.fromkeys(catalog.FEATURES, 0)
     for minutes in (0, 4, 16):  # at the last a shift is over
@@ -103,7 +103,7 @@ def test_three_cycles_of_all_sweeps_decide_and_leave_the_same(pair, settings, no
     assert sorted(map(canonical, events(memory))) == sorted(map(canonical, events(postgres)))
 
 
-def test_acts_answer_and_leave_the_same(pair, settings):
+def test_acts_answer_and_write_the_same(pair, settings):
     memory, postgres = pair
     for store in pair:
         sweep(store, settings, "offers", Options())

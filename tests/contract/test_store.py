@@ -1,4 +1,4 @@
-"""What a store promises the corridor: the same suite on memory and on Postgres."""
+"""The interface of a store, tested on memory and on Postgres."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DRIVERS = tuple(databases.sample_frames()["drivers"]["id"][:12])
 GONE = 999_999_999
 
 
-def asks(driver: int, **said: Any) -> Change:
-    """A harmless change of a driver: one more offer went unanswered."""
+def count_timeout(driver: int, **columns: Any) -> Change:
+    """Return a harmless change of a driver: one more offer was not answered."""
     made = Change(
         entity="driver",
         id=driver,
@@ -32,16 +32,16 @@ def asks(driver: int, **said: Any) -> Change:
         root=("driver", driver),
         payload={"timeouts": 7},
     )
-    return replace(made, **said)
+    return replace(made, **columns)
 
 
 def illegal(driver: int) -> Change:
-    """A step that no machine allows: whoever is on duty does not become a delivery's state."""
-    return asks(driver, after={"duty": "DELIVERED"})
+    """Return a change that no state machine allows."""
+    return count_timeout(driver, after={"duty": "DELIVERED"})
 
 
 def suspicion(id: int = GONE) -> Change:
-    """The birth of a reassignment case for the first delivery that is under way and has none."""
+    """Return the insert of a case for the first assigned delivery without one."""
     cases = databases.sample_frames()["reassignment_cases"]["delivery_id"].implode()
     under_way = (pl.col("state") == "ASSIGNED") & ~pl.col("id").is_in(cases)
     delivery = (
@@ -66,25 +66,31 @@ def suspicion(id: int = GONE) -> Change:
     )
 
 
-def test_a_change_is_applied_once_and_raises_the_version_by_one(store):
+def test_change_raises_version_by_one(store):
     before = row(store, "drivers", DRIVERS[0])
-    outcome = apply(store, asks(DRIVERS[0]))
+    outcome = apply(store, count_timeout(DRIVERS[0]))
     assert (outcome.decided, outcome.applied) == (1, 1)
     assert row(store, "drivers", DRIVERS[0]) == before | {"timeouts": 7, "version": 2}
 
 
-def test_every_applied_change_leaves_one_event_with_its_payload(store):
-    apply(store, asks(DRIVERS[0]), asks(DRIVERS[1], event="driver_warned", payload={}))
+def test_applied_change_leaves_one_event(store):
+    apply(
+        store,
+        count_timeout(DRIVERS[0]),
+        count_timeout(DRIVERS[1], event="driver_warned", payload={}),
+    )
     assert events(store) == [
         ("driver_counted", "driver", DRIVERS[0], {"driverId": DRIVERS[0], "timeouts": 7}, True),
         ("driver_warned", "driver", DRIVERS[1], {"driverId": DRIVERS[1]}, True),
     ]
 
 
-def test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing(store):
-    apply(store, asks(DRIVERS[0]))
+def test_decision_on_old_version_is_stale(store):
+    apply(store, count_timeout(DRIVERS[0]))
     before = table(store, "drivers")
-    outcome = apply(store, asks(DRIVERS[0], after={"timeouts": 8}), asks(DRIVERS[1]))
+    outcome = apply(
+        store, count_timeout(DRIVERS[0], after={"timeouts": 8}), count_timeout(DRIVERS[1])
+    )
     assert [(s.entity, s.id, s.version, s.why) for s in outcome.stale] == [
         ("driver", DRIVERS[0], 1, f"driver {DRIVERS[0]} is at version 2")
     ]
@@ -94,41 +100,43 @@ def test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing(sto
     )
 
 
-def test_a_row_that_was_only_read_makes_a_decision_stale_too(store):
-    apply(store, asks(DRIVERS[1]))
-    outcome = apply(store, asks(DRIVERS[0], expects=(("driver", DRIVERS[1], 1),)))
+def test_changed_expected_row_makes_decision_stale(store):
+    apply(store, count_timeout(DRIVERS[1]))
+    outcome = apply(store, count_timeout(DRIVERS[0], expects=(("driver", DRIVERS[1], 1),)))
     assert [s.why for s in outcome.stale] == [f"driver {DRIVERS[1]} is at version 2"]
     assert row(store, "drivers", DRIVERS[0])["version"] == 1
 
 
-def test_a_decision_about_a_row_that_is_gone_is_stale(store):
-    outcome = apply(store, asks(GONE, root=("driver", DRIVERS[0])))
+def test_decision_about_missing_row_is_stale(store):
+    outcome = apply(store, count_timeout(GONE, root=("driver", DRIVERS[0])))
     assert [s.why for s in outcome.stale] == [f"driver {GONE} is gone"]
 
 
-def test_a_born_row_has_version_one_and_the_defaults_of_its_table(store):
+def test_inserted_row_has_version_one_and_defaults(store):
     outcome = apply(store, suspicion())
-    born = row(store, "reassignment_cases", GONE)
+    inserted = row(store, "reassignment_cases", GONE)
     assert outcome.applied == 1
-    assert (born["version"], born["state"], born["closed_at"]) == (1, "SUSPECTED", None)
+    assert (inserted["version"], inserted["state"], inserted["closed_at"]) == (1, "SUSPECTED", None)
 
 
-def test_the_same_birth_from_another_decision_is_stale(store):
+def test_insert_of_existing_row_is_stale(store):
     apply(store, suspicion())
     outcome = apply(store, replace(suspicion(), event="reassignment_doubted"))
     assert [s.why for s in outcome.stale] == [f"case {GONE} is there already"]
 
 
-@pytest.mark.parametrize("make", [lambda: asks(DRIVERS[0]), suspicion], ids=["a step", "a birth"])
-def test_the_same_decision_again_is_already_applied_and_not_decided_anew(store, make):
+@pytest.mark.parametrize(
+    "make", [lambda: count_timeout(DRIVERS[0]), suspicion], ids=["a step", "a birth"]
+)
+def test_same_decision_again_counts_as_already_applied(store, make):
     first, second = apply(store, make()), apply(store, make())
     assert (first.applied, first.already) == (1, 0)
     assert (second.decided, second.applied, second.already, second.stale) == (0, 0, 1, [])
     assert len(events(store)) == 1
 
 
-def test_a_row_changed_twice_in_a_group_passes_through_both_steps(store):
-    steps = asks(DRIVERS[0]), asks(DRIVERS[0], version=2, after={"timeouts": 8})
+def test_row_changed_twice_takes_both_steps(store):
+    steps = count_timeout(DRIVERS[0]), count_timeout(DRIVERS[0], version=2, after={"timeouts": 8})
     assert apply(store, *steps).applied == 2
     assert (
         row(store, "drivers", DRIVERS[0])["timeouts"],
@@ -136,18 +144,27 @@ def test_a_row_changed_twice_in_a_group_passes_through_both_steps(store):
     ) == (8, 3)
 
 
-def test_a_group_with_one_stale_change_is_stale_whole(store):
-    apply(store, asks(DRIVERS[1]))
+def test_one_stale_change_makes_its_group_stale(store):
+    apply(store, count_timeout(DRIVERS[1]))
     root = ("driver", DRIVERS[0])
-    outcome = apply(store, asks(DRIVERS[0]), asks(DRIVERS[1], root=root, after={"timeouts": 9}))
+    outcome = apply(
+        store,
+        count_timeout(DRIVERS[0]),
+        count_timeout(DRIVERS[1], root=root, after={"timeouts": 9}),
+    )
     assert (outcome.applied, sorted(s.id for s in outcome.stale)) == (0, sorted(DRIVERS[:2]))
     assert row(store, "drivers", DRIVERS[0])["version"] == 1
 
 
-def test_a_group_with_one_refused_change_is_refused_whole_and_the_rest_goes_through(store):
+def test_one_refused_change_refuses_only_its_group(store):
     root = ("driver", DRIVERS[4])
-    bad = asks(DRIVERS[4]), replace(illegal(DRIVERS[5]), root=root)
-    outcome = apply(store, *(asks(d) for d in DRIVERS[:4]), *bad, *(asks(d) for d in DRIVERS[6:]))
+    bad = count_timeout(DRIVERS[4]), replace(illegal(DRIVERS[5]), root=root)
+    outcome = apply(
+        store,
+        *(count_timeout(d) for d in DRIVERS[:4]),
+        *bad,
+        *(count_timeout(d) for d in DRIVERS[6:]),
+    )
     assert (outcome.applied, outcome.poison, outcome.decided) == (10, 2, 12)
     assert [p.id for p in outcome.poisoned] == list(DRIVERS[4:6])
     versions = [row(store, "drivers", d)["version"] for d in DRIVERS]
@@ -160,85 +177,87 @@ ROOTS = [("delivery", int(id)) for id in databases.sample_frames()["deliveries"]
 @pytest.mark.parametrize(
     "second",
     [
-        asks(DRIVERS[0], root=ROOTS[1], after={"timeouts": 8}),
-        asks(DRIVERS[1], root=ROOTS[1], expects=(("driver", DRIVERS[0], 1),)),
+        count_timeout(DRIVERS[0], root=ROOTS[1], after={"timeouts": 8}),
+        count_timeout(DRIVERS[1], root=ROOTS[1], expects=(("driver", DRIVERS[0], 1),)),
     ],
     ids=["it writes the row", "it relies on the row"],
 )
-def test_two_decisions_of_one_run_about_one_row_are_judged_in_turn(store, second):
-    outcome = apply(store, asks(DRIVERS[0], root=ROOTS[0]), second)
+def test_second_decision_about_one_row_is_stale(store, second):
+    outcome = apply(store, count_timeout(DRIVERS[0], root=ROOTS[0]), second)
     assert (outcome.decided, outcome.applied) == (2, 1)
     assert [s.why for s in outcome.stale] == [f"driver {DRIVERS[0]} is at version 2"]
     assert row(store, "drivers", DRIVERS[0])["timeouts"] == 7
 
 
-def test_a_decision_may_build_on_one_of_another_root_in_the_same_run(store):
+def test_decision_may_build_on_another_root(store):
     outcome = apply(
-        store, asks(DRIVERS[0], root=ROOTS[0]), asks(DRIVERS[0], root=ROOTS[1], version=2)
+        store,
+        count_timeout(DRIVERS[0], root=ROOTS[0]),
+        count_timeout(DRIVERS[0], root=ROOTS[1], version=2),
     )
     assert (outcome.applied, outcome.stale) == (2, [])
     assert row(store, "drivers", DRIVERS[0])["version"] == 3
 
 
-def test_a_refused_birth_leaves_no_row_and_no_event(store):
+def test_refused_insert_leaves_no_row_or_event(store):
     outcome = apply(store, replace(suspicion(), after={**suspicion().after, "state": "CLEARED"}))
     assert (outcome.applied, outcome.poison, events(store)) == (0, 1, [])
     assert GONE not in set(table(store, "reassignment_cases")["id"])
 
 
-def test_a_slot_is_done_once_and_another_slot_is_another_run(store):
-    ticket = RunRequest(sweep="offers", slot=databases.NOW)
-    assert apply(store, asks(DRIVERS[0]), ticket=ticket).applied == 1
-    with store.sweeping(ticket) as again:
+def test_slot_is_done_once_for_each_sweep(store):
+    request = RunRequest(sweep="offers", slot=databases.NOW)
+    assert apply(store, count_timeout(DRIVERS[0]), request=request).applied == 1
+    with store.sweeping(request) as again:
         assert again is None
-    with store.sweeping(replace(ticket, sweep="routes")) as other:
+    with store.sweeping(replace(request, sweep="routes")) as other:
         assert other is not None
 
 
-def test_a_slot_whose_run_failed_may_be_done_again(store):
-    ticket = RunRequest(sweep="offers", slot=databases.NOW)
-    with pytest.raises(ZeroDivisionError), store.sweeping(ticket):
+def test_slot_of_failed_run_is_repeated(store):
+    request = RunRequest(sweep="offers", slot=databases.NOW)
+    with pytest.raises(ZeroDivisionError), store.sweeping(request):
         raise ZeroDivisionError
-    assert apply(store, asks(DRIVERS[0]), ticket=ticket).applied == 1
+    assert apply(store, count_timeout(DRIVERS[0]), request=request).applied == 1
 
 
-def test_a_sweep_under_way_keeps_out_a_second_of_its_name_and_no_other(store):
+def test_running_sweep_excludes_only_itself(store):
     with store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None
         with pytest.raises(TryLater), store.sweeping(RunRequest(sweep="offers")):
             pass
         with store.sweeping(RunRequest(sweep="routes")) as other:
             assert other is not None
-        assert written(run, [asks(DRIVERS[0])]).applied == 1, (
+        assert written(run, [count_timeout(DRIVERS[0])]).applied == 1, (
             "the refused second run left the first its lock"
         )
-    assert apply(store, asks(DRIVERS[1])).applied == 1, "and the lock is free afterwards"
+    assert apply(store, count_timeout(DRIVERS[1])).applied == 1, "and the lock is free afterwards"
 
 
-def test_a_run_reasons_at_the_instant_it_was_given(store, now):
+def test_run_uses_the_given_now(store, now):
     with store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None
         assert (run.now, store.clock()) == (now, now)
 
 
-def test_an_act_writes_its_changes_with_events_but_no_decisions(store):
+def test_act_writes_events_without_decisions(store):
     with store.acting(("driver", DRIVERS[0]), drivers=[DRIVERS[0]], actor="driver:1") as acting:
-        acting.write([asks(DRIVERS[0])])
+        acting.write([count_timeout(DRIVERS[0])])
     assert row(store, "drivers", DRIVERS[0])["version"] == 2
     assert [(event[0], event[4]) for event in events(store)] == [("driver_counted", False)]
 
 
-def test_an_act_that_breaks_a_rule_writes_nothing(store):
+def test_act_that_breaks_a_rule_writes_nothing(store):
     with (
         pytest.raises(DispatchError),
         store.acting(("driver", DRIVERS[0]), drivers=[DRIVERS[0]], actor="ops") as acting,
     ):
-        acting.write([asks(DRIVERS[0]), illegal(DRIVERS[1])])
+        acting.write([count_timeout(DRIVERS[0]), illegal(DRIVERS[1])])
     assert row(store, "drivers", DRIVERS[0])["version"] == 1
     assert events(store) == []
 
 
-def test_a_refused_act_is_recorded_with_its_actor_and_rule(store):
+def test_refused_act_records_actor_and_code(store):
     with store.acting(("delivery", GONE), drivers=[], actor="driver:7") as acting:
         acting.refuse("accept", ("delivery", GONE), "NOT_FOUND")
     assert refusals(store) == [("driver:7", "accept", "delivery", GONE, "NOT_FOUND")]

@@ -113,11 +113,11 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(sam
             (raised(root), counted(drivers[root % len(drivers)], root, root=("delivery", root)))
             for root in order
         ]
-        ticket = RunRequest(sweep=f"worker {seed}")
+        request = RunRequest(sweep=f"worker {seed}")
         return apply(
             PostgresStore(sample_db, Database(batch=30), now=now),
             *itertools.chain(*pairs),
-            ticket=ticket,
+            request=request,
         )
 
     with ThreadPoolExecutor(4) as pool:
@@ -141,9 +141,9 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(sam
 def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(
     sample_db, now
 ):
-    store, ticket = PostgresStore(sample_db, now=now), RunRequest(sweep="offers")
+    store, request = PostgresStore(sample_db, now=now), RunRequest(sweep="offers")
     driver = int(databases.sample_frames()["drivers"]["id"][0])
-    with pytest.raises(DatabaseUnavailable), store.sweeping(ticket) as run:
+    with pytest.raises(DatabaseUnavailable), store.sweeping(request) as run:
         assert run is not None
         with psycopg.connect(databases.url(sample_db), autocommit=True) as other:
             other.execute(
@@ -151,7 +151,7 @@ def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_th
                 "WHERE datname = current_database() AND application_name = 'dispatchkit'"
             )
         written(run, [counted(driver, 1)])
-    assert apply(store, counted(driver, 1), ticket=ticket).applied == 1
+    assert apply(store, counted(driver, 1), request=request).applied == 1
     assert [row[0] for row in ledger(sample_db)] == ["ABANDONED", "OK"]
     assert len(events(store)) == 1
 

@@ -95,10 +95,8 @@ KILLERS: Mapping[str, Killer] = {
     "held rows": _on(
         "sample", test_writer.test_rows_that_somebody_holds_are_left_for_the_next_run, databases.NOW
     ),
-    "stale": _on_store(
-        test_store.test_a_decision_on_a_version_that_has_moved_is_stale_and_changes_nothing
-    ),
-    "slot": _on_store(test_store.test_a_slot_is_done_once_and_another_slot_is_another_run),
+    "stale": _on_store(test_store.test_decision_on_old_version_is_stale),
+    "slot": _on_store(test_store.test_slot_is_done_once_for_each_sweep),
     "births": _on(
         "sample", test_guards.test_the_version_of_a_birth_is_one_whatever_the_client_says
     ),

@@ -1,7 +1,8 @@
-"""The corridor in small, on frames: read by SQL, decide, apply. For tests of policies; the real one is in `flows`."""
+"""Reads and writes for tests of policies, on frames and the memory store, without `flows`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,12 @@ import polars as pl
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import Event, Feature, Frames
 from dispatchkit.domain.hours import LOOK_BACK
-from dispatchkit.domain.states import ACTIVE
-from dispatchkit.domain.tables import ENTITIES, ROW_KINDS, TABLES
+from dispatchkit.domain.tables import ENTITIES
 from dispatchkit.flows.live import act
 from dispatchkit.flows.live.gather import bounds
-from dispatchkit.kernel.machine import INITIAL
 from dispatchkit.kernel.sql import bind, parse
+from dispatchkit.store.groups import groups
+from dispatchkit.store.memory import MemoryStore
 from tests.builders import NOW, Tables
 
 ACTS = parse(act.SQL.read_text())
@@ -52,61 +53,31 @@ def locked(tables: Tables, event: Event, now: datetime = NOW) -> Frames:
 
 
 def apply(tables: Tables, changes: list[Change] | tuple[Change, ...]) -> Tables:
-    """Return the tables after every change, as the writer would leave them; a change that it would refuse fails."""
-    for table in sorted({ENTITIES[change.entity] for change in changes}):
-        state = {row["id"]: dict(row) for row in tables[table].iter_rows(named=True)}
-        for change in (c for c in changes if ENTITIES[c.entity] == table):
-            _write(state, change)
-        contract = TABLES[table]
-        types = {name: column.dtype for name, column in contract.columns().items()}
-        frame = pl.DataFrame(list(state.values()), schema=types).sort("id")
-        tables = {**tables, table: pl.DataFrame(contract.validate(frame))}
-    _check(tables)
-    return tables
+    """Return the tables after every change. Fails on a change that the memory store refuses."""
+    store = MemoryStore(tables, max((change.at for change in changes), default=NOW))
+    for group in groups(changes, "test"):
+        assert store.find_stale(group) is None, store.find_stale(group)
+        _check_before(store, group.changes)
+        store.commit("test", group.changes, decided=True)
+    after = {name: store.frame(name) for name in tables}
+    _check(after)
+    return after
 
 
-def _write(state: dict[int, dict[str, Any]], change: Change) -> None:
-    machine, column = ROW_KINDS[change.entity].machine, ROW_KINDS[change.entity].state_column
-    if change.version == 0:
-        assert change.id not in state, f"{change.entity} {change.id} is born twice"
-        if machine:
-            machine.step(INITIAL, str(change.after[column]))
-        state[change.id] = {"id": change.id, **change.after, "version": 1}
-        return
-    row = state[change.id]
-    assert row["version"] == change.version, (
-        f"{change.entity} {change.id} is at {row['version']}, not {change.version}"
-    )
-    assert {name: row[name] for name in change.after} == dict(change.before)
-    if machine and change.after.get(column, row[column]) != row[column]:
-        machine.step(row[column], str(change.after[column]))
-    row.update(change.after, version=row["version"] + 1)
+def _check_before(store: MemoryStore, changes: Sequence[Change]) -> None:
+    """Assert that `before` of each change is what the row holds after the changes before it."""
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for change in changes:
+        stored = store.rows[ENTITIES[change.entity]].get(change.id, {})
+        row = rows.setdefault((change.entity, change.id), dict(stored))
+        if change.version > 0:
+            assert {name: row[name] for name in change.after} == dict(change.before)
+        row.update(change.after)
 
 
 def _check(tables: Tables) -> None:
-    """Assert what the database refuses (reliability 2.1 and section 6)."""
-    offers, deliveries = tables["driver_offers"], tables["deliveries"]
-    pending = offers.filter(pl.col("state") == "PENDING")
-    accepted = offers.filter(pl.col("state") == "ACCEPTED")
-    active = deliveries.filter(pl.col("state").is_in(sorted(ACTIVE)))
-    assert pending["driver_id"].is_unique().all(), "a driver has two pending offers"
-    assert accepted.select("delivery_id", "episode").is_unique().all(), (
-        "an episode has two accepted offers"
-    )
-    assert active.select("driver_id", "slot").is_unique().all(), "two deliveries share a slot"
-    assert active["driver_id"].null_count() == 0 and active["slot"].null_count() == 0
-    cases = tables["reassignment_cases"]
-    for states in (["SUSPECTED", "GRACE", "CONFIRMED"], ["RELEASED", "REOFFERING", "REASSIGNED"]):
-        of_kind = cases.filter(pl.col("state").is_in(states))
-        assert of_kind["delivery_id"].is_unique().all(), "a delivery has two cases of one kind"
-    in_force = accepted.join(
-        deliveries, left_on=["delivery_id", "episode"], right_on=["id", "episode"]
-    )
-    assert in_force.filter(
-        pl.col("driver_id") != pl.col("driver_id_right").fill_null(-1)
-    ).is_empty()
-    on = pending.join(deliveries, left_on="delivery_id", right_on="id", suffix="_d")
-    assert set(on["state_d"]) <= {"OFFERING"}, (
-        "a pending offer hangs on a delivery that is not offering"
-    )
-    assert (on["episode"] == on["episode_d"]).all(), "a pending offer is of an old episode"
+    """Assert that each pending offer belongs to the present search of its delivery."""
+    pending = tables["driver_offers"].filter(pl.col("state") == "PENDING")
+    asked = pending.join(tables["deliveries"], left_on="delivery_id", right_on="id", suffix="_d")
+    assert set(asked["state_d"]) <= {"OFFERING"}, "a delivery with a pending offer is OFFERING"
+    assert (asked["episode"] == asked["episode_d"]).all(), "a pending offer is of an old episode"
