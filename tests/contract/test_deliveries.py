@@ -161,11 +161,11 @@ def test_pickup_without_free_slot_revokes_offers(store, settings):
         .filter(state.is_in([*OPEN, *TO_PICKUP]), pl.col("id") != delivery)
         .sort("id")
     )
-    code = {
+    codes = {
         act_code(store, settings, "reassign", other, driver=driver, to=driver)
         for other in others["id"][:4]
     }
-    assert "DRIVER_UNAVAILABLE" in code, "the driver has no free slot"
+    assert "DRIVER_UNAVAILABLE" in codes, "the driver has no free slot"
     assert act_code(store, settings, "pickup", delivery, driver=driver) == "CUSTODY_CONFLICT"
     assert row(store, "deliveries", delivery)["state"] == "UNASSIGNED"
     asked = table(store, "driver_offers").filter(delivery_id=delivery).filter(state == "REVOKED")

@@ -13,7 +13,7 @@ from dispatchkit.kernel.errors import DispatchError, TryLater
 from dispatchkit.store.contract import RunRequest
 from dispatchkit.store.memory import MemoryStore
 from tests import databases
-from tests.contract.both import TICKET, Either, apply, events, refusals, row, table, written
+from tests.contract.both import REQUEST, Either, apply, events, refusals, row, table, written
 
 DRIVERS = tuple(databases.sample_frames()["drivers"]["id"][:12])
 GONE = 999_999_999
@@ -287,9 +287,9 @@ def run_of_quote(store: Either, id: int) -> str:
 
 def append(store: Either, *facts: Fact) -> str:
     """Write facts in a run of their own, after one change, and return the run's id."""
-    with store.sweeping(TICKET) as run:
+    with store.sweeping(REQUEST) as run:
         assert run is not None
-        run.apply([asks(DRIVERS[0])], inputs_sha256="0" * 64, facts=facts)
+        run.apply([count_timeout(DRIVERS[0])], inputs_sha256="0" * 64, facts=facts)
         return run.id
 
 
