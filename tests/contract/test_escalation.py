@@ -79,7 +79,7 @@ def test_acceptance_during_escalation_wins(store, settings, offer):
     assert not [
         event
         for event in events(store)
-        if event[0] == ESCALATED and event[3]["deliveryId"] == delivery
+        if event[0] == ESCALATED and event[3]["deliveryId"] == str(delivery)
     ]
 
 
@@ -117,7 +117,7 @@ def test_level_raised_by_hand_is_announced_once(store, settings):
     sent = [
         event[3]["level"]
         for event in events(store)
-        if event[0] == ESCALATED and event[3]["deliveryId"] == delivery
+        if event[0] == ESCALATED and event[3]["deliveryId"] == str(delivery)
     ]
     assert sent == [1, 2, 3]
     tickets = table(store, "support_tickets").filter(

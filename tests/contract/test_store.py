@@ -80,8 +80,14 @@ def test_applied_change_leaves_one_event(store):
         count_timeout(DRIVERS[1], event="driver_warned", payload={}),
     )
     assert events(store) == [
-        ("driver_counted", "driver", DRIVERS[0], {"driverId": DRIVERS[0], "timeouts": 7}, True),
-        ("driver_warned", "driver", DRIVERS[1], {"driverId": DRIVERS[1]}, True),
+        (
+            "driver_counted",
+            "driver",
+            DRIVERS[0],
+            {"driverId": str(DRIVERS[0]), "timeouts": 7},
+            True,
+        ),
+        ("driver_warned", "driver", DRIVERS[1], {"driverId": str(DRIVERS[1])}, True),
     ]
 
 
