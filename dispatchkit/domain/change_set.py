@@ -135,6 +135,7 @@ class ChangeSet:
         }
         extras = ChangeExtras(payload=payload or {}, why=why or {})
         self._add(entity_of(row), row.id, {"version": 0}, event, reason, after, extras)
+        self._seen[entity_of(row), row.id] = {n: getattr(row, n) for n in _columns(type(row))}
         return row
 
     def latest(self, row: R) -> R:

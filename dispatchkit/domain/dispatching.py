@@ -12,7 +12,10 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from dispatchkit.domain.tables import TABLES
+from dispatchkit.domain.contract import contract_of
+from dispatchkit.domain.rows import Delivery
+from dispatchkit.domain.rows import Driver as Driver
+from dispatchkit.domain.rows import Ping as Ping
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point
 from dispatchkit.kernel.radius_join import within_radius
@@ -63,42 +66,10 @@ class Dispatch:
         return "FRESH" if age <= self.fresh else "AGING" if age <= self.aging else "STALE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """A driver's row, as far as dispatching needs it."""
-
-    id: int
-    vehicle: str
-    duty: str
-    shift_end: datetime | None
-    max_stack: int
-    timeouts: int
-    cooldown_until: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
-    """Where a driver was last seen."""
-
-    driver_id: int
-    at: datetime
-    lat: float
-    lon: float
-
-
-# Rows of drivers, on duty or with work: what a Driver is made of.
-DriverRead = TABLES["drivers"].only(
-    "id vehicle duty shift_end max_stack timeouts cooldown_until version"
-)
-
-
-# Recent positions of drivers: what a Ping is made of.
-PingRead = TABLES["driver_locations"].only("id driver_id at lat lon")
-
-
+DriverRead = contract_of(Driver)
+PingRead = contract_of(Ping)
 # Deliveries that occupy a driver.
-HeldRead = TABLES["deliveries"].only("id driver_id", driver_id=True)
+HeldRead = contract_of(Delivery).only("id driver_id", driver_id=True)
 
 
 @dataclass(frozen=True, slots=True)

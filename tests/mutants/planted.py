@@ -65,7 +65,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "model", (("dispatchkit.decide.offers.seek:seek", "frozenset(o.driver_id for o in this_time) | ", ""),)
     ),
     "a release goes on with the old episode": Mutant(
-        "model", (("dispatchkit.decide.reassignment.release:release", '"episode": delivery.episode + 1', '"episode": delivery.episode'),)
+        "model", (("dispatchkit.decide.reassignment.case_tracking:release", "episode=delivery.episode + 1", "episode=delivery.episode"),)
     ),
     "a driver on a break keeps his offer": Mutant(
         "model", (("dispatchkit.decide.availability.driver_requests:respond", "withdrawn = _withdraw_offer(frames, driver, now)", "withdrawn = [] if duty == DutyState.ON_BREAK else _withdraw_offer(frames, driver, now)"),)

@@ -36,7 +36,7 @@ ORDER BY id
 
 -- name: drivers
 -- Drivers on duty.
-SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+SELECT id, vehicle, duty, duty_since, break_until, shift_end, max_stack, zone_id, timeouts, cooldown_until, version
 FROM drivers
 WHERE duty = 'ON_DUTY'
 ORDER BY id

@@ -1,18 +1,30 @@
-"""The words of reassignment: parameters, and rows as the policy sees them."""
+"""Parameters of reassignment, what its queries read, and what is known of an assignment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dispatchkit.domain.dispatching import RECENT, Dispatch, Driver, Ping
+from dispatchkit.domain.contract import Contract, contract_of
+from dispatchkit.domain.dispatching import RECENT, Dispatch, DriverRead, HeldRead, PingRead
+from dispatchkit.domain.rows import (
+    Case,
+    Delivery,
+    Driver,
+    DriverId,
+    Instant,
+    Lat,
+    Lon,
+    Offer,
+    Ping,
+)
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(Dispatch):
-    """When an assignment is suspect, and what must hold before it is taken away."""
+    """When an assignment is suspect, and what must hold before it is released."""
 
     no_start: timedelta = timedelta(minutes=5)
     not_moving: timedelta = timedelta(minutes=10)
@@ -22,13 +34,12 @@ class Params(Dispatch):
     wrong_way_m: int = 500
     wrong_way_pings: int = 3
     max_overrun: timedelta = timedelta(minutes=15)  # of the finish, past the end of a shift
-    merchant_wait: timedelta = timedelta(
-        minutes=15
-    )  # at the counter, past ready: leaving costs the driver nothing
+    # At the merchant, past ready; a driver who then leaves is not cooled down:
+    merchant_wait: timedelta = timedelta(minutes=15)
     grace: timedelta = timedelta(minutes=5)
     max_per_delivery: int = 3
     min_gain: timedelta = timedelta(minutes=4)
-    reach_m: int = 6000  # other drivers farther by air from the pickup are not considered
+    reach_m: int = 6000  # straight-line distance within which other drivers are considered
     driver_cooldown: timedelta = timedelta(minutes=15)
     lock_expiry: timedelta = timedelta(minutes=60)
 
@@ -72,33 +83,15 @@ class Params(Dispatch):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A delivery's row as far as taking it from a driver, or giving it to one, changes it."""
+class PickupDelivery(Delivery):
+    """A delivery with its times and places."""
 
-    id: int
-    state: str
-    episode: int
-    attempt: int
-    priority: int
-    driver_id: int | None
-    slot: int | None
-    assigned_at: datetime | None
-    started_at: datetime | None
-    arrived_pickup_at: datetime | None
-    lock_until: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assigned(Job):
-    """A delivery on its way to the pickup. outside: not in the rollout."""
-
-    ready_at: datetime | None
-    pickup_lat: float | None
-    pickup_lon: float | None
-    dropoff_lat: float | None
-    dropoff_lon: float | None
-    outside: bool
+    ready_at: Instant | None
+    promised_at: Instant | None
+    pickup_lat: Lat | None
+    pickup_lon: Lon | None
+    dropoff_lat: Lat | None
+    dropoff_lon: Lon | None
 
     @property
     def pickup(self) -> Point | None:
@@ -110,58 +103,59 @@ class Assigned(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
-    """A delivery of an open case, in whatever state it is now.
+class AssignedDelivery(PickupDelivery):
+    """A delivery that a driver has not yet picked up. outside: not in the rollout."""
 
-    restored: whether a driver who had lost it turned out to hold its goods.
+    driver_id: DriverId
+    outside: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedDelivery(PickupDelivery):
+    """A delivery with an open case, in whatever state it is now.
+
+    restored: a driver who had lost it turned out to have its goods.
     """
 
-    id: int
-    state: str
-    episode: int
-    driver_id: int | None
-    ready_at: datetime | None
-    pickup_lat: float | None
-    pickup_lon: float | None
     restored: bool
-
-    @property
-    def pickup(self) -> Point | None:
-        return point(self.pickup_lat, self.pickup_lon)
+    outside: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One suspicion and what became of it."""
+class AssignmentView:
+    """What is known now of one assignment; None where it is unknown or does not matter."""
 
-    id: int
-    delivery_id: int
-    driver_id: int
-    episode: int
-    trigger: str
-    state: str
-    suspected_at: datetime
-    grace_until: datetime | None
-    confirmed_at: datetime | None
-    released_at: datetime | None
-    closed_at: datetime | None
-    new_driver_id: int | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What is known at `now` of one assignment. trail: the driver's recent pings, oldest first."""
-
-    delivery: Assigned
+    delivery: AssignedDelivery
     driver: Driver
-    trail: tuple[Ping, ...]
-    alone_since: (
-        datetime | None
-    )  # since when the driver has held nothing else: where he goes is about this delivery
-    way_s: int | None  # from the last ping to the pickup; None without a ping or a way
-    leg_s: (
-        int | None
-    )  # from the pickup to the door; None without a door or a way, or where no shift end asks for it
-    planned: datetime | None  # the pickup the driver agreed to
-    broken_since: datetime | None  # since when his vehicle is said to be broken
+    trail: tuple[Ping, ...]  # the driver's recent pings, oldest first
+    only_delivery_since: datetime | None  # from then on every move is about this delivery
+    travel_s: int | None  # from the last ping to the pickup
+    dropoff_s: int | None  # from the pickup to the door, if the end of a shift asks for it
+    agreed_pickup_at: datetime | None  # as the accepted offer said
+    broken_since: datetime | None  # the vehicle is reported broken
+
+
+_REFERENCE = contract_of(Offer).only("id driver_id")
+_PREVIEW_READS: dict[str, Contract] = {
+    "history": contract_of(Case).only("id delivery_id driver_id released_at"),
+    "drivers": DriverRead,
+    "carriers": DriverRead,
+    "pings": PingRead,
+    "held": HeldRead,
+    "pending": _REFERENCE,
+}
+PREVIEW: dict[str, Contract] = {
+    "assigned": contract_of(PickupDelivery),
+    "sought": contract_of(PickupDelivery),
+    **_PREVIEW_READS,
+}
+READS: dict[str, Contract] = {
+    "assigned": contract_of(AssignedDelivery),
+    "followed": contract_of(TrackedDelivery),
+    "cases": contract_of(Case),
+    "refusals": contract_of(Offer).only("id delivery_id driver_id"),
+    "trail": PingRead,
+    "finished": contract_of(Delivery).only("id driver_id ended_at", driver_id=True, ended_at=True),
+    "agreed": contract_of(Offer).only("id delivery_id driver_id episode payload"),
+    **_PREVIEW_READS,
+}

@@ -1,8 +1,10 @@
 -- name: assigned
--- Deliveries that a driver has and has not yet picked up.
-SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.assigned_at, d.started_at,
-       d.arrived_pickup_at, d.lock_until, d.version, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
-       o.dropoff_lat, o.dropoff_lon, o.promised_at, false AS outside
+-- Deliveries with a driver, not yet picked up.
+SELECT d.id, d.order_id, d.replaces, d.state, d.episode, d.attempt, d.priority, d.driver_id,
+       d.driver_unknown, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.started_at,
+       d.arrived_pickup_at, d.picked_up_at, d.arrived_dropoff_at, d.ended_at, d.ended_by, d.ended_while,
+       d.liable, d.lock_until, d.version,
+       o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
@@ -10,9 +12,12 @@ WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP')
 ORDER BY d.id
 
 -- name: sought
--- Deliveries that seek a driver; for a person who is about to give one to somebody.
-SELECT d.id, d.state, d.driver_id, o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
-       o.dropoff_lat, o.dropoff_lon
+-- Deliveries that seek a driver, for the preview of an assignment.
+SELECT d.id, d.order_id, d.replaces, d.state, d.episode, d.attempt, d.priority, d.driver_id,
+       d.driver_unknown, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.started_at,
+       d.arrived_pickup_at, d.picked_up_at, d.arrived_dropoff_at, d.ended_at, d.ended_by, d.ended_while,
+       d.liable, d.lock_until, d.version,
+       o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
 JOIN merchants AS m ON m.id = o.merchant_id
@@ -20,8 +25,12 @@ WHERE d.state IN ('UNASSIGNED', 'OFFERING')
 ORDER BY d.id
 
 -- name: followed
--- Deliveries with an open case, in whatever state they are now. Restored: one who had lost it turned out to have the goods.
-SELECT d.id, d.state, d.episode, d.driver_id, o.ready_at, m.lat AS pickup_lat, m.lon AS pickup_lon,
+-- Deliveries with an open case, in whatever state they are now. Restored: a driver who had lost it turned out to have the goods.
+SELECT d.id, d.order_id, d.replaces, d.state, d.episode, d.attempt, d.priority, d.driver_id,
+       d.driver_unknown, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.started_at,
+       d.arrived_pickup_at, d.picked_up_at, d.arrived_dropoff_at, d.ended_at, d.ended_by, d.ended_while,
+       d.liable, d.lock_until, d.version,
+       o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon,
        e.id IS NOT NULL AS restored, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
@@ -33,20 +42,20 @@ ORDER BY d.id
 -- name: cases
 -- Open cases.
 SELECT id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, confirmed_at, released_at,
-       closed_at, new_driver_id, version
+       closed_at, pickup_distance_m, new_driver_id, actor, version
 FROM reassignment_cases
 WHERE state IN ('SUSPECTED', 'GRACE', 'CONFIRMED', 'RELEASED', 'REOFFERING', 'REASSIGNED')
 ORDER BY id
 
 -- name: history
--- Every case so far of a delivery not yet picked up: from whom it was taken, and how often.
+-- Every case so far of a delivery not yet picked up: its number and its releases.
 SELECT id, delivery_id, driver_id, released_at
 FROM reassignment_cases
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
 ORDER BY id
 
 -- name: refusals
--- Who declined a delivery not yet picked up, in whatever episode, or let the offer run out.
+-- Who declined a delivery not yet picked up, in any episode, or let the offer expire.
 SELECT f.id, f.delivery_id, f.driver_id
 FROM driver_offers AS f
 JOIN (
@@ -58,14 +67,14 @@ ORDER BY f.id
 
 -- name: drivers
 -- Drivers on duty: those who could take over.
-SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+SELECT id, vehicle, duty, duty_since, break_until, shift_end, max_stack, zone_id, timeouts, cooldown_until, version
 FROM drivers
 WHERE duty = 'ON_DUTY'
 ORDER BY id
 
 -- name: carriers
 -- Drivers with a delivery not yet picked up, on duty or not.
-SELECT id, vehicle, duty, shift_end, max_stack, timeouts, cooldown_until, version
+SELECT id, vehicle, duty, duty_since, break_until, shift_end, max_stack, zone_id, timeouts, cooldown_until, version
 FROM drivers
 WHERE id IN (SELECT driver_id FROM deliveries WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP'))
 ORDER BY id
@@ -93,14 +102,14 @@ WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'E
 ORDER BY id
 
 -- name: finished
--- Deliveries that ended a short while ago: until then their driver had something else to do.
+-- Deliveries that ended lately: until then their driver had another delivery.
 SELECT id, driver_id, ended_at
 FROM deliveries
 WHERE ended_at >= :recent AND ended_at <= :now AND driver_id IS NOT NULL
 ORDER BY id
 
 -- name: pending
--- Offers that wait for an answer: their drivers are spoken for.
+-- Offers that wait for an answer: their drivers get no other.
 SELECT id, driver_id
 FROM driver_offers
 WHERE state = 'PENDING'

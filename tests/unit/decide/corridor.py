@@ -71,7 +71,7 @@ def _check_before(store: MemoryStore, changes: Sequence[Change]) -> None:
         stored = store.rows[ENTITIES[change.entity]].get(change.id, {})
         row = rows.setdefault((change.entity, change.id), dict(stored))
         if change.version > 0:
-            assert {name: row[name] for name in change.after} == dict(change.before)
+            assert {name: row.get(name) for name in change.after} == dict(change.before)
         row.update(change.after)
 
 

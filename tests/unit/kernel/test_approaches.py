@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from dispatchkit.domain import dispatching as dispatch
-from dispatchkit.domain.dispatching import Dispatch, Driver, Free, approaches
+from dispatchkit.domain.dispatching import Dispatch, Free, approaches
+from dispatchkit.domain.rows import Driver, Vehicle
+from dispatchkit.domain.states import DutyState
 from dispatchkit.travel.interface import Points, Times
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import at_place
@@ -17,9 +19,12 @@ from tests.builders import at_place
 def a_free(id: int, east: float, *, vehicle: str = "bicycle", held: int = 0) -> Free:
     driver = Driver(
         id=id,
-        vehicle=vehicle,
-        duty="ON_DUTY",
+        vehicle=Vehicle(vehicle),
+        duty=DutyState.ON_DUTY,
+        duty_since=None,
+        break_until=None,
         shift_end=None,
+        zone_id=None,
         max_stack=2,
         timeouts=0,
         cooldown_until=None,
