@@ -1,4 +1,4 @@
-"""The audit trail in Postgres: read, verified and sealed as role dk_verify, retired as dk_privacy."""
+"""The audit trail: read, verified and sealed as role dk_verify, retired as dk_privacy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ NUMBERS = frozenset(
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of damage in the trail: how often, and the first row it shows at. Fields that do not apply are None."""
+    """One kind of damage in the trail: how often it occurs, and its first row.
+
+    None: does not apply.
+    """
 
     fault: str
     count: int
@@ -42,7 +45,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verification looked at, and the faults it found; empty when the trail is whole."""
+    """The size of what was verified and the faults; no faults when the trail is intact."""
 
     events: int
     chains: int
@@ -53,7 +56,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Chain:
-    """What the database holds of one chain, row by row."""
+    """Everything that the database holds about one chain, as rows."""
 
     events: list[dict[str, Any]]
     runs: list[dict[str, Any]]
@@ -74,7 +77,10 @@ def query(name: str) -> TextClause:
 
 @contextmanager
 def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection of dk_verify on one snapshot, hashing as the trail was written, without a time limit."""
+    """Yield a connection of dk_verify on one snapshot, without a time limit.
+
+    Numbers are printed as they were when the trail was hashed.
+    """
     with open_connection(engine, role="dk_verify") as connection, connection.begin():
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
@@ -84,27 +90,27 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
 
 
 def verify(engine: Engine) -> tuple[Verified, list[str]]:
-    """Return what is wrong in the whole trail, and its seals as lines; both of one snapshot."""
+    """Return the faults of the whole trail, and its seals as lines; both from one snapshot."""
     with _snapshot(engine) as connection:
-        faults = [fault for name in audit_faults() for fault in _first(connection, name)]
+        faults = [fault for name in audit_faults() for fault in _first_faults(connection, name)]
         size = connection.execute(query("trail_size")).mappings().one()
         return Verified(**size, faults=tuple(faults)), list(
             connection.execute(query("seal_lines")).scalars()
         )
 
 
-def _first(connection: Connection, name: str, chain: int | None = None) -> list[Fault]:
-    """Return the first row of each kind of fault that a query of `audit_faults` finds, and how many there are."""
+def _first_faults(connection: Connection, name: str, chain: int | None = None) -> list[Fault]:
+    """Return the first row and the number of each kind of fault that one query finds."""
     wrapped = _named()["first_faults" if chain is None else "first_faults_of_chain"]
-    asked = text(wrapped.replace("{faults}", audit_faults()[name]))
-    rows = connection.execute(asked, {} if chain is None else {"chain": chain})
+    statement = text(wrapped.replace("{faults}", audit_faults()[name]))
+    rows = connection.execute(statement, {} if chain is None else {"chain": chain})
     return [Fault(*row) for row in rows]
 
 
 def chain(engine: Engine, id_: int) -> Chain:
-    """Return a chain's events with their decisions, the runs named in them, what was refused, and broken links.
+    """Return a chain's events with their decisions, their runs, the refusals, and broken links.
 
-    id_: a delivery's id, or a driver's with a minus sign. Who read it is on record before anything is read.
+    id_: a delivery's id, or minus a driver's id. The reading is recorded before anything is read.
     """
     with open_connection(engine, role="dk_verify") as connection:
         with connection.begin():
@@ -124,7 +130,7 @@ def chain(engine: Engine, id_: int) -> Chain:
             root = {"root": "delivery" if id_ > 0 else "driver", "id": abs(id_)}
             refusals, broken = (
                 _dicts(connection, "refusals", root),
-                _first(connection, "links", id_),
+                _first_faults(connection, "links", id_),
             )
     for event in events:
         event["decision_id"] = ids.get((event["tbl"], event["row_id"], event["row_version"]))
@@ -136,7 +142,10 @@ def _dicts(connection: Connection, name: str, values: Mapping[str, Any]) -> list
 
 
 def clock(engine: Engine, now: datetime | None = None) -> datetime:
-    """Return the instant that ages are judged at: --now (Usage where the clock is strict), or the database clock."""
+    """Return --now if given, else the database clock.
+
+    Raises Usage for --now under a strict clock.
+    """
     with open_connection(engine, role="dk_privacy") as connection, connection.begin():
         if (
             now is not None
@@ -145,34 +154,35 @@ def clock(engine: Engine, now: datetime | None = None) -> datetime:
             raise Usage(
                 "--now is refused: this database keeps a strict clock (`db up --strict-clock`)"
             )
-        found = now or connection.execute(statements.query("clock")).scalar_one()
-    assert isinstance(found, datetime)
-    return found.astimezone(UTC)
+        instant = now or connection.execute(statements.query("clock")).scalar_one()
+    assert isinstance(instant, datetime)
+    return instant.astimezone(UTC)
 
 
 def note(engine: Engine, what: str) -> None:
-    """Record that somebody looked at the trail of a whole period."""
+    """Record that somebody read the trail of a whole period."""
     with open_connection(engine, role="dk_verify") as connection, connection.begin():
         connection.execute(query("note_reading"), {"what": what, "chain": None})
 
 
 def period(engine: Engine, since: datetime, until: datetime) -> pl.DataFrame:
-    """Return the trail of a period as a frame of ids, states and instants, in the order it was written."""
+    """Return the trail of a period in writing order: a frame of ids, states and instants."""
     with _snapshot(engine) as connection:
         return _frame(connection.execute(query("export"), {"since": since, "until": until}))
 
 
 def unsealed(engine: Engine) -> tuple[int, datetime | None]:
-    """Return how many events wait for a seal, and when the last seal was made."""
+    """Return the number of events without a seal, and the time of the last seal."""
     with _snapshot(engine) as connection:
         row = connection.execute(query("seal_due")).one()
         return int(row[0]), row[1]
 
 
 def seal(engine: Engine) -> list[str]:
-    """Seal all finished events; return the seals made as lines: epoch, number, events, digest.
+    """Seal all finished events; return the new seals as lines: epoch, number, events, digest.
 
-    A seal covers one epoch: first each closed one with unsealed events, as a restore leaves it, then this server's own.
+    A seal covers one epoch. A restore closes an epoch: closed epochs with unsealed events come
+    first, then the present one.
     """
     with open_connection(engine, role="dk_verify") as connection, connection.begin():
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
@@ -188,7 +198,7 @@ def seal_lines(engine: Engine) -> list[str]:
 
 
 def retirable(engine: Engine, before: datetime, most: int = CHUNK) -> pl.DataFrame:
-    """Return at most `most` events that may be retired, the oldest first chosen, in the order of their chains."""
+    """Return the oldest `most` events that may be retired, in the order of their chains."""
     with _snapshot(engine) as connection:
         return _frame(connection.execute(query("retirable"), {"before": before, "most": most}))
 
@@ -201,19 +211,22 @@ def retirable_count(engine: Engine, before: datetime) -> int:
 
 @contextmanager
 def pruning(engine: Engine) -> Iterator[None]:
-    """Hold the lock of pruning. Raises TryLater while another run holds it."""
+    """Hold the lock of pruning. Raises TryLater while another run has it."""
     lock = {"sweep": "audit prune"}
     with open_connection(engine, role="dk_privacy") as connection:
         with connection.begin():
             if not connection.execute(statements.query("take_lock"), lock).scalar_one():
                 raise TryLater("another run is pruning the audit trail")
         yield
-        with connection.begin():  # a connection that breaks lets go by itself
+        with connection.begin():  # a connection that breaks releases it by itself
             connection.execute(statements.query("drop_lock"), lock)
 
 
 def retire(engine: Engine, name: str, sha256: str, before: datetime, events: pl.DataFrame) -> int:
-    """Move the links of archived events; their bodies leave the database. Return how many went: all, or an error."""
+    """Move the links of archived events and delete their bodies; return how many: always all.
+
+    name, sha256: the archive file that holds the bodies.
+    """
     keys: dict[str, Sequence[int]] = {
         "chain": events["chain"].to_list(),
         "seq": events["seq"].to_list(),
@@ -239,9 +252,9 @@ def retired_links(engine: Engine, name: str) -> pl.DataFrame:
         return _frame(connection.execute(query("retired_links"), {"name": name}))
 
 
-def _frame(found: CursorResult[Any]) -> pl.DataFrame:
+def _frame(result: CursorResult[Any]) -> pl.DataFrame:
     """Return a result whose columns are whole numbers or text."""
-    names = list(found.keys())
+    names = list(result.keys())
     types = {name: pl.Int64 if name in NUMBERS else pl.String for name in names}
     types |= {name: pl.Datetime("us", "UTC") for name in names if name == "at"}
-    return pl.DataFrame([tuple(row) for row in found], schema=types, orient="row")
+    return pl.DataFrame([tuple(row) for row in result], schema=types, orient="row")

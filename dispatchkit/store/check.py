@@ -17,8 +17,8 @@ from dispatchkit.kernel.sql import parse
 from dispatchkit.store.connect import open_connection
 from dispatchkit.store.statements import query
 
-# Keys that have no place in what is kept for years: names, ways to reach somebody, positions. An offer's payload and a
-# plan's stops are JSON kept as text: within an image their quotes are escaped.
+# JSON keys that must not appear in what is kept for years: names, contact details, positions. The
+# payload of an offer and the stops of a plan are JSON stored as text, so their quotes are escaped.
 PERSONAL = (
     r"""'"(name|phone|mobile|email|address|street|note|comment"""
     r"""|lat|lon|latitude|longitude|[a-z]+_(lat|lon))\\*" *:'"""
@@ -34,8 +34,8 @@ AUDIT = (
 
 
 @dataclass(frozen=True)
-class Check:
-    """One invariant: what an offender is, and the query that counts them."""
+class Invariant:
+    """A rule of the database: what an offender is, and the query that counts them."""
 
     name: str
     offender: str
@@ -44,7 +44,10 @@ class Check:
 
 @cache
 def audit_faults() -> dict[str, str]:
-    """Return the queries that find what is wrong in the trail, one row a fault: fault, chain, seq, row, version."""
+    """Return the queries that find faults in the trail, by name.
+
+    Each gives one row for a fault: fault, chain, seq, tbl, row_id, row_version.
+    """
     live = " UNION ALL ".join(
         f"SELECT '{table}' AS tbl, id, version, row_to_json(t)::text AS image FROM dk.{table} t"  # noqa: S608
         for table in ENTITIES.values()
@@ -54,25 +57,26 @@ def audit_faults() -> dict[str, str]:
 
 
 @cache
-def checks() -> tuple[Check, ...]:
-    """Return all invariants, ready to run in psql as they stand."""
+def checks() -> tuple[Invariant, ...]:
+    """Return all invariants; their queries run in psql unchanged."""
     table_of = (
         "CASE k.entity " + " ".join(f"WHEN '{e}' THEN '{t}'" for e, t in ENTITIES.items()) + " END"
     )
-    found = []
+    invariants = []
     for name, body in parse(Path(__file__).with_name("invariants.sql").read_text("utf-8")).items():
         offender, _, sql = body.partition("\n")
         sql = sql.replace("{table_of}", table_of).replace("{personal}", PERSONAL)
         for part, query_ in audit_faults().items():
             sql = sql.replace(f"{{{part}}}", query_)
-        found.append(Check(name, offender.removeprefix("-- "), sql.strip()))
-    return tuple(found)
+        invariants.append(Invariant(name, offender.removeprefix("-- "), sql.strip()))
+    return tuple(invariants)
 
 
-def offenders(engine: Engine) -> list[tuple[Check, int]]:
-    """Return each invariant with its number of offenders, all seen in one snapshot.
+def offenders(engine: Engine) -> list[tuple[Invariant, int]]:
+    """Return each invariant with its number of offenders, all from one snapshot.
 
-    It reads everything there is, and cron must not pile up checks: raises TryLater while another one is at work.
+    Raises TryLater while another check is running: a check reads the whole database, and cron must
+    not pile them up.
     """
     with open_connection(engine, role="dk_verify") as connection:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -87,7 +91,10 @@ def offenders(engine: Engine) -> list[tuple[Check, int]]:
 
 @dataclass(frozen=True)
 class Silence:
-    """When a sweep last finished, as of when it reasoned then, and since when its oldest due row has been waiting."""
+    """The last OK run of a sweep: when it finished and its `now`; and its oldest due row.
+
+    oldest_due: since when the row has been due, None if nothing is due.
+    """
 
     sweep: str
     last_ok: datetime | None
@@ -116,7 +123,7 @@ def silences(
 
 
 def senders_gone(engine: Engine) -> bool:
-    """Return whether events were handed to senders here once, and none of them has anything left to try again."""
+    """Return whether events were given to senders earlier and none waits for another try."""
     with open_connection(engine, role="dk_verify") as connection:
         return bool(connection.exec_driver_sql(_due()["senders_gone"]).scalar_one())
 

@@ -1,4 +1,4 @@
-"""Connections: an engine with every wait bounded, and database errors turned into ours without a word of their rows."""
+"""Connections to Postgres: every wait is bounded, and errors never show values of rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from dispatchkit.kernel.errors import (
 from dispatchkit.store import embedded
 
 RETRIED = frozenset({"40P01", "40001", "55P03"})  # deadlock, serialisation, lock timeout
-PATIENCE = {  # how long a silent network is waited for, in libpq's words; every connection has them, also for reads
+# libpq's limits for a network that does not answer; every connection has them.
+NETWORK_LIMITS = {
     "connect_timeout": "10",
     "application_name": "dispatchkit",
     "keepalives_idle": "5",
@@ -45,7 +46,7 @@ _KINDS: tuple[tuple[re.Pattern[str], type[DispatchError]], ...] = (
 
 
 def resolve(db: str, data: Path) -> str:
-    """Return a postgresql:// URL for what --db said: a URL, or `embedded`. Raises Usage for anything else."""
+    """Return the postgresql:// URL of --db, a URL or `embedded`. Raises Usage for anything else."""
     if db == "embedded":
         url = embedded.start(data)
         _ensure_database(url)
@@ -58,13 +59,13 @@ def resolve(db: str, data: Path) -> str:
 
 
 def forget(data: Path) -> None:
-    """Drop the database of the embedded server under `data`, so that the next `resolve` begins anew."""
+    """Drop the embedded server's database under `data`; the next `resolve` creates an empty one."""
     url = embedded.start(data)
     _on_server(url, f'DROP DATABASE IF EXISTS "{embedded.DATABASE}" WITH (FORCE)')
 
 
 def place(url: str) -> str:
-    """Return host:port/database of a URL: what may be said of it in a message."""
+    """Return host:port/database of a URL, the part without a password, for messages."""
     parts = urlsplit(url)
     try:
         return f"{parts.hostname or 'local socket'}:{parts.port or 5432}{parts.path or '/'}"
@@ -73,7 +74,10 @@ def place(url: str) -> str:
 
 
 def engine(url: str, waits: Database | None = None) -> Engine:
-    """Return an engine without a pool: a run holds one connection, and its advisory lock lives on it."""
+    """Return an engine without a pool: the advisory lock of a run belongs to one connection.
+
+    Raises Usage for a URL that Postgres does not understand.
+    """
     waits = waits or Database()
     options = " ".join(
         f"-c {name}={value}"
@@ -88,10 +92,14 @@ def engine(url: str, waits: Database | None = None) -> Engine:
     )
     try:
         return create_engine(
-            _sealed(make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))),
+            _with_tls(make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))),
             poolclass=NullPool,
             hide_parameters=True,
-            connect_args={"options": options, "target_session_attrs": "read-write", **PATIENCE},
+            connect_args={
+                "options": options,
+                "target_session_attrs": "read-write",
+                **NETWORK_LIMITS,
+            },
         )
     except (ArgumentError, ValueError):
         raise Usage(
@@ -99,12 +107,12 @@ def engine(url: str, waits: Database | None = None) -> Engine:
         ) from None
 
 
-def _sealed(url: URL) -> URL:
-    """Return a URL that crosses the network only under TLS with the server's name verified, unless it says otherwise.
+def _with_tls(url: URL) -> URL:
+    """Return a URL that requires verified TLS, unless it is local or sets sslmode itself.
 
-    Roots come from where libpq looks for them, else from the system.
+    Root certificates come from where libpq looks for them, else from the system.
     """
-    hosts = [url.host or "", *_listed(url.query.get("host"))]
+    hosts = [url.host or "", *_hosts(url.query.get("host"))]
     local = all(
         host in ("", "localhost", "::1") or host.startswith(("/", "127.")) for host in hosts
     )
@@ -115,26 +123,32 @@ def _sealed(url: URL) -> URL:
         or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys()
     ):
         return url
-    kept = Path("~/.postgresql/root.crt").expanduser()
-    own = "sslrootcert" in url.query or "PGSSLROOTCERT" in os.environ or kept.exists()
+    root_certificate = Path("~/.postgresql/root.crt").expanduser()
+    has_roots = (
+        "sslrootcert" in url.query or "PGSSLROOTCERT" in os.environ or root_certificate.exists()
+    )
     return url.update_query_dict(
-        {"sslmode": "verify-full"} | ({} if own else {"sslrootcert": "system"})
+        {"sslmode": "verify-full"} | ({} if has_roots else {"sslrootcert": "system"})
     )
 
 
-def _listed(said: str | tuple[str, ...] | None) -> list[str]:
-    """Return the hosts that a URL's query names, alone or with commas between them."""
-    words = (said,) if isinstance(said, str) else said or ()
-    return [host for word in words for host in word.split(",")]
+def _hosts(option: str | tuple[str, ...] | None) -> list[str]:
+    """Return the hosts in a URL's query option, which may appear several times or hold commas."""
+    values = (option,) if isinstance(option, str) else option or ()
+    return [host for value in values for host in value.split(",")]
 
 
 @contextmanager
 def open_connection(engine: Engine, role: str | None = "dk_app") -> Iterator[Connection]:
-    """Yield one connection that acts as `role`; errors leave as ours. Raises NotPermitted when the login cannot."""
-    with translated(engine), engine.connect() as found:
+    """Yield one connection that acts as `role`; the driver's errors become ours.
+
+    Raises NotPermitted if the login may not act as the role, SchemaMismatch if there is no such
+    role.
+    """
+    with translated(engine), engine.connect() as connection:
         if role:
             try:
-                found.exec_driver_sql(f"SET ROLE {role}")
+                connection.exec_driver_sql(f"SET ROLE {role}")
             except DBAPIError as fault:
                 if sqlstate(fault) == "22023":
                     raise SchemaMismatch(
@@ -145,13 +159,16 @@ def open_connection(engine: Engine, role: str | None = "dk_app") -> Iterator[Con
                         f"the login may not become {role}; GRANT {role} TO it"
                     ) from None
                 raise
-            found.commit()
-        yield found
+            connection.commit()
+        yield connection
 
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
-    """Turn the driver's errors into ours: SQLSTATE and primary message, never DETAIL with its row values."""
+    """Turn the driver's errors into ours.
+
+    They keep SQLSTATE and the primary message; DETAIL is left out, because it holds values of rows.
+    """
     try:
         yield
     except DBAPIError as fault:
@@ -161,7 +178,7 @@ def translated(engine: Engine) -> Iterator[None]:
 
 
 def known(fault: DBAPIError | psycopg.Error, engine: Engine) -> DispatchError:
-    """Return our error for a driver's error."""
+    """Return the DispatchError for a driver's error."""
     state = sqlstate(fault)
     original = fault.orig if isinstance(fault, DBAPIError) else fault
     where = place(engine.url.render_as_string(hide_password=True))
@@ -182,11 +199,12 @@ def known(fault: DBAPIError | psycopg.Error, engine: Engine) -> DispatchError:
     return by_state(state, f"{primary or 'database error'} (SQLSTATE {state})", where)
 
 
-_CAUSES = (  # what libpq says of a connection that did not come about, and what we say of it
+# A part of libpq's message for a failed connection -> our message.
+_CAUSES = (
     ("password authentication failed", "wrong user or password"),
     (
         "no password supplied",
-        "it wants a password; give it in DISPATCHKIT_DATABASE_URL or a password file",
+        "it requires a password; give it in DISPATCHKIT_DATABASE_URL or a password file",
     ),
     ("does not exist", "there is no such user or database"),
     ("Connection refused", "nothing listens there"),
@@ -201,31 +219,31 @@ _CAUSES = (  # what libpq says of a connection that did not come about, and what
     ),
     (
         "SSL",
-        "the two do not agree on TLS; a URL says ?sslmode=disable where the network itself is trusted",
+        "no agreement on TLS; on a trusted network the URL may say ?sslmode=disable",
     ),
     ("no pg_hba.conf entry", "the server does not admit this user from here (pg_hba.conf)"),
     ("read-only", "it is a standby, which takes no writes"),
 )
 
 
-def _cause(said: str) -> str:
-    """Return why a connection failed, in our words: libpq's may hold what a user typed."""
+def _cause(message: str) -> str:
+    """Return why a connection failed. libpq's own message is not shown: it may hold a password."""
     return next(
-        (ours for theirs, ours in _CAUSES if theirs in said),
+        (cause for part, cause in _CAUSES if part in message),
         "cannot connect, or the connection was lost",
     )
 
 
-def by_state(state: str, said: str, where: str) -> DispatchError:
-    """Return our error for a SQLSTATE; `said` must name no row's values."""
+def by_state(state: str, message: str, where: str) -> DispatchError:
+    """Return the DispatchError for a SQLSTATE; `message` must not hold values of rows."""
     for pattern, kind in _KINDS:
         if pattern.match(state):
             if kind is DatabaseUnavailable:
-                said = f"cannot work with {where}: SQLSTATE {state}"
+                message = f"cannot work with {where}: SQLSTATE {state}"
             if kind is SchemaMismatch:
-                said = f"the schema is not the one expected: {said}; run `dispatchkit db up`"
-            return kind(said)
-    return DispatchError(f"the database refused: {said}")
+                message = f"the schema is not the one expected: {message}; run `dispatchkit db up`"
+            return kind(message)
+    return DispatchError(f"the database refused: {message}")
 
 
 def sqlstate(fault: BaseException) -> str:
@@ -241,12 +259,12 @@ def _ensure_database(url: str) -> None:
 
 
 def _on_server(url: str, statement: str) -> int:
-    """Run one statement beside our database, on the server's own; return how many rows came."""
+    """Run one statement in the server's database `postgres`; return its number of rows."""
     try:
         with psycopg.connect(
             url.replace(f"/{embedded.DATABASE}?", "/postgres?"), autocommit=True
-        ) as found:
-            return found.execute(statement.encode()).rowcount
+        ) as connection:
+            return connection.execute(statement.encode()).rowcount
     except psycopg.errors.DuplicateDatabase:
         raise
     except psycopg.Error as fault:

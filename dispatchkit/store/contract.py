@@ -1,4 +1,4 @@
-"""What a store promises to the corridor; Postgres and memory both keep it, and one test suite holds them to it."""
+"""What every store offers to the flows. One test suite checks it for Postgres and for memory."""
 
 from __future__ import annotations
 
@@ -19,22 +19,27 @@ Args = Mapping[str, int | datetime]
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What the run ledger keeps of a run before it starts."""
+    """What the run ledger records of a run before it starts.
+
+    params: canonical JSON of the parameters. deadline: how long after its start the run may begin
+    batches; None: the `deadline` of [database] in the configuration.
+    """
 
     sweep: str
     seed: int | None = None
     slot: datetime | None = None
     config_sha256: str | None = None
     code_version: str | None = None
-    params: str | None = None  # canonical JSON of what the run is decided with
-    deadline: timedelta | None = (
-        None  # from the start of the run: no batch begins after it; None: [database] deadline
-    )
+    params: str | None = None
+    deadline: timedelta | None = None
 
 
 @dataclass(frozen=True)
 class Stale:
-    """A decision whose row, or a row it relied on, had moved on: reported, never applied."""
+    """A decision that was not applied, and why.
+
+    Usually its row, or a row that it relied on, has another version than the decision saw.
+    """
 
     entity: str
     id: int
@@ -44,7 +49,12 @@ class Stale:
 
 @dataclass
 class Outcome:
-    """What became of a run's decisions: decided = applied + stale + poison; already and busy are not decided anew."""
+    """What became of a run's changes, in numbers: decided = applied + stale + poison.
+
+    already: applied by an earlier run. busy: rows locked by others, or left at the deadline.
+    poison: refused by the database because of the row itself. Neither already nor busy counts as
+    decided.
+    """
 
     applied: int = 0
     already: int = 0
@@ -67,7 +77,7 @@ class Outcome:
 
 
 class Run(Protocol):
-    """One run of a sweep: it holds the sweep's lock until it ends."""
+    """One run of a sweep; it holds the sweep's lock until it ends."""
 
     id: str
     now: datetime
@@ -85,16 +95,17 @@ class Run(Protocol):
         held: int = 0,
         left: int = 0,
     ) -> Outcome:
-        """Write a run's changes, each group whole or not at all; then its facts, all or none.
+        """Write a run's changes, all of one root or none of them; then its facts, all or none.
 
-        A fact whose id is there already stays as it is. Raises BadData for a table without facts.
-        `left`: changes that this run leaves to the next. They count as busy, as does what is left at the deadline.
+        A fact whose id exists stays as it is. inputs_sha256: digest of what the run decided on.
+        held: how many changes the sweep's flag held back. left: changes that this run leaves to the
+        next; they count as busy. Raises BadData for a table without facts.
         """
         ...
 
 
 class Acting(Protocol):
-    """One act: the root row is locked, the clock was read after the lock."""
+    """One act. Its root row is locked, and `now` was read after the lock."""
 
     now: datetime
 
@@ -103,7 +114,7 @@ class Acting(Protocol):
         ...
 
     def write(self, changes: Sequence[Change], *, reason: str = "act") -> None:
-        """Write the act's changes, `reason` beside them in the audit trail; the rows are locked, so none is stale."""
+        """Write the act's changes, which cannot be stale; the audit trail keeps the reason."""
         ...
 
     def refuse(
@@ -115,12 +126,15 @@ class Acting(Protocol):
         was: str | None = None,
         offer_id: int | None = None,
     ) -> None:
-        """Record that an act was refused and by which rule; `was`: the state that the offer, else the root, was in."""
+        """Record that an act was refused.
+
+        code: the rule that refused. was: the state of the offer at that time, else of the root.
+        """
         ...
 
 
 def ping_id(driver: int, at: datetime) -> int:
-    """Return the id of a driver's position at an instant: told twice, it is one row."""
+    """Return the id of a driver's position at an instant: a repeated ping is the same row."""
     return stable_id("ping", driver, rfc3339(at))
 
 
@@ -128,23 +142,29 @@ class Store(Protocol):
     """Where rows live and decisions are written."""
 
     def clock(self) -> datetime:
-        """Return the one instant a run reasons at: the database clock, or the operator's --now."""
+        """Return the instant that counts as now: the operator's --now, else the database clock."""
         ...
 
     def read(self, queries: Mapping[str, str], args: Args) -> dict[str, pl.DataFrame]:
-        """Return each query's frame, all from one snapshot, without lock or ledger."""
+        """Return each query's frame, all from one snapshot, without a lock and outside any run."""
         ...
 
     def sweeping(self, ticket: RunRequest) -> AbstractContextManager[Run | None]:
-        """Yield a Run that alone does this sweep; None if its slot is already done. Raises TryLater."""
+        """Yield the only Run of this sweep, or None if its slot is done.
+
+        Raises TryLater while another run of the sweep is in progress.
+        """
         ...
 
     def acting(
         self, root: tuple[str, int], *, drivers: Sequence[int], actor: str
     ) -> AbstractContextManager[Acting]:
-        """Yield an Acting on a locked root row (`delivery` or `driver`) and drivers; a missing row is no error."""
+        """Yield an Acting on a locked root row (`delivery` or `driver`) and on locked drivers.
+
+        A row that does not exist is no error: the act may insert it.
+        """
         ...
 
     def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
-        """Keep where a driver was; return False if that instant of his is known already."""
+        """Keep a driver's position; return False if one is known for that instant."""
         ...

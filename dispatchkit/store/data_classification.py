@@ -1,7 +1,7 @@
-"""What kind of thing each column says: the base of retention, erasure and of what may leave for outsiders.
+"""The class of data in each column; retention, erasure and exports to outsiders depend on it.
 
-Most kinds follow from the contract: a key is an id, an instant a time, a closed vocabulary a word. Free text says
-nothing of itself, so each such column is classed here by hand; one that is not has no class, and a test fails.
+Most classes follow from the contract: a key is an id, an instant a time, a closed vocabulary a
+word. Columns of free text are classified here by hand; a test fails for a column without a class.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import polars as pl
 from dispatchkit.domain.contract import Column
 from dispatchkit.domain.tables import TABLES
 
-PERSONAL = frozenset({"person", "position"})  # names somebody, or says where somebody was
+PERSONAL = frozenset({"person", "position"})  # who somebody is, or where somebody was
 CLASSES = PERSONAL | {"id", "time", "money", "number", "word", "digest", "document", "business"}
-# word: of a vocabulary of ours. document: JSON of our own making, of the other kinds only, none of them personal
-# (invariant I16). business: says who or where a merchant or a zone is.
+# word: from a vocabulary of the program. document: JSON made by the program, without personal data
+# (invariant I16 checks it). business: the name or position of a merchant or a zone.
 TEXTS: Mapping[str, str] = {
     "delivery_zones.name": "business",
     "delivery_zones.ring": "business",
@@ -61,7 +61,7 @@ LEDGERS: Mapping[str, Mapping[str, str]] = {  # what decisions leave behind, out
 
 
 def class_of(table: str, column: str) -> str | None:
-    """Return the class of a column, None if nobody said and nothing tells."""
+    """Return the class of a column, None if it is neither listed nor derived."""
     if table in LEDGERS:
         return LEDGERS[table].get(column)
     spec = TABLES[table].columns().get(column)
@@ -69,7 +69,7 @@ def class_of(table: str, column: str) -> str | None:
 
 
 def _derived_class(column: Column) -> str | None:
-    """Return the class that follows from a contract's column, None if it says nothing."""
+    """Return the class that follows from a contract's column, None for free text."""
     if column.position:
         return "position"
     if column.primary_key or column.references:

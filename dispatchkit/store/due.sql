@@ -1,5 +1,6 @@
 -- name: availability
--- Breaks that ran out unsaid, planned ends of shifts that have passed, and who waits with empty hands to rest or leave.
+-- Breaks that ended without a BREAK_EXPIRED row, shifts past their planned end, and drivers without
+-- a delivery who wait for a break or for the end of the shift.
 SELECT min(due) FROM (
   SELECT r.break_until AS due FROM dk.drivers r WHERE r.duty = 'ON_BREAK' AND r.break_until <= dk.clock() AND NOT EXISTS (
     SELECT FROM dk.driver_availability_history h WHERE h.driver_id = r.id AND h.until IS NULL AND h.reason = 'BREAK_EXPIRED')
@@ -8,19 +9,19 @@ SELECT min(due) FROM (
     AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active)) x
 
 -- name: offers
--- Offers past their deadline, and deliveries that should seek a driver by now.
+-- Pending offers past their deadline, and deliveries whose search for a driver should have begun.
 SELECT min(due) FROM (SELECT hard_deadline AS due FROM dk.driver_offers WHERE state = 'PENDING' AND hard_deadline <= dk.clock()
   UNION ALL SELECT dispatch_at FROM dk.deliveries WHERE state IN ('CREATED', 'SCHEDULED') AND dispatch_at <= dk.clock()) x
 
 -- name: reassignment
--- Cases whose grace is over, and assignments that by the usual `no_start` should have been left for the pickup or looked
--- into: cases are made by the sweep itself, so where it is dead there are none.
+-- Cases past their grace, and assignments without a case whose driver did not start within 5 minutes
+-- (the default of `no_start`): the sweep itself opens cases, so there are none when it does not run.
 SELECT min(due) FROM (SELECT grace_until AS due FROM dk.reassignment_cases WHERE state = 'GRACE'
   UNION ALL SELECT d.assigned_at + interval '5 minutes' FROM dk.deliveries d WHERE d.state = 'ASSIGNED' AND NOT EXISTS (
     SELECT FROM dk.reassignment_cases c WHERE c.delivery_id = d.id AND c.state IN ('SUSPECTED', 'GRACE', 'CONFIRMED'))) x WHERE due <= dk.clock()
 
 -- name: escalation
--- Open searches past the age of their next level, by the thresholds of the last run, or the usual ones before the first.
+-- Open searches past the age of their next level, by the thresholds of the last run, else the defaults.
 SELECT min(due) FROM (
   SELECT u.opened_at + make_interval(secs => coalesce(CAST(r.params -> 'params' ->> next.age AS float8), next.seconds)) AS due
   FROM dk.unassigned_orders u
@@ -29,27 +30,29 @@ SELECT min(due) FROM (
   WHERE u.state = 'OPEN') x WHERE due <= dk.clock()
 
 -- name: routes
--- Assignments without a plan for their driver.
+-- Assignments of drivers who have no planned route.
 SELECT min(d.assigned_at) FROM dk.deliveries d WHERE d.active
   AND NOT EXISTS (SELECT FROM dk.route_optimization_data r WHERE r.driver_id = d.driver_id AND r.state = 'PLANNED')
 
 -- name: outbox
--- Events that no sender has been given yet.
+-- Events that were never given to a sender.
 SELECT min(o.at) FROM dk.outbox o WHERE o.sent_at IS NULL AND NOT EXISTS (SELECT FROM dk.sendings s WHERE s.outbox_id = o.id)
 
 -- name: audit
--- Events that no seal covers.
+-- Audit events without a seal.
 SELECT min(at) FROM dk_aud.unsealed
 
 -- name: last_ok
--- The last finished run of each sweep, and the latest instant one reasoned at; a run with --now in the future proves no life.
+-- The last finished run of each sweep, and the latest `now` that one used.
+-- A run with --now in the future is left out: it does not prove that cron works.
 SELECT sweep, max(finished_at) AS last_ok, max(as_of) AS last_as_of FROM dk.sweep_runs WHERE status = 'OK' AND as_of <= dk.clock() GROUP BY sweep
 
 -- name: senders_gone
--- Whether events were handed to senders and none is to be tried again: each run would try what a sender wants, so whatever
--- is left although runs come has no sender any more. Where there never was one, events wait by intent.
+-- Whether events were given to senders earlier and none waits for another try.
+-- Every run tries what a sender wants, so events that are left have no sender any more. In a database
+-- that never had a sender, events are kept on purpose.
 SELECT EXISTS (SELECT FROM dk.sendings) AND NOT EXISTS (SELECT FROM dk.sendings WHERE state = 'WAITING')
 
 -- name: take_lock
--- Take the lock of the one check at work until the transaction ends; false if another holds it.
+-- Take the lock of `db check` until the transaction ends; false if another check holds it.
 SELECT pg_try_advisory_xact_lock(1684733953, hashtext('db check'))

@@ -1,4 +1,4 @@
-"""Changes grouped as they are written: all changes of one root together, each with its decision id."""
+"""Changes grouped as they are written: those of one root together, each with its decision id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Key = tuple[str, int]  # (entity, id) of a row
 
 @dataclass(frozen=True)
 class WriteGroup:
-    """The changes of one root in their order, each with its decision id. It is written whole or not."""
+    """The changes of one root in their order, each with its decision id.
+
+    It is written whole or not.
+    """
 
     root: Key
     changes: tuple[Change, ...]
@@ -65,7 +68,8 @@ def groups(changes: Iterable[Change], sweep: str) -> list[WriteGroup]:
             first, second = (f"{c.root[0]} {c.root[1]}" for c in (decided[id_], change))
             raise BadData(
                 f"{change.event}: {change.entity} {change.id} at version {change.version} "
-                f"has two equal decisions, for {first} and {second}; nothing of this run was written",
+                f"has two equal decisions, for {first} and {second}; "
+                "nothing of this run was written",
                 code="DK-CHANGE",
             )
         decided[id_] = change
@@ -77,8 +81,8 @@ def groups(changes: Iterable[Change], sweep: str) -> list[WriteGroup]:
 def batches(groups: Iterable[WriteGroup], size: int) -> Iterator[list[WriteGroup]]:
     """Yield groups in batches of about `size` changes.
 
-    A group that saw a row which the batch writes begins the next batch: there its version is compared
-    with what the earlier group has left.
+    A group that saw a row which the batch writes begins the next batch: there its version is
+    compared with what the earlier group has left.
     """
     batch: list[WriteGroup] = []
     count = 0
@@ -105,8 +109,8 @@ def shares(groups: Sequence[WriteGroup], workers: int) -> list[list[WriteGroup]]
     if workers == 1 or not groups:
         return [list(groups)]
 
-    # Union-find over the positions of the groups: two groups that touch the same row are in one set.
-    # The representative of a set is its first group.
+    # Union-find over the positions of the groups: groups that touch the same row are in one set,
+    # whose representative is its first group.
     parent = list(range(len(groups)))
 
     def find(i: int) -> int:

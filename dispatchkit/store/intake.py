@@ -1,4 +1,4 @@
-"""Bringing checked frames into the database: COPY to a staging table, then one guarded insert; all tables or none."""
+"""Imports checked frames: COPY to a staging table, then one insert; all tables or none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from dispatchkit.store import connect, statements
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of a table's rows: written, there already, or there with other values (which stay as they are)."""
+    """What became of a table's rows: inserted, the same as before, or conflicting.
+
+    conflicting: ids that exist with other values, which stay as they are.
+    """
 
     inserted: int
     same: int
@@ -27,23 +30,24 @@ class Counts:
 def insert(
     engine: Engine, frames: Mapping[str, pl.DataFrame], *, dry_run: bool = False
 ) -> dict[str, Counts]:
-    """Return what became of each table's rows, written in one transaction as role dk_import (rolled back if dry).
+    """Insert rows as role dk_import in one transaction; return what became of each table's rows.
 
-    A second import of the same rows writes nothing. Raises BadData when rows contradict each other or the database.
+    A second import of the same rows writes nothing. dry_run: the transaction is rolled back. Raises
+    BadData when rows contradict each other or the database.
     """
-    found: dict[str, Counts] = {}
+    counts: dict[str, Counts] = {}
     with connect.open_connection(engine, role="dk_import") as connection:
         transaction = connection.begin()
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         for table in (name for name in TABLES if name in frames):
             try:
-                found[table] = _table(connection, table, frames[table])
+                counts[table] = _insert_table(connection, table, frames[table])
             except DBAPIError as fault:
-                raise _contradiction(table, fault) from None
+                raise _as_bad_data(table, fault) from None
             failpoint(f"imported {table}")
         if dry_run:
             transaction.rollback()
-            return found
+            return counts
         transaction.commit()
         failpoint("import committed")
         connection.exec_driver_sql("RESET ROLE")
@@ -51,10 +55,10 @@ def insert(
             "ANALYZE"
         )  # the first sweep after a big import must not plan for empty tables
         connection.commit()
-    return found
+    return counts
 
 
-def _table(connection: Connection, table: str, frame: pl.DataFrame) -> Counts:
+def _insert_table(connection: Connection, table: str, frame: pl.DataFrame) -> Counts:
     names = statements.columns(table)
     staging = f"stage_{table}"
     listed = ", ".join(names)
@@ -68,15 +72,15 @@ def _table(connection: Connection, table: str, frame: pl.DataFrame) -> Counts:
             copy.write_row(row)
     compared = [name for name in names if name != "version"]
     differs = " OR ".join(f"t.{name} IS DISTINCT FROM s.{name}" for name in compared)
-    there = connection.exec_driver_sql(
+    existing = connection.exec_driver_sql(
         f"SELECT s.id, ({differs}) FROM {staging} s JOIN dk.{table} t USING (id) ORDER BY s.id"  # noqa: S608
     ).all()
     inserted = connection.exec_driver_sql(statements.insert(table, staging, names)).rowcount
-    conflicting = tuple(int(row[0]) for row in there if row[1])
-    return Counts(inserted, len(there) - len(conflicting), conflicting)
+    conflicting = tuple(int(row[0]) for row in existing if row[1])
+    return Counts(inserted, len(existing) - len(conflicting), conflicting)
 
 
-def _contradiction(table: str, fault: DBAPIError) -> Exception:
+def _as_bad_data(table: str, fault: DBAPIError) -> Exception:
     state = connect.sqlstate(fault)
     if not state.startswith(("22", "23", "DK")):
         return fault

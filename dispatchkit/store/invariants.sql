@@ -13,7 +13,7 @@ SELECT count(*) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.deliver
 WHERE o.state = 'ACCEPTED' AND d.driver_id IS DISTINCT FROM o.driver_id
 
 -- name: I4
--- a row whose version is not the number of its audit rows since its baseline, or that is gone without a last event D
+-- a row whose version is not the number of its audit events since its baseline, or that is gone without a last event D
 SELECT count(*) FROM ({versions}) x
 
 -- name: I5

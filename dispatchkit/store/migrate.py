@@ -1,4 +1,4 @@
-"""The schema up and down, and whether it is the one this program was written for."""
+"""Migrates the schema up and down, and checks that it is the one this program expects."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from dispatchkit.kernel.errors import NotPermitted, SchemaMismatch, TryLater, Us
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.connect import sqlstate, translated
 
-LOCKED, TRIES = "55P03", 50  # how often a step is begun anew that finds a table locked
+LOCK_TIMEOUT = "55P03"  # SQLSTATE
+TRIES = 50  # of the steps that find a table locked
 SCRIPTS = Path(__file__).parent / "migrations"
 _SQL = parse(Path(__file__).with_name("migrate.sql").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where the database stands: its revision (None before the first), the newest, and whether the schema drifted."""
+    """The revision of a database (None before the first migration) and the newest one.
+
+    drifted: the schema was changed without a migration.
+    """
 
     revision: str | None
     newest: str
@@ -42,36 +46,46 @@ def newest() -> str:
 
 
 def history() -> list[tuple[str, str]]:
-    """Return (revision, file stem), oldest first; told from the file names, so that a sweep need not load Alembic."""
+    """Return (revision, file stem), oldest first.
+
+    They come from the file names: a sweep checks the revision and must not spend time on Alembic.
+    """
     stems = sorted(path.stem for path in (SCRIPTS / "versions").glob("*-*.py"))
     return [(stem.partition("-")[0], stem) for stem in stems]
 
 
 def up(engine: Engine, revision: str = "head") -> Status:
-    """Bring the schema up to `revision`. Raises Usage if there is none, TryLater when another run migrates."""
+    """Migrate the schema up to `revision`.
+
+    Raises Usage for an unknown revision, TryLater while a sweep or another migration is in
+    progress.
+    """
     return _move(engine, revision, "upgrade")
 
 
 def down(engine: Engine, revision: str) -> Status:
-    """Take the schema down to `revision` (`base`: everything). Rows are kept in schema dk_kept for the next `up`."""
+    """Migrate the schema down to `revision` (`base`: everything).
+
+    The rows are kept in schema dk_kept for the next `up`.
+    """
     return _move(engine, revision, "downgrade")
 
 
 def status(engine: Engine) -> Status:
-    """Return where the database stands, without changing anything."""
-    with translated(engine), engine.connect() as found:
-        return _status(found)
+    """Return the status without changing anything."""
+    with translated(engine), engine.connect() as connection:
+        return _status(connection)
 
 
 def require(engine: Engine) -> None:
     """Raise SchemaMismatch unless the database is at the newest revision."""
-    with translated(engine), engine.connect() as found:
-        require_on(found)
+    with translated(engine), engine.connect() as connection:
+        require_on(connection)
 
 
-def require_on(found: Connection) -> None:
+def require_on(connection: Connection) -> None:
     """Raise SchemaMismatch unless the database behind a connection is at the newest revision."""
-    revision = _revision(found)
+    revision = _revision(connection)
     if revision is None:
         raise SchemaMismatch("the database has no dispatchkit schema; run `dispatchkit db up`")
     if revision != newest():
@@ -81,29 +95,31 @@ def require_on(found: Connection) -> None:
 
 
 def strict_clock(engine: Engine) -> None:
-    """Make the database clock the only one: from now on writes refuse --now."""
-    with translated(engine), engine.begin() as found:
-        found.exec_driver_sql(_SQL["strict_clock"])
+    """Make the database clock the only one: writes refuse --now from now on."""
+    with translated(engine), engine.begin() as connection:
+        connection.exec_driver_sql(_SQL["strict_clock"])
 
 
-def fingerprint(found: Connection) -> str:
-    """Return one digest over tables, columns, constraints, indexes, triggers and functions of our schemas."""
-    return str(found.execute(text((SCRIPTS / "fingerprint.sql").read_text("utf-8"))).scalar_one())
+def fingerprint(connection: Connection) -> str:
+    """Return a digest of the tables, constraints, indexes, triggers, functions and grants."""
+    return str(
+        connection.execute(text((SCRIPTS / "fingerprint.sql").read_text("utf-8"))).scalar_one()
+    )
 
 
-def _status(found: Connection) -> Status:
-    revision = _revision(found)
+def _status(connection: Connection) -> Status:
+    revision = _revision(connection)
     drifted = False
     if revision == newest():
-        recorded = found.execute(text(_SQL["recorded"])).scalar_one_or_none()
-        drifted = recorded != fingerprint(found)
+        recorded = connection.execute(text(_SQL["recorded"])).scalar_one_or_none()
+        drifted = recorded != fingerprint(connection)
     return Status(revision, newest(), drifted)
 
 
-def _revision(found: Connection) -> str | None:
-    if found.execute(text(_SQL["begun"])).scalar_one() is None:
+def _revision(connection: Connection) -> str | None:
+    if connection.execute(text(_SQL["begun"])).scalar_one() is None:
         return None
-    revision = found.execute(text(_SQL["revision"])).scalar_one_or_none()
+    revision = connection.execute(text(_SQL["revision"])).scalar_one_or_none()
     return None if revision is None else str(revision)
 
 
@@ -114,19 +130,20 @@ def _move(engine: Engine, revision: str, move: str) -> Status:
 
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    with translated(engine), engine.connect() as found:
-        if not found.exec_driver_sql(_SQL["take_lock"]).scalar_one():
+    with translated(engine), engine.connect() as connection:
+        if not connection.exec_driver_sql(_SQL["take_lock"]).scalar_one():
             raise TryLater("a sweep is at work, or another run is migrating this database")
-        found.exec_driver_sql("SET statement_timeout = 0")
-        at = _revision(found)
-        found.commit()  # Alembic would put all steps into a transaction that it finds open
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        at = _revision(connection)
+        connection.commit()  # in an open transaction, Alembic would run all steps as one
         if at is not None and at not in dict(history()):
             raise SchemaMismatch(
-                f"schema {at} is not one this program knows; use the program that made it, or a newer one"
+                f"this program does not know schema {at}; "
+                "use the program that created it, or a newer one"
             )
-        config.attributes["connection"] = found
+        config.attributes["connection"] = connection
         try:
-            _patiently(found, lambda: getattr(command, move)(config, revision))
+            _with_short_waits(connection, lambda: getattr(command, move)(config, revision))
         except CommandError:
             known = ", ".join(step for step, _ in history())
             raise Usage(
@@ -135,32 +152,36 @@ def _move(engine: Engine, revision: str, move: str) -> Status:
         except DBAPIError as fault:
             if sqlstate(fault) == "42501":
                 raise NotPermitted(
-                    "the login may not create roles or schemas; migrate as a wider login"
+                    "the login may not create roles or schemas; migrate with a login that may"
                 ) from None
             raise
-        now = _status(found)
+        now = _status(connection)
         if now.current:
-            digest = fingerprint(found)
-            found.execute(text(_SQL["record"]), {"digest": digest})
-            found.exec_driver_sql(_SQL["show_revision"])
-        found.commit()
-        status = _status(found)
-        # Given back here: the server notices a closed connection only a moment later, and the next run must not wait.
-        found.exec_driver_sql(_SQL["drop_lock"])
+            digest = fingerprint(connection)
+            connection.execute(text(_SQL["record"]), {"digest": digest})
+            connection.exec_driver_sql(_SQL["show_revision"])
+        connection.commit()
+        status = _status(connection)
+        # Released here: the server notices a closed connection late, and the next run would find
+        # the lock taken.
+        connection.exec_driver_sql(_SQL["drop_lock"])
         return status
 
 
-def _patiently(found: Connection, steps: Callable[[], None]) -> None:
-    """Run the steps that are left. Who wants a locked table makes others queue behind him: so wait shortly, often."""
+def _with_short_waits(connection: Connection, steps: Callable[[], None]) -> None:
+    """Run the remaining steps, which wait for a locked table only briefly but many times.
+
+    A migration that waits for a table blocks everybody who wants it afterwards.
+    """
     for attempt in range(TRIES):
-        found.exec_driver_sql(_SQL["wait_shortly"])  # anew: a rollback may have taken it back
-        found.commit()
+        connection.exec_driver_sql(_SQL["wait_shortly"])  # again, since a rollback undoes it
+        connection.commit()
         try:
             with redirect_stdout(io.StringIO()):
                 steps()
             return
         except (DBAPIError, psycopg.Error) as fault:
-            found.rollback()
-            if sqlstate(fault) != LOCKED or attempt + 1 == TRIES:
+            connection.rollback()
+            if sqlstate(fault) != LOCK_TIMEOUT or attempt + 1 == TRIES:
                 raise
             time.sleep(random.uniform(0.05, 0.2))  # noqa: S311

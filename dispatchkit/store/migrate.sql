@@ -1,13 +1,13 @@
 -- name: take_lock
--- Take the advisory lock of the schema itself, or tell that another holds it.
+-- Take the exclusive advisory lock of the schema; false if somebody else holds it.
 SELECT pg_try_advisory_lock(1684733952)
 
 -- name: drop_lock
--- Give the lock of the schema back.
+-- Release the lock of the schema.
 SELECT pg_advisory_unlock(1684733952)
 
 -- name: wait_shortly
--- How long a step waits for a table, in a migration.
+-- Let a step of a migration wait for a table only this long.
 SET lock_timeout = '100ms'
 
 -- name: strict_clock
@@ -15,11 +15,11 @@ SET lock_timeout = '100ms'
 UPDATE dk.meta SET clock = 'strict'
 
 -- name: begun
--- Null before the first migration.
+-- The table of Alembic's version; null before the first migration.
 SELECT to_regclass('public.alembic_version')
 
 -- name: revision
--- The step that the schema stands at.
+-- The revision of the schema.
 SELECT version_num FROM public.alembic_version
 
 -- name: recorded
@@ -31,5 +31,5 @@ SELECT schema_sha256 FROM dk.meta
 UPDATE dk.meta SET schema_sha256 = :digest
 
 -- name: show_revision
--- Let every role see at which step the schema stands.
+-- Let every role read the revision of the schema.
 GRANT SELECT ON public.alembic_version TO dk_app, dk_import, dk_export, dk_verify

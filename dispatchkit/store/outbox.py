@@ -1,7 +1,8 @@
-"""The outbox as a sender sees it: what it has not got yet, and marks for what has left.
+"""The outbox as a sender sees it: the events it has not received, and what became of each.
 
-There is no cursor: what is unsent is asked for anew, so an event that commits late is found however low its id. Events
-of one root come in their order, because whoever writes them holds the root's lock.
+There is no cursor. Every page is a new query for unsent events, so an event that commits late is
+found however low its id is. Events of one root arrive in their order, because their writer holds
+the root's lock.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from dispatchkit.store.postgres import PostgresStore, release_lock
 from dispatchkit.store.statements import query
 
 SQL = parse(Path(__file__).with_name("outbox.sql").read_text("utf-8"))
-SETTLED_AT_ONCE = 5_000
+SETTLE_BATCH = 5_000  # events that one transaction closes
 
 
 @dataclass(frozen=True, slots=True)
-class Unsent:
-    """One event that a sender has not got. The flags are judged by the database clock; see `unsent` in outbox.sql.
+class UnsentEvent:
+    """One event that a sender has not received; the flags are judged by the database clock.
 
-    offer_id, driver_id: the offer it tells of, if a phone is waiting for it.
+    key: the idempotency key for receivers. wanted: the sender subscribes to it and it is not
+    finished. due: it does not wait for its next try. spent: it was tried for too long. offer_id,
+    driver_id: the pending offer that it announces, if the sender is a push gateway. stale: that
+    offer was not acknowledged in time.
     """
 
     id: int
@@ -49,8 +53,11 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What became of one event: DELIVERED, REFUSED, FAILED, or WAITING for so long."""
+class SendResult:
+    """What became of one event: DELIVERED, REFUSED, FAILED, or WAITING for `wait`.
+
+    said: the receiver's last response, if it gave one.
+    """
 
     id: int
     key: str
@@ -60,8 +67,8 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taker:
-    """Who takes events: its name, the patterns of what it wants (`offer_*`), and whether phones wait behind it."""
+class Subscription:
+    """A sender's name, the patterns of its events (`offer_*`), and whether it pushes to phones."""
 
     name: str
     events: tuple[str, ...]
@@ -73,28 +80,39 @@ class Taker:
         return [pattern.replace("_", r"\_").replace("*", "%") for pattern in self.events]
 
 
-class Outbox:
-    """One sender's outbox, on a connection that alone serves this sender."""
+class OutboxReader:
+    """The outbox of one sender, on the only connection that serves this sender."""
 
     def __init__(
-        self, connection: Connection, taker: Taker, give_up: timedelta, push_ack: timedelta
+        self,
+        connection: Connection,
+        subscription: Subscription,
+        give_up: timedelta,
+        push_ack: timedelta,
     ) -> None:
-        self._connection, self._taker = connection, taker
-        self._args = {"sender": taker.name, "push": taker.push, "push_ack": push_ack}
+        self._connection, self._subscription = connection, subscription
         self._give_up = give_up
+        self._args = {
+            "sender": subscription.name,
+            "push": subscription.push,
+            "push_ack": push_ack,
+        }
 
-    def unsent(self, after: int, limit: int) -> list[Unsent]:
-        """Return the next open events past an id, lowest first, wanted or not; fewer than `limit` are the last."""
-        asked = self._args | {
-            "wanted": self._taker.patterns,
+    def unsent(self, after: int, limit: int) -> list[UnsentEvent]:
+        """Return the next open events after an id, lowest first, wanted or not.
+
+        Fewer than `limit` events are the last page.
+        """
+        args = self._args | {
+            "wanted": self._subscription.patterns,
             "give_up": self._give_up,
             "after": after,
             "limit": limit,
         }
         with self._connection.begin():
-            rows = self._connection.execute(_statement("unsent"), asked).all()
+            rows = self._connection.execute(_statement("unsent"), args).all()
         return [
-            Unsent(
+            UnsentEvent(
                 row.id,
                 row.event,
                 (row.root, row.root_id),
@@ -113,72 +131,73 @@ class Outbox:
         ]
 
     def soonest(self) -> timedelta | None:
-        """Return how long until something waiting wants a look, None if nothing waits."""
+        """Return how long until a waiting event needs attention, None if none is waiting."""
         with self._connection.begin():
-            found = self._connection.execute(_statement("soonest"), self._args).scalar_one()
-        return None if found is None else timedelta(seconds=max(0.0, float(found)))
+            seconds = self._connection.execute(_statement("soonest"), self._args).scalar_one()
+        return None if seconds is None else timedelta(seconds=max(0.0, float(seconds)))
 
-    def mark(self, marks: Sequence[Mark]) -> None:
-        """Write what became of messages, in one transaction that proves to hold the sender's lock."""
-        if not marks:
+    def mark(self, results: Sequence[SendResult]) -> None:
+        """Write what became of events, in one transaction that checks the sender's lock."""
+        if not results:
             return
         arrays = {
-            "ids": [mark.id for mark in marks],
-            "keys": [mark.key for mark in marks],
-            "states": [mark.state for mark in marks],
-            "waits": [mark.wait.total_seconds() for mark in marks],
-            "said": [mark.said for mark in marks],
+            "ids": [result.id for result in results],
+            "keys": [result.key for result in results],
+            "states": [result.state for result in results],
+            "waits": [result.wait.total_seconds() for result in results],
+            "said": [result.said for result in results],
         }
+        lock = {"sweep": _lock_name(self._subscription), "leader": None}
         with self._connection.begin():
-            if (
-                self._connection.execute(
-                    query("hold_lock"), {"sweep": _lock(self._taker), "leader": None}
-                ).scalar_one()
-                != 1
-            ):
+            if self._connection.execute(query("hold_lock"), lock).scalar_one() != 1:
                 raise BadConfig(
                     "the connection lost the sender's lock: is a transaction pooler in between?"
                 )
-            self._connection.execute(_statement("mark"), arrays | {"sender": self._taker.name})
+            self._connection.execute(
+                _statement("mark"), arrays | {"sender": self._subscription.name}
+            )
 
 
 @contextmanager
 def serving(
-    store: PostgresStore, taker: Taker, *, give_up: timedelta, push_ack: timedelta
-) -> Iterator[Outbox]:
-    """Yield the outbox of one sender, under its lock. Raises TryLater while another run serves it."""
+    store: PostgresStore, subscription: Subscription, *, give_up: timedelta, push_ack: timedelta
+) -> Iterator[OutboxReader]:
+    """Yield the outbox of one sender under its lock.
+
+    Raises TryLater while another run serves it.
+    """
+    lock_name = _lock_name(subscription)
     with store.connected() as connection:
         with connection.begin():
-            if not connection.execute(query("take_lock"), {"sweep": _lock(taker)}).scalar_one():
-                raise TryLater(f"another run is sending to {taker.name}")
+            if not connection.execute(query("take_lock"), {"sweep": lock_name}).scalar_one():
+                raise TryLater(f"another run is sending to {subscription.name}")
         try:
-            yield Outbox(connection, taker, give_up, push_ack)
+            yield OutboxReader(connection, subscription, give_up, push_ack)
         finally:
-            release_lock(connection, _lock(taker))
+            release_lock(connection, lock_name)
 
 
-def settle(store: PostgresStore, takers: Sequence[Taker]) -> int:
-    """Close the events that are over at every taker, those that nobody wants included; return how many."""
-    pairs = [(taker.name, pattern) for taker in takers for pattern in taker.patterns]
-    args = {"senders": [p[0] for p in pairs], "patterns": [p[1] for p in pairs]}
+def settle(store: PostgresStore, subscriptions: Sequence[Subscription]) -> int:
+    """Close the events that are finished at every subscriber or have none; return how many."""
+    pairs = [
+        (subscription.name, p) for subscription in subscriptions for p in subscription.patterns
+    ]
+    args = {"senders": [sender for sender, _ in pairs], "patterns": [p for _, p in pairs]}
     closed, after = 0, 0
     with store.connected() as connection:
         while True:
             with connection.begin():
-                ids = list(
-                    connection.execute(
-                        _statement("open"), {"after": after, "limit": SETTLED_AT_ONCE}
-                    ).scalars()
-                )
+                page = {"after": after, "limit": SETTLE_BATCH}
+                ids = list(connection.execute(_statement("open"), page).scalars())
                 if not ids:
                     return closed
                 closed += connection.execute(_statement("settle"), args | {"ids": ids}).rowcount
             after = ids[-1]
 
 
-def due(store: PostgresStore, taker: Taker) -> int:
-    """Return how many events a sender would be given now."""
-    return _count(store, "due", {"sender": taker.name, "wanted": taker.patterns})
+def due(store: PostgresStore, subscription: Subscription) -> int:
+    """Return how many events a sender would receive now."""
+    return _count(store, "due", {"sender": subscription.name, "wanted": subscription.patterns})
 
 
 def unsettled(store: PostgresStore) -> int:
@@ -187,32 +206,33 @@ def unsettled(store: PostgresStore) -> int:
 
 
 def retry(store: PostgresStore, sender: str, *, dry_run: bool = False) -> int:
-    """Let a sender try again what was given up on; return how many events that are."""
+    """Make a sender's given-up events due again; return how many."""
     if dry_run:
         return _count(store, "failed", {"sender": sender})
     with store.connected() as connection, connection.begin():
         return connection.execute(_statement("retry"), {"sender": sender}).rowcount
 
 
-def astray(engine: Engine, now: datetime | None = None) -> list[tuple[str, str, int]]:
-    """Return (sender, state, events) of what was given up on, and of what was refused within a day."""
-    with connect.open_connection(engine, role="dk_verify") as connection:
-        if now is not None:
-            connection.execute(query("set_clock"), {"now": rfc3339(now)})
-        return [(row[0], row[1], row[2]) for row in connection.execute(_statement("astray"))]
+def failed_sends(engine: Engine, now: datetime | None = None) -> list[tuple[str, str, int]]:
+    """Return (sender, state, events) of what was given up, and of what was refused within a day."""
+    return [(row[0], row[1], row[2]) for row in _verify(engine, now, "failed_sends", {})]
 
 
 def stuck(
     engine: Engine, late: timedelta, now: datetime | None = None
 ) -> list[tuple[str, int, str]]:
-    """Return (sender, events, what it last said) of what was tried first more than `late` ago and still waits."""
+    """Return (sender, events, last response) of what still waits `late` after its first try."""
+    return [(row[0], row[1], row[2]) for row in _verify(engine, now, "stuck", {"late": late})]
+
+
+def _verify(
+    engine: Engine, now: datetime | None, name: str, args: Mapping[str, Any]
+) -> Sequence[Any]:
+    """Return the rows of a statement as role dk_verify, at --now if given."""
     with connect.open_connection(engine, role="dk_verify") as connection:
         if now is not None:
             connection.execute(query("set_clock"), {"now": rfc3339(now)})
-        return [
-            (row[0], row[1], row[2])
-            for row in connection.execute(_statement("stuck"), {"late": late})
-        ]
+        return connection.execute(_statement(name), args).all()
 
 
 def _count(store: PostgresStore, name: str, args: Mapping[str, Any]) -> int:
@@ -224,5 +244,5 @@ def _statement(name: str) -> TextClause:
     return text(SQL[name])
 
 
-def _lock(taker: Taker) -> str:
-    return f"outbox {taker.name}"
+def _lock_name(subscription: Subscription) -> str:
+    return f"outbox {subscription.name}"

@@ -1,8 +1,8 @@
-"""Several connections write the changes of one run, each a share that has no row in common with the others.
+"""Several connections write one run, each a share without a row in common with the others.
 
-So no connection waits for another one. There is one lock and one ledger row: every batch checks that
-the leader still holds the lock, and adds itself to the ledger while the run is open there. When the
-leader dies, the open batches of its workers are rolled back and no further batch begins.
+So no connection waits for another one. There is one lock and one ledger row: every batch checks
+that the leader still holds the lock, and adds itself to the ledger while the run is open there.
+When the leader dies, the open batches of its workers are rolled back and no further batch begins.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def write(
 ) -> Outcome:
     """Return the outcome of all groups, the same and in the same order for any number of workers.
 
-    workers: the leader included. batch: about how many changes one transaction carries; a run that is
-    smaller is written by the leader alone. When one worker fails, all others stop after the batch
-    they are in, and its error is raised.
+    workers: the leader included. batch: about how many changes one transaction carries; a run that
+    is smaller is written by the leader alone. When one worker fails, all others stop after the
+    batch they are in, and its error is raised.
     """
     changes = sum(len(group.changes) for group in groups)
     leader_share, *worker_shares = shares(groups, max(1, min(workers, changes // batch)))

@@ -63,7 +63,10 @@ class PostgresStore:
         return self._run.until if self._run else math.inf
 
     def clock(self) -> datetime:
-        """Return --now if given, else the database clock. A strict clock refuses --now for writes only."""
+        """Return --now if given, else the database clock.
+
+        A strict clock refuses --now for writes only.
+        """
         if self._now is not None:
             return self._now
         with self.connected() as connection:
@@ -75,7 +78,7 @@ class PostgresStore:
 
     @contextmanager
     def sweeping(self, ticket: RunRequest) -> Iterator[Run | None]:
-        """Yield the only Run of this sweep, or None if its slot is done; close the ledger at the end.
+        """Yield the only Run of this sweep, or None if its slot is done; then close the ledger.
 
         Raises TryLater while another run of the sweep, or a migration, is in progress.
         """
@@ -133,8 +136,8 @@ class PostgresStore:
     ) -> Iterator[Acting]:
         """Yield an Acting on locked rows: the root, its pending offers, its driver and `drivers`.
 
-        The clock is read after the locks: an act that waited for a lock must be judged by the time at
-        which it gets its turn, or an offer could be accepted after its deadline.
+        The clock is read after the locks: an act that waited for a lock must be judged by the time
+        at which it gets its turn, or an offer could be accepted after its deadline.
         """
         with self.connected() as connection, connection.begin():
             connection.execute(query("describe_actor"), {"actor": actor})
@@ -156,7 +159,7 @@ class PostgresStore:
             yield PostgresActing(connection, actor, self._instant(connection))
 
     def ping(self, driver: int, at: datetime, lat: float, lon: float) -> bool:
-        """Keep where a driver was; return False if their position at that instant is known already."""
+        """Keep a driver's position; return False if one is known for that instant."""
         values = {"id": ping_id(driver, at), "driver": driver, "at": at, "lat": lat, "lon": lon}
         with self.connected() as connection, connection.begin():
             return connection.execute(query("write_ping"), values).rowcount == 1
@@ -276,10 +279,10 @@ class PostgresRun:
             yield Writer(connection, self._ticket.sweep, self.id, self._leader)
 
     def close(self, status: str | None = None, *, interrupted: bool = False) -> None:
-        """Close the ledger row: OK, PARTIAL when rows stayed busy, FAILED when the run did not finish.
+        """Close the ledger row: OK, PARTIAL if rows stayed busy, FAILED if the run did not finish.
 
-        An interrupt breaks the connection, so the row is closed on a new one. When the connection was
-        lost otherwise, the next run of the sweep marks this one as ABANDONED.
+        An interrupt breaks the connection, so the row is closed on a new one. When the connection
+        was lost otherwise, the next run of the sweep marks this one as ABANDONED.
         """
         is_broken = self._connection.closed or self._connection.invalidated
         if is_broken and interrupted:
@@ -297,8 +300,8 @@ class PostgresRun:
             closed = connection.execute(query("end_run"), values).rowcount
         if closed != 1:
             raise DatabaseUnavailable(
-                f"run {self.id} of sweep {self._ticket.sweep} lost its lock and a later run took over; "
-                "what it wrote stands, see `show runs`"
+                f"run {self.id} of sweep {self._ticket.sweep} lost its lock "
+                "and a later run took over; what it wrote stands, see `show runs`"
             )
 
 
@@ -309,7 +312,7 @@ class PostgresActing:
         self._connection, self._actor, self.now = connection, actor, now
 
     def read(self, queries: Mapping[str, tuple[str, str]], args: Args) -> dict[str, pl.DataFrame]:
-        """Return each (table, query) as a frame of the table's contract, seen by this transaction."""
+        """Return each (table, query) as a frame of the contract, seen by this transaction."""
         return {
             name: read.typed(self._connection, table, query, args)
             for name, (table, query) in queries.items()
@@ -342,7 +345,8 @@ class PostgresActing:
 def release_lock(connection: Connection, sweep: str) -> None:
     """Release a lock before its connection closes.
 
-    The server notices a closed connection a moment late, and the next run would find the lock taken.
+    The server notices a closed connection a moment late, and the next run would find the lock
+    taken.
     """
     if connection.closed or connection.invalidated:
         return

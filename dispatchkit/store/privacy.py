@@ -1,4 +1,4 @@
-"""Personal data in Postgres, as role dk_privacy: erased person by person, or purged when its time is over."""
+"""Personal data, as role dk_privacy: erased for one person, or purged after its retention."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store.connect import open_connection
 
-BATCH = 10_000  # rows a transaction of a purge
+BATCH = 10_000  # rows that one transaction of a purge removes
 Person = tuple[str, int]  # ("customer" | "driver", id)
-WHERE = {  # kind -> (its table, whose delivery it is, what holds its data beside dk_pii.subject)
+# kind -> (table, column that ties a delivery to the person, what holds data beside dk_pii.subject)
+WHERE = {
     "customer": ("customers", "o.customer_id", "dropoffs"),
     "driver": ("drivers", "d.driver_id", "pings"),
 }
-ERASED = frozenset(  # columns that say where a person was: what `erase_dropoffs` and `erase_pings` take away
+# Columns with the position of a person, which `erase_dropoffs` and `erase_pings` remove.
+ERASED = frozenset(
     {
         ("orders", "dropoff_lat"),
         ("orders", "dropoff_lon"),
@@ -42,27 +44,28 @@ def query(name: str) -> TextClause:
 
 
 def erase(engine: Engine, person: Person, *, dry_run: bool = False) -> dict[str, int]:
-    """Remove what names or places a person, in one transaction; return how many rows of each kind held it.
+    """Remove the names and positions of a person; return how many rows of each kind held them.
 
-    Raises Refused for somebody unknown, or at work: a driver on duty, a customer whose delivery is under way.
+    It is one transaction. Raises Refused for an unknown person, a driver on duty, and a person with
+    a delivery that is not finished.
     """
     kind, id_ = person
     with open_connection(engine, role="dk_privacy") as connection, connection.begin():
         connection.execute(query("lock_erasure"), {"kind": kind, "id": str(id_)})
-        _may_go(connection, person)
-        found = {}
+        _check_erasable(connection, person)
+        removed = {}
         for what in ("subject", WHERE[kind][2]):
             values = {"kind": kind, "id": id_} if what == "subject" else {"id": id_}
-            found[what] = int(connection.execute(query(f"count_{what}"), values).scalar_one())
-            if found[what] and not dry_run:
+            removed[what] = int(connection.execute(query(f"count_{what}"), values).scalar_one())
+            if removed[what] and not dry_run:
                 connection.execute(query(f"erase_{what}"), values)
                 failpoint(f"{what} erased")
         if not dry_run:
             connection.execute(
-                query("journal"), {"kind": kind, "id": id_, "removed": sum(found.values())}
+                query("journal"), {"kind": kind, "id": id_, "removed": sum(removed.values())}
             )
     failpoint("erasure committed")
-    return found
+    return removed
 
 
 def erased(engine: Engine) -> list[Person]:
@@ -74,7 +77,7 @@ def erased(engine: Engine) -> list[Person]:
 def known(engine: Engine, people: Iterable[Person]) -> list[Person]:
     """Return those of some people who are in the database at all."""
     with open_connection(engine, role="dk_privacy") as connection:
-        return [person for person in people if _standing(connection, person).known]
+        return [person for person in people if _person_status(connection, person).known]
 
 
 def database_id(engine: Engine) -> str:
@@ -84,7 +87,7 @@ def database_id(engine: Engine) -> str:
 
 
 def purge(engine: Engine, what: str, before: datetime, *, dry_run: bool = False) -> int:
-    """Purge `pings` or `payloads` older than an instant, batch by batch; return how many went, or would."""
+    """Purge `pings` or `payloads` older than an instant; return how many (dry: would be)."""
     with open_connection(engine, role="dk_privacy") as connection:
         if dry_run:
             return int(
@@ -93,18 +96,18 @@ def purge(engine: Engine, what: str, before: datetime, *, dry_run: bool = False)
         total = 0
         while True:
             with connection.begin():
-                gone = connection.execute(
+                purged = connection.execute(
                     query(f"purge_{what}"), {"before": before, "most": BATCH}
                 ).rowcount
             failpoint(f"{what} purged")
-            total += gone
-            if gone < BATCH:
+            total += purged
+            if purged < BATCH:
                 return total
 
 
-def _may_go(connection: Connection, person: Person) -> None:
+def _check_erasable(connection: Connection, person: Person) -> None:
     kind, id_ = person
-    row = _standing(connection, person)
+    row = _person_status(connection, person)
     if not row.known:
         raise Refused(f"there is no {kind} {id_}")
     if row.busy:
@@ -113,8 +116,8 @@ def _may_go(connection: Connection, person: Person) -> None:
         raise Refused(f"driver {id_} is at work; end the shift first")
 
 
-def _standing(connection: Connection, person: Person) -> Row[tuple[bool, bool]]:
-    """Return whether somebody is known, and whether a delivery of theirs is under way."""
+def _person_status(connection: Connection, person: Person) -> Row[tuple[bool, bool]]:
+    """Return whether a person is known, and whether a delivery of theirs is not finished."""
     kind, id_ = person
     table, owner, _ = WHERE[kind]
     statement = _named()["known"].replace("{table}", table).replace("{owner}", owner)

@@ -1,5 +1,5 @@
 -- name: known
--- Whether there is such a person, and whether work is under way for them.
+-- Whether the person is known, and whether a delivery of theirs is not finished.
 SELECT EXISTS (SELECT FROM dk.{table} WHERE id = :id) AS known, EXISTS (
   SELECT FROM dk.deliveries d JOIN dk.orders o ON o.id = d.order_id WHERE {owner} = :id
     AND d.state NOT IN ('DELIVERED', 'RETURNED', 'FAILED', 'CANCELLED', 'UNFULFILLED')) AS busy
@@ -17,7 +17,7 @@ SELECT pg_advisory_xact_lock(1684733953, hashtext('erase ' || :kind || ' ' || :i
 SELECT count(*) FROM dk_pii.subject WHERE kind = :kind AND id = :id
 
 -- name: erase_subject
--- What names the person goes, and with the salt every commitment to it becomes noise.
+-- Delete what names the person. With the salt gone, digests of it cannot be matched to anybody.
 DELETE FROM dk_pii.subject WHERE kind = :kind AND id = :id
 
 -- name: count_dropoffs
@@ -25,7 +25,7 @@ DELETE FROM dk_pii.subject WHERE kind = :kind AND id = :id
 SELECT count(*) FROM dk.orders WHERE customer_id = :id AND (dropoff_lat IS NOT NULL OR dropoff_lon IS NOT NULL)
 
 -- name: erase_dropoffs
--- Orders keep their times and money, and forget where they went.
+-- Remove the destinations; the orders keep their times and money.
 UPDATE dk.orders SET dropoff_lat = NULL, dropoff_lon = NULL WHERE customer_id = :id AND (dropoff_lat IS NOT NULL OR dropoff_lon IS NOT NULL)
 
 -- name: count_pings
@@ -33,11 +33,11 @@ UPDATE dk.orders SET dropoff_lat = NULL, dropoff_lon = NULL WHERE customer_id = 
 SELECT count(*) FROM dk.driver_locations WHERE driver_id = :id
 
 -- name: erase_pings
--- Every ping of the driver goes.
+-- Delete every ping of the driver.
 DELETE FROM dk.driver_locations WHERE driver_id = :id
 
 -- name: journal
--- The erasure goes on record by id, so that it can be done again after a restore.
+-- Record the erasure by id, so that it can be repeated after a restore of an older backup.
 INSERT INTO dk_aud.erasures (kind, subject, removed) SELECT :kind, :id, :removed
 WHERE :removed > 0 OR NOT EXISTS (SELECT FROM dk_aud.erasures WHERE kind = :kind AND subject = :id)
 
@@ -54,11 +54,11 @@ SELECT count(*) FROM dk.driver_locations WHERE at < :before
 DELETE FROM dk.driver_locations WHERE id IN (SELECT id FROM dk.driver_locations WHERE at < :before ORDER BY at, id LIMIT :most)
 
 -- name: count_old_payloads
--- Events that have left, past their retention, with a payload.
+-- Sent events past their retention that still have a payload.
 SELECT count(*) FROM dk.outbox WHERE sent_at < :before AND payload - 'level' <> '{}'
 
 -- name: purge_payloads
--- Some events that have left lose their payload; that they were, and for which decision, stays, and the level of an escalation.
+-- Empty the payload of some sent events. The event, its decision and the level of an escalation stay.
 UPDATE dk.outbox SET payload = jsonb_strip_nulls(jsonb_build_object('level', payload->'level'))
 WHERE id IN (SELECT id FROM dk.outbox WHERE sent_at < :before AND payload - 'level' <> '{}' ORDER BY id LIMIT :most)
 

@@ -1,4 +1,4 @@
-"""Reading: named queries as polars frames from one snapshot, and whole tables as Arrow batches for an export."""
+"""Reads named queries as polars frames of one snapshot, and tables as Arrow batches for exports."""
 
 from __future__ import annotations
 
@@ -26,22 +26,26 @@ from dispatchkit.store.contract import Args
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Ask = Callable[[str], Any]  # SQL in, Arrow stream out
+RunQuery = Callable[[str], Any]  # SQL in, Arrow stream out
 _INTS = (pl.Int8, pl.Int16, pl.Int32)
 
 
 def frames(
     engine: Engine, queries: Mapping[str, str], args: Args, waits: Database, role: str = "dk_app"
 ) -> dict[str, pl.DataFrame]:
-    """Return each query's frame, all from one repeatable-read, read-only snapshot; dk_verify also reads the trail."""
-    with _adbc(engine, role, waits.lock_timeout, waits.statement_timeout) as ask:
+    """Return each query's frame, all from one repeatable-read, read-only snapshot.
+
+    role: dk_app reads the tables of the work, dk_verify also the audit trail.
+    """
+    with _adbc(engine, role, waits.lock_timeout, waits.statement_timeout) as run_query:
         return {
-            name: _usual(pl.DataFrame(ask(bind(query, args)))) for name, query in queries.items()
+            name: _contract_types(pl.DataFrame(run_query(bind(query, args))))
+            for name, query in queries.items()
         }
 
 
 def typed(connection: Connection, table: str, query: str, args: Args) -> pl.DataFrame:
-    """Return the rows of a query over one table as a frame of the table's contract, inside an act's transaction."""
+    """Return a query over one table as a frame of its contract, in the connection's transaction."""
     names = statements.columns(table)
     listed = ", ".join(f"t.{name}" for name in names)
     statement = f"SELECT {listed} FROM ({bind(query, args)}) t ORDER BY t.id"  # noqa: S608
@@ -51,25 +55,25 @@ def typed(connection: Connection, table: str, query: str, args: Args) -> pl.Data
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """One instant of a database: everything read through it belongs together."""
+class ExportSnapshot:
+    """A database at one instant: all tables read through it fit together."""
 
     as_of: datetime
     snapshot: str
     database_id: str
     revision: str
-    _ask: Ask
+    _run_query: RunQuery
 
     def table(
         self, name: str, where: str = "", args: Args | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield a table's rows in ascending id as Arrow batches, columns in the contract's order."""
+        """Yield a table's rows in ascending id as Arrow batches, columns as in the contract."""
         import pyarrow as pa
 
         listed = ", ".join(_cast(name, column) for column in statements.columns(name))
         condition = f" WHERE {where}" if where else ""
         query = f"SELECT {listed} FROM dk.{name}{condition} ORDER BY id"  # noqa: S608
-        stream = self._ask(bind(query, args or {}))
+        stream = self._run_query(bind(query, args or {}))
         try:
             yield from pa.RecordBatchReader.from_stream(stream)
         except (pa.ArrowException, OSError):
@@ -79,29 +83,39 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Snapshot]:
-    """Yield one repeatable-read snapshot of a database at the newest revision. Raises SchemaMismatch otherwise."""
+def snapshot(engine: Engine) -> Iterator[ExportSnapshot]:
+    """Yield one repeatable-read snapshot.
+
+    Raises SchemaMismatch unless the revision is the newest.
+    """
     migrate.require(engine)
     with _adbc(
         engine, "dk_export", timedelta(seconds=30), timedelta()
-    ) as ask:  # an export may take its time
-        row = pl.DataFrame(ask(statements.query("snapshot").text)).row(0, named=True)
-        yield Snapshot(
-            row["as_of"].astimezone(UTC), row["snapshot"], row["database_id"], migrate.newest(), ask
+    ) as run_query:  # an export may take its time
+        row = pl.DataFrame(run_query(statements.query("snapshot").text)).row(0, named=True)
+        yield ExportSnapshot(
+            row["as_of"].astimezone(UTC),
+            row["snapshot"],
+            row["database_id"],
+            migrate.newest(),
+            run_query,
         )
 
 
 @contextmanager
-def _adbc(engine: Engine, role: str, lock_wait: timedelta, query_time: timedelta) -> Iterator[Ask]:
-    """Yield a function that runs one query in the snapshot; each stream is read before the next query.
+def _adbc(
+    engine: Engine, role: str, lock_wait: timedelta, query_time: timedelta
+) -> Iterator[RunQuery]:
+    """Yield a function that runs one query in the snapshot.
 
-    The driver is used below its DBAPI: that would import pyarrow and pandas, a third of a second of every command.
+    Each stream must be read before the next query. The driver's DBAPI is not used: it would import
+    pyarrow and pandas, which adds a third of a second to every command.
     """
     from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
     from adbc_driver_postgresql import connect as database
 
-    patient = engine.url.set(drivername="postgresql").update_query_dict(connect.PATIENCE)
-    url = patient.render_as_string(hide_password=False)
+    bounded = engine.url.set(drivername="postgresql").update_query_dict(connect.NETWORK_LIMITS)
+    url = bounded.render_as_string(hide_password=False)
     try:
         with (
             database(url) as opened,
@@ -109,7 +123,7 @@ def _adbc(engine: Engine, role: str, lock_wait: timedelta, query_time: timedelta
             AdbcStatement(connection) as statement,
         ):
 
-            def ask(query: str) -> Any:
+            def run_query(query: str) -> Any:
                 statement.set_sql_query(query)
                 return statement.execute_query()[0]
 
@@ -121,16 +135,16 @@ def _adbc(engine: Engine, role: str, lock_wait: timedelta, query_time: timedelta
                 f"SET statement_timeout = '{query_time.total_seconds():g}s'",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             ):
-                ask(setting)
-            yield ask
-            ask("COMMIT")
+                run_query(setting)
+            yield run_query
+            run_query("COMMIT")
     except Error as fault:
-        raise _known(fault, engine) from None
+        raise _translated(fault, engine) from None
     except pl.exceptions.ComputeError:  # its text may hold row values
         raise DatabaseUnavailable("a read broke off: connection lost or query stopped") from None
 
 
-def _known(fault: Any, engine: Engine) -> DispatchError:
+def _translated(fault: Any, engine: Engine) -> DispatchError:
     state = str(getattr(fault, "sqlstate", "") or "")
     where = connect.place(engine.url.render_as_string(hide_password=True))
     if not state:
@@ -147,7 +161,7 @@ def _known(fault: Any, engine: Engine) -> DispatchError:
 
 
 def _cast(table: str, column: str) -> str:
-    """smallint columns leave as the contract's whole numbers."""
+    """Return a column for a SELECT; smallint becomes the contract's bigint."""
     return (
         f"CAST({column} AS bigint) AS {column}"
         if statements.sql_type(table, column) == "bigint"
@@ -155,8 +169,8 @@ def _cast(table: str, column: str) -> str:
     )
 
 
-def _usual(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bring driver types to the contracts' types: whole numbers 64 bit, instants microseconds UTC."""
+def _contract_types(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame with the contracts' types: whole numbers of 64 bit, instants in µs UTC."""
     casts = []
     for name, dtype in frame.schema.items():
         if dtype in _INTS:

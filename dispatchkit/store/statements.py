@@ -81,8 +81,8 @@ def _unnested(table: str, names: Sequence[str]) -> str:
 def apply(shape: Shape) -> TextClause:
     """Return the statement that writes many changes of one shape, each column given as one array.
 
-    An update touches a row only at the version that the decision saw. The table's trigger raises the
-    version.
+    An update touches a row only at the version that the decision saw. The table's trigger raises
+    the version.
     """
     entity, is_insert, written = shape
     table = ENTITIES[entity]

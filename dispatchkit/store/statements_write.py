@@ -1,4 +1,4 @@
-"""What one transaction writes for the changes in it: the rows, one decision and one event for each."""
+"""What one transaction writes for its changes: the rows, one decision and one event for each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dispatchkit.store.statements import array, query, repeated_texts
 def write_rows(connection: Connection, groups: Sequence[WriteGroup]) -> None:
     """Write the changes step by step: the first change of every group, then the second, and so on.
 
-    Within a step, changes of one shape share a statement. Updates come before inserts: an insert may
-    need the place that an update frees, for example the one pending offer of a driver.
+    Within a step, changes of one shape share a statement. Updates come before inserts: an insert
+    may need the place that an update frees, for example the one pending offer of a driver.
     """
     steps = max((len(group.changes) for group in groups), default=0)
     for step in range(steps):
@@ -55,7 +55,7 @@ def write_decisions(
     outcome: str,
     sqlstate: str | None = None,
 ) -> None:
-    """Write one row of `decisions` for each change of a run; an act has none, a person decided it."""
+    """Write one row of `decisions` for each change of a run; a person decided an act."""
     if not groups or run is None:
         return
     changes = [change for group in groups for change in group.changes]

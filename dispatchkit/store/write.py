@@ -1,7 +1,8 @@
-"""The only writer. One transaction carries a batch: rows, decisions, outbox events and run counters.
+"""The only writer: one transaction for a batch of rows, decisions, events and run counters.
 
-Rows are locked in the same order everywhere, so that writers cannot deadlock: delivery, offer, driver
-and the rest of LOCK_ORDER; ids ascending. Triggers write the audit rows in the same transaction.
+Rows are locked in the same order everywhere, so that writers cannot deadlock: delivery, offer,
+driver and the rest of LOCK_ORDER; ids ascending. Triggers write the audit rows in the same
+transaction.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ROUNDS = 3  # over the groups whose rows are locked by somebody else
 
 
 class Deadline:
-    """Until when batches may begin: an instant of the monotonic clock, or until a worker stops all."""
+    """Until when batches may begin: an instant of the monotonic clock, or a worker's stop."""
 
     def __init__(self, end: float) -> None:
         self._end, self._stopped = end, False
@@ -47,7 +48,8 @@ class Deadline:
 class Writer:
     """Writes the changes of one run, or of one act (`run_id` None), on one connection.
 
-    leader: for a worker, the server process that holds the sweep's lock; None if this connection does.
+    leader: for a worker, the server process that holds the sweep's lock; None if this connection
+    does.
     """
 
     def __init__(
@@ -59,8 +61,8 @@ class Writer:
     def apply(self, groups: Sequence[WriteGroup], batch: int, deadline: Deadline) -> Outcome:
         """Write all groups in batches of about `batch` changes.
 
-        Groups with rows that others have locked are tried again at the end. No batch begins after the
-        deadline; what is left then counts as busy, and the next run decides it anew.
+        Groups with rows that others have locked are tried again at the end. No batch begins after
+        the deadline; what is left then counts as busy, and the next run decides it anew.
         """
         total = Outcome()
         left = groups
@@ -84,7 +86,8 @@ class Writer:
     def _write_batch(self, batch: list[WriteGroup]) -> tuple[Outcome, list[WriteGroup]]:
         """Return the outcome of one batch and its busy groups.
 
-        A batch that the database refuses because of a row is halved until the bad group stands alone.
+        A batch that the database refuses because of a row is halved until the bad group stands
+        alone.
         """
         for attempt in range(TRIES):
             try:
@@ -174,10 +177,10 @@ class Writer:
     def _compare_versions(
         self, batch: list[WriteGroup], locked: dict[Key, int]
     ) -> tuple[list[WriteGroup], list[tuple[WriteGroup, str]], list[WriteGroup]]:
-        """Return the groups that are ready, those that are stale with the reason, and the busy ones.
+        """Return the ready groups, the stale ones with the reason, and the busy ones.
 
-        locked: the version of every row that was locked. Stale: a row moved on, is gone, or was to be
-        inserted and exists already. Busy: somebody else has locked a row.
+        locked: the version of every row that was locked. Stale: a row moved on, is gone, or was to
+        be inserted and exists already. Busy: somebody else has locked a row.
         """
         missing = {key for g in batch for key in (g.root, *g.seen) if key not in locked}
         existing = self._existing(missing.union(*(group.births for group in batch)))
@@ -271,7 +274,7 @@ class Writer:
             self._count(Outcome())
 
     def act(self, changes: Sequence[Change]) -> None:
-        """Write an act's changes inside the caller's transaction, which has locked the rows already."""
+        """Write an act's changes in the caller's transaction, which has locked the rows."""
         for change in changes:
             fit(change)
         self._describe_to_audit()

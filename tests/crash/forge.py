@@ -69,7 +69,7 @@ def _run(asked: dict[str, Any], number: int, tell: int) -> None:
 
     if asked["patience"]:
         span = str(asked["patience"])
-        connect.PATIENCE.update(
+        connect.NETWORK_LIMITS.update(
             keepalives_idle=span, keepalives_interval=span, tcp_user_timeout=f"{span}000"
         )
     if asked["mutant"]:

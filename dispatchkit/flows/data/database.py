@@ -84,7 +84,7 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
     findings = [f"{found.name}: {count} x {found.offender}" for found, count in counted if count]
     if migrate.status(made).drifted:
         findings.append("the schema differs from what was migrated; compare with a fresh database")
-    for sender, state, number in outbox.astray(made, now):
+    for sender, state, number in outbox.failed_sends(made, now):
         what = "were given up on" if state == "FAILED" else "were refused for good within a day"
         findings.append(
             f"sender {sender}: {number} events {what}; see `show outbox --state {state}`"

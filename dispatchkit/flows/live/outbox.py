@@ -25,7 +25,7 @@ from dispatchkit.senders.opening import open_sender
 from dispatchkit.senders.params import Outbox, SenderConfig, sender_configs
 from dispatchkit.store import outbox as store_outbox
 from dispatchkit.store.contract import Store
-from dispatchkit.store.outbox import Mark, Taker, Unsent
+from dispatchkit.store.outbox import SendResult, Subscription, UnsentEvent
 from dispatchkit.store.postgres import PostgresStore
 
 ACTOR = "system:outbox"
@@ -155,10 +155,10 @@ class Delivery:
             self._sender.close()
         return self._done
 
-    def _pass(self, box: store_outbox.Outbox) -> None:
+    def _pass(self, box: store_outbox.OutboxReader) -> None:
         """Go through everything unsent once. What must wait holds back its root's later events at this sender."""
         after, waiting = 0, set[tuple[str, int]]()
-        marks: list[Mark] = []
+        marks: list[SendResult] = []
         while page := box.unsent(after, self._params.batch):
             failpoint("outbox read")
             if self._over() or (self._down and not self._way.push):
@@ -183,7 +183,7 @@ class Delivery:
         self.cut = self.cut or time.monotonic() >= self._store.until
         return self.cut or self._stop.is_set()
 
-    def _mark(self, box: store_outbox.Outbox, marks: list[Mark]) -> None:
+    def _mark(self, box: store_outbox.OutboxReader, marks: list[SendResult]) -> None:
         """Mark what has left, or that nothing is safe yet, and empty the list."""
         if not marks:
             return
@@ -197,7 +197,7 @@ class Delivery:
         self._done.update(mark.state.lower() for mark in marks)
         marks.clear()
 
-    def _judge(self, event: Unsent, held_back: bool) -> Mark | None:
+    def _judge(self, event: UnsentEvent, held_back: bool) -> SendResult | None:
         """Return what becomes of an event now, None if it is not its turn."""
         if event.stale and (event.attempts or held_back or self._down):
             return self._withdrawn(event, SILENT)
@@ -209,7 +209,7 @@ class Delivery:
             if event.stale:
                 return self._withdrawn(event, SILENT, receipt.reason)
             if event.spent:
-                return Mark(event.id, event.key, "FAILED", said=receipt.reason)
+                return SendResult(event.id, event.key, "FAILED", said=receipt.reason)
             return self._again(event.id, event.key, event.attempts + 1, receipt)
         self._failures = 0
         if receipt.outcome == "REFUSED":
@@ -230,16 +230,16 @@ class Delivery:
     def _down(self) -> bool:
         return self._failures >= self._params.down_after
 
-    def _again(self, id_: int, key: str, attempts: int, receipt: Receipt) -> Mark:
+    def _again(self, id_: int, key: str, attempts: int, receipt: Receipt) -> SendResult:
         pause = backoff(self._params, self._way.name, key, attempts, receipt.wait)
-        return Mark(id_, key, "WAITING", pause, receipt.reason)
+        return SendResult(id_, key, "WAITING", pause, receipt.reason)
 
-    def _withdrawn(self, event: Unsent, reason: str, said: str = "") -> Mark | None:
+    def _withdrawn(self, event: UnsentEvent, reason: str, said: str = "") -> SendResult | None:
         """End an offer that did not reach its driver: a state, not silence. Locked by somebody: the next pass."""
         told = self._tell(event, "undeliverable", {"reason": reason})
-        return Mark(event.id, event.key, "REFUSED", said=said or reason) if told else None
+        return SendResult(event.id, event.key, "REFUSED", said=said or reason) if told else None
 
-    def _tell(self, event: Unsent, name: str, args: Mapping[str, str]) -> bool:
+    def _tell(self, event: UnsentEvent, name: str, args: Mapping[str, str]) -> bool:
         """Tell the offer what became of its push; return whether it could be told."""
         told = Event(
             name=name, actor=ACTOR, offer_id=event.offer_id, driver_id=event.driver_id, args=args
@@ -253,11 +253,11 @@ class Delivery:
         return False
 
 
-def _taker(way: SenderConfig) -> Taker:
-    return Taker(name=way.name, events=way.events, push=way.push)
+def _taker(way: SenderConfig) -> Subscription:
+    return Subscription(name=way.name, events=way.events, push=way.push)
 
 
-def _message(event: Unsent) -> Message:
+def _message(event: UnsentEvent) -> Message:
     return Message(
         id=event.id,
         event=event.event,
@@ -268,5 +268,5 @@ def _message(event: Unsent) -> Message:
     )
 
 
-def _over(event: Unsent, receipt: Receipt) -> Mark:
-    return Mark(event.id, event.key, receipt.outcome, said=receipt.reason)
+def _over(event: UnsentEvent, receipt: Receipt) -> SendResult:
+    return SendResult(event.id, event.key, receipt.outcome, said=receipt.reason)
