@@ -133,7 +133,7 @@ def test_what_leaves_names_no_person_and_no_place(sample_db, tmp_path):
 
 def test_an_event_that_nobody_wants_is_closed_but_not_while_no_sender_is_known(database):
     ids = tell(database, ("offer_created", 1), ("delivery_assigned", 1))
-    assert send(database, settings()) == {"unsent, no sender": 2}
+    assert send(database, settings()) == {"unsent_without_sender": 2}
     assert still_open(database) == ids
     with gateway() as there:
         assert send(database, settings(push=hook(there.url, events=["offer_rejected"]))) == {
