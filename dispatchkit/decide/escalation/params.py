@@ -12,9 +12,9 @@ from dispatchkit.kernel.errors import BadConfig
 
 OPS, TICKET, TOP = 2, 3, 4  # levels; 1 is for machines alone: radius up, boost allowed
 CALLS = {  # causes of tickets for deliveries that have a driver, and the level at which a person is called
-    "DRIVER_SUSPENDED": OPS,  # the goods are with somebody who may not drive
-    "ATTEMPTS_USED_UP": TOP,  # under suspicion, and taken from so many drivers before that no sweep takes it again
-    "NOBODY_TO_TAKE_OVER": OPS,  # still with a driver who shows no progress, his grace long over
+    "DRIVER_SUSPENDED": OPS,  # the goods are with a driver who may not work
+    "ATTEMPTS_USED_UP": TOP,  # under suspicion, and released too often before: no sweep releases it again
+    "NOBODY_TO_TAKE_OVER": OPS,  # the driver shows no progress, the grace is long over
 }
 
 
@@ -26,7 +26,7 @@ class Params(Dispatch):
     age_2: timedelta = timedelta(minutes=6)
     age_3: timedelta = timedelta(minutes=10)
     age_4: timedelta = timedelta(minutes=20)
-    unfulfilled: timedelta = timedelta(minutes=45)  # then nobody is sought any more, see `ends_at`
+    unfulfilled: timedelta = timedelta(minutes=45)  # then the search is given up, see `ends_at`
     slack_1: timedelta = timedelta(minutes=15)  # less time than this to spare before the promise
     slack_2: timedelta = timedelta(minutes=8)
     slack_3: timedelta = timedelta()
@@ -34,10 +34,8 @@ class Params(Dispatch):
     attempts_2: int = 5
     attempts_3: int = 8
     reminder: timedelta = timedelta(minutes=10)  # from level 2 on, after the last notice
-    stuck_after: timedelta = timedelta(
-        minutes=5
-    )  # past a driver's grace, while nobody takes the delivery over
-    reach_m: int = 6000  # drivers farther by air from the pickup are not counted on
+    stuck_after: timedelta = timedelta(minutes=5)  # past a driver's grace, without a replacement
+    reach_m: int = 6000  # straight-line distance within which drivers are counted on
     pickup_service: timedelta = timedelta(minutes=2)
     dropoff_service: timedelta = timedelta(minutes=2)
 
