@@ -1,18 +1,22 @@
-"""The search for a driver, as steps that rooms share: it opens, a round ends, offers are withdrawn, it closes."""
+"""The steps of a search for a driver that several features share.
+
+An episode opens, a round of offers ends, offers are revoked, the episode closes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from dispatchkit.domain.change_set import ChangeSet, Row, Values
+from dispatchkit.domain.change_set import ChangeSet, Row
+from dispatchkit.domain.rows import Episode
+from dispatchkit.domain.states import DeliveryState, EpisodeState, OfferState
 from dispatchkit.kernel.stable_random import stable_id
 
 
-class Asked(Row, Protocol):
-    """An offer's row as far as withdrawing it needs it; it also has `cause` and `responded_at`."""
+class OfferRow(Row, Protocol):
+    """An offer's row, as far as `withdraw` needs it; it also has `cause` and `responded_at`."""
 
     @property
     def driver_id(self) -> int: ...
@@ -20,93 +24,80 @@ class Asked(Row, Protocol):
     def state(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """An offer's row as far as withdrawing it needs it."""
-
-    id: int
-    driver_id: int
-    state: str
-    cause: str | None
-    responded_at: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """A search's row as far as closing it needs it."""
-
-    id: int
-    state: str
-    closed_at: datetime | None
-    version: int
-
-
-class Held(Row, Protocol):
-    """A driver's row as far as being given a delivery touches it."""
-
-    @property
-    def timeouts(self) -> int: ...
-
-
-class Sought(Row, Protocol):
-    """A delivery's row as far as the end of a round changes it."""
+class DeliveryRow(Row, Protocol):
+    """A delivery's row, as far as `end_round` needs it."""
 
     @property
     def attempt(self) -> int: ...
 
 
+class DriverRow(Row, Protocol):
+    """A driver's row, as far as `touch_driver` needs it."""
+
+    @property
+    def timeouts(self) -> int: ...
+
+
 def episode_id(delivery_id: int, episode: int) -> int:
-    """Return the id of the n-th search for a delivery's driver."""
+    """Return the id of the n-th episode of a delivery."""
     return stable_id("episode", delivery_id, episode)
 
 
 def open_search(
-    group: ChangeSet, delivery_id: int, episode: int, reason: str, since: datetime
-) -> None:
-    """Add the episode that begins `since`, which may be earlier than a late sweep noticed."""
-    group.insert(
-        "episode",
-        episode_id(delivery_id, episode),
-        "episode_opened",
-        reason,
-        {
-            "delivery_id": delivery_id,
-            "episode": episode,
-            "state": "OPEN",
-            "opened_at": since,
-            "closed_at": None,
-            "level": 0,
-            "reminders": 0,
-        },
+    changes: ChangeSet, delivery_id: int, episode: int, reason: str, since: datetime
+) -> Episode:
+    """Add an episode and return it. It begins at `since`, which may be before a late sweep."""
+    opened = Episode(
+        id=episode_id(delivery_id, episode),
+        delivery_id=delivery_id,
+        episode=episode,
+        state=EpisodeState.OPEN,
+        opened_at=since,
+        version=1,
     )
+    return changes.add(opened, "episode_opened", reason)
 
 
-def close_search(group: ChangeSet, episodes: Iterable[Row], state: str, reason: str) -> None:
+def close_search(changes: ChangeSet, episodes: Iterable[Row], state: str, reason: str) -> None:
     """Close the open episodes of a delivery; the rows have `state` and `closed_at`."""
     for episode in episodes:
-        group.change(
-            "episode", episode, "episode_closed", reason, {"state": state, "closed_at": group.at}
+        changes.change(
+            "episode",
+            episode,
+            "episode_closed",
+            reason,
+            {"state": state, "closed_at": changes.at},
         )
 
 
-def withdraw(group: ChangeSet, offers: Iterable[Asked], cause: str) -> None:
-    """Revoke the pending ones of these offers for a named cause, in ascending id."""
-    for offer in sorted((o for o in offers if o.state == "PENDING"), key=lambda o: o.id):
-        after: Values = {"state": "REVOKED", "cause": cause, "responded_at": group.at}
-        told = {"offerId": offer.id, "driverId": offer.driver_id, "cause": cause}
-        group.change("offer", offer, "offer_revoked", cause, after, payload=told)
+def withdraw(changes: ChangeSet, offers: Iterable[OfferRow], cause: str) -> None:
+    """Revoke the pending offers among these for a named cause, in ascending id."""
+    pending = [offer for offer in offers if offer.state == OfferState.PENDING]
+    for offer in sorted(pending, key=lambda o: o.id):
+        changes.change(
+            "offer",
+            offer,
+            "offer_revoked",
+            cause,
+            {"state": OfferState.REVOKED, "cause": cause, "responded_at": changes.at},
+            payload={"offerId": offer.id, "driverId": offer.driver_id, "cause": cause},
+        )
 
 
-def end_round(group: ChangeSet, delivery: Sought) -> None:
-    """Put a delivery whose round ended unaccepted back to UNASSIGNED, one attempt richer."""
-    after: Values = {"state": "UNASSIGNED", "attempt": delivery.attempt + 1}
-    group.change("delivery", delivery, "delivery_unassigned", "ROUND_OVER", after)
+def end_round(changes: ChangeSet, delivery: DeliveryRow) -> None:
+    """Put a delivery back to UNASSIGNED after a round that nobody accepted; count the attempt."""
+    changes.change(
+        "delivery",
+        delivery,
+        "delivery_unassigned",
+        "ROUND_OVER",
+        {"state": DeliveryState.UNASSIGNED, "attempt": delivery.attempt + 1},
+    )
 
 
-def touch_driver(group: ChangeSet, driver: Held, reason: str) -> None:
-    """Write the row of a driver who is given a delivery unasked, though nothing in it changes.
+def touch_driver(changes: ChangeSet, driver: DriverRow, reason: str) -> None:
+    """Write the unchanged row of a driver who is assigned a delivery without an offer.
 
-    So his version moves, and who saw him free a moment ago is stale.
+    This raises the row's version: a decision that was based on the driver being free is stale.
     """
-    group.change("driver", driver, "driver_given", reason, {"timeouts": driver.timeouts})
+    changes.change("driver", driver, "driver_given", reason, {"timeouts": driver.timeouts})

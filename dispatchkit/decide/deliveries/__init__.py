@@ -1,1 +1,1 @@
-"""Deliveries: what people and drivers do to one, from its creation to its end. A room of acts; it has no sweep."""
+"""Deliveries: the acts of people and drivers on one, from its creation to its end. No sweep."""

@@ -1,58 +1,68 @@
-"""A delivery is born from an order, or in place of one that came to nothing."""
+"""Creating a delivery for an order, or a second one after a try that failed."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from dispatchkit.decide.deliveries.model import Delivery, Params
+from dispatchkit.decide.deliveries.model import Params
 from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import dispatch_at
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
+from dispatchkit.domain.rows import Delivery, Order
+from dispatchkit.domain.states import DeliveryState
 
-CAME_TO_NOTHING = ("CANCELLED", "UNFULFILLED", "FAILED", "RETURNED")
+NOT_DELIVERED = (
+    DeliveryState.CANCELLED,
+    DeliveryState.UNFULFILLED,
+    DeliveryState.FAILED,
+    DeliveryState.RETURNED,
+)
 
 
 def create(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
-    """Return what comes of asking for a delivery of an order; its search begins `lead` before the goods are ready.
+    """Return the answer to a request for a delivery; its search begins `lead` before the goods are ready.
 
-    Refused without such an order (NOT_FOUND), and beside another delivery of it: a second try says which one it
-    replaces, and that one must have come to nothing and not have been replaced (ILLEGAL_TRANSITION).
+    Refused if there is no such order (NOT_FOUND). An order has one delivery at a time: a second try
+    names the delivery that it replaces, which must be the latest and have ended without delivering
+    (ILLEGAL_TRANSITION otherwise).
     """
     assert event.delivery_id is not None
     if frames["delivery"].height:
         return Answer("OK_REPLAY")
-    order = next(iter(frames["asked_for"].iter_rows(named=True)), None)
+
+    order = next(iter(rows(frames["asked_for"], Order)), None)
     if order is None:
         return refused("NOT_FOUND")
+
     tries = rows(frames["tries"], Delivery)
     replaces = event.args.get("replaces")
-    if replaces and replaces not in {one.id for one in tries}:
+    if replaces and replaces not in {delivery.id for delivery in tries}:
         return refused("NOT_FOUND")
-    latest = {one.id for one in tries} - {one.replaces for one in tries}
-    if {one.id for one in tries if one.state not in CAME_TO_NOTHING} or (
-        tries and replaces not in latest
-    ):
+
+    latest = {delivery.id for delivery in tries} - {delivery.replaces for delivery in tries}
+    all_failed = all(delivery.state in NOT_DELIVERED for delivery in tries)
+    if not all_failed or (tries and replaces not in latest):
         return refused("ILLEGAL_TRANSITION")
-    group = ChangeSet(("delivery", event.delivery_id), now)
-    due = dispatch_at(order["ready_at"], now, params.lead)
-    told = {"deliveryId": event.delivery_id, "orderId": order["id"], "dispatchAt": due}
-    group.insert(
-        "delivery",
-        event.delivery_id,
+
+    changes = ChangeSet(("delivery", event.delivery_id), now)
+    delivery = Delivery(
+        id=event.delivery_id,
+        order_id=order.id,
+        replaces=replaces,
+        state=DeliveryState.CREATED,
+        created_at=now,
+        dispatch_at=dispatch_at(order.ready_at, now, params.lead),
+        version=1,
+    )
+    changes.add(
+        delivery,
         "delivery_created",
         "SECOND_TRY" if replaces else "ORDER",
-        {
-            "order_id": order["id"],
-            "replaces": replaces,
-            "state": "CREATED",
-            "episode": 1,
-            "attempt": 0,
-            "priority": 0,
-            "driver_unknown": False,
-            "created_at": now,
-            "dispatch_at": due,
+        payload={
+            "deliveryId": delivery.id,
+            "orderId": order.id,
+            "dispatchAt": delivery.dispatch_at,
         },
-        payload=told,
     )
-    return Answer("OK", tuple(group.changes))
+    return Answer("OK", tuple(changes.changes))

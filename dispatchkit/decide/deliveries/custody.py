@@ -1,146 +1,153 @@
-"""Who holds the goods: a pickup by a driver it was taken from, and a rescue, by operations only."""
+"""Who holds the goods: a pickup by a released driver, and a rescue, which operations alone approve."""
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import Delivery, Scene, closed
-from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.decide.deliveries.model import DeliveryAct, refuse_state
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.duty import change_duty
 from dispatchkit.domain.feature import Answer, refused
-from dispatchkit.domain.rows import Driver, DutyInterval
-from dispatchkit.domain.search import (
-    Episode,
-    Offer,
-    close_search,
-    end_round,
-    touch_driver,
-    withdraw,
+from dispatchkit.domain.rows import Driver, DutyInterval, Episode, Offer
+from dispatchkit.domain.search import close_search, end_round, touch_driver, withdraw
+from dispatchkit.domain.states import (
+    AWAY,
+    CUSTODY,
+    OPEN,
+    DeliveryState,
+    DutyState,
+    EpisodeState,
 )
-from dispatchkit.domain.states import AWAY, CUSTODY, OPEN, DutyState
 from dispatchkit.domain.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
 
-BACK = {  # nobody rests or is off duty while he holds goods; who had left is not asked for more
-    "ON_BREAK": ("ON_DUTY",),
-    "OFF_DUTY": ("ON_DUTY", "ENDING_SHIFT"),
-    "FORCED_OFF": ("ON_DUTY", "ENDING_SHIFT"),
+# A driver who holds goods is on duty. One who had gone off duty ends the shift after this delivery.
+DUTIES_BACK_TO_WORK = {
+    DutyState.ON_BREAK: (DutyState.ON_DUTY,),
+    DutyState.OFF_DUTY: (DutyState.ON_DUTY, DutyState.ENDING_SHIFT),
+    DutyState.FORCED_OFF: (DutyState.ON_DUTY, DutyState.ENDING_SHIFT),
 }
 
 
-def picked_up_by_another(scene: Scene) -> Answer:
-    """Return what it means that a driver who has not got the delivery says that he has picked it up.
+def picked_up_by_another(act: DeliveryAct) -> Answer:
+    """Return the answer to a pickup reported by a driver who does not have the delivery.
 
-    One from whom it was taken really has the goods: while nobody else is assigned and he has a slot for it, custody
-    wins. Else it stays whose it is and a person has to look: a ticket, once. To anybody else it is as good as missing.
+    A driver who once had it really holds the goods. If no other driver is assigned and the driver
+    has a free slot, the delivery returns to them. Otherwise the assignment stays and one ticket
+    calls a person. For any other driver the delivery does not exist.
     """
-    driver = scene.driver(scene.event.driver_id)
-    if driver is None or not scene.had_it(driver) or scene.delivery.state == "CANCELLED":
-        return scene.not_his()
-    slot = scene.free_slot(driver)
-    if scene.delivery.state in OPEN and slot is not None:
-        return _restore(scene, driver, slot)
-    return _conflict(scene)
+    driver = act.driver(act.event.driver_id)
+    cancelled = act.delivery.state == DeliveryState.CANCELLED
+    if driver is None or cancelled or not act.had_delivery(driver):
+        return act.refuse_other_driver()
+
+    slot = act.free_slot(driver)
+    if act.delivery.state in OPEN and slot is not None:
+        return _restore_custody(act, driver, slot)
+    return _open_conflict(act)
 
 
-def _restore(scene: Scene, driver: Driver, slot: int) -> Answer:
-    """Give the delivery back to the driver who holds the goods; its search and every offer for it are over."""
-    delivery, group = scene.delivery, scene.group()
-    withdraw(group, rows(scene.frames["offers"], Offer), "TAKEN_BY_OTHER")
-    after: Values = {
-        "state": "PICKED_UP",
-        "driver_id": driver.id,
-        "slot": slot,
-        "picked_up_at": scene.at,
-    }
-    told = {"deliveryId": delivery.id, "driverId": driver.id, "at": scene.at}
-    group.change(
-        "delivery", delivery, "delivery_picked_up", "CUSTODY_RESTORED", after, payload=told
+def _restore_custody(act: DeliveryAct, driver: Driver, slot: int) -> Answer:
+    """Give the delivery back to the driver who holds the goods, and end its search and its offers."""
+    delivery, changes = act.delivery, act.change_set()
+    withdraw(changes, rows(act.frames["offers"], Offer), "TAKEN_BY_OTHER")
+    changes.update(
+        delivery,
+        "delivery_picked_up",
+        "CUSTODY_RESTORED",
+        payload={"deliveryId": delivery.id, "driverId": driver.id, "at": act.at},
+        state=DeliveryState.PICKED_UP,
+        driver_id=driver.id,
+        slot=slot,
+        picked_up_at=act.at,
     )
-    _back_on_duty(group, scene, driver)
-    close_search(group, rows(scene.frames["episode"], Episode), "CUSTODY", "CUSTODY_RESTORED")
-    return Answer("CUSTODY_RESTORED", tuple(group.changes))
+    _put_back_on_duty(changes, act, driver)
+    episodes = rows(act.frames["episode"], Episode)
+    close_search(changes, episodes, EpisodeState.CUSTODY, "CUSTODY_RESTORED")
+    return Answer("CUSTODY_RESTORED", tuple(changes.changes))
 
 
-def _back_on_duty(group: ChangeSet, scene: Scene, driver: Driver) -> None:
-    """Write the row of a driver who was given goods; one who had left or rests is back until he has delivered them."""
-    if driver.duty not in BACK:
-        group.change("driver", driver, "driver_given", "CUSTODY_RESTORED", {"timeouts": 0})
-    last = next(
-        (
-            d
-            for d in rows(scene.frames["duties"], DutyInterval)
-            if d.driver_id == driver.id and d.until is None
-        ),
-        None,
-    )
-    for duty in map(DutyState, BACK.get(driver.duty, ())):
+def _put_back_on_duty(changes: ChangeSet, act: DeliveryAct, driver: Driver) -> None:
+    """Write the row of a driver who got a delivery back; one who is away is on duty again."""
+    duties = DUTIES_BACK_TO_WORK.get(driver.duty, ())
+    if not duties:
+        changes.update(driver, "driver_given", "CUSTODY_RESTORED", timeouts=0)
+
+    intervals = rows(act.frames["duties"], DutyInterval)
+    last = next((i for i in intervals if i.driver_id == driver.id and i.until is None), None)
+    for duty in duties:
         last = change_duty(
-            group, driver, last, duty, "CUSTODY_RESTORED", scene.now, shift_end=driver.shift_end
+            changes, driver, last, duty, "CUSTODY_RESTORED", act.now, shift_end=driver.shift_end
         )
 
 
-def _conflict(scene: Scene) -> Answer:
-    """Call a person, once; whoever is being asked to fetch the goods just then is let go, as they are gone."""
-    delivery, group = scene.delivery, scene.group()
-    raised = ticket_id(delivery.id, delivery.episode, 2, CUSTODY_CONFLICT)
-    if raised not in scene.frames["raised"]["id"]:
-        withdraw(group, rows(scene.frames["offers"], Offer), "TAKEN_BY_OTHER")
-        if delivery.state == "OFFERING":
-            end_round(group, delivery)
-        open_ticket(group, delivery.id, delivery.episode, 2, CUSTODY_CONFLICT, scene.now)
-    return Answer("CUSTODY_CONFLICT", tuple(group.changes), refused=True)
+def _open_conflict(act: DeliveryAct) -> Answer:
+    """Open one ticket, and revoke pending offers: the goods are no longer at the pickup."""
+    delivery, changes = act.delivery, act.change_set()
+    ticket = ticket_id(delivery.id, delivery.episode, 2, CUSTODY_CONFLICT)
+    if ticket not in act.frames["raised"]["id"]:
+        withdraw(changes, rows(act.frames["offers"], Offer), "TAKEN_BY_OTHER")
+        if delivery.state == DeliveryState.OFFERING:
+            end_round(changes, delivery)
+        open_ticket(changes, delivery.id, delivery.episode, 2, CUSTODY_CONFLICT, act.now)
+    return Answer("CUSTODY_CONFLICT", tuple(changes.changes), refused=True)
 
 
-def rescue(scene: Scene) -> Answer:
-    """Return what comes of operations approving that goods under way change hands; the driver holds them till then."""
-    delivery = scene.delivery
-    if delivery.state == "RESCUE":
+def rescue(act: DeliveryAct) -> Answer:
+    """Return the answer when operations approve that goods under way go to another driver.
+
+    The present driver holds the goods until the handover.
+    """
+    delivery = act.delivery
+    if delivery.state == DeliveryState.RESCUE:
         return Answer("OK_REPLAY")
     if delivery.state not in CUSTODY:
-        return closed(delivery)
-    reason = str(scene.event.args["reason"])
-    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "reason": reason}
-    group = scene.group()
-    group.change(
-        "delivery", delivery, "delivery_rescue_approved", reason, {"state": "RESCUE"}, payload=told
+        return refuse_state(delivery)
+
+    reason = str(act.event.args["reason"])
+    changes = act.change_set()
+    changes.update(
+        delivery,
+        "delivery_rescue_approved",
+        reason,
+        payload={"deliveryId": delivery.id, "driverId": delivery.driver_id, "reason": reason},
+        state=DeliveryState.RESCUE,
     )
-    return Answer("OK", tuple(group.changes))
+    return Answer("OK", tuple(changes.changes))
 
 
-def handover(scene: Scene) -> Answer:
-    """Return what comes of a rescued delivery's goods reaching another driver, who must be on duty with a free slot.
+def handover(act: DeliveryAct) -> Answer:
+    """Return the answer when a rescued delivery's goods reach another driver.
 
-    The delivery's episode ends with the driver who had accepted in it. Its times stay: the goods were picked up once.
+    That driver must be on duty with a free slot (DRIVER_UNAVAILABLE otherwise). The episode ends
+    with the driver who had accepted in it. The times stay: the goods were picked up once.
     """
-    delivery, driver = scene.delivery, scene.driver(scene.event.driver_id)
+    delivery, driver = act.delivery, act.driver(act.event.driver_id)
     if driver is None:
         return refused("NOT_FOUND")
     if delivery.driver_id == driver.id and delivery.state in CUSTODY:
         return Answer("OK_REPLAY")
-    if delivery.state != "RESCUE":
-        return closed(delivery)
-    slot = delivery.slot if delivery.driver_id == driver.id else scene.free_slot(driver)
-    if slot is None or driver.duty in (*AWAY, "SUSPENDED"):
+    if delivery.state != DeliveryState.RESCUE:
+        return refuse_state(delivery)
+
+    same_driver = delivery.driver_id == driver.id
+    slot = delivery.slot if same_driver else act.free_slot(driver)
+    if slot is None or driver.duty in (*AWAY, DutyState.SUSPENDED):
         return refused("DRIVER_UNAVAILABLE")
-    return _hand(scene, delivery, driver, slot)
 
-
-def _hand(scene: Scene, delivery: Delivery, driver: Driver, slot: int) -> Answer:
-    group = scene.group()
-    another = delivery.driver_id != driver.id
-    told = {"deliveryId": delivery.id, "fromDriverId": delivery.driver_id, "driverId": driver.id}
-    group.change(
-        "delivery",
+    changes = act.change_set()
+    changes.update(
         delivery,
         "delivery_handed_over",
         "RESCUE",
-        {
-            "state": "PICKED_UP",
-            "driver_id": driver.id,
-            "slot": slot,
-            "episode": delivery.episode + another,
-            "arrived_dropoff_at": None,
+        payload={
+            "deliveryId": delivery.id,
+            "fromDriverId": delivery.driver_id,
+            "driverId": driver.id,
         },
-        payload=told,
+        state=DeliveryState.PICKED_UP,
+        driver_id=driver.id,
+        slot=slot,
+        episode=delivery.episode + (not same_driver),
+        arrived_dropoff_at=None,
     )
-    touch_driver(group, driver, "RESCUE")
-    return Answer("OK", tuple(group.changes))
+    touch_driver(changes, driver, "RESCUE")
+    return Answer("OK", tuple(changes.changes))

@@ -1,127 +1,140 @@
-"""How a delivery ends without reaching its door: cancelled, given up, or brought back."""
+"""How a delivery ends without reaching its door: cancelled, failed, or returned."""
 
 from __future__ import annotations
 
-from dispatchkit.decide.deliveries.model import Scene, closed
-from dispatchkit.domain.change_set import ChangeSet, Values
+from typing import Any
+
+from dispatchkit.decide.deliveries.model import DeliveryAct, refuse_state
+from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, refused
-from dispatchkit.domain.search import Episode, Offer, close_search, withdraw
-from dispatchkit.domain.states import HOLDS_GOODS, OPEN, TO_PICKUP
+from dispatchkit.domain.rows import Episode, Offer
+from dispatchkit.domain.search import close_search, withdraw
+from dispatchkit.domain.states import HOLDS_GOODS, OPEN, TO_PICKUP, DeliveryState, EpisodeState
+
+BEFORE_PICKUP = (*TO_PICKUP, *OPEN, DeliveryState.CREATED, DeliveryState.SCHEDULED)
 
 
-def cancel(scene: Scene) -> Answer:
-    """Return what a cancellation comes to. Goods that somebody holds go back (RETURNING): they are never CANCELLED.
+def cancel(act: DeliveryAct) -> Answer:
+    """Return the answer to a cancellation.
 
-    The stage, the party who cancelled and the party who answers for it (`liable`, the same if nobody else is named)
-    are kept. A driver on his way is let go and has cancellation pay due. Open cases are left to the next sweep.
+    Goods that a driver holds go back to the merchant (RETURNING): such a delivery is never
+    CANCELLED. The row keeps the stage, who cancelled and who answers for it (`liable`; who
+    cancelled, if nobody else is named). A driver under way to the pickup is let go and is due
+    cancellation pay. The next sweep closes open cases.
     """
-    delivery, by = scene.delivery, str(scene.event.args["by"])
-    if delivery.state in ("CANCELLED", "RETURNING", "RETURNED"):
+    delivery, by = act.delivery, str(act.event.args["by"])
+    if delivery.state in (
+        DeliveryState.CANCELLED,
+        DeliveryState.RETURNING,
+        DeliveryState.RETURNED,
+    ):
         return Answer("OK_REPLAY")
     if delivery.state in HOLDS_GOODS:
-        return _bring_back(scene, by, "DELIVERY_CANCELLED")
-    if delivery.state not in (*TO_PICKUP, *OPEN, "CREATED", "SCHEDULED"):
-        return closed(delivery)
-    group = scene.group()
-    withdraw(group, rows(scene.frames["offers"], Offer), "DELIVERY_CANCELLED")
-    after: Values = {"state": "CANCELLED", "ended_at": scene.at, **_ending(scene, by)}
-    if delivery.driver_id:  # who accepted is let go, and with him the episode in which he did
-        after |= {"driver_id": None, "slot": None, "episode": delivery.episode + 1}
-    told = {
-        "deliveryId": delivery.id,
-        "driverId": delivery.driver_id,
-        "stage": delivery.state,
-        "by": by,
+        return _start_return(act, by, "DELIVERY_CANCELLED")
+    if delivery.state not in BEFORE_PICKUP:
+        return refuse_state(delivery)
+
+    changes = act.change_set()
+    withdraw(changes, rows(act.frames["offers"], Offer), "DELIVERY_CANCELLED")
+    columns: dict[str, Any] = {
+        "state": DeliveryState.CANCELLED,
+        "ended_at": act.at,
+        **_ending(act, by),
     }
-    group.change("delivery", delivery, "delivery_cancelled", by.upper(), after, payload=told)
-    close_search(group, rows(scene.frames["episode"], Episode), "CANCELLED", "DELIVERY_CANCELLED")
-    _pay_for_nothing(group, scene)
-    return Answer("OK", tuple(group.changes))
+    if delivery.driver_id:
+        # The driver who accepted is let go; the episode in which they accepted ends with them.
+        columns |= {"driver_id": None, "slot": None, "episode": delivery.episode + 1}
+    changes.update(delivery, "delivery_cancelled", by.upper(), payload=_payload(act, by), **columns)
+    episodes = rows(act.frames["episode"], Episode)
+    close_search(changes, episodes, EpisodeState.CANCELLED, "DELIVERY_CANCELLED")
+    _announce_cancellation_pay(changes, act)
+    return Answer("OK", tuple(changes.changes))
 
 
-def _pay_for_nothing(group: ChangeSet, scene: Scene) -> None:
-    """Tell the driver who was on his way, and whoever pays him."""
-    delivery, driver = scene.delivery, scene.driver(scene.delivery.driver_id)
+def _announce_cancellation_pay(changes: ChangeSet, act: DeliveryAct) -> None:
+    """Add the event that tells the driver under way, and payroll, that cancellation pay is due."""
+    delivery, driver = act.delivery, act.driver(act.delivery.driver_id)
     if driver is None:
         return
-    told = {"deliveryId": delivery.id, "driverId": driver.id, "stage": delivery.state}
-    group.change(
-        "driver",
+    changes.update(
         driver,
         "cancellation_pay_due",
         "DELIVERY_CANCELLED",
-        {"timeouts": driver.timeouts},
-        payload=told,
+        payload={"deliveryId": delivery.id, "driverId": driver.id, "stage": delivery.state},
+        timeouts=driver.timeouts,
     )
 
 
-def fail(scene: Scene) -> Answer:
-    """Return what comes of goods that will reach nobody: lost, spoilt, or not to be brought back."""
-    if scene.delivery.state == "FAILED":
+def fail(act: DeliveryAct) -> Answer:
+    """Return the answer when goods will reach nobody: lost, spoilt, or impossible to return."""
+    if act.delivery.state == DeliveryState.FAILED:
         return Answer("OK_REPLAY")
-    return (
-        _end(scene, "FAILED", "delivery_failed")
-        if scene.delivery.state in HOLDS_GOODS
-        else closed(scene.delivery)
+    if act.delivery.state not in HOLDS_GOODS:
+        return refuse_state(act.delivery)
+    return _end(act, DeliveryState.FAILED, "delivery_failed")
+
+
+def bring_back(act: DeliveryAct) -> Answer:
+    """Return the answer when goods cannot be delivered and go back to the merchant."""
+    if act.delivery.state in (DeliveryState.RETURNING, DeliveryState.RETURNED):
+        return Answer("OK_REPLAY")
+    if act.delivery.state not in HOLDS_GOODS:
+        return refuse_state(act.delivery)
+    return _start_return(act, act.party, str(act.event.args["reason"]))
+
+
+def returned(act: DeliveryAct) -> Answer:
+    """Return the answer when the goods are back at the merchant."""
+    if act.delivery.state == DeliveryState.RETURNED:
+        return Answer("OK_REPLAY")
+    if act.delivery.state != DeliveryState.RETURNING:
+        return refuse_state(act.delivery)
+    return _end(act, DeliveryState.RETURNED, "delivery_returned")
+
+
+def _start_return(act: DeliveryAct, by: str, reason: str) -> Answer:
+    """Send the goods back; the driver holds them until the merchant has them."""
+    changes = act.change_set()
+    changes.update(
+        act.delivery,
+        "delivery_returning",
+        reason,
+        payload=_payload(act, by),
+        state=DeliveryState.RETURNING,
+        **_ending(act, by),
     )
+    return Answer("OK", tuple(changes.changes))
 
 
-def bring_back(scene: Scene) -> Answer:
-    """Return what comes of goods that cannot be delivered and go back to the merchant."""
-    if scene.delivery.state in ("RETURNING", "RETURNED"):
-        return Answer("OK_REPLAY")
-    reason = str(scene.event.args["reason"])
-    return (
-        _bring_back(scene, scene.by, reason)
-        if scene.delivery.state in HOLDS_GOODS
-        else closed(scene.delivery)
-    )
+def _end(act: DeliveryAct, state: DeliveryState, event: str) -> Answer:
+    """End a delivery whose goods a driver holds; who ended a return is kept from its beginning."""
+    delivery = act.delivery
+    at = act.not_before(delivery.picked_up_at)
+    if at is None:
+        return refused("CLOCK_SKEW")
+
+    columns: dict[str, Any] = {"state": state, "slot": None, "ended_at": at}
+    if delivery.ended_while is None:
+        columns |= _ending(act, act.party)
+    changes = act.change_set()
+    reason = str(act.event.args.get("reason") or state)
+    changes.update(delivery, event, reason, payload=_payload(act, act.party), **columns)
+    return Answer("OK", tuple(changes.changes))
 
 
-def returned(scene: Scene) -> Answer:
-    """Return what comes of the goods being back at the merchant's."""
-    if scene.delivery.state == "RETURNED":
-        return Answer("OK_REPLAY")
-    if scene.delivery.state != "RETURNING":
-        return closed(scene.delivery)
-    return _end(scene, "RETURNED", "delivery_returned")
+def _ending(act: DeliveryAct, by: str) -> dict[str, Any]:
+    """Return the columns that say who ended a delivery, at which stage, and who answers for it."""
+    liable = str(act.event.args.get("liable") or by)
+    return {"ended_by": by, "ended_while": act.delivery.state, "liable": liable}
 
 
-def _bring_back(scene: Scene, by: str, reason: str) -> Answer:
-    delivery, group = scene.delivery, scene.group()
-    told = {
+def _payload(act: DeliveryAct, by: str) -> dict[str, Any]:
+    """Return the payload of an event that ends a delivery or sends its goods back."""
+    delivery = act.delivery
+    return {
         "deliveryId": delivery.id,
         "driverId": delivery.driver_id,
         "stage": delivery.state,
         "by": by,
     }
-    after: Values = {"state": "RETURNING", **_ending(scene, by)}
-    group.change("delivery", delivery, "delivery_returning", reason, after, payload=told)
-    return Answer("OK", tuple(group.changes))
-
-
-def _end(scene: Scene, state: str, event: str) -> Answer:
-    """End a delivery whose goods somebody holds, once; what was said when they turned back stays."""
-    delivery, group = scene.delivery, scene.group()
-    at = scene.no_earlier_than(delivery.picked_up_at)
-    if at is None:
-        return refused("CLOCK_SKEW")
-    after: Values = {"state": state, "slot": None, "ended_at": at}
-    if delivery.ended_while is None:
-        after |= _ending(scene, scene.by)
-    told = {
-        "deliveryId": delivery.id,
-        "driverId": delivery.driver_id,
-        "stage": delivery.state,
-        "by": scene.by,
-    }
-    reason = str(scene.event.args.get("reason") or state)
-    group.change("delivery", delivery, event, reason, after, payload=told)
-    return Answer("OK", tuple(group.changes))
-
-
-def _ending(scene: Scene, by: str) -> Values:
-    """Return the columns that say who ended a delivery, at which stage, and who answers for it."""
-    liable = str(scene.event.args.get("liable") or by)
-    return {"ended_by": by, "ended_while": scene.delivery.state, "liable": liable}

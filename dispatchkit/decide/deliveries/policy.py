@@ -1,4 +1,4 @@
-"""Acts on a delivery: which function answers which, and what holds for all of them."""
+"""Acts on a delivery: which function answers which act, and the rules that hold for all of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from datetime import datetime
 from dispatchkit.decide.deliveries.creation import create
 from dispatchkit.decide.deliveries.custody import handover, rescue
 from dispatchkit.decide.deliveries.ending import bring_back, cancel, fail, returned
-from dispatchkit.decide.deliveries.model import Delivery, Params, Scene
+from dispatchkit.decide.deliveries.model import DeliveryAct, Params
 from dispatchkit.decide.deliveries.steps import STEPS, step
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, Event, Feature, Frames, refused
+from dispatchkit.domain.rows import Delivery
 
-BY_HOLDER = ("fail", "return", "returned")  # told by the driver, if one is named, of what he holds
-ACTS: Mapping[str, Callable[[Scene], Answer]] = {
+# If a driver is named, it must be the driver of the delivery.
+BY_DRIVER_OF_DELIVERY = ("fail", "return", "returned")
+ACTS: Mapping[str, Callable[[DeliveryAct], Answer]] = {
     **dict.fromkeys(STEPS, step),
     "cancel": cancel,
     "fail": fail,
@@ -26,23 +28,26 @@ ACTS: Mapping[str, Callable[[Scene], Answer]] = {
 
 
 def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
-    """Return what an act on a delivery comes to: its code, and the changes if it counts.
+    """Return the answer to an act on a delivery: its code, and the changes if it counts.
 
-    args `at`: when it happened by the teller's clock. If that is ahead of ours by up to `max_skew` it is taken as now,
-    if it is before a step known to be earlier by as little, as the time of that; refused (CLOCK_SKEW) if by more.
-    A driver acts on what he holds; anything else is as good as missing.
+    The argument `at` is when the act happened by the sender's clock. If it is ahead of ours by up to
+    `max_skew`, `now` is taken; if by more, the act is refused (CLOCK_SKEW). A driver acts only on
+    their own deliveries; others do not exist for them (NOT_FOUND).
     """
     if event.name == "create":
         return create(frames, event, params, now)
+
     delivery = next(iter(rows(frames["delivery"], Delivery)), None)
-    if delivery is None or (
-        event.name in BY_HOLDER and event.driver_id not in (None, delivery.driver_id)
-    ):
+    if delivery is None:
         return refused("NOT_FOUND")
+    if event.name in BY_DRIVER_OF_DELIVERY and event.driver_id not in (None, delivery.driver_id):
+        return refused("NOT_FOUND")
+
     at = event.args.get("at") or now
     if at > now + params.max_skew:
         return refused("CLOCK_SKEW")
-    return ACTS[event.name](Scene(frames, event, delivery, min(at, now), now, params.max_skew))
+    act = DeliveryAct(frames, event, delivery, min(at, now), now, params.max_skew)
+    return ACTS[event.name](act)
 
 
 FEATURE = Feature(

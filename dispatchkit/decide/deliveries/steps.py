@@ -1,100 +1,116 @@
-"""A driver's steps along the chain, each told once, perhaps late or out of order: they are ordered by when they were.
+"""The steps of a driver along the chain, which may be reported late or out of order.
 
-A step that was skipped is implied and has no time. A live act never implies the pickup: who has the goods is not
-guessed.
+Steps are ordered by when they happened. A skipped step is implied and has no time. No step implies
+the pickup: who has the goods is not guessed.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from dispatchkit.decide.deliveries.custody import picked_up_by_another
-from dispatchkit.decide.deliveries.model import Scene, closed
-from dispatchkit.domain.change_set import Values
+from dispatchkit.decide.deliveries.model import DeliveryAct, refuse_state
 from dispatchkit.domain.feature import Answer, refused
-from dispatchkit.domain.states import CHAIN
+from dispatchkit.domain.states import CHAIN, DeliveryState
 
-STEPS = {  # act -> the state it leads to, the column that keeps its time, and the event it is told by
-    "start": ("EN_ROUTE_PICKUP", "started_at", "delivery_started"),
-    "arrive-pickup": ("ARRIVED_PICKUP", "arrived_pickup_at", "delivery_at_pickup"),
-    "pickup": ("PICKED_UP", "picked_up_at", "delivery_picked_up"),
-    "depart": ("EN_ROUTE_DROPOFF", None, "delivery_departed"),
-    "arrive-dropoff": ("ARRIVED_DROPOFF", "arrived_dropoff_at", "delivery_at_dropoff"),
-    "deliver": ("DELIVERED", "ended_at", "delivery_delivered"),
+# Act -> the state it leads to, the column that keeps its time, and its event.
+STEPS = {
+    "start": (DeliveryState.EN_ROUTE_PICKUP, "started_at", "delivery_started"),
+    "arrive-pickup": (DeliveryState.ARRIVED_PICKUP, "arrived_pickup_at", "delivery_at_pickup"),
+    "pickup": (DeliveryState.PICKED_UP, "picked_up_at", "delivery_picked_up"),
+    "depart": (DeliveryState.EN_ROUTE_DROPOFF, None, "delivery_departed"),
+    "arrive-dropoff": (DeliveryState.ARRIVED_DROPOFF, "arrived_dropoff_at", "delivery_at_dropoff"),
+    "deliver": (DeliveryState.DELIVERED, "ended_at", "delivery_delivered"),
 }
-STAMPS = ("assigned_at", *(column for _, column, _ in STEPS.values() if column))
-PICKUP = CHAIN.index("PICKED_UP")
+TIME_COLUMNS = ("assigned_at", *(column for _, column, _ in STEPS.values() if column))
+PICKUP = CHAIN.index(DeliveryState.PICKED_UP)
 
 
-def step(scene: Scene) -> Answer:
-    """Return what a step comes to; the same step again is a replay. Others than the holder learn nothing.
+def step(act: DeliveryAct) -> Answer:
+    """Return the answer to a step; the same step again is a replay.
 
-    A step behind the present one needs a time, which it adds. Refused if it is neither behind nor ahead, or ahead over
-    the pickup (ILLEGAL_TRANSITION), or if it was before a step that is known to be earlier, by more than a phone may be
-    slow, or after one known to be later (CLOCK_SKEW).
+    A step behind the present state needs a time, which is added. Refused with ILLEGAL_TRANSITION if
+    the step is neither behind nor ahead, or ahead over the pickup; with CLOCK_SKEW if it is before
+    an earlier step by more than a phone may be slow, or after a later one. A driver who does not
+    have the delivery learns nothing.
     """
-    delivery, told_by = scene.delivery, scene.event.driver_id
-    to, column, _ = STEPS[scene.event.name]
-    if told_by and told_by != delivery.driver_id:
-        return picked_up_by_another(scene) if to == "PICKED_UP" else scene.not_his()
+    delivery, reported_by = act.delivery, act.event.driver_id
+    target, column, _ = STEPS[act.event.name]
+    if reported_by and reported_by != delivery.driver_id:
+        if target == DeliveryState.PICKED_UP:
+            return picked_up_by_another(act)
+        return act.refuse_other_driver()
     if delivery.driver_id is None:
-        return closed(delivery)
-    if delivery.state == to or (
-        column not in (None, "ended_at") and getattr(delivery, str(column)) is not None
-    ):
+        return refuse_state(delivery)
+
+    # `ended_at` does not count as reported: a delivery that ended otherwise has it too.
+    keeps_time = column is not None and column != "ended_at"
+    if delivery.state == target or (keeps_time and getattr(delivery, str(column)) is not None):
         return Answer("OK_REPLAY")
     if delivery.state not in CHAIN:
-        return closed(delivery)
-    here, there = CHAIN.index(delivery.state), CHAIN.index(to)
-    ahead = here < there and not here < PICKUP < there
-    if not ahead and (here < there or column is None or not scene.event.args.get("at")):
-        return closed(delivery)
-    timed = _in_order(scene, column)
+        return refuse_state(delivery)
+
+    present, wanted = CHAIN.index(delivery.state), CHAIN.index(target)
+    is_ahead = present < wanted
+    skips_pickup = present < PICKUP < wanted
+    adds_time = column is not None and act.event.args.get("at")
+    if skips_pickup or not (is_ahead or adds_time):
+        return refuse_state(delivery)
+
+    timed = _in_order(act, column)
     if timed is None:
         return refused("CLOCK_SKEW")
-    return _ahead(timed) if ahead else _between(timed, str(column))
+    return _move_on(timed) if is_ahead else _add_time(timed, str(column))
 
 
-def _in_order(scene: Scene, column: str | None) -> Scene | None:
-    """Return the scene at a time that rises with those known, None if there is none; `depart` keeps none itself."""
-    place = STAMPS.index(column) if column else len(STAMPS)
-    earlier, later = (
-        [getattr(scene.delivery, name) for name in of]
-        for of in (STAMPS[:place], STAMPS[place + 1 :])
-    )
-    at = scene.no_earlier_than(*earlier)
-    if at is None or any(known is not None and known < at for known in later):
+def _in_order(act: DeliveryAct, column: str | None) -> DeliveryAct | None:
+    """Return the act at a time between the earlier and the later steps, None if there is none.
+
+    column: None for `depart`, which keeps no time.
+    """
+    place = TIME_COLUMNS.index(column) if column else len(TIME_COLUMNS)
+    earlier = [getattr(act.delivery, name) for name in TIME_COLUMNS[:place]]
+    later = [getattr(act.delivery, name) for name in TIME_COLUMNS[place + 1 :]]
+    at = act.not_before(*earlier)
+    if at is None or any(time is not None and time < at for time in later):
         return None
-    return replace(scene, at=at)
+    return replace(act, at=at)
 
 
-def _ahead(scene: Scene) -> Answer:
-    """Move the delivery on."""
-    delivery, (to, column, event) = scene.delivery, STEPS[scene.event.name]
-    after: Values = {"state": to, **({column: scene.at} if column else {})}
-    if to == "DELIVERED":
-        after |= {"ended_by": scene.by, "slot": None}
-    implied = CHAIN[CHAIN.index(delivery.state) + 1 : CHAIN.index(to)]
-    told = {
-        "deliveryId": delivery.id,
-        "driverId": delivery.driver_id,
-        "at": scene.at,
-        "implied": implied,
-    }
-    group = scene.group()
-    group.change("delivery", delivery, event, _reason(scene), after, payload=told)
-    return Answer("OK", tuple(group.changes))
+def _move_on(act: DeliveryAct) -> Answer:
+    """Move the delivery to the step's state."""
+    delivery, (target, column, event) = act.delivery, STEPS[act.event.name]
+    columns: dict[str, Any] = {"state": target}
+    if column:
+        columns[column] = act.at
+    if target == DeliveryState.DELIVERED:
+        columns |= {"ended_by": act.party, "slot": None}
 
-
-def _between(scene: Scene, column: str) -> Answer:
-    """Add the time of a step that the delivery is past: it was told out of order."""
-    delivery, group = scene.delivery, scene.group()
-    told = {"deliveryId": delivery.id, "driverId": delivery.driver_id, "at": scene.at}
-    group.change(
-        "delivery", delivery, "delivery_corrected", "OUT_OF_ORDER", {column: scene.at}, payload=told
+    changes = act.change_set()
+    changes.update(
+        delivery,
+        event,
+        "DRIVER_EVENT" if act.event.driver_id else "OPS",
+        payload={
+            "deliveryId": delivery.id,
+            "driverId": delivery.driver_id,
+            "at": act.at,
+            "implied": CHAIN[CHAIN.index(delivery.state) + 1 : CHAIN.index(target)],
+        },
+        **columns,
     )
-    return Answer("OK", tuple(group.changes))
+    return Answer("OK", tuple(changes.changes))
 
 
-def _reason(scene: Scene) -> str:
-    return "DRIVER_EVENT" if scene.event.driver_id else "OPS"
+def _add_time(act: DeliveryAct, column: str) -> Answer:
+    """Add the time of a step that the delivery has passed already: it was reported out of order."""
+    delivery, changes = act.delivery, act.change_set()
+    changes.update(
+        delivery,
+        "delivery_corrected",
+        "OUT_OF_ORDER",
+        payload={"deliveryId": delivery.id, "driverId": delivery.driver_id, "at": act.at},
+        **dict[str, Any]({column: act.at}),
+    )
+    return Answer("OK", tuple(changes.changes))
