@@ -4,7 +4,7 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 READY := .venv/.ready
 
-.PHONY: help demo test test-nightly bench lint coverage lock clean
+.PHONY: help demo test test-nightly bench lint coverage docs lock clean
 
 help: ## print these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r t h; do printf '  make %-14s %s\n' "$$t" "$$h"; done
@@ -29,6 +29,9 @@ lint: $(READY) ## ruff and mypy, without the tests
 coverage: $(READY) ## which branches no test takes
 	@$(PY) -m coverage run -m pytest -q
 	@$(PY) -m coverage report
+
+docs: $(READY) ## print the reference pages of docs/ from the code
+	@$(PY) docs/generate.py
 
 lock: $(READY) ## pin again what pyproject.toml asks for, into requirements.lock
 	@$(UV) pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url -o requirements.lock

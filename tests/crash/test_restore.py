@@ -38,9 +38,9 @@ def tool(name: str) -> str:
 
 
 def restore(folder: Path, old: Engine, new: Engine) -> list[int]:
-    """Do what the README tells, word for word in one shell; return how each line of it ended."""
+    """Run the commands of docs/how-to/backups.md in one shell; return the exit code of each."""
     text = (
-        (Path(__file__).parents[2] / "README.md")
+        (Path(__file__).parents[2] / "docs/how-to/backups.md")
         .read_text("utf-8")
         .split("## Backups")[1]
         .split("```")[1]
