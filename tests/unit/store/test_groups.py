@@ -33,15 +33,15 @@ def decided(root: int, drivers: list[int], seen: list[int]) -> list[Change]:
 
 
 @st.composite
-def wholes(draw: st.DrawFn) -> list[WriteGroup]:
+def write_groups(draw: st.DrawFn) -> list[WriteGroup]:
     roots = draw(st.lists(st.integers(1, 99), unique=True, max_size=20))
     drivers = st.lists(ROWS, unique=True, min_size=1, max_size=2)
     found = [decided(root, draw(drivers), draw(st.lists(ROWS, max_size=1))) for root in roots]
     return groups([change for changes in found for change in changes], "test")
 
 
-@given(wholes(), st.integers(1, 5))
-def test_shares_hold_every_group_once_in_order_and_no_row_twice(whole, workers):
+@given(write_groups(), st.integers(1, 5))
+def test_shares_keep_order_and_have_no_common_row(whole, workers):
     found = shares(whole, workers)
     place = {group.root: i for i, group in enumerate(whole)}
     assert len(found) <= workers
@@ -54,13 +54,13 @@ def test_shares_hold_every_group_once_in_order_and_no_row_twice(whole, workers):
     assert all(one.isdisjoint(other) for one, other in combinations(touched, 2))
 
 
-def test_groups_that_touch_nothing_in_common_are_shared_evenly():
+def test_unconnected_groups_are_shared_evenly():
     whole = groups(
         [change for root in range(1, 101) for change in decided(root, [root], [])], "test"
     )
     assert [len(share) for share in shares(whole, 4)] == [25, 25, 25, 25]
 
 
-def test_groups_that_hang_together_by_a_chain_of_rows_stay_with_one_worker():
+def test_groups_connected_through_rows_stay_with_one_worker():
     chain = [change for root in range(1, 50) for change in decided(root, [root], [root + 1])]
     assert [len(share) for share in shares(groups(chain, "test"), 2)] == [49]
