@@ -70,7 +70,7 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(insid
     changed = next(step for step in of_run if step["table"] == "deliveries")["changed"]["state"]
     assert changed["before"] != changed["after"]
     text = inside("audit", "show", delivery, db=sample_db).stdout
-    assert f"state {changed['was']} -> {changed['is']}" in text
+    assert f"state {changed['before']} -> {changed['after']}" in text
 
 
 def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, sample_db):

@@ -301,6 +301,6 @@ def test_a_listing_that_is_cut_says_so(run, sample_db):
     database = ("--db", databases.url(sample_db))
     code, out, err = run("show", "drivers", *database, "--json", "--limit", count - 1, *OPTIONS)
     assert (code, len(json.loads(out))) == (0, count - 1)
-    assert f"the first {count - 1}; there are more" in err
+    assert f"the first {count - 1} rows; there are more" in err
     code, out, err = run("show", "drivers", *database, "--json", "--limit", count, *OPTIONS)
     assert (code, len(json.loads(out)), err) == (0, count, "")
