@@ -34,7 +34,7 @@ def test_a_break_that_runs_out_is_said_once_and_then_the_driver_goes_off_duty():
         town.sweep(minute)
     assert (town.duty(), len(town.said("break_expired"))) == ("ON_BREAK", 1)
     assert town.said("break_expired")[0] == {
-        "dutyId": town.said("break_expired")[0]["dutyId"], "driverId": 1, "breakDuration": 1800, "at": at(10),
+        "dutyId": town.said("break_expired")[0]["dutyId"], "driverId": "1", "breakDuration": 1800, "at": at(10),
     }  # fmt: skip
     town.sweep(15)
     assert town.history() == [("ON_BREAK", -20, 15), ("OFF_DUTY", 15, None)]
