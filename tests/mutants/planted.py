@@ -62,7 +62,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "model", ((f"{ANSWER}:_accept", "min(driver.max_stack, params.max_stack)", "3"),)
     ),
     "a driver is asked again in one episode": Mutant(
-        "model", (("dispatchkit.decide.offers.seek:seek", "frozenset(o.driver_id for o in this_time) | ", ""),)
+        "model", (("dispatchkit.decide.offers.seek:seek", "barred=frozenset(o.driver_id for o in this_time)", "barred=frozenset()"),)
     ),
     "a release goes on with the old episode": Mutant(
         "model", (("dispatchkit.decide.reassignment.case_tracking:release", "episode=delivery.episode + 1", "episode=delivery.episode"),)
