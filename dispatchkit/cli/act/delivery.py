@@ -17,7 +17,7 @@ Driver = Annotated[
     typer.Option(
         min=1,
         max=output.MAX_ID,
-        help="The driver who tells it; without one, operations tell it for him.",
+        help="The driver who reports it; without one, operations report it.",
     ),
 ]
 At = Annotated[
@@ -196,7 +196,7 @@ def _told(
     reason: str | None = None,
     liable: Liable | None = None,
 ) -> None:
-    """Send what a driver tells of a delivery, or operations for him."""
+    """Send what a driver, or operations instead, reports about a delivery."""
     args: dict[str, Any] = {"at": parse_instant(at)} if at else {}
     if reason:
         args |= {"reason": word(reason, "--reason"), "liable": liable.value if liable else None}

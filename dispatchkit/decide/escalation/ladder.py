@@ -13,8 +13,9 @@ from dispatchkit.decide.escalation.params import TOP, Params
 class Slack:
     """What there is to spare before the promise, if the soonest driver who may be asked took the delivery now.
 
-    leave_by: when he has to set out at the latest. at_most: what would be left if he were there as the goods are ready,
-    None if that is not known; setting out sooner does not make them ready sooner.
+    leave_by: when the driver has to set out at the latest.
+    at_most: what would be left if the driver were there when the goods are ready, None if unknown;
+    setting out earlier does not make the goods ready earlier.
     """
 
     leave_by: datetime

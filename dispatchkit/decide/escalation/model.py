@@ -169,7 +169,7 @@ ExhaustedRead = (
 )
 
 
-# stuck: deliveries whose driver has had his grace and still has them; since: when it was over.
+# stuck: deliveries still with a driver whose grace period is over; since: when it ended.
 StuckRead = (
     TABLES["deliveries"]
     .only("id episode")

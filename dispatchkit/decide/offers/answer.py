@@ -48,7 +48,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 
 
 def _asked(frames: Frames, event: Event) -> Asked | None:
-    """Return the offer that a driver answers with what hangs on it, None unless it was made to him."""
+    """Return the offer that a driver answers, with its delivery; None if it was made to somebody else."""
     offers = sorted(rows(frames["offers"], Offer), key=lambda o: o.id)
     offer = next(
         (o for o in offers if o.id == event.offer_id and o.driver_id == event.driver_id), None
@@ -116,7 +116,8 @@ def _accept(group: ChangeSet, frames: Frames, asked: Asked, event: Event, params
     }
     group.change("delivery", delivery, "delivery_assigned", "OFFER_ACCEPTED", with_driver)
     close_search(group, rows(frames["episode"], Episode), "ASSIGNED", "OFFER_ACCEPTED")
-    # Always, also without a timeout to forget: whoever saw him free a moment ago must find his version moved.
+    # Written even if no timeout is reset: the version must move, so that a decision that
+    # took the driver for free is stale.
     group.change("driver", driver, "driver_answered", "DRIVER_ACCEPTED", {"timeouts": 0})
     return Answer("OK_LATE" if late else "OK", tuple(group.changes))
 

@@ -116,7 +116,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An offer of an earlier episode that a driver declined or let run out, with the terms he had."""
+    """An offer of an earlier episode that a driver declined or let run out, with its terms."""
 
     id: int
     delivery_id: int

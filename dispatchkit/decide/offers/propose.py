@@ -1,7 +1,8 @@
-"""Who is asked next: for each delivery that seeks one, the drivers with whom a pickup is expected soonest.
+"""Which drivers get the next offers: those with whom the pickup is expected soonest.
 
-Asking one driver after another, it is best to go by `way + timeout / p`, p being the chance that he accepts: swap two
-neighbours of any order that breaks this and the expected time to the pickup falls. A refusal costs a timeout.
+With one offer after another, the best order is by `travel time + timeout / p`, where p is the
+chance that the driver accepts: in any other order, swapping two neighbours that break the rule
+lowers the expected time to the pickup. A refusal is counted as a whole timeout.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def _pick(choice: Choice, taken: set[int]) -> None:
 def _judge(
     seeker: Seeker, terms: Terms, way: Approach, held: int, params: Params, now: datetime
 ) -> tuple[Candidate, str | None]:
-    """Return a driver as a candidate, and the rule that keeps him from this delivery or None."""
+    """Return a driver as a candidate, and the rule that excludes them from this delivery, or None."""
     per_km = (
         10 * terms.boost_cents / terms.distance_m if terms.distance_m else 0.0
     )  # 1.00 a km = 100 cents in 1000 m

@@ -1,4 +1,4 @@
-"""The terms of an offer: what the driver would do and earn, frozen and hashed when he is asked."""
+"""The terms of an offer: what the driver would do and earn, frozen and hashed when it is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a delivery does not ask one certain driver now: the first rule that bars him, in numbers, and what would help."""
+"""Why a delivery is not offered to a certain driver now: the first rule, in numbers, and what would help."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ ANYWHERE_M = 21_000_000  # by air, no two places are farther apart
 def why_not(
     frames: Frames, params: Params, now: datetime, travel: Travel, delivery_id: int, driver_id: int
 ) -> Mapping[str, Any]:
-    """Return the first rule that keeps a delivery from asking a driver at `now`; `rule` is None if he would be asked.
+    """Return the first rule that excludes a driver from a delivery at `now`; `rule` is None if none does.
 
-    frames: the reads of the offers sweep. Beside the rule stand what he would cost, who is preferred and by how much,
-    and the smallest relaxation under which he would be asked.
+    frames: the reads of the offers sweep. The result also has the cost of this driver, the preferred
+    driver and by how much they are better, and the smallest relaxation under which this driver would
+    get the offer.
     """
     said: dict[str, Any] = dict.fromkeys(
         (
@@ -54,7 +55,7 @@ def why_not(
     free = Free(driver, (ping.lat, ping.lon), held)
     [alone] = survey([choice.seeker], [free], {delivery_id: ANYWHERE_M}, params, now, travel)
     if not alone.judged:
-        return said | {"rule": "NO_WAY", "relaxation": "a way from where he is to the pickup"}
+        return said | {"rule": "NO_WAY", "relaxation": "a path from the driver to the pickup"}
     candidate, rule = alone.judged[0]
     said |= _figures(choice, candidate, params)
     if rule:
@@ -101,7 +102,9 @@ def _unfit(
         return None
     relax: dict[str, Callable[[], str]] = {
         "NOT_ON_DUTY": lambda: "on duty",
-        "OFFER_PENDING": lambda: f"once he has answered about delivery {pending['delivery_id'][0]}",
+        "OFFER_PENDING": lambda: (
+            f"once the driver has answered about delivery {pending['delivery_id'][0]}"
+        ),
         "STACK_FULL": lambda: f"max_stack above {held}",
         "NO_RECENT_PING": lambda: f"a ping not older than {params.aging.total_seconds():.0f} s",
         "TIMED_OUT": lambda: (
@@ -113,7 +116,7 @@ def _unfit(
 
 
 def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, now: datetime) -> str:
-    """Return the smallest change after which a rule about this driver and this delivery would no longer bar him."""
+    """Return the smallest change after which a rule about driver and delivery no longer applies."""
     way, seeker = candidate.way, choice.seeker
     if rule == "OUTSIDE_RADIUS":
         return f"radius {way.air_m} m instead of {seeker.radius_m(params)} m"
@@ -125,19 +128,19 @@ def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, no
         refusal = seeker.refusals[way.driver.id]
         after = rfc3339(refusal.responded_at + params.reoffer_same_driver)
         return f"from {after} on for a pay of {refusal.pay_cents + params.reoffer_more_cents} cents, or a nearer pickup"
-    return "nothing in this episode: he was asked, or it was taken from him"
+    return "nothing in this episode: the driver was asked before, or lost the delivery"
 
 
 def _preferred(made: Plan, choice: Choice, candidate: Candidate) -> Reason:
-    """Return who is asked instead of a driver whom no rule bars; (None, None) if it is he."""
+    """Return who gets the offer instead of a driver whom no rule excludes; (None, None) if nobody."""
     driver = candidate.way.driver.id
     if any(pick.way.driver.id == driver for pick in choice.picked):
         return None, None
     for other in made.choices:
         if any(pick.way.driver.id == driver for pick in other.picked):
-            return TAKEN, f"delivery {other.seeker.delivery.id} chose first and asks him"
+            return TAKEN, f"delivery {other.seeker.delivery.id} chose first and takes this driver"
     if not choice.picked:
-        return TAKEN, "the next run: he was given another delivery at this instant"
+        return TAKEN, "the next run: the driver was given another delivery at this instant"
     sooner = candidate.expected_s - choice.picked[-1].expected_s
     return "OTHERS_SOONER", f"an expected pickup more than {sooner} s sooner"
 

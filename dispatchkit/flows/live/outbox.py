@@ -220,7 +220,7 @@ class Delivery:
             )
         if event.offer_id and not self._tell(
             event, "delivered", {}
-        ):  # untold, his silence would never count
+        ):  # without this receipt the driver's silence would never count
             return self._again(
                 event.id, event.key, event.attempts + 1, Receipt("RETRY", "offer locked")
             )

@@ -40,7 +40,7 @@ RULES: dict[str, tuple[Rows, str, str]] = {
     "OFFER_PENDING": (
         [*a_driver(7), *a_delivery(2, state="OFFERING"), *an_offer(5, delivery=2, driver=7)],
         "OFFER_PENDING",
-        "once he has answered about delivery 2",
+        "once the driver has answered about delivery 2",
     ),
     "STACK_FULL": (
         [*a_driver(7, max_stack=1), *a_delivery(2, state="PICKED_UP", driver=7)],
@@ -65,7 +65,7 @@ RULES: dict[str, tuple[Rows, str, str]] = {
     "ASKED_BEFORE": (
         [*a_driver(7), *an_offer(5, driver=7, state="DECLINED")],
         "ASKED_BEFORE",
-        "nothing in this episode: he was asked, or it was taken from him",
+        "nothing in this episode: the driver was asked before, or lost the delivery",
     ),
     "released": (
         [
@@ -73,7 +73,7 @@ RULES: dict[str, tuple[Rows, str, str]] = {
             *a_case(3, driver=7, state="RELEASED", released_at=NOW - minutes(3), episode=4),
         ],
         "ASKED_BEFORE",
-        "nothing in this episode: he was asked, or it was taken from him",
+        "nothing in this episode: the driver was asked before, or lost the delivery",
     ),
     "OUTSIDE_RADIUS": (
         a_driver(7, at=(1600, 0)),
@@ -119,7 +119,7 @@ def test_a_farther_driver_learns_who_is_preferred_and_by_how_much():
 
 def test_a_driver_asked_about_another_delivery_in_this_run_is_said_to_be():
     town = tables(a_delivery(1), a_delivery(2, priority=1), a_driver(7))
-    assert barred(town)["relaxation"] == "delivery 2 chose first and asks him"
+    assert barred(town)["relaxation"] == "delivery 2 chose first and takes this driver"
     assert barred(town)["rule"] == "TAKEN_THIS_RUN"
 
 
