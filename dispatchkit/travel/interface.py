@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # acts need the protocol, not numpy
+    import numpy as np
+    import numpy.typing as npt
 
 Points = Sequence[tuple[float, float]]  # (lat, lon) in degrees WGS84
-Whole = npt.NDArray[np.int32] | npt.NDArray[np.int64]
-Times = tuple[Whole, Whole]  # seconds and metres, of one shape; both -1 where there is no path
+Whole: TypeAlias = "npt.NDArray[np.int32] | npt.NDArray[np.int64]"
+Times: TypeAlias = (
+    "tuple[Whole, Whole]"  # seconds and metres, of one shape; both -1 where there is no path
+)
 
 
 class Travel(Protocol):
