@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dispatchkit.routing.problem import Plan, Problem, Route, Visit
+from dispatchkit.routing.problem import Plan, Problem, VehicleRoute, Visit
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,7 +42,7 @@ def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list
     return found
 
 
-def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> Route:
+def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> VehicleRoute:
     """Return the route of a bare order of tasks at its earliest times, whatever it breaks: for plans without times."""
     car = problem.vehicles[vehicle]
     place, now, visits = car.start, car.at, []
@@ -51,10 +51,10 @@ def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> Route:
         arrive = now + max(0, problem.time[place][task.place])
         place, now = task.place, max(arrive, task.earliest) + task.service
         visits.append(Visit(index, arrive, now))
-    return Route(vehicle=vehicle, visits=tuple(visits))
+    return VehicleRoute(vehicle=vehicle, visits=tuple(visits))
 
 
-def _known(problem: Problem, route: Route) -> bool:
+def _known(problem: Problem, route: VehicleRoute) -> bool:
     return 0 <= route.vehicle < len(problem.vehicles) and all(
         0 <= v.task < len(problem.tasks) for v in route.visits
     )
@@ -98,7 +98,7 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
             )
 
 
-def _first(problem: Problem, plan: Plan, route: Route) -> Iterator[Violation]:
+def _first(problem: Problem, plan: Plan, route: VehicleRoute) -> Iterator[Violation]:
     car = problem.vehicles[route.vehicle]
     if car.first is None or not route.visits or route.visits[0].task == car.first:
         return
@@ -109,7 +109,7 @@ def _first(problem: Problem, plan: Plan, route: Route) -> Iterator[Violation]:
         )
 
 
-def _goods(problem: Problem, route: Route) -> Iterator[Violation]:
+def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
     """Yield drop-offs without their pickup before them, stops of another vehicle's goods, and too much on board."""
     car = problem.vehicles[route.vehicle]
     load, seen = car.load, set()
@@ -140,7 +140,7 @@ def _goods(problem: Problem, route: Route) -> Iterator[Violation]:
         seen.add(visit.task)
 
 
-def _times(problem: Problem, route: Route) -> Iterator[Violation]:
+def _times(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
     """Yield legs that do not exist or are driven too fast, service too early or cut short, and what is too late."""
     car = problem.vehicles[route.vehicle]
     place, now = car.start, car.at
@@ -181,7 +181,7 @@ def _times(problem: Problem, route: Route) -> Iterator[Violation]:
         )
 
 
-def _cost(problem: Problem, route: Route) -> int:
+def _cost(problem: Problem, route: VehicleRoute) -> int:
     """Return what the stated times of a valid route cost."""
     if not route.visits:
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dispatchkit.routing.problem import Plan, Problem, Route, schedule
+from dispatchkit.routing.problem import Plan, Problem, VehicleRoute, schedule
 
 
 def insert_all(problem: Problem) -> Plan:
@@ -26,7 +26,7 @@ def insert_all(problem: Problem) -> Plan:
         _, vehicle, cost, order = best
         orders[vehicle], costs[vehicle] = order, cost
     routes = tuple(
-        Route(vehicle=v, visits=found[0])
+        VehicleRoute(vehicle=v, visits=found[0])
         for v, order in enumerate(orders)
         if order and (found := schedule(problem, v, order))
     )

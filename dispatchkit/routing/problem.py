@@ -80,7 +80,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class VehicleRoute:
     """The visits of one vehicle (an index into `Problem.vehicles`), in order."""
 
     vehicle: int
@@ -94,7 +94,7 @@ class Plan:
     proven: nothing cheaper exists. reproducible: no wall clock stopped the search.
     """
 
-    routes: tuple[Route, ...]
+    routes: tuple[VehicleRoute, ...]
     unplanned: tuple[tuple[int, str], ...]
     cost: int
     engine: str
@@ -151,7 +151,7 @@ def as_plan(
     reproducible: bool = True,
 ) -> Plan:
     """Return the plan of one order of tasks per vehicle, all jobs planned. Raises ValueError if a limit breaks."""
-    routes: list[Route] = []
+    routes: list[VehicleRoute] = []
     total = 0
     for vehicle, order in enumerate(orders):
         timed = schedule(problem, vehicle, order) if order else None
@@ -160,7 +160,7 @@ def as_plan(
                 f"{engine} gave vehicle {problem.vehicles[vehicle].id} an order that breaks a limit"
             )
         if timed:
-            routes.append(Route(vehicle=vehicle, visits=timed[0]))
+            routes.append(VehicleRoute(vehicle=vehicle, visits=timed[0]))
             total += timed[1]
     return Plan(
         routes=tuple(routes),

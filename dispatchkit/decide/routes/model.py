@@ -1,13 +1,13 @@
-"""The words of routes: parameters, the reads with their contracts, and rows as the policy sees them."""
+"""Parameters of routes, and the rows that its queries read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import polars as pl
-
-from dispatchkit.domain.contract import Column, Contract
+from dispatchkit.domain.contract import Contract, contract_of
+from dispatchkit.domain.rows import DriverId, Id, Instant, Lat, Lon, Ordinal, Slot, Vehicle
+from dispatchkit.domain.states import DeliveryState
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
@@ -17,21 +17,19 @@ from dispatchkit.routing.problem import Weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """How stops are ordered. Costs are in weighted seconds: `*_weight` says what one second of its kind costs."""
+    """How stops are ordered. Costs are weighted seconds: a `*_weight` is the cost of one second of its kind."""
 
-    late_weight: int = 10  # a second past the promise, at the door
+    late_weight: int = 10  # a second after the promised time, at the door
     finish_weight: int = 1  # a second until the driver is free again
     travel_weight: int = 1  # a second on the road
     pickup_service: timedelta = timedelta(minutes=2)
     dropoff_service: timedelta = timedelta(minutes=2)
     exact_up_to: int = 6  # deliveries
-    solutions: int = 500  # how many solutions OR-Tools may look at
-    min_gain: timedelta = timedelta(
-        seconds=30
-    )  # a known order is kept unless a new one saves this much
-    eta_tolerance: timedelta = timedelta(
-        minutes=2
-    )  # smaller shifts, or a first stop less overdue, need no new plan
+    solutions: int = 500  # OR-Tools stops after so many solutions
+    # The order that the driver knows is kept unless a new one saves this much:
+    min_gain: timedelta = timedelta(seconds=30)
+    # An ETA that moves less, or a first stop that is less overdue, needs no new plan:
+    eta_tolerance: timedelta = timedelta(minutes=2)
 
     def __post_init__(self) -> None:
         for name in ("late_weight", "finish_weight", "travel_weight"):
@@ -47,7 +45,7 @@ class Params:
                 f"exact_up_to is {self.exact_up_to}; the exact engine takes 0 to {MAX_TASKS // 2}"
             )
         if self.solutions < 1:
-            raise BadConfig(f"solutions is {self.solutions}; OR-Tools must look at one at least")
+            raise BadConfig(f"solutions is {self.solutions}; OR-Tools must be allowed at least one")
         for name in ("pickup_service", "dropoff_service", "min_gain", "eta_tolerance"):
             if getattr(self, name) < timedelta(0):
                 raise BadConfig(f"{name} is below zero")
@@ -59,28 +57,30 @@ class Params:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldDelivery:
     """An active delivery with its two places and its two times."""
 
-    id: int
-    driver_id: int
-    state: str
-    version: int
-    arrived_pickup_at: datetime | None
-    picked_up_at: datetime | None
-    ready_at: datetime | None
-    promised_at: datetime | None
-    pickup_lat: float | None
-    pickup_lon: float | None
-    dropoff_lat: float | None
-    dropoff_lon: float | None
+    id: Id
+    driver_id: DriverId
+    state: DeliveryState
+    version: Ordinal
+    arrived_pickup_at: Instant | None
+    picked_up_at: Instant | None
+    ready_at: Instant | None
+    promised_at: Instant | None
+    pickup_lat: Lat | None
+    pickup_lon: Lon | None
+    dropoff_lat: Lat | None
+    dropoff_lon: Lon | None
 
     @property
     def pickup(self) -> Point | None:
+        """Return where the goods are picked up, if known."""
         return point(self.pickup_lat, self.pickup_lon)
 
     @property
     def dropoff(self) -> Point | None:
+        """Return where the goods are delivered, if known."""
         return point(self.dropoff_lat, self.dropoff_lon)
 
 
@@ -88,66 +88,14 @@ class Held:
 class Carrier:
     """A driver who holds at least one active delivery."""
 
-    id: int
-    vehicle: str
-    max_stack: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
-    """Where such a driver was last seen, if recently."""
-
-    driver_id: int
-    lat: float
-    lon: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """The plan that stands for a driver."""
-
-    id: int
-    driver_id: int
-    state: str
-    planned_at: datetime
-    stops: str
-    distance_m: int
-    duration_s: int
-    engine: str
-    inputs_sha256: str
-    version: int
-
-
-# deliveries with a driver at work, their orders and merchants.
-HeldRead = (
-    TABLES["deliveries"]
-    .only("id driver_id state version arrived_pickup_at picked_up_at", driver_id=True)
-    .with_columns(
-        ready_at=TABLES["orders"].fields["ready_at"],
-        promised_at=TABLES["orders"].fields["promised_at"],
-        pickup_lat=TABLES["merchants"].fields["lat"],
-        pickup_lon=TABLES["merchants"].fields["lon"],
-        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
-        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
-    )
-)
-
-
-# drivers of those deliveries.
-CarrierRead = TABLES["drivers"].only("id vehicle max_stack")
-
-
-# driver_locations: the last recent one of each of those drivers.
-PingRead = (
-    TABLES["driver_locations"]
-    .only("at lat lon")
-    .with_columns(driver_id=Column(dtype=pl.Int64(), min=1), id=Column(dtype=pl.Int64(), min=1))
-)
+    id: Id
+    vehicle: Vehicle
+    max_stack: Slot
 
 
 READS: dict[str, Contract] = {
-    "held": HeldRead,
-    "carriers": CarrierRead,
-    "pings": PingRead,
+    "held": contract_of(HeldDelivery),
+    "carriers": contract_of(Carrier),
+    "pings": TABLES["driver_locations"],
     "plans": TABLES["route_optimization_data"],
 }

@@ -1,8 +1,10 @@
-"""Plan the stops of every driver with work; write only what a driver would notice.
+"""The routes sweep: plans the stops of every driver with work, and writes only what the driver would notice.
 
-A plan is made anew when what it depends on has changed (`inputs_sha256`: work, promises, position, parameters) or its
-first stop is overdue, and written when stops differ or an ETA moved. The stop in motion stays first, and a known order
-is kept unless a new one clearly gains: drivers who see their list reshuffled every minute stop trusting it.
+A plan is made again when its inputs have changed (`inputs_sha256`: work, promises, position,
+parameters, seed) or its first stop is overdue. It is written if the stops differ or an ETA has moved.
+
+The stop in motion stays first, and the order that the driver knows is kept unless a new one clearly
+saves time: drivers whose list changes every minute stop trusting it.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from hashlib import sha256
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from dispatchkit.decide.routes.board import Board, board, problem_of
-from dispatchkit.decide.routes.model import READS, Carrier, Held, Params, Ping, Stored
-from dispatchkit.decide.routes.stops import Stop, differs, listed, overdue, parse
+from dispatchkit.decide.routes.driver_work import DriverWork, problem_of, work_of
+from dispatchkit.decide.routes.model import READS, Carrier, HeldDelivery, Params
+from dispatchkit.decide.routes.stops import ListedStop, differs, list_stops, overdue, parse
 from dispatchkit.domain.change_set import ChangeExtras, ChangeSet
 from dispatchkit.domain.changes import Change, Value
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Decision, Feature, Frames
+from dispatchkit.domain.rows import Ping, Route
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.routing.engines import answer
 from dispatchkit.routing.problem import Plan, Problem, Visit, as_plan, schedule
@@ -30,54 +33,60 @@ NO_INPUTS = sha256(b"").hexdigest()
 
 def decide(frames: Frames, params: Params, now: datetime, travel: Travel, seed: int) -> Decision:
     """Return one change for each driver whose plan differs from the stored one, by driver id."""
-    held = sorted(rows(frames["held"], Held), key=lambda row: (row.driver_id, row.id))
+    held = sorted(rows(frames["held"], HeldDelivery), key=lambda row: (row.driver_id, row.id))
     carriers = {driver.id: driver for driver in rows(frames["carriers"], Carrier)}
     pings = {ping.driver_id: ping for ping in rows(frames["pings"], Ping)}
-    stored = {plan.id: plan for plan in rows(frames["plans"], Stored)}
+    stored_plans = {plan.id: plan for plan in rows(frames["plans"], Route)}
+
     changes: list[Change] = []
-    for id_, of_driver in groupby(held, key=lambda row: row.driver_id):
-        if id_ not in carriers:
-            continue  # the driver's row broke its contract and was set aside, by name, at the border
-        work = board(list(of_driver), carriers[id_], pings.get(id_))
-        changes += _replan(work, stored.get(id_), params, now, travel, seed)
-    busy = {row.driver_id for row in held}
-    for plan in stored.values():
-        changes += _emptied(plan, now) if plan.id not in busy and plan.state == "PLANNED" else []
+    for driver_id, deliveries in groupby(held, key=lambda row: row.driver_id):
+        if driver_id not in carriers:
+            continue  # the driver's row broke its contract and is reported as such
+        work = work_of(list(deliveries), carriers[driver_id], pings.get(driver_id))
+        changes += _replan(work, stored_plans.get(driver_id), params, now, travel, seed)
+
+    with_work = {row.driver_id for row in held}
+    for stored in stored_plans.values():
+        if stored.id not in with_work and stored.state == "PLANNED":
+            changes += _empty(stored, now)
     return Decision(sorted(changes, key=lambda change: change.id))
 
 
 def _replan(
-    work: Board, stored: Stored | None, params: Params, now: datetime, travel: Travel, seed: int
+    work: DriverWork,
+    stored: Route | None,
+    params: Params,
+    now: datetime,
+    travel: Travel,
+    seed: int,
 ) -> list[Change]:
-    """Return the change to one driver's plan, if there is anything new in it that they would notice."""
-    stands = stored is not None and stored.state == "PLANNED"
-    inputs = work.fingerprint(params, travel.name, seed)
-    known = parse(stored.stops) if stored and stands else []
-    if (
-        stored
-        and stands
-        and stored.inputs_sha256 == inputs
-        and not overdue(known, params.eta_tolerance, now)
-    ):
+    """Return the change to a driver's plan, if the driver would notice it."""
+    is_planned = stored is not None and stored.state == "PLANNED"
+    known = parse(stored.stops) if stored and is_planned else []
+    inputs_sha256 = work.fingerprint(params, travel.name, seed)
+    same_inputs = stored is not None and is_planned and stored.inputs_sha256 == inputs_sha256
+    if same_inputs and not overdue(known, params.eta_tolerance, now):
         return []
+
     problem, metres = problem_of(work, params, now, travel)
     best = answer(problem, exact_up_to=params.exact_up_to, solutions=params.solutions, seed=seed)
     plan, known_cost = _prefer_known(problem, work, known, best, params.min_gain)
-    stops = listed(work, plan, now)
-    if stands and not differs(known, stops, params.eta_tolerance):
+    stops = list_stops(work, plan, now)
+    if is_planned and not differs(known, stops, params.eta_tolerance):
         return []
+
     visits = plan.routes[0].visits if plan.routes else ()
-    after: dict[str, Value] = {
+    columns: dict[str, Value] = {
         "driver_id": work.driver.id,
         "state": "PLANNED",
         "planned_at": now,
         "stops": canonical([stop.entry() for stop in stops]),
-        "distance_m": _metres(problem, visits, metres),
+        "distance_m": _distance_m(problem, visits, metres),
         "duration_s": visits[-1].leave if visits else 0,
         "engine": plan.engine,
-        "inputs_sha256": inputs,
+        "inputs_sha256": inputs_sha256,
     }
-    said: ChangeExtras = {
+    extras: ChangeExtras = {
         "expects": tuple(("delivery", row.id, row.version) for row in work.held),
         "payload": {"driver_id": work.driver.id, "stops": [stop.entry() for stop in stops]},
         "why": {
@@ -85,35 +94,42 @@ def _replan(
             "cost": plan.cost,
             "best_cost": best.cost,
             "known_cost": known_cost,
-            "late_s": _late(problem, visits),
+            "late_s": _late_s(problem, visits),
             "start": work.start_from,
-            "in_motion": None if work.first is None else list(work.places[work.first].key),
+            "in_motion": None if work.first is None else list(work.stops[work.first].key),
             "travel": travel.name,
         },
     }
-    return _written(work.driver.id, stored, _reason(known, stops), after, said, now)
+    return _write(work.driver.id, stored, _reason(known, stops), columns, extras, now)
 
 
 def _prefer_known(
-    problem: Problem, work: Board, known: Sequence[Stop], best: Plan, min_gain: timedelta
+    problem: Problem,
+    work: DriverWork,
+    known: Sequence[ListedStop],
+    best: Plan,
+    min_gain: timedelta,
 ) -> tuple[Plan, int | None]:
-    """Return the known order if it has the same stops left and costs little more, else the best; and what it costs."""
-    index = {place.key: i for i, place in enumerate(work.places)}
+    """Return the plan to use and the cost of the known order, None if that is no longer possible.
+
+    The known order is kept if the same stops are left and the best plan saves less than `min_gain`.
+    """
+    index = {stop.key: i for i, stop in enumerate(work.stops)}
     order = [index[stop.key] for stop in known if stop.eta is not None and stop.key in index]
-    found = (
-        schedule(problem, 0, order)
-        if order and len(order) == len(index) and not best.unplanned
-        else None
-    )
-    if found is None:
+    if not order or len(order) != len(index) or best.unplanned:
         return best, None
-    if found[1] > best.cost and found[1] - best.cost >= min_gain.total_seconds():
-        return best, found[1]
-    proven = best.proven and found[1] == best.cost
-    return as_plan(problem, [order], engine=best.engine, proven=proven), found[1]
+    timed = schedule(problem, 0, order)
+    if timed is None:
+        return best, None
+    _, known_cost = timed
+    if known_cost > best.cost and known_cost - best.cost >= min_gain.total_seconds():
+        return best, known_cost
+    proven = best.proven and known_cost == best.cost
+    return as_plan(problem, [order], engine=best.engine, proven=proven), known_cost
 
 
-def _reason(known: Sequence[Stop], stops: Sequence[Stop]) -> str:
+def _reason(known: Sequence[ListedStop], stops: Sequence[ListedStop]) -> str:
+    """Return why a plan is written."""
     before, after = [stop.key for stop in known], [stop.key for stop in stops]
     if not known:
         return "FIRST_PLAN"
@@ -122,48 +138,49 @@ def _reason(known: Sequence[Stop], stops: Sequence[Stop]) -> str:
     return "TIMES_MOVED" if before == after else "ORDER_IMPROVED"
 
 
-def _metres(problem: Problem, visits: Sequence[Visit], metres: Sequence[Sequence[int]]) -> int:
-    return sum(
-        metres[a][b]
-        for a, b in pairwise([0, *(problem.tasks[visit.task].place for visit in visits)])
-    )
+def _distance_m(problem: Problem, visits: Sequence[Visit], metres: Sequence[Sequence[int]]) -> int:
+    """Return the length of a route from its start to its last stop."""
+    places = [0, *(problem.tasks[visit.task].place for visit in visits)]
+    return sum(metres[a][b] for a, b in pairwise(places))
 
 
-def _late(problem: Problem, visits: Sequence[Visit]) -> int:
+def _late_s(problem: Problem, visits: Sequence[Visit]) -> int:
+    """Return how many seconds late the drop-offs are, in sum."""
     dues = [(visit.leave, problem.tasks[visit.task].due) for visit in visits]
     return sum(max(0, leave - due) for leave, due in dues if due is not None)
 
 
-def _emptied(stored: Stored, now: datetime) -> list[Change]:
+def _empty(stored: Route, now: datetime) -> list[Change]:
     """Return the change that empties the plan of a driver whose deliveries have all ended."""
-    nothing: dict[str, Value] = {
+    columns: dict[str, Value] = {
+        "state": "EMPTY",
+        "planned_at": now,
         "stops": "[]",
         "distance_m": 0,
         "duration_s": 0,
         "inputs_sha256": NO_INPUTS,
     }
-    said: ChangeExtras = {"payload": {"driver_id": stored.driver_id, "stops": []}}
-    after: dict[str, Value] = {"state": "EMPTY", "planned_at": now, **nothing}
-    return _written(stored.driver_id, stored, "WORK_ENDED", after, said, now)
+    extras: ChangeExtras = {"payload": {"driver_id": stored.driver_id, "stops": []}}
+    return _write(stored.driver_id, stored, "WORK_ENDED", columns, extras, now)
 
 
-def _written(
+def _write(
     driver_id: int,
-    stored: Stored | None,
+    stored: Route | None,
     reason: str,
-    after: dict[str, Value],
-    said: ChangeExtras,
+    columns: dict[str, Value],
+    extras: ChangeExtras,
     now: datetime,
 ) -> list[Change]:
-    """Return the change with the columns that differ from the stored ones, all of them at birth."""
-    group = ChangeSet(("driver", driver_id), now)
-    event = "route_planned" if after["state"] == "PLANNED" else "route_emptied"
+    """Return the change of a driver's plan: of a stored one only the columns that differ."""
+    changes = ChangeSet(("driver", driver_id), now)
+    event = "route_planned" if columns["state"] == "PLANNED" else "route_emptied"
     if stored is None:
-        group.insert("route", driver_id, event, reason, after, **said)
+        changes.insert("route", driver_id, event, reason, columns, **extras)
     else:
-        changed = {name: value for name, value in after.items() if getattr(stored, name) != value}
-        group.change("route", stored, event, reason, changed, **said)
-    return group.changes
+        changed = {k: value for k, value in columns.items() if getattr(stored, k) != value}
+        changes.change("route", stored, event, reason, changed, **extras)
+    return changes.changes
 
 
 FEATURE = Feature(

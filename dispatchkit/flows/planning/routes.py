@@ -14,7 +14,7 @@ from dispatchkit.kernel.files import write_whole
 from dispatchkit.routing.check import Violation, timed, violations
 from dispatchkit.routing.engines import answer
 from dispatchkit.routing.instance import Instance, read_json, read_lilim
-from dispatchkit.routing.problem import Plan, Route
+from dispatchkit.routing.problem import Plan, VehicleRoute
 
 FORMATS = ("json", "lilim")
 JUDGE_SCALE = 1_000_000  # others' plans are judged to the millionth of a unit
@@ -46,7 +46,7 @@ def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
     given = _routes(document, plan_file)
     ids = document.get("vehicle_ids") or list(car)[: len(given)]
     found: list[Violation] = []
-    routes: list[Route] = []
+    routes: list[VehicleRoute] = []
     for n, nodes in enumerate(given):
         unknown = [node for node in nodes if node not in task]
         found += [

@@ -19,9 +19,7 @@ def pair(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_the_same_problem_gives_the_same_bytes(
-    pair: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_same_problem_gives_same_bytes(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
     printed = []
     for engine in ("auto", "auto", "ortools"):
         assert run(["--json", "route", "plan", pair, "--format", "lilim", "--engine", engine]) == 0
@@ -30,9 +28,7 @@ def test_the_same_problem_gives_the_same_bytes(
     assert [json.loads(text)["engine"] for text in printed] == ["exact", "exact", "ortools"]
 
 
-def test_a_written_plan_passes_and_a_changed_one_exits_3(
-    pair: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_changed_plan_exits_3(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = Path(pair).with_name("plan.json")
     plan = ["route", "plan", pair, "--format", "lilim", "--out", str(out)]
     check = ["route", "check", pair, str(out), "--format", "lilim"]
@@ -43,9 +39,7 @@ def test_a_written_plan_passes_and_a_changed_one_exits_3(
     assert "NOT_PICKED_UP" in capsys.readouterr().out
 
 
-def test_a_job_that_does_not_fit_is_reported_and_exits_3(
-    pair: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unplanned_job_exits_3(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(pair).write_text(PAIR.format(latest=5))
     assert run(["--json", "route", "plan", pair, "--format", "lilim"]) == 3
     told = capsys.readouterr()
@@ -55,6 +49,6 @@ def test_a_job_that_does_not_fit_is_reported_and_exits_3(
     assert "job 1 is in no route" in told.err
 
 
-def test_a_missing_file_exits_66(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_problem_exits_66(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["route", "plan", "nowhere.json"]) == 66
     assert capsys.readouterr().err.count("\n") == 1

@@ -55,7 +55,7 @@ def own(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_benchmark_file_is_planned_in_its_own_nodes_and_units(lilim: Path) -> None:
+def test_benchmark_plan_uses_file_nodes_and_units(lilim: Path) -> None:
     made = planned(lilim, "lilim")
     assert (made["vehicles"], made["distance"], made["duration"], made["unassigned"]) == (
         1,
@@ -66,7 +66,7 @@ def test_a_benchmark_file_is_planned_in_its_own_nodes_and_units(lilim: Path) -> 
     assert sorted(made["routes"][0]) == [1, 2, 3, 4]
 
 
-def test_our_own_format_is_planned_exactly_and_its_costs_count(own: Path) -> None:
+def test_json_problem_is_planned_exactly(own: Path) -> None:
     made = planned(own)
     assert (made["routes"], made["engine"], made["proven"]) == ([[1, 2, 3]], "exact", True)
     assert (made["distance"], made["duration"]) == (13, 17)
@@ -93,14 +93,14 @@ def test_our_own_format_is_planned_exactly_and_its_costs_count(own: Path) -> Non
         ),
     ],
 )
-def test_anyones_plan_is_judged_by_name(lilim: Path, edit: dict[str, Any], codes: set[str]) -> None:
+def test_faults_of_a_plan_are_named(lilim: Path, edit: dict[str, Any], codes: set[str]) -> None:
     plan = lilim.with_name("plan.json")
     given = {"vehicles": 1, "distance": 20.0, "routes": [[1, 2, 3, 4]]}
     plan.write_text(json.dumps(given | edit))
     assert {violation.code for violation in routing.check(lilim, "lilim", plan)} == codes
 
 
-def test_a_window_missed_by_a_thousandth_is_seen_and_one_kept_exactly_is_not(lilim: Path) -> None:
+def test_window_is_checked_to_the_thousandth(lilim: Path) -> None:
     plan = lilim.with_name("plan.json")
     plan.write_text(json.dumps({"routes": [[1, 2, 3, 4]]}))
     lilim.write_text(LILIM.replace("3 6 8 -5 0 150", "3 6 8 -5 0 12"))  # 5 + 1 + 5 + 1 = 12
@@ -109,7 +109,7 @@ def test_a_window_missed_by_a_thousandth_is_seen_and_one_kept_exactly_is_not(lil
     assert [v.code for v in routing.check(lilim, "lilim", plan)] == ["TOO_LATE"]
 
 
-def test_a_plan_that_was_written_passes_its_own_check(own: Path) -> None:
+def test_written_plan_passes_the_check(own: Path) -> None:
     out = own.with_name("plan.json")
     routing.write(planned(own), out)
     assert routing.check(own, "json", out) == []
@@ -154,7 +154,7 @@ def without(key: str) -> dict[str, Any]:
         (json.dumps(ours() | {"weights": {"late": 2000}}), "at most 1000"),
     ],
 )
-def test_a_bad_problem_in_json_is_named(own: Path, text: str, says: str) -> None:
+def test_bad_json_problem_is_named(own: Path, text: str, says: str) -> None:
     own.write_text(text)
     with pytest.raises(BadData, match=says) as refused:
         planned(own)
@@ -172,15 +172,13 @@ def test_a_bad_problem_in_json_is_named(own: Path, text: str, says: str) -> None
         ("150 1 2 0", "150 1 3 0", "do not name each other"),
     ],
 )
-def test_a_bad_benchmark_file_is_named_by_line_or_node(
-    lilim: Path, old: str, new: str, says: str
-) -> None:
+def test_bad_benchmark_names_line_or_node(lilim: Path, old: str, new: str, says: str) -> None:
     lilim.write_text(LILIM.replace(old, new))
     with pytest.raises(BadData, match=says):
         planned(lilim, "lilim")
 
 
-def test_files_that_are_not_there_or_not_text_are_named(tmp_path: Path) -> None:
+def test_missing_or_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match="there is no file"):
         planned(tmp_path / "none.json")
     with pytest.raises(InputMissing, match="is a directory"):
@@ -196,7 +194,7 @@ def test_files_that_are_not_there_or_not_text_are_named(tmp_path: Path) -> None:
     "text",
     ["{}", '{"routes": [1]}', '{"routes": [["a"]]}', '{"routes": [], "unassigned": [3]}', "no"],
 )
-def test_a_plan_that_is_none_is_refused(own: Path, text: str) -> None:
+def test_malformed_plan_is_refused(own: Path, text: str) -> None:
     plan = own.with_name("plan.json")
     plan.write_text(text)
     with pytest.raises(BadData):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dispatchkit.routing.check import timed, violations
-from dispatchkit.routing.problem import Plan, Problem, Route, Task, Vehicle, Visit
+from dispatchkit.routing.problem import Plan, Problem, Task, Vehicle, VehicleRoute, Visit
 
 #                       place 0 is the start, 10 apart along a line
 TIME = [[10 * abs(a - b) for b in range(6)] for a in range(6)]
@@ -32,7 +32,7 @@ def plan(
     vehicle: int = 0,
     unplanned: tuple[tuple[int, str], ...] = (),
 ) -> Plan:
-    route = Route(vehicle=vehicle, visits=visits or GOOD)
+    route = VehicleRoute(vehicle=vehicle, visits=visits or GOOD)
     return Plan(routes=(route,), unplanned=unplanned, cost=cost, engine="test")
 
 
@@ -40,7 +40,7 @@ def found(wrong: Plan, problem: Problem = PROBLEM) -> list[tuple[str, int | None
     return [(v.code, v.vehicle, v.job) for v in violations(problem, wrong)]
 
 
-def test_a_good_plan_has_no_violation() -> None:
+def test_valid_plan_has_no_violation() -> None:
     assert found(plan()) == []
 
 
@@ -60,45 +60,43 @@ def test_a_good_plan_has_no_violation() -> None:
         (plan(Visit(1, 30, 32), Visit(0, 52, 54), Visit(2, 64, 66)), ("NOT_PICKED_UP", 70, 1)),
     ],
 )
-def test_each_planted_fault_is_named(
-    wrong: Plan, expected: tuple[str, int | None, int | None]
-) -> None:
+def test_each_fault_is_named(wrong: Plan, expected: tuple[str, int | None, int | None]) -> None:
     assert expected in found(wrong)
 
 
-def test_goods_on_board_of_one_vehicle_cannot_be_delivered_by_another() -> None:
+def test_goods_on_board_stay_with_their_vehicle() -> None:
     routes = (
-        Route(vehicle=0, visits=(GOOD[0], Visit(1, 37, 39))),
-        Route(vehicle=1, visits=(Visit(2, 30, 32),)),
+        VehicleRoute(vehicle=0, visits=(GOOD[0], Visit(1, 37, 39))),
+        VehicleRoute(vehicle=1, visits=(Visit(2, 30, 32),)),
     )
     assert found(Plan(routes=routes, unplanned=(), cost=0, engine="test")) == [
         ("WRONG_VEHICLE", 80, 2)
     ]
 
 
-def test_two_routes_of_one_vehicle_are_one_too_many() -> None:
-    halves = (Route(vehicle=0, visits=GOOD[:1]), Route(vehicle=0, visits=GOOD[1:]))
+def test_two_routes_of_a_vehicle_are_a_violation() -> None:
+    halves = (VehicleRoute(vehicle=0, visits=GOOD[:1]), VehicleRoute(vehicle=0, visits=GOOD[1:]))
     assert ("VEHICLE_TWICE", 70, None) in found(
         Plan(routes=halves, unplanned=(), cost=0, engine="test")
     )
 
 
-def test_a_full_vehicle_takes_nothing_more() -> None:
+def test_overload_is_a_violation() -> None:
     small = replace(PROBLEM, vehicles=(replace(CARS[0], capacity=1), CARS[1]))
     assert found(plan(), small) == [("OVERLOAD", 70, 1)]
 
 
-def test_a_leg_that_does_not_exist_is_no_leg() -> None:
+def test_missing_leg_is_a_violation() -> None:
     cut = replace(
         PROBLEM, time=[[-1 if (a, b) == (1, 2) else TIME[a][b] for b in range(6)] for a in range(6)]
     )
     assert found(plan(), cut) == [("NO_WAY", 70, 2)]
 
 
-def test_a_bare_order_gets_its_earliest_times() -> None:
+def test_timed_gives_earliest_times() -> None:
     assert timed(PROBLEM, 0, [0, 2, 1]).visits == GOOD
 
 
-def test_a_violation_says_by_how_much() -> None:
+def test_violation_states_the_amount() -> None:
     late = violations(PROBLEM, plan(*GOOD[:2], Visit(1, 39, 63)))
     assert "dropoff begins 1 after its window" in [v.text for v in late]

@@ -24,7 +24,7 @@ LINE = [[abs(a - b) for b in (0, 10, 20, 30, 40)] for a in (0, 10, 20, 30, 40)]
 
 @given(problems())
 @settings(max_examples=150, deadline=None)
-def test_exact_finds_the_cheapest_of_all_orders(problem: Problem) -> None:
+def test_exact_finds_the_cheapest_order(problem: Problem) -> None:
     order = best_order(problem)
     found = schedule(problem, 0, order) if order else None
     assert (found[1] if found else None) == least_cost(problem)
@@ -32,7 +32,7 @@ def test_exact_finds_the_cheapest_of_all_orders(problem: Problem) -> None:
 
 @given(problems(jobs=4))
 @settings(max_examples=100, deadline=None)
-def test_every_plan_passes_the_checker_and_names_each_job_it_leaves_out(problem: Problem) -> None:
+def test_plans_pass_the_checker_with_reasons(problem: Problem) -> None:
     for plan in (answer(problem), insert_all(problem)):
         assert violations(problem, plan) == []
         assert all(reason for _, reason in plan.unplanned)
@@ -48,7 +48,7 @@ def test_no_engine_beats_exact(problem: Problem) -> None:
 
 @given(problems(jobs=4, hard=True, vehicles=2))
 @settings(max_examples=40, deadline=None)
-def test_ortools_keeps_every_rule_or_hands_over(problem: Problem) -> None:
+def test_ortools_plans_break_no_rule(problem: Problem) -> None:
     assert violations(problem, answer(problem, engine="ortools", solutions=5)) == []
 
 
@@ -62,7 +62,7 @@ def test_ortools_never_beats_exact(problem: Problem) -> None:
 
 @given(problems(jobs=4, hard=False, vehicles=3))
 @settings(max_examples=15, deadline=None)
-def test_several_vehicles_share_the_jobs_and_goods_on_board_stay_where_they_are(
+def test_several_vehicles_plan_every_job(
     problem: Problem,
 ) -> None:
     plan = answer(problem, solutions=20)
@@ -95,7 +95,7 @@ def eight_jobs() -> Problem:
         Weights(),
     ],
 )
-def test_ortools_finds_what_exact_proves_whatever_costs(weights: Weights) -> None:
+def test_ortools_finds_the_proven_optimum(weights: Weights) -> None:
     chance = [uniform(5, "routing", i) for i in range(40)]
     spots = [(int(1000 * x), int(1000 * y)) for x, y in pairwise(chance[:10])]
     time = [[abs(a[0] - b[0]) + abs(a[1] - b[1]) for b in spots] for a in spots]
@@ -114,12 +114,12 @@ def test_ortools_finds_what_exact_proves_whatever_costs(weights: Weights) -> Non
     )
 
 
-def test_ortools_gives_the_same_order_every_time() -> None:
+def test_ortools_is_reproducible() -> None:
     first, second = (search(eight_jobs(), solutions=50, seconds=None, seed=3) for _ in range(2))
     assert first == second
 
 
-def test_more_jobs_than_the_exact_engine_takes_go_to_ortools() -> None:
+def test_larger_problems_go_to_ortools() -> None:
     plan = answer(eight_jobs(), solutions=10)
     assert (plan.engine, plan.proven, violations(eight_jobs(), plan)) == ("ortools", False, [])
 
@@ -135,7 +135,7 @@ def test_small_plans_do_not_load_ortools() -> None:
     ("engine", "says"),
     [("exact", "at most 6 jobs"), ("magic", "'magic' is no engine; choose one of auto, exact")],
 )
-def test_an_engine_that_cannot_do_it_says_so(engine: str, says: str) -> None:
+def test_unfit_engine_is_refused(engine: str, says: str) -> None:
     with pytest.raises(Usage, match=says):
         answer(eight_jobs(), engine=engine)
 
@@ -149,7 +149,7 @@ def test_an_engine_that_cannot_do_it_says_so(engine: str, says: str) -> None:
         (Task(job=2, kind="pickup", place=2, load=3), "does not fit beside the other jobs"),
     ],
 )
-def test_a_job_left_out_says_what_stops_it(odd: Task, says: str) -> None:
+def test_unplanned_job_states_its_reason(odd: Task, says: str) -> None:
     time = [[*row, -1] for row in LINE] + [[-1] * 5 + [0]]
     fine = Task(job=1, kind="pickup", place=1, load=1)
     problem = Problem(tasks=(fine, odd), vehicles=(Vehicle(id=1, start=0, capacity=3),), time=time)
@@ -158,7 +158,7 @@ def test_a_job_left_out_says_what_stops_it(odd: Task, says: str) -> None:
     assert violations(problem, plan) == []
 
 
-def test_a_search_with_nothing_left_to_find_ends_all_the_same() -> None:
+def test_exhausted_search_ends() -> None:
     pair = eight_jobs().tasks[:2]
     one = replace(
         eight_jobs(), tasks=pair
@@ -170,7 +170,7 @@ def test_a_search_with_nothing_left_to_find_ends_all_the_same() -> None:
     "car", [{"at": 100, "end": 0, "end_by": 50}, {"first": 1}, {"capacity": 0}]
 )
 @pytest.mark.parametrize("window", [(0, None), (50, 20), (0, -5)])
-def test_limits_that_contradict_each_other_leave_the_job_out(
+def test_contradicting_limits_leave_the_job_out(
     car: dict[str, int], window: tuple[int, int]
 ) -> None:
     whole = eight_jobs()

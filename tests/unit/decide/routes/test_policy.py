@@ -110,7 +110,7 @@ def edited(tables: Tables, table: str, id: int, **columns: Any) -> Tables:
     return {**tables, table: type(tables[table])(rows, schema=tables[table].schema)}
 
 
-def test_two_deliveries_on_one_way_become_one_tour() -> None:
+def test_deliveries_along_the_way_share_a_tour() -> None:
     (change,) = sweep(two_in_hand())
     assert (change.entity, change.id, change.version, change.event) == (
         "route",
@@ -128,7 +128,7 @@ def test_two_deliveries_on_one_way_become_one_tour() -> None:
     )
 
 
-def test_times_are_travel_plus_waiting_plus_service() -> None:
+def test_times_add_travel_waiting_and_service() -> None:
     work = held(1, pickup=(300, 0), dropoff=(900, 0), ready_in=minutes(5))
     (change,) = sweep(tables(a_driver(1, at=(0, 0)), work))
     times = [(s["eta"][11:19], s["leave"][11:19]) for s in stops(change)]
@@ -138,7 +138,7 @@ def test_times_are_travel_plus_waiting_plus_service() -> None:
     ]  # ready 19:35, two minutes of service each
 
 
-def test_nobody_with_work_no_plans() -> None:
+def test_no_work_gives_no_plan() -> None:
     assert sweep(tables(a_driver(1), a_delivery(1))) == []
 
 
@@ -154,7 +154,7 @@ def test_nobody_with_work_no_plans() -> None:
         ("RETURNING", "R1"),
     ],
 )
-def test_each_state_leaves_the_stops_still_to_make(state: str, expected: str) -> None:
+def test_delivery_state_decides_the_stops_left(state: str, expected: str) -> None:
     (change,) = sweep(tables(a_driver(1), held(1, state)))
     assert order(change) == expected
 
@@ -168,14 +168,14 @@ def test_each_state_leaves_the_stops_still_to_make(state: str, expected: str) ->
         ("EN_ROUTE_DROPOFF", "D1 P2 D2"),
     ],
 )
-def test_the_stop_in_motion_stays_first_though_another_is_nearer(state: str, expected: str) -> None:
+def test_stop_in_motion_stays_first(state: str, expected: str) -> None:
     far = held(1, state, pickup=(3000, 0), dropoff=(3300, 0), promised_in=None, ready_in=None)
     near = held(2, pickup=(-300, 0), dropoff=(-600, 0), promised_in=6, ready_in=None, slot=2)
     (change,) = sweep(tables(a_driver(1, at=(0, 0)), far, near))
     assert order(change) == expected
 
 
-def test_a_promise_that_can_be_kept_goes_before_a_shorter_way() -> None:
+def test_keepable_promise_beats_shorter_route() -> None:
     first = held(1, "PICKED_UP", dropoff=(600, 0), promised_in=60)
     urgent = held(2, "PICKED_UP", dropoff=(-900, 0), promised_in=5, slot=2)
     (change,) = sweep(tables(a_driver(1, at=(0, 0)), first, urgent))
@@ -186,7 +186,7 @@ def test_a_promise_that_can_be_kept_goes_before_a_shorter_way() -> None:
     assert order(change) == "D1 D2"
 
 
-def test_a_full_bag_is_emptied_before_the_next_pickup() -> None:
+def test_full_driver_delivers_before_next_pickup() -> None:
     bag = held(1, "PICKED_UP", dropoff=(900, 0)), held(2, pickup=(300, 0), dropoff=(600, 0), slot=2)
     (change,) = sweep(tables(a_driver(1, at=(0, 0), max_stack=2), *bag))
     assert order(change) == "P2 D2 D1"
@@ -194,7 +194,7 @@ def test_a_full_bag_is_emptied_before_the_next_pickup() -> None:
     assert order(change) == "D1 P2 D2"
 
 
-def test_a_second_run_after_applying_changes_nothing() -> None:
+def test_second_run_changes_nothing() -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     assert sweep(tables) == []
@@ -203,7 +203,7 @@ def test_a_second_run_after_applying_changes_nothing() -> None:
     )  # the clock alone is no reason while the first stop is in time
 
 
-def test_a_plan_whose_first_stop_is_overdue_is_made_anew_once() -> None:
+def test_overdue_first_stop_is_replanned_once() -> None:
     tables = two_in_hand()
     (first,) = sweep(tables)
     tables = apply(tables, [first])
@@ -223,14 +223,14 @@ def test_a_plan_whose_first_stop_is_overdue_is_made_anew_once() -> None:
         assert sweep(tables, now) == []
 
 
-def test_a_stop_that_nobody_can_plan_is_never_overdue() -> None:
+def test_unplannable_stop_is_never_overdue() -> None:
     frames = tables(a_driver(1, at=(0, 0)), held(1, dropoff=None))
     frames = apply(frames, sweep(frames))
     assert sweep(frames, NOW + minutes(15)) == []
 
 
 @pytest.mark.parametrize(("east", "new"), [(20, 0), (-3000, 1)])
-def test_a_driver_is_planned_anew_when_they_have_really_moved(east: int, new: int) -> None:
+def test_only_a_real_move_replans(east: int, new: int) -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     ping = a_ping(1, at=(east, 0), ago=timedelta(0))[0].values
@@ -241,7 +241,7 @@ def test_a_driver_is_planned_anew_when_they_have_really_moved(east: int, new: in
     assert [c.reason for c in changes] == ["TIMES_MOVED"] * new
 
 
-def test_a_pickup_done_leaves_the_list_and_the_known_order_stays() -> None:
+def test_finished_pickup_keeps_the_known_order() -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     tables = edited(tables, "deliveries", 1, state="PICKED_UP", picked_up_at=NOW, version=2)
@@ -252,7 +252,7 @@ def test_a_pickup_done_leaves_the_list_and_the_known_order_stays() -> None:
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(0, "D1 D2"), (600, "D2 D1")])
-def test_a_known_order_is_kept_unless_a_new_one_gains_enough(gain: int, expected: str) -> None:
+def test_known_order_is_kept_below_min_gain(gain: int, expected: str) -> None:
     work = (
         held(1, "PICKED_UP", dropoff=(600, 0), promised_in=None),
         held(2, "PICKED_UP", dropoff=(-630, 0), slot=2),
@@ -267,7 +267,7 @@ def test_a_known_order_is_kept_unless_a_new_one_gains_enough(gain: int, expected
     assert changes[0].why["proven"] is (gain == 0)
 
 
-def test_a_driver_whose_work_has_ended_has_an_empty_plan_and_can_get_a_new_one() -> None:
+def test_plan_is_emptied_and_can_be_refilled() -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     for id in (1, 2):
@@ -296,7 +296,7 @@ def test_a_driver_whose_work_has_ended_has_an_empty_plan_and_can_get_a_new_one()
         ),
     ],
 )
-def test_without_a_recent_ping_the_start_is_a_stated_guess(
+def test_start_is_guessed_without_recent_ping(
     work: Rows, start: str, minutes_to_first: int
 ) -> None:
     (change,) = sweep(tables(a_driver(1, at=(5000, 0), seen=minutes(21)), work))
@@ -324,9 +324,7 @@ def no_merchant(rows: Rows) -> Rows:
         ),
     ],
 )
-def test_a_stop_that_cannot_be_planned_is_listed_with_its_reason(
-    odd: Rows, expected: list[str]
-) -> None:
+def test_unplannable_stop_is_listed_with_reason(odd: Rows, expected: list[str]) -> None:
     frames = tables(a_driver(1, at=(0, 0)), held(1), odd)
     (change,) = sweep(frames, travel=NoBridge())
     assert order(change) == "P1 D1"
@@ -344,9 +342,7 @@ def test_a_stop_that_cannot_be_planned_is_listed_with_its_reason(
         ({"min_gain": -minutes(1)}, ("min_gain",)),
     ],
 )
-def test_parameters_that_make_no_sense_are_refused_by_name(
-    words: dict[str, Any], names: tuple[str, ...]
-) -> None:
+def test_senseless_parameters_are_refused(words: dict[str, Any], names: tuple[str, ...]) -> None:
     with pytest.raises(BadConfig) as refused:
         Params(**words)
     assert all(name in str(refused.value) for name in names)
@@ -364,7 +360,7 @@ SPOT = st.tuples(st.integers(-3000, 3000), st.integers(-3000, 3000))
     SPOT,
 )
 @settings(max_examples=12, deadline=None)
-def test_any_work_gives_a_plan_of_all_its_stops_once_and_then_rest(
+def test_any_work_is_planned_once_then_unchanged(
     work: list[tuple[str, tuple[int, int], tuple[int, int], int]],
     at: tuple[int, int],
     then: tuple[int, int],
