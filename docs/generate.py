@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import dispatchkit
 from dispatchkit.domain import states
 from dispatchkit.domain.contract import Column
 from dispatchkit.domain.tables import ROW_CLASSES, ROW_KINDS, TABLES
@@ -88,6 +89,21 @@ def configuration_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def python_api_page() -> str:
+    """Return the public names of `import dispatchkit as dk`."""
+    lines = [
+        "# Python API",
+        "",
+        "`import dispatchkit as dk` loads nothing heavy; each name is loaded when it is",
+    ]
+    lines += ["first used. Other modules may change without notice.", ""]
+    lines += ["| name | does | defined in |", "|---|---|---|"]
+    for name, place in dispatchkit.PUBLIC.items():
+        about = _first_line(getattr(dispatchkit, name))
+        lines.append(f"| `dk.{name}` | {about} | `{place.partition(':')[0]}` |")
+    return "\n".join([*lines, ""])
+
+
 def pages() -> dict[str, str]:
     """Return file name -> text of every reference page."""
     texts = {
@@ -95,6 +111,7 @@ def pages() -> dict[str, str]:
         "tables.md": tables_page(),
         "exit-codes.md": exit_codes_page(),
         "configuration.md": configuration_page(),
+        "python-api.md": python_api_page(),
     }
     return {name: HEAD + text for name, text in texts.items()}
 
@@ -107,7 +124,7 @@ def _is_vocabulary(value: object) -> bool:
     )
 
 
-def _first_line(documented: type) -> str:
+def _first_line(documented: object) -> str:
     return re.split(r"\n\n", (documented.__doc__ or "").strip())[0].replace("\n", " ")
 
 
