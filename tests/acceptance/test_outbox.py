@@ -154,7 +154,7 @@ def test_why_answers_in_sentences_first_and_in_full_as_json(cli, filled):
     told = cli("why", delivery, *AT, db=filled)
     assert told.stdout.startswith(f"Delivery {delivery} is OFFERING: "), told.stderr
     assert told.exit == 0
-    assert f"\nDriver {driver} is being asked until " in told.stdout
+    assert f"\nDriver {driver} has an offer until " in told.stdout
     assert "(ROUND_UNDER_WAY)" in told.stdout
     one = cli("--json", "why", delivery, "--driver", driver, *AT, db=filled)
     other = cli("--json", "why-not", delivery, driver, *AT, db=filled)

@@ -64,8 +64,11 @@ def test_the_text_of_a_dry_run_is_that_of_the_real_run_byte_for_byte(cli, sample
     assert ("dry run, nothing written" in dry.stderr, "applied" in real.stderr) == (True, True)
 
 
-def test_the_same_input_gives_the_same_bytes_in_any_process(cli, sample_db):
-    words = ("--json", "sweep", *SWEEPS, *OPTIONS, "--seed", "7", "--dry-run", "--explain")
+@pytest.mark.parametrize(
+    "asked", [SWEEPS, ("offers", "reassignment", "--explain")], ids=["sweeps", "explained"]
+)
+def test_the_same_input_gives_the_same_bytes_in_any_process(cli, sample_db, asked):
+    words = ("--json", "sweep", *asked, *OPTIONS, "--seed", "7", "--dry-run")
     one, other = (cli(*words, db=sample_db, env={"PYTHONHASHSEED": seed}) for seed in ("1", "4242"))
     assert (one.exit, other.exit) == (0, 0), one.stderr
     assert one.stdout == other.stdout
