@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests import databases, tally
+from tests import counts, databases
 
 ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
-class Ran:
+class CliResult:
     """What became of a command line."""
 
     exit: int
@@ -27,7 +27,7 @@ class Ran:
     stderr: str
 
 
-Cli = Callable[..., Ran]
+Cli = Callable[..., CliResult]
 
 
 def pytest_configure() -> None:
@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the reliability tests went through: a run that skipped its work must show."""
-    if lines := tally.told():
+    if lines := counts.summary():
         terminalreporter.section("counted")
         for line in lines:
             terminalreporter.write_line(line)
@@ -45,15 +45,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def database() -> Iterator[Engine]:
     """Yield an engine on a fresh, migrated, empty database; after the test every invariant must hold."""
-    with databases.fresh("empty") as made:
-        yield made
+    with databases.fresh("empty") as engine:
+        yield engine
 
 
 @pytest.fixture
 def sample_db() -> Iterator[Engine]:
     """Yield an engine on a fresh database filled with a small made-up city, live at `now`."""
-    with databases.fresh("sample") as made:
-        yield made
+    with databases.fresh("sample") as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def cli(tmp_path: Path) -> Cli:
 
     def run(
         *words: object, db: Engine | str | None = None, env: dict[str, str] | None = None
-    ) -> Ran:
+    ) -> CliResult:
         options = (
             ["--db", databases.url(db) if isinstance(db, Engine) else db] if db is not None else []
         )
@@ -84,6 +84,6 @@ def cli(tmp_path: Path) -> Cli:
             timeout=120,
             check=False,
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return CliResult(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -53,13 +53,13 @@ def server() -> str:
     """Return the URL of this worker's server, database `postgres`; the first process that asks starts it."""
     home = Path(os.environ[HOME], os.environ.get("PYTEST_XDIST_WORKER", "alone"))
     url = to_database(embedded.start(home), "postgres")
-    with psycopg.connect(url, autocommit=True) as on:
+    with psycopg.connect(url, autocommit=True) as connection:
         for setting in DURABLE:  # it need not survive a power cut
-            on.execute(f"ALTER SYSTEM SET {setting} = off")
-        on.execute(
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute(
             "ALTER SYSTEM SET autovacuum = off"
         )  # its transactions would hold back seals too
-        on.execute("SELECT pg_reload_conf()")
+        connection.execute("SELECT pg_reload_conf()")
     return url
 
 
@@ -74,32 +74,32 @@ def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
     """Yield an engine on a new copy of template `empty` or `sample`; if `sound`, the end must keep every invariant."""
     template = _template(kind)
     name = f"dk_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server(), autocommit=True) as on:
-        on.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    with psycopg.connect(server(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
-        made = connect.engine(to_database(server(), name))
-        yield made
+        engine = connect.engine(to_database(server(), name))
+        yield engine
         if sound:
-            assert_sound(made)
+            assert_sound(engine)
     finally:
-        with psycopg.connect(server(), autocommit=True) as on:
-            on.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        with psycopg.connect(server(), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def assert_sound(made: Engine) -> None:
+def assert_sound(engine: Engine) -> None:
     """Assert that the database keeps every invariant. One whose schema is not ours at the moment has none to keep."""
-    if migrate.status(made).current:
+    if migrate.status(engine).current:
         broken = {
             found.name: f"{number} x {found.offender}"
-            for found, number in check.offenders(made)
+            for found, number in check.offenders(engine)
             if number
         }
         assert not broken, f"the test left a database that breaks its invariants: {broken}"
 
 
-def url(made: Engine) -> str:
+def url(engine: Engine) -> str:
     """Return what --db takes for an engine."""
-    return made.url.render_as_string(hide_password=False).replace(
+    return engine.url.render_as_string(hide_password=False).replace(
         "postgresql+psycopg://", "postgresql://"
     )
 
@@ -113,12 +113,14 @@ def to_database(url: str, name: str) -> str:
 def _template(kind: str) -> str:
     """Return the name of a migrated template database (`sample`: filled too), made by the first process that asks."""
     name = f"dk_{kind}"
-    with psycopg.connect(server(), autocommit=True) as on:
-        if not on.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-            on.execute(f'CREATE DATABASE "{name}_unfinished"')
-            made = connect.engine(to_database(server(), f"{name}_unfinished"))
-            migrate.up(made)
+    with psycopg.connect(server(), autocommit=True) as connection:
+        if not connection.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", (name,)
+        ).fetchone():
+            connection.execute(f'CREATE DATABASE "{name}_unfinished"')
+            engine = connect.engine(to_database(server(), f"{name}_unfinished"))
+            migrate.up(engine)
             if kind == "sample":
-                intake.insert(made, sample_frames())
-            on.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
+                intake.insert(engine, sample_frames())
+            connection.execute(f'ALTER DATABASE "{name}_unfinished" RENAME TO "{name}"')
     return name

@@ -16,7 +16,12 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store import migrate
 from tests import databases
 from tests.conftest import ROOT
-from tests.crash.wreck import broken, contents, different, settle
+from tests.crash.recovery import (
+    broken_invariants,
+    differences,
+    table_contents,
+    wait_for_disconnects,
+)
 
 OPTIONS = ("--now", rfc3339(databases.NOW))
 
@@ -34,7 +39,7 @@ def test_a_run_cut_at_max_rows_says_so_and_the_next_runs_end_where_one_run_would
     words = ("--json", "sweep", "routes", *OPTIONS)
     with databases.fresh("sample") as whole:
         planned = json.loads(cli(*words, db=whole).stdout)
-        wanted = contents(whole)
+        wanted = table_contents(whole)
     limit = len(planned["changes"]) // 2 + 1
     first, second = (cli(*words, "--max-rows", limit, db=sample_db) for _ in range(2))
     assert (first.exit, second.exit) == (75, 0), first.stderr + second.stderr
@@ -43,7 +48,7 @@ def test_a_run_cut_at_max_rows_says_so_and_the_next_runs_end_where_one_run_would
     assert 0 < done[0]["applied"] <= limit
     assert done[0]["deferred"] == len(planned["changes"]) - done[0]["applied"] == done[1]["applied"]
     assert [line[0] for line in ledger(sample_db)] == ["PARTIAL", "OK"]
-    assert different(contents(sample_db), wanted) == {}
+    assert differences(table_contents(sample_db), wanted) == {}
 
 
 def test_a_dry_run_tells_how_many_orders_drivers_promises_and_cents_it_would_touch(cli, sample_db):
@@ -67,12 +72,12 @@ def test_an_act_that_would_change_more_than_allowed_is_refused_and_changes_nothi
             .first()
         )
     words = ("act", "delivery", "reassign", held, "--reason", "FLAT_TYRE", *OPTIONS)
-    before = contents(sample_db)
+    before = table_contents(sample_db)
     refused = cli(*words, "--max-changes", 1, db=sample_db)
-    assert (refused.exit, different(contents(sample_db), before)) == (3, {})
+    assert (refused.exit, differences(table_contents(sample_db), before)) == (3, {})
     assert "limit 1; nothing done" in refused.stderr
     assert cli(*words, "--max-changes", 20, db=sample_db).exit == 0
-    assert different(contents(sample_db), before) != {}
+    assert differences(table_contents(sample_db), before) != {}
 
 
 def test_a_sweep_and_a_migration_keep_each_other_out(cli, sample_db):
@@ -115,8 +120,8 @@ def test_a_sweep_stopped_in_the_middle_of_a_batch_leaves_nothing_of_it(sample_db
         process.send_signal(stop)
         _, said = process.communicate(timeout=30)
     assert process.returncode == code, said
-    settle(sample_db)
-    assert broken(sample_db) == []
+    wait_for_disconnects(sample_db)
+    assert broken_invariants(sample_db) == []
     assert [line[:2] for line in ledger(sample_db)] == [("FAILED", 0)]
 
 

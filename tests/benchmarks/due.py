@@ -13,19 +13,19 @@ from tests import databases
 FILL = parse(Path(__file__).with_suffix(".sql").read_text("utf-8"))
 
 
-def fill(made: Engine, count: int) -> None:
+def fill(engine: Engine, count: int) -> None:
     """Fill an empty database with `count` offers that ran out just before NOW."""
     born, due = databases.NOW - timedelta(minutes=5), databases.NOW - timedelta(minutes=1)
-    with made.begin() as on:
-        on.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        on.exec_driver_sql(
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(
             "SET LOCAL ROLE dk_import"
         )  # it may load what is under way; the trail sees it born
         for statement in FILL.values():
             wanted = {"born": born, "due": due, "count": count}
-            on.execute(
+            connection.execute(
                 text(statement), {name: v for name, v in wanted.items() if f":{name}" in statement}
             )
-    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
-        on.exec_driver_sql("SET statement_timeout = 0")
-        on.exec_driver_sql("VACUUM ANALYZE")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("VACUUM ANALYZE")

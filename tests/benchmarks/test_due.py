@@ -44,44 +44,44 @@ INSERT INTO dk.outbox (event, root, root_id, row_id, decision_id, payload)
 
 @pytest.fixture(scope="module")
 def filled() -> Iterator[Engine]:
-    with durable(), databases.fresh("empty", sound=False) as made:
-        due.fill(made, DUE)
-        yield made
+    with durable(), databases.fresh("empty", sound=False) as engine:
+        due.fill(engine, DUE)
+        yield engine
 
 
 @contextmanager
 def durable() -> Iterator[None]:
     """Let the tests' server wait for its disk, which it else does not."""
-    with psycopg.connect(databases.server(), autocommit=True) as on:
+    with psycopg.connect(databases.server(), autocommit=True) as connection:
         before = {
-            name: on.execute("SELECT current_setting(%s)", (name,)).fetchone()
+            name: connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
             for name in databases.DURABLE
         }
         for name in databases.DURABLE:
-            on.execute(f"ALTER SYSTEM SET {name} = on")
-        on.execute("SELECT pg_reload_conf()")
+            connection.execute(f"ALTER SYSTEM SET {name} = on")
+        connection.execute("SELECT pg_reload_conf()")
         yield
         for name, value in before.items():
-            on.execute(f"ALTER SYSTEM SET {name} = {value[0] if value else 'on'}")
-        on.execute("SELECT pg_reload_conf()")
+            connection.execute(f"ALTER SYSTEM SET {name} = {value[0] if value else 'connection'}")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @contextmanager
-def copy(made: Engine) -> Iterator[Engine]:
+def copy(engine: Engine) -> Iterator[Engine]:
     """Yield a copy of a database, flushed to disk, so that nobody pays for the making of it."""
-    name = f"{made.url.database}_copy"
-    with psycopg.connect(databases.server(), autocommit=True) as on:
-        on.execute(f'CREATE DATABASE "{name}" TEMPLATE "{made.url.database}"'.encode())
-        on.execute("CHECKPOINT")
+    name = f"{engine.url.database}_copy"
+    with psycopg.connect(databases.server(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{engine.url.database}"'.encode())
+        connection.execute("CHECKPOINT")
         try:
             yield connect.engine(databases.to_database(databases.server(), name))
         finally:
-            on.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
-def ours(made: Engine, changes: Sequence[Change], workers: int) -> float:
+def ours(engine: Engine, changes: Sequence[Change], workers: int) -> float:
     """Return the seconds that the corridor's own write takes, with trail, decisions, events and counters."""
-    store = PostgresStore(made, Database(batch=BATCH, workers=workers), now=databases.NOW)
+    store = PostgresStore(engine, Database(batch=BATCH, workers=workers), now=databases.NOW)
     with uncollected(), store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None
         begin = time.perf_counter()
@@ -92,7 +92,7 @@ def ours(made: Engine, changes: Sequence[Change], workers: int) -> float:
 
 
 def bare(
-    made: Engine, changes: Sequence[Change], *, guards: bool = False, records: bool = False
+    engine: Engine, changes: Sequence[Change], *, guards: bool = False, records: bool = False
 ) -> float:
     """Return the seconds that UPDATEs of the same rows take, ids in hand; no trail, and the guards only if asked.
 
@@ -116,20 +116,20 @@ def bare(
             for entity, update in statements.items()
         }
     step = BATCH // 3  # rows of each table: a batch is as many changes as ours
-    with psycopg.connect(databases.url(made)) as on:
+    with psycopg.connect(databases.url(engine)) as connection:
         for table in GUARDED:
             for trigger in ("z_audit_i", "z_audit_u", "z_audit_d") if guards else ("USER",):
-                on.execute(f"ALTER TABLE dk.{table} DISABLE TRIGGER {trigger}".encode())
-        on.execute("ALTER TABLE dk.decisions DROP CONSTRAINT decisions_run_id_fkey")
-        on.commit()
+                connection.execute(f"ALTER TABLE dk.{table} DISABLE TRIGGER {trigger}".encode())
+        connection.execute("ALTER TABLE dk.decisions DROP CONSTRAINT decisions_run_id_fkey")
+        connection.commit()
         if not records:
-            on.execute("SET ROLE dk_app")
+            connection.execute("SET ROLE dk_app")
         begin = time.perf_counter()
         for first in range(0, len(ids["offer"]), step):
             for entity, statement in statements.items():
                 at = rest if entity == "driver" else databases.NOW
-                on.execute(statement.encode(), (at, ids[entity][first : first + step]))
-            on.commit()
+                connection.execute(statement.encode(), (at, ids[entity][first : first + step]))
+            connection.commit()
         return time.perf_counter() - begin
 
 
@@ -140,16 +140,16 @@ def test_sweep_beside_the_bare_update(filled: Engine) -> None:
     decided = time.perf_counter() - began
     assert len(changes) == 3 * DUE, "an offer, its driver and its delivery each"
     ways: dict[str, Callable[[Engine], float]] = {
-        "bare": lambda made: bare(made, changes, guards=False),
-        "guarded": lambda made: bare(made, changes, guards=True),
-        "recorded": lambda made: bare(made, changes, guards=True, records=True),
-        "one": lambda made: ours(made, changes, 1),
-        "two": lambda made: ours(made, changes, 2),
+        "bare": lambda engine: bare(engine, changes, guards=False),
+        "guarded": lambda engine: bare(engine, changes, guards=True),
+        "recorded": lambda engine: bare(engine, changes, guards=True, records=True),
+        "one": lambda engine: ours(engine, changes, 1),
+        "two": lambda engine: ours(engine, changes, 2),
     }
     took: dict[str, list[float]] = defaultdict(list)
     for way in (*ways, *reversed(ways)):
-        with copy(filled) as made:
-            took[way].append(ways[way](made))
+        with copy(filled) as engine:
+            took[way].append(ways[way](engine))
     rate = {way: len(changes) / statistics.mean(seconds) for way, seconds in took.items()}
     one, two, bare_, guarded, recorded = (
         rate[way] for way in ("one", "two", "bare", "guarded", "recorded")

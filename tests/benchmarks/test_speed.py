@@ -62,11 +62,11 @@ def filled(plan: Scenario) -> Iterator[Engine]:
         for name, frame in day.items():
             parts.setdefault(name, []).append(frame)
     frames = {name: pl.concat(found) for name, found in parts.items()}
-    with databases.fresh("empty", sound=False) as made:  # one benchmark turns the audit trail off
-        took = _seconds(lambda: intake.insert(made, frames))
+    with databases.fresh("empty", sound=False) as engine:  # one benchmark turns the audit trail off
+        took = _seconds(lambda: intake.insert(engine, frames))
         rows = sum(frame.height for frame in frames.values())
         _say(f"import, audited: {rows:,} rows in {took:.1f} s, {rows / took:,.0f} rows/s")
-        yield made
+        yield engine
 
 
 def test_extract_beside_a_raw_read(filled: Engine, tmp_path: Path) -> None:
@@ -123,11 +123,13 @@ def test_audited_write_beside_unaudited(filled: Engine) -> None:
     for round_ in range(ROUNDS):
         for audited in (True, False):
             changes = _touches(store, audited, round_)
-            with filled.begin() as on:
+            with filled.begin() as connection:
                 for table in ENTITIES.values():
                     for kind in "iud":
                         word = "ENABLE ALWAYS" if audited else "DISABLE"
-                        on.exec_driver_sql(f"ALTER TABLE dk.{table} {word} TRIGGER z_audit_{kind}")
+                        connection.exec_driver_sql(
+                            f"ALTER TABLE dk.{table} {word} TRIGGER z_audit_{kind}"
+                        )
             with store.sweeping(RunRequest(sweep="bench")) as run:
                 assert run is not None
                 begin = time.perf_counter()

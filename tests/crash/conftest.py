@@ -20,7 +20,7 @@ Words = Sequence[object]
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a command line ended: its exit (negative: the signal that killed it) and the points it passed."""
 
     exit: int
@@ -29,7 +29,7 @@ class Ended:
     stderr: str
 
 
-class Forge:
+class ForkServer:
     """Runs command lines in forked children, each against one database."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
@@ -37,31 +37,31 @@ class Forge:
 
     def run(
         self,
-        made: Engine,
+        engine: Engine,
         *words: object,
         end_at: int | None = None,
         how: str = "kill",
         through: str | None = None,
         patience: int | None = None,
-        mutant: str | None = None,
+        fault: str | None = None,
         server: Path | None = None,
-    ) -> Ended:
+    ) -> CommandResult:
         """Run a command line. `end_at` kills the child at that point (from 0); `how` cut: its connections instead, and
         crash: the server whose data lie in `server`.
 
         through: the URL by which it reaches the database; patience: seconds after which it gives up a silent network;
-        mutant: a fault planted into the program.
+        fault: the name of a fault planted into the program.
         """
-        asked: dict[str, object] = {"how": how, "patience": patience, "mutant": mutant}
+        asked: dict[str, object] = {"how": how, "patience": patience, "fault": fault}
         asked["server"] = str(server)
-        return self._ask(databases.url(made), asked, [words], end_at, through)[0]
+        return self._ask(databases.url(engine), asked, [words], end_at, through)[0]
 
     def together(
-        self, made: Engine, commands: Sequence[Words], mutant: str | None = None
-    ) -> list[Ended]:
+        self, engine: Engine, commands: Sequence[Words], fault: str | None = None
+    ) -> list[CommandResult]:
         """Run command lines at the same time."""
-        asked: dict[str, object] = {"how": "kill", "patience": None, "mutant": mutant}
-        return self._ask(databases.url(made), asked, commands)
+        asked: dict[str, object] = {"how": "kill", "patience": None, "fault": fault}
+        return self._ask(databases.url(engine), asked, commands)
 
     def _ask(
         self,
@@ -70,7 +70,7 @@ class Forge:
         commands: Sequence[Words],
         end_at: int | None = None,
         through: str | None = None,
-    ) -> list[Ended]:
+    ) -> list[CommandResult]:
         runs = [
             {"argv": ["--db", through or url, *map(str, words)], "end_at": end_at}
             for words in commands
@@ -83,7 +83,7 @@ class Forge:
         self._process.stdin.flush()
         told = json.loads(self._process.stdout.readline())
         return [
-            Ended(
+            CommandResult(
                 run["status"],
                 run["points"],
                 *((self._folder / f"{name}{n}").read_text() for name in ("out", "err")),
@@ -93,10 +93,10 @@ class Forge:
 
 
 @pytest.fixture(scope="session")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """Yield the prepared process."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.forge"],
+        [sys.executable, "-m", "tests.crash.fork_server"],
         cwd=ROOT,
         env={
             **os.environ,
@@ -108,6 +108,6 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    yield Forge(process, tmp_path_factory.mktemp("forge"))
+    yield ForkServer(process, tmp_path_factory.mktemp("fork_server"))
     process.kill()
     process.wait()

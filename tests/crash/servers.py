@@ -41,10 +41,10 @@ sys.stdin.read()
 @contextmanager
 def own_server(folder: Path) -> Iterator[Engine]:
     """Yield an engine on the made-up city in a server of its own, with its data in `folder`/postgres."""
-    with empty_server(folder) as made:
-        migrate.up(made)
-        intake.insert(made, databases.sample_frames())
-        yield made
+    with empty_server(folder) as engine:
+        migrate.up(engine)
+        intake.insert(engine, databases.sample_frames())
+        yield engine
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def empty_server(folder: Path) -> Iterator[Engine]:
     try:
         url = restart(folder)
         bare = connect.engine(databases.to_database(url, "postgres"))
-        with bare.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
-            on.exec_driver_sql("CREATE DATABASE city")
+        with bare.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("CREATE DATABASE city")
         yield connect.engine(databases.to_database(url, "city"))
     finally:
         embedded.release(folder)

@@ -10,11 +10,11 @@ import pytest
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.postgres import PostgresStore
-from tests import databases, tally
+from tests import counts, databases
 from tests.property.attacks import ATTACKS
 
 
-def test_whoever_goes_past_the_program_is_refused_by_name(sample_db):
+def test_database_refuses_every_raw_attack(sample_db):
     for name, later in (
         ("offers", timedelta()),
         ("escalation", timedelta(minutes=7)),
@@ -22,13 +22,13 @@ def test_whoever_goes_past_the_program_is_refused_by_name(sample_db):
         sweep(
             PostgresStore(sample_db, now=databases.NOW + later), catalog.settings(), name, Options()
         )
-    with psycopg.connect(databases.url(sample_db)) as on:
+    with psycopg.connect(databases.url(sample_db)) as connection:
         for what, (statement, state) in ATTACKS.items():
-            on.execute("SET LOCAL ROLE dk_app")
+            connection.execute("SET LOCAL ROLE dk_app")
             with pytest.raises(psycopg.Error) as fault:
-                victims = on.execute(statement.encode()).rowcount
-                on.commit()
+                victims = connection.execute(statement.encode()).rowcount
+                connection.commit()
                 pytest.fail(f"who {what} is not refused: {victims} rows")
             assert fault.value.sqlstate == state, f"{what}: {fault.value}"
-            on.rollback()
-            tally.count("attacks refused")
+            connection.rollback()
+            counts.add("attacks refused")

@@ -12,8 +12,14 @@ import pytest
 from sqlalchemy import Engine
 
 from dispatchkit.domain.tables import ENTITIES
-from tests import databases, tally
-from tests.crash.wreck import broken, contents, different, settle, sweeping
+from tests import counts, databases
+from tests.crash.recovery import (
+    broken_invariants,
+    differences,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 
 # The victim is not alone in its batch. No offers: where one fails, a re-run may rightly ask others about the rest.
 BATCH = {"reassignment": 6, "availability": 9, "escalation": 6, "routes": 8}
@@ -37,20 +43,20 @@ class Victim:
 
 
 @contextmanager
-def refused(made: Engine, victim: Victim) -> Iterator[int]:
+def refused(engine: Engine, victim: Victim) -> Iterator[int]:
     """Let the database refuse the victim's next version; yields 0, nobody is beside the sweep."""
     rule = f"CHECK (id <> {victim.id} OR version <= {victim.version})"
-    with made.begin() as on:
-        on.exec_driver_sql(
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
             f"ALTER TABLE dk.{ENTITIES[victim.entity]} ADD CONSTRAINT planted {rule}"
         )
     yield 0
 
 
 @contextmanager
-def held(made: Engine, victim: Victim) -> Iterator[int]:
+def held(engine: Engine, victim: Victim) -> Iterator[int]:
     """Let another session hold the victim's root for the whole block; yields its process on the server."""
-    with psycopg.connect(databases.url(made)) as other:
+    with psycopg.connect(databases.url(engine)) as other:
         other.execute(
             f"SELECT FROM dk.{ENTITIES[victim.root]} WHERE id = {victim.root_id} FOR UPDATE".encode()
         )
@@ -64,25 +70,25 @@ PATHS = {  # what is wrong, how such a run exits, and what it passes in this ord
 
 
 @pytest.fixture(scope="module")
-def victim(forge):
+def victim(fork_server):
     @cache
     def first(sweep: str) -> Victim:
-        with databases.fresh("sample") as made:
-            assert forge.run(made, *sweeping(sweep, BATCH[sweep])).exit == 0
-            with made.connect() as on:
-                return Victim(*on.exec_driver_sql(FIRST).one())
+        with databases.fresh("sample") as engine:
+            assert fork_server.run(engine, *sweep_command(sweep, BATCH[sweep])).exit == 0
+            with engine.connect() as connection:
+                return Victim(*connection.exec_driver_sql(FIRST).one())
 
     return first
 
 
-def rows(made: Engine, query: str) -> list[str]:
-    with made.connect() as on:
-        return sorted(str(tuple(row)) for row in on.exec_driver_sql(query))
+def rows(engine: Engine, query: str) -> list[str]:
+    with engine.connect() as connection:
+        return sorted(str(tuple(row)) for row in connection.exec_driver_sql(query))
 
 
-def result(made: Engine) -> Held:
+def outcome(engine: Engine) -> Held:
     """Return what a run has made of the tables, and what it has put into quarantine."""
-    return contents(made) | {"quarantined": rows(made, QUARANTINED)}
+    return table_contents(engine) | {"quarantined": rows(engine, QUARANTINED)}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -91,42 +97,40 @@ def result(made: Engine) -> Held:
     "sweep",
     [pytest.param(sweep, marks=[] if sweep == SHORT else pytest.mark.nightly) for sweep in BATCH],
 )
-def test_a_sweep_killed_at_any_point_of_a_bad_path_is_finished_by_one_more_run(
-    forge, victim, sweep, path
-):
+def test_sweep_killed_on_a_bad_path_recovers(fork_server, victim, sweep, path):
     """The trouble lasts: the re-run meets it again, and does all the rest.
 
     A kill that left every table as it was leaves the database to the next; of kills that left the same, ledger and
     quarantine included, one is followed by a re-run.
     """
     trouble, exit_, passed = PATHS[path]
-    words, its = sweeping(sweep, BATCH[sweep]), victim(sweep)
-    with databases.fresh("sample") as made, trouble(made, its):
-        before = contents(made)
-        whole = forge.run(made, *words)
-        wanted = result(made)
+    words, its = sweep_command(sweep, BATCH[sweep]), victim(sweep)
+    with databases.fresh("sample") as engine, trouble(engine, its):
+        before = table_contents(engine)
+        whole = fork_server.run(engine, *words)
+        wanted = outcome(engine)
     assert whole.exit == exit_, whole
     points = iter(whole.points)
     assert all(point in points for point in passed), whole.points  # in this order
-    assert different(wanted, before | {"quarantined": []}).keys() >= {"audit", "decisions"}, (
+    assert differences(wanted, before | {"quarantined": []}).keys() >= {"audit", "decisions"}, (
         "the others are written"
     )
     ends, finished = list(enumerate(whole.points))[::-1], list[Held]()
     while ends:
-        with databases.fresh("sample", sound=False) as made, trouble(made, its) as beside:
+        with databases.fresh("sample", sound=False) as engine, trouble(engine, its) as beside:
             while ends:
                 end_at, point = ends.pop()
                 where = f"{path}, killed at point {end_at}, {point!r}"
-                assert forge.run(made, *words, end_at=end_at).exit == -9, where
-                settle(made, beside)
-                assert broken(made) == [], where
-                tally.count("crash points of bad paths")
-                if different(contents(made), before):
+                assert fork_server.run(engine, *words, end_at=end_at).exit == -9, where
+                wait_for_disconnects(engine, beside)
+                assert broken_invariants(engine) == [], where
+                counts.add("crash points of bad paths")
+                if differences(table_contents(engine), before):
                     break
-            left = result(made) | {"ledger": rows(made, LEDGER)}
+            left = outcome(engine) | {"ledger": rows(engine, LEDGER)}
             if left not in finished:
-                again = forge.run(made, *words)
+                again = fork_server.run(engine, *words)
                 assert again.exit == exit_, f"{where}: {again}"
-                assert different(result(made), wanted) == {}, where
-                assert broken(made) == [], where
+                assert differences(outcome(engine), wanted) == {}, where
+                assert broken_invariants(engine) == [], where
                 finished.append(left)

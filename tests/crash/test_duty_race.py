@@ -16,7 +16,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.errors import TryLater
 from dispatchkit.store import intake
 from dispatchkit.store.postgres import PostgresStore
-from tests import tally
+from tests import counts
 from tests.builders import NOW, Row, a_delivery, a_driver, a_duty, an_offer, minutes, tables
 
 DRIVERS = 24
@@ -36,12 +36,12 @@ def rows() -> list[Row]:
     return found
 
 
-def told(made: Engine, query: str) -> list[tuple[object, ...]]:
-    with made.connect() as on:
-        return [tuple(row) for row in on.exec_driver_sql(query)]
+def fetch_rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
-def test_who_accepts_leaves_and_is_swept_at_once_ends_in_one_sound_state(database):
+def test_concurrent_accept_break_and_sweep_stay_consistent(database):
     intake.insert(database, tables(rows()))
     settings, together = catalog.settings(), Barrier(4)
 
@@ -69,15 +69,15 @@ def test_who_accepts_leaves_and_is_swept_at_once_ends_in_one_sound_state(databas
 
     with ThreadPoolExecutor(4) as pool:
         accepts, breaks, ends, sweeps = pool.map(client, ("accept", "break", "end-shift", "sweep"))
-    tally.count("drivers who accept, leave and are swept at once", DRIVERS)
+    counts.add("drivers who accept, leave and are swept at once", DRIVERS)
     assert set(accepts) <= {"OK", "OFFER_REVOKED"}
     assert set(breaks) <= {"OK", "OK_PENDING", "OK_REPLAY", "ILLEGAL_TRANSITION"}
     assert set(ends) <= {"OK", "OK_PENDING", "OK_REPLAY"}
     assert sweeps == {"SWEPT": DRIVERS}
-    ended = told(database, ENDED)
+    ended = fetch_rows(database, ENDED)
     assert {row[:3] for row in ended} <= {
         ("ACCEPTED", "ASSIGNED", "ENDING_SHIFT"),
         ("REVOKED", "UNASSIGNED", "OFF_DUTY"),
     }
     assert sum(int(str(row[3])) for row in ended if row[0] == "ACCEPTED") == accepts["OK"]
-    assert told(database, UNMET) == [(0,)]
+    assert fetch_rows(database, UNMET) == [(0,)]

@@ -12,17 +12,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests import databases, tally
+from tests import counts, databases
 from tests.crash.conftest import ROOT
+from tests.crash.recovery import (
+    broken_invariants,
+    differences,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 from tests.crash.servers import own_server, restart
-from tests.crash.wreck import broken, contents, different, settle, sweeping
 
 FULL = Path("/dev/full")
 TALKS = (
     ("db", "check"),
     ("--json", "db", "check"),
     ("show", "deliveries"),
-    (*sweeping("offers"), "--dry-run"),
+    (*sweep_command("offers"), "--dry-run"),
 )
 
 
@@ -41,9 +47,9 @@ def small_disk(folder: Path, megabytes: float) -> Iterator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def talk(made: Engine, words: tuple[str, ...], folder: Path) -> subprocess.CompletedProcess[str]:
+def talk(engine: Engine, words: tuple[str, ...], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command whose output goes to a full device."""
-    command = [sys.executable, "-m", "dispatchkit", "--db", databases.url(made), *words]
+    command = [sys.executable, "-m", "dispatchkit", "--db", databases.url(engine), *words]
     with FULL.open("w") as full:
         return subprocess.run(
             command,
@@ -58,58 +64,56 @@ def talk(made: Engine, words: tuple[str, ...], folder: Path) -> subprocess.Compl
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("words", TALKS, ids=" ".join)
-def test_output_to_a_full_device_is_74_in_one_line(sample_db, tmp_path, words):
-    before = contents(sample_db)
-    ended = talk(sample_db, words, tmp_path)
-    assert (ended.returncode, ended.stderr.strip().splitlines()[-1][:22]) == (
+def test_full_output_device_exits_74(sample_db, tmp_path, words):
+    before = table_contents(sample_db)
+    result = talk(sample_db, words, tmp_path)
+    assert (result.returncode, result.stderr.strip().splitlines()[-1][:22]) == (
         74,
         "dispatchkit: DK-IO: No",
-    ), ended.stderr
-    assert different(contents(sample_db), before) == {}
+    ), result.stderr
+    assert differences(table_contents(sample_db), before) == {}
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
-def test_a_sweep_that_cannot_say_what_it_did_has_done_it_once(sample_db, tmp_path, forge):
-    assert talk(sample_db, sweeping("offers"), tmp_path).returncode == 74
-    done = contents(sample_db)
-    assert forge.run(sample_db, *sweeping("offers")).exit == 0
-    assert different(contents(sample_db), done) == {}
+def test_sweep_without_output_still_writes_once(sample_db, tmp_path, fork_server):
+    assert talk(sample_db, sweep_command("offers"), tmp_path).returncode == 74
+    done = table_contents(sample_db)
+    assert fork_server.run(sample_db, *sweep_command("offers")).exit == 0
+    assert differences(table_contents(sample_db), done) == {}
 
 
 @pytest.mark.parametrize("kilobytes", [8, 64, 200])
-def test_an_export_to_a_full_disk_leaves_no_file_and_the_database_as_it_was(
-    sample_db, tmp_path, forge, kilobytes
-):
-    before = contents(sample_db)
+def test_export_to_full_disk_leaves_no_file(sample_db, tmp_path, fork_server, kilobytes):
+    before = table_contents(sample_db)
     with small_disk(tmp_path / "disk", kilobytes / 1024) as disk:
-        ended = forge.run(sample_db, "data", "extract", "--to", disk / "extract")
-        assert ended.exit == 74, ended
+        result = fork_server.run(sample_db, "data", "extract", "--to", disk / "extract")
+        assert result.exit == 74, result
         assert [path.name for path in disk.rglob("*") if path.is_file()] == []
-    assert different(contents(sample_db), before) == {}
-    tally.count("exports to a full disk")
+    assert differences(table_contents(sample_db), before) == {}
+    counts.add("exports to a full disk")
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sweep", ["offers", "routes"])
-def test_a_server_without_room_fails_the_sweep_and_loses_nothing(tmp_path, forge, sweep):
+def test_server_with_full_disk_loses_nothing(tmp_path, fork_server, sweep):
     """Its own server on a small disk that is filled up: 74, also where the server crashes; then room again."""
     with databases.fresh("sample") as whole:
-        assert forge.run(whole, *sweeping(sweep)).exit == 0
-        wanted = contents(whole)
-    with small_disk(tmp_path / "disk", 300) as disk, own_server(disk) as made:
-        before, ballast = contents(made), disk / "ballast"
+        assert fork_server.run(whole, *sweep_command(sweep)).exit == 0
+        wanted = table_contents(whole)
+    with small_disk(tmp_path / "disk", 300) as disk, own_server(disk) as engine:
+        before, ballast = table_contents(engine), disk / "ballast"
         fill(ballast)
-        ended = forge.run(made, *sweeping(sweep))
-        assert ended.exit == 74, ended
+        result = fork_server.run(engine, *sweep_command(sweep))
+        assert result.exit == 74, result
         ballast.unlink()
         restart(disk)
-        settle(made)
-        assert broken(made) == []
-        assert different(contents(made), before) == {}
-        assert forge.run(made, *sweeping(sweep)).exit == 0
-        assert different(contents(made), wanted) == {}
-    tally.count("servers without room")
+        wait_for_disconnects(engine)
+        assert broken_invariants(engine) == []
+        assert differences(table_contents(engine), before) == {}
+        assert fork_server.run(engine, *sweep_command(sweep)).exit == 0
+        assert differences(table_contents(engine), wanted) == {}
+    counts.add("servers without room")
 
 
 def fill(ballast: Path) -> None:

@@ -14,9 +14,17 @@ from time import monotonic
 import pytest
 
 from dispatchkit.flows.live import catalog
-from tests import databases, tally
+from tests import counts, databases
 from tests.crash.proxy import Cut, Message, batches, between
-from tests.crash.wreck import SEED, broken, contents, different, seed, settle, sweeping
+from tests.crash.recovery import (
+    SEED,
+    broken_invariants,
+    differences,
+    seed,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 
 ROTATION = "DISPATCHKIT_TEST_ROTATION"  # one cut in so many a night; 1: all of them
 ENDS_A_ROUND_TRIP = "QS"
@@ -57,109 +65,105 @@ def _outer(passed: Iterable[Message]) -> Iterator[Message]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(forge):
-    return clean_runs(forge)
+def undisturbed(fork_server):
+    return clean_runs(fork_server)
 
 
-def clean_runs(forge):
+def clean_runs(fork_server):
     """Return a function that runs a sweep through a sound network, once."""
 
     @cache
     def run(sweep: str) -> Clean:
-        with databases.fresh("sample") as made, between(databases.url(made)) as proxy:
-            ended = forge.run(made, *sweeping(sweep), through=proxy.url)
-            assert ended.exit == 0, ended.stderr
-            return Clean(tuple(proxy.passed), contents(made))
+        with databases.fresh("sample") as engine, between(databases.url(engine)) as proxy:
+            result = fork_server.run(engine, *sweep_command(sweep), through=proxy.url)
+            assert result.exit == 0, result.stderr
+            return Clean(tuple(proxy.passed), table_contents(engine))
 
     return run
 
 
-def endure(forge, sweep: str, clean: Clean, cuts: Iterable[Cut]) -> None:
+def endure(fork_server, sweep: str, clean: Clean, cuts: Iterable[Cut]) -> None:
     """Assert for each cut that the run says so, that nothing is half-written, and that one more run finishes the work.
 
     A cut that left every table as it was leaves the database to the next one: a fresh copy would be the same.
     """
     left = list(cuts)
     while left:
-        with databases.fresh("sample") as made:
-            before = contents(made)
+        with databases.fresh("sample") as engine:
+            before = table_contents(engine)
             while left:
                 cut = left.pop()
-                _cut(forge, made, sweep, cut)
-                if different(contents(made), before):
+                _cut(fork_server, engine, sweep, cut)
+                if differences(table_contents(engine), before):
                     break
-            ended = forge.run(made, *sweeping(sweep))
-            assert ended.exit == 0, f"after {cut}: {ended}"
-            assert different(contents(made), clean.held) == {}, cut
+            result = fork_server.run(engine, *sweep_command(sweep))
+            assert result.exit == 0, f"after {cut}: {result}"
+            assert differences(table_contents(engine), clean.held) == {}, cut
 
 
-def _cut(forge, made, sweep: str, cut: Cut) -> None:
-    with between(databases.url(made), cut) as proxy:
-        ended = forge.run(
-            made, *sweeping(sweep), through=proxy.url, patience=1 if cut.silent else None
+def _cut(fork_server, engine, sweep: str, cut: Cut) -> None:
+    with between(databases.url(engine), cut) as proxy:
+        result = fork_server.run(
+            engine, *sweep_command(sweep), through=proxy.url, patience=1 if cut.silent else None
         )
-    settle(made)
+    wait_for_disconnects(engine)
     where = f"{sweep}: {cut} at {proxy.struck}"
     assert proxy.struck, f"{where}: the run never came so far"
-    assert ended.exit in (0, 69, 75), f"{where}: {ended}"
-    assert broken(made) == [], where
-    if ended.exit == 0:
-        left = forge.run(made, "--json", *sweeping(sweep), "--dry-run")
+    assert result.exit in (0, 69, 75), f"{where}: {result}"
+    assert broken_invariants(engine) == [], where
+    if result.exit == 0:
+        left = fork_server.run(engine, "--json", *sweep_command(sweep), "--dry-run")
         assert json.loads(left.stdout)["decided"] == 0, f"{where}: 0 says that the work is done"
     if cut.when == "done" and cut in _lost(proxy.passed):
-        assert ended.exit == 69 and _applied(made), (
-            f"{where}: the answer to COMMIT was to be lost, not COMMIT: {ended}"
+        assert result.exit == 69 and _applied(engine), (
+            f"{where}: the answer to COMMIT was to be lost, not COMMIT: {result}"
         )
-        tally.count("cuts between COMMIT and its answer")
-    tally.count("black holes" if cut.silent else "network cuts")
+        counts.add("cuts between COMMIT and its answer")
+    counts.add("black holes" if cut.silent else "network cuts")
 
 
 def _lost(passed: list[Message]) -> list[Cut]:
     return [Cut(m.connection, m.side, m.n, "done") for m in batches(passed)]
 
 
-def _applied(made) -> int:
-    with made.connect() as on:
+def _applied(engine) -> int:
+    with engine.connect() as connection:
         return int(
-            on.exec_driver_sql(
+            connection.exec_driver_sql(
                 "SELECT count(*) FROM dk.decisions WHERE outcome = 'APPLIED'"
             ).scalar_one()
         )
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_whose_network_fails_anywhere_is_finished_by_one_more_run(
-    forge, undisturbed, sweep
-):
+def test_sweep_recovers_from_sampled_network_cuts(fork_server, undisturbed, sweep):
     """A sample by a seed, and always the cuts between COMMIT and its answer."""
     clean = undisturbed(sweep)
-    tally.note("network cuts drawn with", f"{SEED}={seed()} from {len(clean.cuts())} of {sweep}")
+    counts.note("network cuts drawn with", f"{SEED}={seed()} from {len(clean.cuts())} of {sweep}")
     assert clean.lost_answers(), "no COMMIT of a batch was seen: the run would prove nothing"
     draw = random.Random(f"{sweep} {seed()}")
     drawn = draw.sample(clean.cuts(), PULL_REQUEST // len(SWEEPS) - len(clean.lost_answers()))
     silent = [replace(cut, silent=True) for cut in drawn[:SILENT]]
-    endure(forge, sweep, clean, [*clean.lost_answers(), *silent, *drawn[SILENT:]])
+    endure(fork_server, sweep, clean, [*clean.lost_answers(), *silent, *drawn[SILENT:]])
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_cut_at_every_message_is_finished_by_one_more_run(forge, undisturbed, sweep, share):
+def test_sweep_recovers_from_every_network_cut(fork_server, undisturbed, sweep, share):
     clean, one_in = undisturbed(sweep), int(os.environ.get(ROTATION) or 2)
     tonight = clean.cuts()[seed() % one_in :: one_in]
-    endure(forge, sweep, clean, tonight[share::SHARES])
+    endure(fork_server, sweep, clean, tonight[share::SHARES])
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_in_a_black_hole_gives_up_and_is_finished_by_one_more_run(
-    forge, undisturbed, sweep
-):
+def test_sweep_gives_up_a_silent_network_and_recovers(fork_server, undisturbed, sweep):
     clean = undisturbed(sweep)
     endure(
-        forge,
+        fork_server,
         sweep,
         clean,
         [replace(cut, silent=True) for cut in clean.cuts()[:: len(clean.cuts()) // 40]],
@@ -174,31 +178,27 @@ def test_a_sweep_in_a_black_hole_gives_up_and_is_finished_by_one_more_run(
     "sweep",
     [*SWEEPS[:SLOW], *(pytest.param(sweep, marks=pytest.mark.nightly) for sweep in SWEEPS[SLOW:])],
 )
-def test_a_slow_network_and_one_that_cuts_everything_to_bytes_change_nothing(
-    forge, undisturbed, sweep, latency
-):
+def test_slow_or_fragmented_network_changes_nothing(fork_server, undisturbed, sweep, latency):
     for poor in ({"latency": latency}, {"slices": 1}):
-        with databases.fresh("sample") as made, between(databases.url(made), **poor) as proxy:
-            ended = forge.run(made, *sweeping(sweep), through=proxy.url)
-            assert ended.exit == 0, ended
-            assert different(contents(made), undisturbed(sweep).held) == {}, poor
+        with databases.fresh("sample") as engine, between(databases.url(engine), **poor) as proxy:
+            result = fork_server.run(engine, *sweep_command(sweep), through=proxy.url)
+            assert result.exit == 0, result
+            assert differences(table_contents(engine), undisturbed(sweep).held) == {}, poor
 
 
 @pytest.mark.nightly
-def test_a_silent_network_is_given_up_in_seconds_and_the_lock_is_free_once_the_server_knows(
-    forge, undisturbed
-):
+def test_silent_network_ends_run_and_frees_lock(fork_server, undisturbed):
     """With the waits that are shipped: nothing acknowledged for ten seconds ends the run."""
     clean = undisturbed("offers")
     cut = replace(clean.lost_answers()[0], when="before", silent=True)
-    with databases.fresh("sample") as made:
-        with between(databases.url(made), cut) as proxy:
+    with databases.fresh("sample") as engine:
+        with between(databases.url(engine), cut) as proxy:
             began = monotonic()
-            assert forge.run(made, *sweeping("offers"), through=proxy.url).exit == 69
+            assert fork_server.run(engine, *sweep_command("offers"), through=proxy.url).exit == 69
             assert monotonic() - began < 25
             assert (
-                forge.run(made, *sweeping("offers")).exit == 75
+                fork_server.run(engine, *sweep_command("offers")).exit == 75
             )  # the server still believes in its client
-        settle(made)
-        assert forge.run(made, *sweeping("offers")).exit == 0
-        assert different(contents(made), clean.held) == {}
+        wait_for_disconnects(engine)
+        assert fork_server.run(engine, *sweep_command("offers")).exit == 0
+        assert differences(table_contents(engine), clean.held) == {}

@@ -12,7 +12,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
-from tests.crash.wreck import broken, settle
+from tests.crash.recovery import broken_invariants, wait_for_disconnects
 from tests.unit.senders.gateway import gateway
 
 OWN = {"outbox read", "outbox sent", "outbox marked", "outbox closed"}
@@ -32,56 +32,56 @@ def words(tmp_path: Path, sender: str) -> tuple[str, ...]:
     return ("--config", str(config), "sweep", "outbox", "--now", rfc3339(databases.NOW))
 
 
-def reset(made) -> None:
-    with made.begin() as on:
-        on.exec_driver_sql("TRUNCATE dk.sendings; UPDATE dk.outbox SET sent_at = NULL")
+def reset(engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE dk.sendings; UPDATE dk.outbox SET sent_at = NULL")
 
 
-def unsent(made) -> int:
-    with made.connect() as on:
+def unsent(engine) -> int:
+    with engine.connect() as connection:
         return int(
-            on.exec_driver_sql("SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL").scalar_one()
+            connection.exec_driver_sql(
+                "SELECT count(*) FROM dk.outbox WHERE sent_at IS NULL"
+            ).scalar_one()
         )
 
 
-def test_a_file_has_one_line_a_key_wherever_the_run_was_killed(forge, filled, tmp_path):
+def test_killed_file_sender_writes_each_key_once(fork_server, filled, tmp_path):
     path = tmp_path / "events.jsonl"
     command = words(tmp_path, f'kind = "file"\npath = "{path}"')
-    ended = forge.run(filled, *command)
-    assert ended.exit == 0, ended.stderr
-    assert set(ended.points) >= OWN
-    assert ended.points.count("outbox sent") >= 2
+    result = fork_server.run(filled, *command)
+    assert result.exit == 0, result.stderr
+    assert set(result.points) >= OWN
+    assert result.points.count("outbox sent") >= 2
     wanted = path.read_text()
     keys = [json.loads(line)["key"] for line in wanted.splitlines()]
     assert len(keys) == len(set(keys)) > 20
-    for end_at, point in enumerate(ended.points):
+    for end_at, point in enumerate(result.points):
         reset(filled)
         path.unlink(missing_ok=True)
-        assert forge.run(filled, *command, end_at=end_at).exit == -9
-        settle(filled)
-        assert broken(filled) == [], point
-        again = forge.run(filled, *command)
+        assert fork_server.run(filled, *command, end_at=end_at).exit == -9
+        wait_for_disconnects(filled)
+        assert broken_invariants(filled) == [], point
+        again = fork_server.run(filled, *command)
         assert again.exit == 0, again.stderr
         assert path.read_text() == wanted, f"killed at {end_at}, {point!r}"
         assert unsent(filled) == 0
 
 
-def test_a_gateway_gets_every_key_and_only_the_one_in_flight_again_with_the_same_body(
-    forge, filled, tmp_path
-):
+def test_killed_webhook_sender_repeats_only_key_in_flight(fork_server, filled, tmp_path):
     """A POST whose answer the crash swallowed is sent again: nobody can do better, so the key must be the same."""
     with gateway() as there:
         command = words(tmp_path, f'kind = "webhook"\nurl = "{there.url}"\nevents = ["offer_*"]')
-        points = forge.run(filled, *command).points
+        points = fork_server.run(filled, *command).points
         wanted = sorted(there.keys)
         assert len(wanted) == len(set(wanted)) >= 5
         for point in sorted(OWN):
             end_at = points.index(point)
             reset(filled)
             there.posts.clear()
-            assert forge.run(filled, *command, end_at=end_at).exit == -9
-            settle(filled)
-            assert forge.run(filled, *command).exit == 0
+            assert fork_server.run(filled, *command, end_at=end_at).exit == -9
+            wait_for_disconnects(filled)
+            assert fork_server.run(filled, *command).exit == 0
             twice = {key for key in there.keys if there.keys.count(key) > 1}
             assert sorted(set(there.keys)) == wanted, f"killed at {end_at}, {point!r}"
             assert len(twice) <= (point == "outbox sent"), f"killed at {end_at}, {point!r}"

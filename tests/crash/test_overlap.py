@@ -19,8 +19,14 @@ from dispatchkit.flows.live.act import act
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
 from dispatchkit.store.postgres import PostgresStore
-from tests import databases, tally
-from tests.crash.wreck import broken, contents, different, settle, sweeping
+from tests import counts, databases
+from tests.crash.recovery import (
+    broken_invariants,
+    differences,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 
 COPIES = 8
 ROWS_A_DEADLOCK = 10_000  # written for each deadlock that may be suffered: so none in a round, or in a night's few
@@ -30,41 +36,45 @@ FULL = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def alone(forge):
-    return runs_alone(forge)
+def alone(fork_server):
+    return runs_alone(fork_server)
 
 
-def runs_alone(forge):
+def runs_alone(fork_server):
     """Return a function that runs a sweep alone, once: what the database then held, and how much was applied."""
 
     @cache
     def run(sweep: str) -> tuple[dict[str, list[str]], int]:
-        with databases.fresh("sample") as made:
-            ended = forge.run(made, *sweeping(sweep))
-            assert ended.exit == 0, ended.stderr
-            return contents(made), applied(made, sweep)
+        with databases.fresh("sample") as engine:
+            result = fork_server.run(engine, *sweep_command(sweep))
+            assert result.exit == 0, result.stderr
+            return table_contents(engine), applied(engine, sweep)
 
     return run
 
 
-def applied(made: Engine, sweep: str) -> int:
+def applied(engine: Engine, sweep: str) -> int:
     """Return how many decisions the runs of a sweep say that they applied."""
     return int(
-        told(made, f"SELECT coalesce(sum(applied), 0) FROM dk.sweep_runs WHERE sweep = '{sweep}'")
+        scalar(
+            engine, f"SELECT coalesce(sum(applied), 0) FROM dk.sweep_runs WHERE sweep = '{sweep}'"
+        )
     )
 
 
-def told(made: Engine, query: str) -> int:
-    with made.connect() as on:
-        return int(on.exec_driver_sql(query).scalar_one())
+def scalar(engine: Engine, query: str) -> int:
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(query).scalar_one())
 
 
-def deadlocks(made: Engine) -> int:
-    return told(made, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+def deadlocks(engine: Engine) -> int:
+    return scalar(
+        engine, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
 
 
 def assert_few_deadlocks(suffered: int, rows: int) -> None:
-    tally.count("deadlocks while sweeps overlapped", suffered)
+    counts.add("deadlocks while sweeps overlapped", suffered)
     assert suffered * ROWS_A_DEADLOCK <= rows, (
         f"{suffered} deadlocks while {rows} rows were written"
     )
@@ -74,23 +84,23 @@ def assert_few_deadlocks(suffered: int, rows: int) -> None:
     "rounds", [pytest.param(1, id="short"), pytest.param(50, id="full", marks=FULL)]
 )
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, alone, sweep, rounds):
+def test_only_one_of_eight_concurrent_sweeps_works(fork_server, alone, sweep, rounds):
     wanted, total = alone(sweep)
     suffered = 0
     for round_ in range(rounds):
         slot = () if round_ % 2 else SLOT
-        with databases.fresh("sample") as made:
-            ended = forge.together(made, [(*sweeping(sweep), *slot)] * COPIES)
-            exits = Counter(run.exit for run in ended)
-            assert set(exits) <= {0, 75} and exits[0] >= 1, [run.stderr for run in ended]
-            settle(made)
-            assert different(contents(made), wanted) == {}
-            assert applied(made, sweep) == total
-            assert told(made, "SELECT count(*) FROM dk.sweep_runs WHERE status <> 'OK'") == 0
+        with databases.fresh("sample") as engine:
+            result = fork_server.together(engine, [(*sweep_command(sweep), *slot)] * COPIES)
+            exits = Counter(run.exit for run in result)
+            assert set(exits) <= {0, 75} and exits[0] >= 1, [run.stderr for run in result]
+            wait_for_disconnects(engine)
+            assert differences(table_contents(engine), wanted) == {}
+            assert applied(engine, sweep) == total
+            assert scalar(engine, "SELECT count(*) FROM dk.sweep_runs WHERE status <> 'OK'") == 0
             if slot:
-                assert told(made, "SELECT count(*) FROM dk.sweep_runs WHERE status = 'OK'") == 1
-            suffered += deadlocks(made)
-        tally.count(f"rounds of {COPIES} copies of a sweep")
+                assert scalar(engine, "SELECT count(*) FROM dk.sweep_runs WHERE status = 'OK'") == 1
+            suffered += deadlocks(engine)
+        counts.add(f"rounds of {COPIES} copies of a sweep")
     assert_few_deadlocks(suffered, total * rounds)
 
 
@@ -98,49 +108,47 @@ def test_of_eight_copies_of_a_sweep_one_works_and_the_others_step_back(forge, al
     ("rounds", "clients", "minutes"),
     [pytest.param(1, 8, 1, id="short"), pytest.param(20, 16, 3, id="full", marks=FULL)],
 )
-def test_all_sweeps_at_once_beside_clients_who_answer_leave_nothing_twice(
-    forge, rounds, clients, minutes
-):
+def test_concurrent_sweeps_and_answers_write_nothing_twice(fork_server, rounds, clients, minutes):
     """Stale decisions (exit 3) are to be expected here: clients change rows between a sweep's reading and writing."""
     suffered = rows = 0
     for _ in range(rounds):
-        with databases.fresh("sample") as made:
+        with databases.fresh("sample") as engine:
             day = Day(databases.NOW)
             with ThreadPoolExecutor(clients) as pool:
-                answers = [pool.submit(_answer, made, client, day) for client in range(clients)]
+                answers = [pool.submit(_answer, engine, client, day) for client in range(clients)]
                 try:
                     for _minute in range(minutes):
                         day.now += timedelta(minutes=1)
                         words = ("--now", rfc3339(day.now), "--batch", "12")
-                        ended = forge.together(
-                            made, [("--json", "sweep", sweep, *words) for sweep in SWEEPS]
+                        result = fork_server.together(
+                            engine, [("--json", "sweep", sweep, *words) for sweep in SWEEPS]
                         )
-                        assert {run.exit for run in ended} <= {0, 3, 75}, [
-                            run.stderr for run in ended
+                        assert {run.exit for run in result} <= {0, 3, 75}, [
+                            run.stderr for run in result
                         ]
                         stale = [
-                            len(json.loads(run.stdout)["stale"]) for run in ended if run.stdout
+                            len(json.loads(run.stdout)["stale"]) for run in result if run.stdout
                         ]
-                        tally.count("stale decisions beside clients", sum(stale))
+                        counts.add("stale decisions beside clients", sum(stale))
                 finally:
                     day.over.set()
             codes = sum((answer.result() for answer in answers), Counter[str]())
-            settle(made)
-            assert broken(made) == []
-            yes = told(
-                made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'ACCEPTED' AND {NEW}"
+            wait_for_disconnects(engine)
+            assert broken_invariants(engine) == []
+            yes = scalar(
+                engine, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'ACCEPTED' AND {NEW}"
             )
-            no = told(
-                made, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'DECLINED' AND {NEW}"
+            no = scalar(
+                engine, f"SELECT count(*) FROM dk.driver_offers WHERE state = 'DECLINED' AND {NEW}"
             )
             assert (codes["accept OK"], codes["decline OK"]) == (yes, no), codes
-            assert told(made, REFUSED) == sum(
+            assert scalar(engine, REFUSED) == sum(
                 n for code, n in codes.items() if " OK" not in code and "later" not in code
             )
-            suffered += deadlocks(made)
-            rows += told(made, "SELECT sum(applied) FROM dk.sweep_runs") + yes + no
-        tally.count(f"rounds of all sweeps beside {clients} clients")
-        tally.count("answers beside sweeps", sum(codes.values()))
+            suffered += deadlocks(engine)
+            rows += scalar(engine, "SELECT sum(applied) FROM dk.sweep_runs") + yes + no
+        counts.add(f"rounds of all sweeps beside {clients} clients")
+        counts.add("answers beside sweeps", sum(codes.values()))
     assert_few_deadlocks(suffered, rows)
 
 
@@ -157,13 +165,13 @@ class Day:
     over: Flag = field(default_factory=Flag)
 
 
-def _answer(made: Engine, client: int, day: Day) -> Counter[str]:
+def _answer(engine: Engine, client: int, day: Day) -> Counter[str]:
     """Answer pending offers, every third with no, until the day is over; return how often each answer came."""
     settings, codes = catalog.settings(), Counter[str]()
     while not day.over.is_set():
-        store = PostgresStore(made, now=day.now + timedelta(seconds=5))
-        with made.connect() as on:
-            pending = on.exec_driver_sql(PENDING).all()
+        store = PostgresStore(engine, now=day.now + timedelta(seconds=5))
+        with engine.connect() as connection:
+            pending = connection.exec_driver_sql(PENDING).all()
         for offer, driver in pending[client % 4 :: 4]:
             name = "decline" if offer % 3 == 0 else "accept"
             event = Event(name=name, actor=f"driver:{driver}", offer_id=offer, driver_id=driver)

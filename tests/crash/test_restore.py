@@ -20,8 +20,8 @@ from dispatchkit.store import audit as trail
 from dispatchkit.store import embedded, migrate
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
+from tests.crash.recovery import broken_invariants, differences, table_contents
 from tests.crash.servers import empty_server, own_server
-from tests.crash.wreck import broken, contents, different
 
 GROW_OLD = (
     "DO $$ BEGIN FOR i IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
@@ -68,28 +68,28 @@ def restore(folder: Path, old: Engine, new: Engine) -> list[int]:
     return [int(code) for code in (folder / "ended").read_text().split()]
 
 
-def change(made: Engine, drivers: int) -> None:
-    with made.begin() as on:
-        on.exec_driver_sql(
+def change(engine: Engine, drivers: int) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
             "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id <= %s", (drivers,)
         )
 
 
-def swept(made: Engine, *names: str) -> list[int]:
-    store = PostgresStore(made, now=databases.NOW)
+def swept(engine: Engine, *names: str) -> list[int]:
+    store = PostgresStore(engine, now=databases.NOW)
     return [sweep(store, catalog.settings(), name, Options()).outcome.applied for name in names]
 
 
-def scalar(made: Engine, sql: str) -> int:
-    with made.connect() as on:
-        return int(on.exec_driver_sql(sql).scalar_one())
+def scalar(engine: Engine, sql: str) -> int:
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(sql).scalar_one())
 
 
-def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
+def test_restored_dump_continues_work_and_seals(tmp_path):
     file = tmp_path / "seals.txt"
     with own_server(tmp_path / "old") as old, empty_server(tmp_path / "new") as new:
-        with old.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
-            on.exec_driver_sql(GROW_OLD)
+        with old.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(GROW_OLD)
         swept(old, "reassignment", "offers")
         audit.seal(PostgresStore(old), file)
         change(old, 3)
@@ -100,13 +100,13 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
         assert scalar(new, TRANSACTION) < scalar(old, TRANSACTION) - 3000, (
             "else this is no other server"
         )
-        assert different(contents(new), contents(old)) == {}
+        assert differences(table_contents(new), table_contents(old)) == {}
         assert (migrate.status(new).current, migrate.status(new).drifted) == (True, False)
 
         assert swept(new, "offers") == [0], "finished work is known to be finished"
         assert sum(swept(new, "routes", "escalation")) > 0
         change(new, 4)
-        assert broken(new) == []
+        assert broken_invariants(new) == []
         assert audit.verify(PostgresStore(new), file).findings == []
         sealed = [line.split()[:3] for line in audit.seal(PostgresStore(new), file)]
         events = scalar(new, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 2")
@@ -123,13 +123,13 @@ def test_a_restored_dump_goes_on_with_its_work_and_its_seals(tmp_path):
 
 @pytest.mark.parametrize("by", ["command", "job"])
 def test_whoever_seals_seals_every_epoch_that_is_left(sample_db, tmp_path, by):
-    with sample_db.begin() as on:
-        on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
     assert scalar(sample_db, "SELECT count(*) FROM dk_aud.unsealed WHERE NOT closed") == 0
     for drivers in (2, 3):
         change(sample_db, drivers)
-        with sample_db.begin() as on:
-            on.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
+        with sample_db.begin() as connection:
+            connection.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
     change(sample_db, 4)
     born = scalar(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs WHERE epoch = 1")
     store = PostgresStore(sample_db)
@@ -138,7 +138,7 @@ def test_whoever_seals_seals_every_epoch_that_is_left(sample_db, tmp_path, by):
     else:
         done = sweep(store, catalog.settings(), "audit", Options()).job_counts
         assert done == {"sealed": born + 2 + 3 + 4, "unsealed": 0}
-    made = [line.split()[:3] for line in trail.seal_lines(sample_db)]
-    assert made == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "4"]]
+    engine = [line.split()[:3] for line in trail.seal_lines(sample_db)]
+    assert engine == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "4"]]
     assert audit.unsealed(store) == 0
     assert audit.verify(store).findings == []

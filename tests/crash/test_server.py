@@ -22,7 +22,14 @@ import pytest
 from dispatchkit.flows.live import catalog
 from dispatchkit.kernel.errors import DispatchError
 from dispatchkit.store import embedded, server_watchdog
-from tests import databases, tally
+from tests import counts, databases
+from tests.crash.recovery import (
+    broken_invariants,
+    differences,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 from tests.crash.servers import (
     copy_of_new_server,
     finish,
@@ -35,7 +42,6 @@ from tests.crash.servers import (
     wait_until,
 )
 from tests.crash.test_full import fill, small_disk
-from tests.crash.wreck import broken, contents, different, settle, sweeping
 
 POINTS = ("ledger open", "rows written", "counters written", "batch committed")
 PRIVATE = 0o700
@@ -77,8 +83,8 @@ def nobody() -> int:
 
 def ask(url: str, sql: str) -> object:
     """Return the value that a statement yields on the server's own database."""
-    with psycopg.connect(databases.to_database(url, "postgres"), autocommit=True) as on:
-        row = on.execute(sql.encode()).fetchone()
+    with psycopg.connect(databases.to_database(url, "postgres"), autocommit=True) as connection:
+        row = connection.execute(sql.encode()).fetchone()
     return row[0] if row else None
 
 
@@ -114,8 +120,8 @@ def test_bookkeeping_of_dead_server_is_replaced(data, foreign, pids):
 def test_command_survives_pid_of_foreign_process(cli, data, foreign):
     home = data / "postgres"
     (home / "postmaster.pid").write_text(FOREIGN.format(foreign=foreign, home=home))
-    ended = cli("--data", data, "db", "status")
-    assert (ended.exit, ended.stderr) == (0, "")
+    result = cli("--data", data, "db", "status")
+    assert (result.exit, result.stderr) == (0, "")
     assert is_stopped(home)
 
 
@@ -290,8 +296,8 @@ def test_next_program_stops_server_without_watchdog(data, monkeypatch):
 
 def test_killed_server_is_started_again(data):
     url = embedded.start(data)
-    with psycopg.connect(databases.to_database(url, "postgres"), autocommit=True) as on:
-        on.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    with psycopg.connect(databases.to_database(url, "postgres"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
         pid = server_watchdog.server_pid(data / "postgres")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -304,22 +310,26 @@ def test_killed_server_is_started_again(data):
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sweep", catalog.FEATURES)
-def test_sweep_of_killed_server_is_finished_later(forge, tmp_path, sweep):
+def test_sweep_of_killed_server_is_finished_later(fork_server, tmp_path, sweep):
     with databases.fresh("sample") as whole:
-        clean = forge.run(whole, *sweeping(sweep))
+        clean = fork_server.run(whole, *sweep_command(sweep))
         assert clean.exit == 0, clean.stderr
-        wanted = contents(whole)
+        wanted = table_contents(whole)
     for point in POINTS:
         folder = tmp_path / point.replace(" ", "-")
-        with own_server(folder) as made:
+        with own_server(folder) as engine:
             end_at = clean.points.index(point)
-            ended = forge.run(
-                made, *sweeping(sweep), end_at=end_at, how="crash", server=folder / "postgres"
+            result = fork_server.run(
+                engine,
+                *sweep_command(sweep),
+                end_at=end_at,
+                how="crash",
+                server=folder / "postgres",
             )
-            assert ended.exit == 69, f"{point}: {ended}"
+            assert result.exit == 69, f"{point}: {result}"
             restart(folder)
-            settle(made)
-            assert broken(made) == [], point
-            assert forge.run(made, *sweeping(sweep)).exit == 0, point
-            assert different(contents(made), wanted) == {}, point
-        tally.count("points at which the server was killed")
+            wait_for_disconnects(engine)
+            assert broken_invariants(engine) == [], point
+            assert fork_server.run(engine, *sweep_command(sweep)).exit == 0, point
+            assert differences(table_contents(engine), wanted) == {}, point
+        counts.add("points at which the server was killed")

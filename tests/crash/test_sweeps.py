@@ -7,9 +7,15 @@ from functools import cache
 import pytest
 
 from dispatchkit.flows.live import catalog
-from tests import databases, tally
+from tests import counts, databases
 from tests.crash import test_outbox, test_trail
-from tests.crash.wreck import broken, contents, different, settle, sweeping
+from tests.crash.recovery import (
+    broken_invariants,
+    differences,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 
 SWEEPS = {  # at least so many points: hooks may not vanish
     "availability": 20,
@@ -23,24 +29,24 @@ SHARES = 2
 
 
 @pytest.fixture(scope="module")
-def undisturbed(forge):
-    return clean_runs(forge)
+def undisturbed(fork_server):
+    return clean_runs(fork_server)
 
 
-def clean_runs(forge):
+def clean_runs(fork_server):
     """Return a function that runs a sweep to its end, once: the points it passed and what the database then held."""
 
     @cache
     def run(sweep: str) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-        with databases.fresh("sample") as made:
-            ended = forge.run(made, *sweeping(sweep))
-            assert ended.exit == 0, ended.stderr
-            return tuple(ended.points), contents(made)
+        with databases.fresh("sample") as engine:
+            result = fork_server.run(engine, *sweep_command(sweep))
+            assert result.exit == 0, result.stderr
+            return tuple(result.points), table_contents(engine)
 
     return run
 
 
-def recovered(forge, undisturbed, sweep, ends, how="kill", again=None):
+def recovered(fork_server, undisturbed, sweep, ends, how="kill", again=None):
     """Assert for each point that a sweep ended there (and its re-run at point `again`) is finished by one more run.
 
     One that left every table as it was leaves the database to the next: a fresh copy would be the same.
@@ -48,36 +54,36 @@ def recovered(forge, undisturbed, sweep, ends, how="kill", again=None):
     points, wanted = undisturbed(sweep)
     left = list(ends)[::-1]
     while left:
-        with databases.fresh("sample") as made:
-            before = contents(made)
+        with databases.fresh("sample") as engine:
+            before = table_contents(engine)
             while left:
                 where = f"{how} at point {left[-1]}, {points[left[-1]]!r}"
-                _ended(forge, made, sweep, left.pop(), how, where)
+                _ended(fork_server, engine, sweep, left.pop(), how, where)
                 if again is not None:
-                    forge.run(made, *sweeping(sweep), end_at=again)
-                    settle(made)
-                    assert broken(made) == [], f"{where}, then at {again}"
-                if different(contents(made), before):
+                    fork_server.run(engine, *sweep_command(sweep), end_at=again)
+                    wait_for_disconnects(engine)
+                    assert broken_invariants(engine) == [], f"{where}, then at {again}"
+                if differences(table_contents(engine), before):
                     break
-            ended = forge.run(made, *sweeping(sweep))
-            assert ended.exit == 0, f"{where}: {ended}"
-            assert different(contents(made), wanted) == {}, where
+            result = fork_server.run(engine, *sweep_command(sweep))
+            assert result.exit == 0, f"{where}: {result}"
+            assert differences(table_contents(engine), wanted) == {}, where
 
 
-def _ended(forge, made, sweep, end_at, how, where):
-    ended = forge.run(made, *sweeping(sweep), end_at=end_at, how=how)
-    assert ended.exit in ((-9,) if how == "kill" else (0, 69)), f"{where}: {ended}"
-    settle(made)
-    assert broken(made) == [], where
-    tally.count({"kill": "crash points", "cut": "points at which the connections were cut"}[how])
+def _ended(fork_server, engine, sweep, end_at, how, where):
+    result = fork_server.run(engine, *sweep_command(sweep), end_at=end_at, how=how)
+    assert result.exit in ((-9,) if how == "kill" else (0, 69)), f"{where}: {result}"
+    wait_for_disconnects(engine)
+    assert broken_invariants(engine) == [], where
+    counts.add({"kill": "crash points", "cut": "points at which the connections were cut"}[how])
 
 
-def test_no_sweep_is_left_out():
+def test_every_sweep_is_crash_tested():
     assert {*SWEEPS, *JOBS} == set(catalog.SWEEPS)
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_passes_its_points(undisturbed, sweep):
+def test_sweep_passes_its_failpoints(undisturbed, sweep):
     points, _ = undisturbed(sweep)
     assert len(points) >= SWEEPS[sweep], points
     assert points[:5] == ("lock held", "reaped", "ledger open", "read", "decided")
@@ -86,16 +92,16 @@ def test_a_sweep_passes_its_points(undisturbed, sweep):
 
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_killed_at_any_point_is_finished_by_one_more_run(forge, undisturbed, sweep, share):
-    recovered(forge, undisturbed, sweep, range(len(undisturbed(sweep)[0]))[share::SHARES])
+def test_killed_sweep_recovers_at_every_point(fork_server, undisturbed, sweep, share):
+    recovered(fork_server, undisturbed, sweep, range(len(undisturbed(sweep)[0]))[share::SHARES])
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_cut_off_at_any_point_is_finished_by_one_more_run(forge, undisturbed, sweep, share):
+def test_disconnected_sweep_recovers_at_every_point(fork_server, undisturbed, sweep, share):
     recovered(
-        forge, undisturbed, sweep, range(len(undisturbed(sweep)[0]))[share::SHARES], how="cut"
+        fork_server, undisturbed, sweep, range(len(undisturbed(sweep)[0]))[share::SHARES], how="cut"
     )
 
 
@@ -103,5 +109,5 @@ def test_a_sweep_cut_off_at_any_point_is_finished_by_one_more_run(forge, undistu
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("again", range(0, 12, 3))
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_killed_twice_is_finished_by_one_more_run(forge, undisturbed, sweep, again):
-    recovered(forge, undisturbed, sweep, range(len(undisturbed(sweep)[0])), again=again)
+def test_sweep_killed_twice_recovers(fork_server, undisturbed, sweep, again):
+    recovered(fork_server, undisturbed, sweep, range(len(undisturbed(sweep)[0])), again=again)

@@ -13,8 +13,8 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import audit
 from dispatchkit.store import audit as trail
 from dispatchkit.store.postgres import PostgresStore
-from tests import databases, tally
-from tests.crash.wreck import broken, settle
+from tests import counts, databases
+from tests.crash.recovery import broken_invariants, wait_for_disconnects
 
 LATE = "2099-01-01T00:00:00Z"
 RETIRED = "SELECT count(*) FROM dk_aud.retired"
@@ -23,45 +23,45 @@ RETIRED = "SELECT count(*) FROM dk_aud.retired"
 @pytest.fixture
 def worked() -> Iterator[Engine]:
     """Yield a city on which sweeps ran and whose trail is sealed."""
-    with databases.fresh("sample") as made:
+    with databases.fresh("sample") as engine:
         for name in ("reassignment", "offers"):
-            sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options())
-        trail.seal(made)
-        yield made
+            sweep(PostgresStore(engine, now=databases.NOW), catalog.settings(), name, Options())
+        trail.seal(engine)
+        yield engine
 
 
-def one(made: Engine, sql: str) -> int:
-    with made.connect() as on:
-        return int(on.exec_driver_sql(sql).scalar_one())
+def one(engine: Engine, sql: str) -> int:
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(sql).scalar_one())
 
 
-def verified(made: Engine, *archives: Path) -> list[str]:
-    return audit.verify(PostgresStore(made), files=archives).findings
+def verified(engine: Engine, *archives: Path) -> list[str]:
+    return audit.verify(PostgresStore(engine), files=archives).findings
 
 
-def killed(forge, made: Engine, words: tuple[object, ...], end_at: int) -> str:
+def killed(fork_server, engine: Engine, words: tuple[object, ...], end_at: int) -> str:
     """Run a command killed at its n-th point; return the point's name, or nothing if it has no such point."""
-    ended = forge.run(made, *words, end_at=end_at)
-    settle(made)
-    if ended.exit != -9:
-        assert ended.exit == 0, ended.stderr
+    result = fork_server.run(engine, *words, end_at=end_at)
+    wait_for_disconnects(engine)
+    if result.exit != -9:
+        assert result.exit == 0, result.stderr
         return ""
-    tally.count("crash points of the trail")
-    return str(ended.points[-1])
+    counts.add("crash points of the trail")
+    return str(result.points[-1])
 
 
-def test_a_prune_killed_at_any_point_loses_no_body(forge, worked, tmp_path):
+def test_a_prune_killed_at_any_point_loses_no_body(fork_server, worked, tmp_path):
     events = one(worked, "SELECT count(*) FROM dk_aud.trail")
     words = ("audit", "prune", "--before", LATE, "--to", tmp_path)
     passed: list[str] = []
     while point := killed(
-        forge, worked, words, 0 if not passed else 1 if "events retired" not in passed else 2
+        fork_server, worked, words, 0 if not passed else 1 if "events retired" not in passed else 2
     ):
         passed.append(point)
         whole = sorted(tmp_path.glob("audit-*.parquet"))
         assert one(worked, "SELECT count(*) FROM dk_aud.trail") == events
         assert (one(worked, RETIRED) > 0) == ("events retired" in passed)
-        assert broken(worked) == [], point
+        assert broken_invariants(worked) == [], point
         if one(worked, RETIRED):
             assert verified(worked, *whole) == []
     assert passed == ["archive written", "events retired"]
@@ -72,29 +72,29 @@ def test_a_prune_killed_at_any_point_loses_no_body(forge, worked, tmp_path):
     assert verified(worked, tmp_path) == []
 
 
-def test_a_seal_killed_at_any_point_is_in_the_file_once_in_the_end(forge, worked, tmp_path):
+def test_killed_seal_is_in_file_once(fork_server, worked, tmp_path):
     file = tmp_path / "seals.txt"
     words = ("audit", "seal", "--to", file)
-    assert forge.run(worked, *words).exit == 0
+    assert fork_server.run(worked, *words).exit == 0
     for end_at, wanted in enumerate(["seal made", "anchor written", "anchor synced"]):
-        with worked.begin() as on:
-            on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id = 1")
-        assert killed(forge, worked, words, end_at) == wanted
-        assert broken(worked) == []
+        with worked.begin() as connection:
+            connection.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id = 1")
+        assert killed(fork_server, worked, words, end_at) == wanted
+        assert broken_invariants(worked) == []
         assert set(file.read_text().splitlines()) <= set(trail.seal_lines(worked))
-        assert forge.run(worked, *words).exit == 0
+        assert fork_server.run(worked, *words).exit == 0
         assert file.read_text().splitlines() == trail.seal_lines(worked), wanted
     assert len(trail.seal_lines(worked)) == 4
     assert audit.verify(PostgresStore(worked), file).findings == []
 
 
-def test_an_erasure_killed_at_any_point_is_whole_or_absent_and_noted_once(forge, worked, tmp_path):
+def test_killed_erasure_is_complete_or_absent(fork_server, worked, tmp_path):
     driver = one(worked, "SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'")
-    with worked.begin() as on:
-        on.exec_driver_sql(
+    with worked.begin() as connection:
+        connection.exec_driver_sql(
             "INSERT INTO dk_pii.subject (kind, id, name) VALUES ('driver', %s, 'x')", (driver,)
         )
-        on.exec_driver_sql(
+        connection.exec_driver_sql(
             "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), 1, 1 FROM dk.driver_locations",
             (driver,),
         )
@@ -114,7 +114,7 @@ def test_an_erasure_killed_at_any_point_is_whole_or_absent_and_noted_once(forge,
     ]
     for n, wanted in enumerate([*clean, "erasure committed"]):
         noted = n > clean.index("journal written")
-        assert killed(forge, worked, words, n - noted) == wanted, (
+        assert killed(fork_server, worked, words, n - noted) == wanted, (
             "who stands there already is not written again"
         )
         done = n == len(clean)
@@ -124,28 +124,28 @@ def test_an_erasure_killed_at_any_point_is_whole_or_absent_and_noted_once(forge,
     assert verified(worked) == []
 
 
-def test_a_purge_killed_at_any_point_is_finished_by_one_more(forge, worked):
+def test_killed_purge_is_finished_by_next_run(fork_server, worked):
     words = ("data", "purge", "--now", LATE)
-    assert killed(forge, worked, words, 0) == "pings purged"
-    assert broken(worked) == []
-    assert killed(forge, worked, words, 1) == "payloads purged"
-    assert forge.run(worked, *words).exit == 0
+    assert killed(fork_server, worked, words, 0) == "pings purged"
+    assert broken_invariants(worked) == []
+    assert killed(fork_server, worked, words, 1) == "payloads purged"
+    assert fork_server.run(worked, *words).exit == 0
     assert one(worked, "SELECT count(*) FROM dk.driver_locations") == 0
 
 
-def test_a_run_killed_while_it_keeps_its_bundle_leaves_no_half_of_one(forge, worked, tmp_path):
+def test_killed_run_leaves_no_partial_bundle(fork_server, worked, tmp_path):
     words = ("sweep", "routes", "--now", "2026-03-06T20:00:00Z", "--keep", tmp_path)
-    with databases.fresh("sample") as made:
-        clean = forge.run(made, *words).points
+    with databases.fresh("sample") as engine:
+        clean = fork_server.run(engine, *words).points
     at = clean.index("bundle written")
     for path in tmp_path.iterdir():
         path.rename(tmp_path.with_name(f"kept-{path.name}"))
-    assert killed(forge, worked, words, at) == "bundle written"
+    assert killed(fork_server, worked, words, at) == "bundle written"
     assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"], (
         "only a folder that says it is not finished"
     )
-    assert broken(worked) == []
-    assert forge.run(worked, *words).exit == 0
+    assert broken_invariants(worked) == []
+    assert fork_server.run(worked, *words).exit == 0
     whole = [path for path in tmp_path.iterdir() if path.suffix != ".tmp"]
     assert len(whole) == 1
-    assert forge.run(worked, "audit", "replay", whole[0]).exit == 0
+    assert fork_server.run(worked, "audit", "replay", whole[0]).exit == 0

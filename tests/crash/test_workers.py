@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from tests import databases, tally
-from tests.crash.wreck import SEED, broken, contents, different, seed, settle, sweeping
+from tests import counts, databases
+from tests.crash.recovery import (
+    SEED,
+    broken_invariants,
+    differences,
+    seed,
+    sweep_command,
+    table_contents,
+    wait_for_disconnects,
+)
 
-WORDS = (*sweeping("offers"), "--workers", "3")
+WORDS = (*sweep_command("offers"), "--workers", "3")
 SHARES = 4
 
 
 @pytest.fixture(scope="module")
-def undisturbed(forge):
+def undisturbed(fork_server):
     """Return the points of a whole run, and what the database then holds."""
-    with databases.fresh("sample") as made:
-        ended = forge.run(made, *WORDS)
-        assert ended.exit == 0, ended.stderr
-        return tuple(ended.points), contents(made)
+    with databases.fresh("sample") as engine:
+        result = fork_server.run(engine, *WORDS)
+        assert result.exit == 0, result.stderr
+        return tuple(result.points), table_contents(engine)
 
 
-def test_what_three_workers_write_is_what_one_writes(forge, undisturbed):
-    with databases.fresh("sample") as made:
-        assert forge.run(made, *sweeping("offers")).exit == 0
-        assert different(contents(made), undisturbed[1]) == {}
+def test_three_workers_write_what_one_writes(fork_server, undisturbed):
+    with databases.fresh("sample") as engine:
+        assert fork_server.run(engine, *sweep_command("offers")).exit == 0
+        assert differences(table_contents(engine), undisturbed[1]) == {}
 
 
 @pytest.mark.parametrize(
@@ -33,27 +41,25 @@ def test_what_three_workers_write_is_what_one_writes(forge, undisturbed):
         for n in range(SHARES)
     ],
 )
-def test_a_run_of_three_workers_killed_at_any_point_is_finished_by_one_more_run(
-    forge, undisturbed, share
-):
+def test_killed_run_of_three_workers_recovers(fork_server, undisturbed, share):
     """One worker leaves the last deliveries undone, so a re-run ends as if nothing had been; three leave gaps.
 
     A pull request takes the share that is drawn: one worker is killed at every point each time.
     """
     points, _ = undisturbed
-    tally.note(
+    counts.note(
         "points of three workers drawn with", f"{SEED}={seed()}: every {SHARES}th from {share}"
     )
     for end_at in range(len(points))[share::SHARES]:
-        with databases.fresh("sample") as made:
-            ended = forge.run(made, *WORDS, end_at=end_at)
-            assert ended.exit in (-9, 0), (
-                f"{end_at}: {ended}"
+        with databases.fresh("sample") as engine:
+            result = fork_server.run(engine, *WORDS, end_at=end_at)
+            assert result.exit in (-9, 0), (
+                f"{end_at}: {result}"
             )  # 0: two workers passed the last points at once
-            settle(made)
-            assert broken(made) == [], end_at
-            again = forge.run(made, *WORDS)
+            wait_for_disconnects(engine)
+            assert broken_invariants(engine) == [], end_at
+            again = fork_server.run(engine, *WORDS)
             assert again.exit == 0, again.stderr
-            finished = contents(made)
-            assert forge.run(made, *WORDS).exit == 0
-            assert different(contents(made), finished) == {}, end_at
+            finished = table_contents(engine)
+            assert fork_server.run(engine, *WORDS).exit == 0
+            assert differences(table_contents(engine), finished) == {}, end_at

@@ -131,7 +131,7 @@ def test_a_policy_that_does_more_than_compute_is_found(tmp_path, body):
     assert list(rules.purity_faults(tree(tmp_path / "c", flows__sweep=body))) == []
 
 
-def test_a_policy_may_take_now_and_name_its_sql_file(tmp_path):
+def test_policy_may_take_now_and_sql_file(tmp_path):
     body = "from pathlib import Path\nSQL = Path(__file__)\n"
     body += "def decide(rows, now):\n    open = rows.now\n    return open"
     assert list(rules.purity_faults(tree(tmp_path, decide__offers__policy=body))) == []
@@ -157,12 +157,12 @@ def test_a_module_without_docstring_is_found(tmp_path):
         ("def f():\n    'Return what SELECT takes FROM a table.'", True),
     ],
 )
-def test_sql_in_python_is_found_except_where_it_is_at_home(tmp_path, body, fine):
+def test_sql_in_python_is_found_outside_allowed_modules(tmp_path, body, fine):
     assert (list(rules.loose_sql_faults(tree(tmp_path, flows__sweep=body))) == []) is fine
     assert list(rules.loose_sql_faults(tree(tmp_path / "b", store__statements=body))) == []
 
 
-def test_every_module_where_sql_is_at_home_still_holds_some(monkeypatch):
+def test_modules_with_allowed_sql_contain_some(monkeypatch):
     homes = set(rules.SQL_AT_HOME)
     monkeypatch.setattr(rules, "SQL_AT_HOME", set())
     assert {

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from dispatchkit.cli import main
 from tests import databases
-from tests.conftest import Cli, Ran
+from tests.conftest import Cli, CliResult
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def inside(
     """Return a function that runs a command line as `cli` does, in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: object, db: Engine | str | None = None) -> Ran:
+    def run(*words: object, db: Engine | str | None = None) -> CliResult:
         options = (
             ["--db", databases.url(db) if isinstance(db, Engine) else db] if db is not None else []
         )
         capsys.readouterr()
         code = main.run([*options, *map(str, words)])
         captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
+        return CliResult(code, captured.out, captured.err)
 
     return run

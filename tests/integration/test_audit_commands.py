@@ -32,28 +32,28 @@ SOON = datetime(2100, 1, 1, tzinfo=UTC) - timedelta(days=1)  # later than any ev
 ALL = Settings({})
 
 
-def swept(made, name: str = "offers", **options):
+def swept(engine, name: str = "offers", **options):
     return sweep(
-        PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options(**options)
+        PostgresStore(engine, now=databases.NOW), catalog.settings(), name, Options(**options)
     )
 
 
-def one(made, sql: str, *args):
-    with made.connect() as on:
-        return on.exec_driver_sql(sql, args).scalar_one()
+def one(engine, sql: str, *args):
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(sql, args).scalar_one()
 
 
-def a_changed_delivery(made) -> int:
+def a_changed_delivery(engine) -> int:
     """Return a delivery that the sweep changed."""
     return int(
         one(
-            made,
+            engine,
             "SELECT min(chain) FROM dk_aud.delivery_audit_logs WHERE run_id IS NOT NULL AND tbl = 'deliveries'",
         )
     )
 
 
-def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(inside, sample_db):
+def test_delivery_trail_shows_run_decision_and_inputs(inside, sample_db):
     done = swept(sample_db)
     delivery = a_changed_delivery(sample_db)
     ran = inside("--json", "audit", "show", delivery, db=sample_db)
@@ -73,7 +73,7 @@ def test_a_delivery_is_shown_step_by_step_with_its_run_decision_and_inputs(insid
     assert f"state {changed['before']} -> {changed['after']}" in text
 
 
-def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, sample_db):
+def test_driver_has_own_chain_and_readings_are_recorded(inside, sample_db):
     ran = inside("--json", "audit", "show", "--driver", 1, db=sample_db)
     assert ran.exit == 0, ran.stderr
     assert {step["table"] for step in json.loads(ran.stdout)["steps"]} >= {
@@ -91,10 +91,10 @@ def test_a_driver_has_a_chain_of_his_own_and_readings_are_recorded(inside, sampl
     assert inside("audit", "show", db=sample_db).exit == 2
 
 
-def test_the_state_at_an_instant_is_what_the_tables_held_then(sample_db):
+def test_state_at_instant_matches_tables_then(sample_db):
     delivery = one(sample_db, "SELECT min(id) FROM dk.deliveries WHERE state = 'OFFERING'")
-    with sample_db.connect() as on:
-        then, before = on.exec_driver_sql(
+    with sample_db.connect() as connection:
+        then, before = connection.exec_driver_sql(
             "SELECT clock_timestamp(), row_to_json(d) FROM dk.deliveries d WHERE id = %s",
             (delivery,),
         ).one()
@@ -122,9 +122,7 @@ def test_before_its_trail_a_delivery_tells_when_that_begins(inside, sample_db):
     assert ran.stderr == f"nothing before; the trail of delivery {delivery} begins {begins}\n"
 
 
-def test_a_prune_makes_its_folder_and_errors_name_the_path_as_it_was_typed(
-    inside, sample_db, tmp_path
-):
+def test_prune_creates_folder_and_errors_name_path(inside, sample_db, tmp_path):
     assert inside("audit", "prune", "--to", tmp_path / "new", "--dry-run", db=sample_db).exit == 0
     assert not (tmp_path / "new").exists()
     assert inside("audit", "prune", "--to", tmp_path / "new", db=sample_db).exit == 0
@@ -138,7 +136,7 @@ def test_a_prune_makes_its_folder_and_errors_name_the_path_as_it_was_typed(
     assert (ran.exit, f"{missing}: no such file" in ran.stderr) == (66, True), ran.stderr
 
 
-def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, sample_db, tmp_path):
+def test_disabled_flag_hides_trail_but_records_it(inside, sample_db, tmp_path):
     (tmp_path / "off.toml").write_text("[flags.audit]\nenabled = false\n")
     for words in (("audit", "show", 1), ("audit", "export", "--to", "x.csv")):
         ran = inside("--config", "off.toml", *words, db=sample_db)
@@ -153,7 +151,7 @@ def test_while_the_flag_is_off_nobody_asks_but_all_is_written(inside, sample_db,
         audit.show(PostgresStore(sample_db), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
 
 
-def test_seals_go_to_the_outside_file_once_each_and_every_one(inside, sample_db, tmp_path):
+def test_every_seal_is_in_outside_file_once(inside, sample_db, tmp_path):
     file = tmp_path / "seals.txt"
     dry = ("audit", "seal", "--to", file, "--dry-run")
     assert inside(*dry, db=sample_db).exit == 0
@@ -183,9 +181,7 @@ def test_a_line_that_a_crash_cut_short_is_completed(sample_db, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1 1 5 " + "0" * 64 + "\n", "1 7 5 " + "0" * 64, "hello\n"])
-def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(
-    inside, sample_db, tmp_path, text
-):
+def test_contradicting_seal_file_is_refused(inside, sample_db, tmp_path, text):
     file = tmp_path / "seals.txt"
     file.write_text(text)
     for more in ((), ("--dry-run",)):
@@ -195,12 +191,12 @@ def test_a_file_that_contradicts_the_database_is_refused_and_no_seal_is_made(
     assert one(sample_db, "SELECT count(*) FROM dk_aud.seal") == 0
 
 
-def test_the_outside_file_is_appended_to_by_one_at_a_time(sample_db, tmp_path):
+def test_seal_file_has_one_writer_at_a_time(sample_db, tmp_path):
     with anchor.appending(tmp_path / "seals.txt"), pytest.raises(TryLater):
         audit.seal(PostgresStore(sample_db), tmp_path / "seals.txt")
 
 
-def test_the_job_seals_when_the_last_seal_is_old_enough(inside, sample_db):
+def test_audit_sweep_seals_when_last_seal_is_old(inside, sample_db):
     store, settings = PostgresStore(sample_db), catalog.settings()
     first = sweep(store, settings, "audit", Options())
     assert first.job_counts["sealed"] == one(
@@ -222,16 +218,16 @@ def test_the_job_seals_when_the_last_seal_is_old_enough(inside, sample_db):
     assert sweep(later, settings, "audit", Options()).job_counts == {"sealed": 0, "unsealed": 0}
 
 
-def counts(made) -> tuple[int, int]:
+def counts(engine) -> tuple[int, int]:
     return tuple(
-        one(made, f"SELECT count(*) FROM dk_aud.{t}") for t in ("delivery_audit_logs", "retired")
+        one(engine, f"SELECT count(*) FROM dk_aud.{t}") for t in ("delivery_audit_logs", "retired")
     )
 
 
-def worked(made) -> None:
+def worked(engine) -> None:
     for name in catalog.FEATURES:
-        swept(made, name)
-    trail.seal(made)
+        swept(engine, name)
+    trail.seal(engine)
 
 
 def test_pruned_bodies_stand_in_archives_and_all_still_verifies(inside, sample_db, tmp_path):
@@ -300,20 +296,20 @@ def test_an_archive_that_was_altered_or_swapped_is_found(inside, sample_db, tmp_
     )
 
 
-def test_a_body_that_does_not_fit_its_link_is_named(sample_db, tmp_path):
+def test_body_that_contradicts_its_link_is_named(sample_db, tmp_path):
     """The database believes the file's checksum; the bodies in it are recomputed all the same."""
     worked(sample_db)
     name = retention.prune(PostgresStore(sample_db), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     first = frame.row(0, named=True)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
-    with sample_db.begin() as on:
-        on.exec_driver_sql("ALTER TABLE dk_aud.archive DISABLE TRIGGER USER")
-        on.exec_driver_sql(
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE dk_aud.archive DISABLE TRIGGER USER")
+        connection.exec_driver_sql(
             "UPDATE dk_aud.archive SET sha256 = %s",
             (sha256((tmp_path / name).read_bytes()).hexdigest(),),
         )
-        on.exec_driver_sql(
+        connection.exec_driver_sql(
             "ALTER TABLE dk_aud.archive ENABLE ALWAYS TRIGGER ro, ENABLE ALWAYS TRIGGER ro_t"
         )
     wrong = audit.verify(PostgresStore(sample_db), files=[tmp_path]).findings
@@ -322,15 +318,13 @@ def test_a_body_that_does_not_fit_its_link_is_named(sample_db, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
-def test_an_export_holds_ids_and_states_and_no_text_of_a_person(
-    inside, sample_db, tmp_path, suffix
-):
+def test_audit_export_contains_no_personal_text(inside, sample_db, tmp_path, suffix):
     swept(sample_db)
-    with sample_db.begin() as on:
-        on.exec_driver_sql(
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql(
             "SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)"
         )
-        on.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
+        connection.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
     file = tmp_path / f"trail.{suffix}"
     ran = inside("--json", "audit", "export", "--to", file, db=sample_db)
     assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(sample_db)[0]), ran.stderr
@@ -362,7 +356,7 @@ def test_an_export_keeps_to_its_period(sample_db, tmp_path):
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
-def test_a_run_is_decided_once_more_to_the_same_bytes(sample_db, tmp_path, name):
+def test_replayed_run_decides_the_same_bytes(sample_db, tmp_path, name):
     done = swept(sample_db, name, keep=tmp_path)
     told = bundle.replay(tmp_path / f"{name}-{done.run_id}")
     assert (told["decisions"], told["same"]) == (len(done.changes), True)
@@ -371,8 +365,8 @@ def test_a_run_is_decided_once_more_to_the_same_bytes(sample_db, tmp_path, name)
     )
     kept = (tmp_path / f"{name}-{done.run_id}/changes.jsonl").read_text().splitlines()
     ids = {json.loads(line)["decision_id"] for line in kept}
-    with sample_db.connect() as on:
-        applied = on.exec_driver_sql(
+    with sample_db.connect() as connection:
+        applied = connection.exec_driver_sql(
             "SELECT encode(decision_id, 'hex') FROM dk.decisions WHERE run_id = %s", (done.run_id,)
         )
         assert set(applied.scalars()) == ids
@@ -389,7 +383,7 @@ def test_replay_needs_no_travel_provider(sample_db, tmp_path, monkeypatch, name)
     assert bundle.replay(tmp_path / f"{name}-{done.run_id}")["decisions"] == len(done.changes)
 
 
-def test_a_bundle_that_was_altered_is_found_and_the_difference_named(inside, sample_db, tmp_path):
+def test_altered_bundle_is_detected(inside, sample_db, tmp_path):
     done = swept(sample_db, keep=tmp_path)
     folder = tmp_path / f"offers-{done.run_id}"
     assert inside("audit", "replay", folder).exit == 0
@@ -428,8 +422,8 @@ def test_a_missing_seal_file_is_said_to_be_missing(inside, sample_db, tmp_path):
 
 
 def test_what_was_refused_is_shown_beside_what_happened(inside, sample_db):
-    with sample_db.connect() as on:
-        offer, delivery = on.exec_driver_sql(
+    with sample_db.connect() as connection:
+        offer, delivery = connection.exec_driver_sql(
             "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id LIMIT 1"
         ).one()
     assert inside("act", "offer", "accept", offer, "--driver", 987654, db=sample_db).exit == 3
@@ -440,13 +434,13 @@ def test_what_was_refused_is_shown_beside_what_happened(inside, sample_db):
     assert "NOT_FOUND" in inside("audit", "show", delivery, db=sample_db).stdout
 
 
-def test_a_plain_login_needs_the_roles_that_the_readme_names(inside, sample_db, tmp_path):
-    with sample_db.begin() as on:
+def test_plain_login_needs_documented_audit_roles(inside, sample_db, tmp_path):
+    with sample_db.begin() as connection:
         for login, roles in (
             ("dk_test_keeper", "dk_verify, dk_privacy"),
             ("dk_test_clerk", "dk_app"),
         ):
-            on.exec_driver_sql(
+            connection.exec_driver_sql(
                 f"DO $$ BEGIN CREATE ROLE {login} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;"
                 f"GRANT {roles} TO {login}"
             )
@@ -482,7 +476,7 @@ def test_a_trail_that_nobody_seals_is_a_finding(sample_db):
     assert check.silences(sample_db, ["audit"], later)[1][0].oldest_due is None
 
 
-def test_while_others_write_seal_and_prune_every_verification_is_clean(sample_db, tmp_path):
+def test_verification_is_clean_under_concurrent_writes(sample_db, tmp_path):
     """No moment exists at which an honest trail looks damaged: events, seals and archives meet in one snapshot."""
     store, file, stop = PostgresStore(sample_db), tmp_path / "seals.txt", Event()
     swept(sample_db)
@@ -491,8 +485,8 @@ def test_while_others_write_seal_and_prune_every_verification_is_clean(sample_db
         half: int,
     ) -> None:  # each its own half: two that wrote all rows in any order would deadlock
         while not stop.is_set():
-            with sample_db.begin() as on:
-                on.exec_driver_sql(
+            with sample_db.begin() as connection:
+                connection.exec_driver_sql(
                     "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id %% 2 = %s", (half,)
                 )
 

@@ -62,7 +62,7 @@ def one_line(stderr: str) -> str:
 @pytest.mark.parametrize(
     "words", [("db", "status"), ("sweep", "offers", *OPTIONS), ("--debug", "db", "check")], ids=str
 )
-def test_a_database_that_cannot_be_reached_is_named_without_its_password(run, url, code, words):
+def test_unreachable_database_error_hides_password(run, url, code, words):
     found, out, err = run("--db", url, *words)
     assert found == code, err
     assert SECRET not in out + err
@@ -88,12 +88,12 @@ def test_a_database_without_schema_asks_for_it(run, database):
 
 
 @pytest.mark.parametrize("revision", ["20260201000800", "29990101000000"])
-def test_a_database_of_another_revision_is_refused_before_anything_is_written(
-    run, sample_db, revision
-):
+def test_other_revision_is_refused_before_writing(run, sample_db, revision):
     newest = migrate.newest()
-    with sample_db.begin() as on:
-        on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (revision,))
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE public.alembic_version SET version_num = %s", (revision,)
+        )
     for words in (
         ("sweep", "offers", *OPTIONS),
         ("act", "offer", "accept", 1, "--driver", 1, *OPTIONS),
@@ -101,9 +101,9 @@ def test_a_database_of_another_revision_is_refused_before_anything_is_written(
         code, out, err = run("--db", databases.url(sample_db), *words)
         assert (code, out) == (76, "")
         assert revision in one_line(err) and newest in err
-    with sample_db.begin() as on:
-        on.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (newest,))
-        assert on.exec_driver_sql("SELECT count(*) FROM dk.sweep_runs").scalar_one() == 0
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql("UPDATE public.alembic_version SET version_num = %s", (newest,))
+        assert connection.exec_driver_sql("SELECT count(*) FROM dk.sweep_runs").scalar_one() == 0
 
 
 def test_a_strict_clock_takes_no_instant_from_anyone(run, sample_db):
@@ -112,32 +112,32 @@ def test_a_strict_clock_takes_no_instant_from_anyone(run, sample_db):
     for words in (("sweep", "offers"), ("act", "offer", "accept", 1, "--driver", 1)):
         code, out, err = run("--db", url, *words, *OPTIONS)
         assert (code, out, "strict clock" in one_line(err)) == (2, "", True)
-    with sample_db.connect() as on:
-        on.exec_driver_sql("SELECT set_config('dk.now', '2026-01-01', false)")
-        assert on.exec_driver_sql("SELECT dk.clock() > '2026-02-01'").scalar_one()
+    with sample_db.connect() as connection:
+        connection.exec_driver_sql("SELECT set_config('dk.now', '2026-01-01', false)")
+        assert connection.exec_driver_sql("SELECT dk.clock() > '2026-02-01'").scalar_one()
 
 
-def test_a_sweep_whose_lock_is_held_tries_later_and_changes_nothing(run, sample_db, now):
+def test_sweep_with_held_lock_exits_try_later(run, sample_db, now):
     with PostgresStore(sample_db, now=now).sweeping(RunRequest(sweep="offers")):
         code, out, err = run("--db", databases.url(sample_db), "sweep", "offers", *OPTIONS)
         assert (code, out, "another run" in one_line(err)) == (75, "", True)
         assert (
             run("--db", databases.url(sample_db), "sweep", "offers", *OPTIONS, "--dry-run")[0] == 0
         )
-    with sample_db.connect() as on:
-        assert on.exec_driver_sql("SELECT count(*), min(status) FROM dk.sweep_runs").one() == (
+    with sample_db.connect() as connection:
+        assert connection.exec_driver_sql(
+            "SELECT count(*), min(status) FROM dk.sweep_runs"
+        ).one() == (
             1,
             "OK",
         )
 
 
-def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_takes_them_up(
-    run, sample_db
-):
+def test_sweep_leaves_locked_rows_to_next_run(run, sample_db):
     words = ("--db", databases.url(sample_db), "--json", "sweep", "offers", *OPTIONS)
     planned = json.loads(run(*words, "--dry-run")[1])["changes"]
-    with sample_db.begin() as on:
-        on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
         code, out, err = run(*words)
     assert (code, json.loads(out)["applied"], json.loads(out)["busy"]) == (75, 0, len(planned))
     assert "rows were locked by others" in err
@@ -145,42 +145,40 @@ def test_rows_that_somebody_holds_end_the_sweep_with_try_later_and_the_next_take
     assert (code, json.loads(out)["applied"]) == (0, len(planned))
 
 
-def test_an_act_on_a_row_that_somebody_holds_tries_later(run, sample_db):
-    with sample_db.begin() as on:
-        offer, driver = on.exec_driver_sql(
+def test_act_on_locked_row_exits_try_later(run, sample_db):
+    with sample_db.begin() as connection:
+        offer, driver = connection.exec_driver_sql(
             "SELECT id, driver_id FROM dk.driver_offers WHERE state = 'PENDING'"
         ).first()
-        on.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
+        connection.exec_driver_sql("SELECT FROM dk.deliveries FOR UPDATE")
         code, out, err = run(
             "--db", databases.url(sample_db), "act", "offer", "accept", offer, "--driver", driver
         )
     assert (code, out) == (75, ""), err
 
 
-def test_a_login_that_may_not_become_the_app_is_told_what_to_grant(run, database):
-    with database.begin() as on:
-        on.exec_driver_sql(
+def test_login_without_app_role_is_told_the_grant(run, database):
+    with database.begin() as connection:
+        connection.exec_driver_sql(
             "DO $$ BEGIN CREATE ROLE dk_test_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
         )
-        on.exec_driver_sql("GRANT SELECT ON public.alembic_version TO dk_test_stranger")
-        on.exec_driver_sql("GRANT USAGE ON SCHEMA dk TO dk_test_stranger")
+        connection.exec_driver_sql("GRANT SELECT ON public.alembic_version TO dk_test_stranger")
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA dk TO dk_test_stranger")
     stranger = databases.url(database).replace("//postgres@", "//dk_test_stranger@")
     if stranger == databases.url(database):
         pytest.skip("the given server's login is not `postgres`")
     code, _, err = run("--db", stranger, "sweep", "offers", *OPTIONS)
-    with database.begin() as on:
-        on.exec_driver_sql("DROP OWNED BY dk_test_stranger")
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP OWNED BY dk_test_stranger")
     assert (code, "dk_app" in one_line(err)) == (77, True)
 
 
-def test_a_plain_login_with_the_roles_of_the_readme_does_all_that_cron_does(
-    run, sample_db, tmp_path
-):
-    with sample_db.begin() as on:
-        on.exec_driver_sql(
+def test_documented_roles_suffice_for_cron(run, sample_db, tmp_path):
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql(
             "DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
         )
-        on.exec_driver_sql("GRANT dk_app, dk_import, dk_export, dk_verify TO dk_test_cron")
+        connection.exec_driver_sql("GRANT dk_app, dk_import, dk_export, dk_verify TO dk_test_cron")
     cron = databases.url(sample_db).replace("//postgres@", "//dk_test_cron@")
     if cron == databases.url(sample_db):
         pytest.skip("the given server's login is not `postgres`")
@@ -210,10 +208,12 @@ def fail(monkeypatch, feature: str, fault: Exception) -> None:
     monkeypatch.setattr(module, "FEATURE", replace(module.FEATURE, decide=decide))
 
 
-def runs(made) -> dict[str, str]:
+def runs(engine) -> dict[str, str]:
     """Return how the newest run of each sweep ended."""
-    with made.connect() as on:
-        found = on.exec_driver_sql("SELECT sweep, status FROM dk.sweep_runs ORDER BY started_at")
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT sweep, status FROM dk.sweep_runs ORDER BY started_at"
+        )
         return dict(map(tuple, found))
 
 
@@ -222,8 +222,8 @@ def test_one_stuck_sweep_stops_no_other(run, sample_db, now):
         code, out, err = run("--db", databases.url(sample_db), "sweep", "all", *OPTIONS)
     assert (code, "another run of sweep reassignment" in err) == (75, True)
     assert "offer_created" in out
-    with sample_db.connect() as on:
-        done = on.exec_driver_sql(
+    with sample_db.connect() as connection:
+        done = connection.exec_driver_sql(
             "SELECT sweep FROM dk.sweep_runs WHERE status = 'OK' AND applied > 0 ORDER BY 1"
         )
         assert done.scalars().all() == ["escalation", "offers", "routes"]
@@ -246,9 +246,7 @@ def test_one_stuck_sweep_stops_no_other(run, sample_db, now):
     ],
     ids=lambda given: " and ".join(given) if isinstance(given, dict) else None,
 )
-def test_a_sweep_that_fails_stops_no_other_and_the_gravest_failure_is_the_exit(
-    run, sample_db, monkeypatch, faults, code
-):
+def test_failed_sweep_does_not_stop_others(run, sample_db, monkeypatch, faults, code):
     for name, fault in faults.items():
         fail(monkeypatch, name, fault)
     found, out, err = run("--db", databases.url(sample_db), "--json", "sweep", "all", *OPTIONS)
@@ -261,22 +259,20 @@ def test_a_sweep_that_fails_stops_no_other_and_the_gravest_failure_is_the_exit(
     one_line(err)
 
 
-def test_a_bug_in_one_of_several_sweeps_shows_its_traceback_when_asked(run, sample_db, monkeypatch):
+def test_traceback_of_one_sweep_shown_on_request(run, sample_db, monkeypatch):
     fail(monkeypatch, "offers", ZeroDivisionError())
     code, _, err = run("--db", databases.url(sample_db), "--debug", "sweep", "all", *OPTIONS)
     assert (code, "in decide" in err, "ZeroDivisionError" in err) == (1, True, True)
 
 
-def test_a_lost_database_ends_the_cycle_and_what_was_done_before_is_told(
-    run, sample_db, monkeypatch
-):
+def test_lost_database_ends_cycle_and_reports_finished_sweeps(run, sample_db, monkeypatch):
     fail(monkeypatch, "reassignment", DatabaseUnavailable("gone"))
     code, out, _ = run("--db", databases.url(sample_db), "--json", "sweep", "all", *OPTIONS)
     assert (code, [result["sweep"] for result in json.loads(out)]) == (69, ["availability"])
     assert runs(sample_db) == {"availability": "OK", "reassignment": "FAILED"}
 
 
-def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, sample_db, now):
+def test_sweep_is_silent_only_with_work_due(run, sample_db, now):
     def checked(minutes: int) -> tuple[int, str]:
         later = rfc3339(now + timedelta(minutes=minutes))
         code, _, err = run("--db", databases.url(sample_db), "db", "check", "--now", later)
@@ -296,8 +292,8 @@ def test_a_sweep_is_silent_only_when_work_is_due_and_nobody_came(run, sample_db,
 
 
 def test_a_listing_that_is_cut_says_so(run, sample_db):
-    with sample_db.connect() as on:
-        count = on.exec_driver_sql("SELECT count(*) FROM dk.drivers").scalar_one()
+    with sample_db.connect() as connection:
+        count = connection.exec_driver_sql("SELECT count(*) FROM dk.drivers").scalar_one()
     database = ("--db", databases.url(sample_db))
     code, out, err = run("show", "drivers", *database, "--json", "--limit", count - 1, *OPTIONS)
     assert (code, len(json.loads(out))) == (0, count - 1)

@@ -15,7 +15,7 @@ from tests import databases
 CLERKS, ORDERS = 4, 5
 
 
-def test_a_delivery_that_several_ask_for_at_once_is_born_once(sample_db, tmp_path, monkeypatch):
+def test_concurrent_creates_insert_one_delivery(sample_db, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings, together = catalog.settings(), Barrier(CLERKS)
     over = databases.sample_frames()["deliveries"].filter(state="CANCELLED").sort("id").head(ORDERS)
@@ -34,6 +34,6 @@ def test_a_delivery_that_several_ask_for_at_once_is_born_once(sample_db, tmp_pat
     assert [Counter(codes) for codes in answers] == [
         Counter({"OK": 1, "OK_REPLAY": CLERKS - 1})
     ] * ORDERS
-    with sample_db.connect() as on:
+    with sample_db.connect() as connection:
         query = "SELECT replaces FROM dk.deliveries WHERE replaces IS NOT NULL ORDER BY replaces"
-        assert on.exec_driver_sql(query).scalars().all() == over["id"].to_list()
+        assert connection.exec_driver_sql(query).scalars().all() == over["id"].to_list()

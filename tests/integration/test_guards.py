@@ -104,34 +104,36 @@ REFUSED: Sequence[tuple[str, str, str, str]] = [
 @pytest.fixture(scope="module")
 def filled():
     """Yield the made-up city; what these tests try never commits."""
-    with databases.fresh("sample") as made:
-        yield made
+    with databases.fresh("sample") as engine:
+        yield engine
 
 
-def session(made: Engine, role: str) -> psycopg.Connection:
+def session(engine: Engine, role: str) -> psycopg.Connection:
     """Return a session that acts as `role`; `postgres` stands for the superuser who logged in."""
-    on = psycopg.connect(databases.url(made), options="-c search_path=dk,pg_temp -c timezone=UTC")
+    connection = psycopg.connect(
+        databases.url(engine), options="-c search_path=dk,pg_temp -c timezone=UTC"
+    )
     if role != "postgres":
-        on.execute(f"SET ROLE {role}".encode())
-        on.commit()
-    return on
+        connection.execute(f"SET ROLE {role}".encode())
+        connection.commit()
+    return connection
 
 
 @pytest.mark.parametrize(("what", "role", "sql", "state"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_the_database_refuses(filled, what, role, sql, state):
-    with session(filled, role) as on, pytest.raises(psycopg.Error) as fault:
-        on.execute(sql.encode())
-        on.commit()
+    with session(filled, role) as connection, pytest.raises(psycopg.Error) as fault:
+        connection.execute(sql.encode())
+        connection.commit()
     assert fault.value.sqlstate == state, f"{what}: {fault.value}"
 
 
 def test_a_second_acceptance_of_an_episode_is_refused_by_the_index(filled):
-    with session(filled, "dk_app") as on:
-        on.execute(OFFER.format(id=999999, driver=IDLE, offer=PENDING).encode())
-        on.execute(answered(999999).encode())
+    with session(filled, "dk_app") as connection:
+        connection.execute(OFFER.format(id=999999, driver=IDLE, offer=PENDING).encode())
+        connection.execute(answered(999999).encode())
         with pytest.raises(psycopg.errors.UniqueViolation, match="offer_one_accepted"):
-            on.execute(answered(PENDING).encode())
-        on.rollback()
+            connection.execute(answered(PENDING).encode())
+        connection.rollback()
 
 
 @pytest.mark.parametrize("goes", ["first", "second"])
@@ -143,10 +145,10 @@ def test_a_driver_who_goes_home_meanwhile_gets_no_delivery(goes):
     with (
         databases.fresh(
             "sample", sound=False
-        ) as made,  # raw SQL leaves the rest of the gift undone
+        ) as engine,  # raw SQL leaves the rest of the gift undone
         ThreadPoolExecutor(1) as worker,
-        session(made, "dk_app") as one,
-        session(made, "dk_app") as other,
+        session(engine, "dk_app") as one,
+        session(engine, "dk_app") as other,
     ):
         one.execute(f"{first}; SET CONSTRAINTS ALL IMMEDIATE".encode())
         late = worker.submit(other.execute, f"{then}; SET CONSTRAINTS ALL IMMEDIATE".encode())
@@ -158,31 +160,35 @@ def test_a_driver_who_goes_home_meanwhile_gets_no_delivery(goes):
         other.rollback()
 
 
-def test_a_temporary_table_of_the_app_does_not_pass_for_the_transitions(filled):
-    with session(filled, "dk_app") as on:
-        on.execute(
+def test_temporary_table_cannot_replace_transitions(filled):
+    with session(filled, "dk_app") as connection:
+        connection.execute(
             "CREATE TEMP TABLE transitions AS SELECT 'deliveries' AS tbl, 'UNASSIGNED' AS src, 'DELIVERED' AS dst"
         )
         with pytest.raises(psycopg.Error, match='"UNASSIGNED" may not become "DELIVERED"'):
-            on.execute("UPDATE dk.deliveries SET state = 'DELIVERED' WHERE state = 'UNASSIGNED'")
-        on.rollback()
+            connection.execute(
+                "UPDATE dk.deliveries SET state = 'DELIVERED' WHERE state = 'UNASSIGNED'"
+            )
+        connection.rollback()
 
 
 def test_a_closed_run_stays_as_it_was_closed(filled):
-    with session(filled, "postgres") as on:
-        on.execute(
+    with session(filled, "postgres") as connection:
+        connection.execute(
             "INSERT INTO dk.sweep_runs (run_id, sweep, as_of, status, finished_at) "
             "VALUES (gen_random_uuid(), 'x', now(), 'OK', now())"
         )
         with pytest.raises(psycopg.Error, match="is closed"):
-            on.execute("UPDATE dk.sweep_runs SET applied = 1, decided = 1")
-        on.rollback()
+            connection.execute("UPDATE dk.sweep_runs SET applied = 1, decided = 1")
+        connection.rollback()
 
 
-def test_the_version_of_a_birth_is_one_whatever_the_client_says(filled):
-    with session(filled, "dk_app") as on:
-        on.execute(
+def test_inserted_row_always_has_version_one(filled):
+    with session(filled, "dk_app") as connection:
+        connection.execute(
             "INSERT INTO dk.drivers (id, vehicle, duty, version) VALUES (999999, 'car', 'OFF_DUTY', 77)"
         )
-        assert on.execute("SELECT version FROM dk.drivers WHERE id = 999999").fetchone() == (1,)
-        on.rollback()
+        assert connection.execute(
+            "SELECT version FROM dk.drivers WHERE id = 999999"
+        ).fetchone() == (1,)
+        connection.rollback()

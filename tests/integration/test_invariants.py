@@ -15,13 +15,13 @@ from tests.integration.broken import BREAKS, TRIGGERS_OFF
 @pytest.fixture(scope="module")
 def worked():
     """Yield a city on which offers and routes were swept, so that runs, decisions, events and plans exist."""
-    with databases.fresh("sample") as made:
+    with databases.fresh("sample") as engine:
         for name in ("offers", "routes"):
             swept = sweep(
-                PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options()
+                PostgresStore(engine, now=databases.NOW), catalog.settings(), name, Options()
             )
             assert swept.outcome.applied > 0
-        yield made
+        yield engine
 
 
 def test_a_city_at_work_has_no_offender(worked):
@@ -37,12 +37,12 @@ def test_every_invariant_has_a_way_to_break_it():
 )
 def test_breaking_it_by_hand_is_seen(worked, name, how):
     found = next(found for found in checks() if found.name == name)
-    with worked.connect() as on:
-        before = on.exec_driver_sql(found.sql).scalar_one()
-        driver = on.connection.driver_connection
+    with worked.connect() as connection:
+        before = connection.exec_driver_sql(found.sql).scalar_one()
+        driver = connection.connection.driver_connection
         assert driver is not None
         driver.execute(TRIGGERS_OFF)
         driver.execute(BREAKS[name][how])
-        after = on.exec_driver_sql(found.sql).scalar_one()
-        on.rollback()
+        after = connection.exec_driver_sql(found.sql).scalar_one()
+        connection.rollback()
     assert (before, after > before) == (0, True)

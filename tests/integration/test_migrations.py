@@ -30,24 +30,24 @@ SQL_TYPES = {
 }
 
 
-def checksums(made: Engine) -> dict[str, str]:
+def checksums(engine: Engine) -> dict[str, str]:
     """Return one checksum over the rows of every table there is; derived columns stand for themselves."""
-    with made.connect() as on:
-        names = on.exec_driver_sql(
+    with engine.connect() as connection:
+        names = connection.exec_driver_sql(
             "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname NOT IN ('transitions', 'meta') "
             "AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('dk', 'dk_aud'))"
         )
         return {
-            name: on.exec_driver_sql(
+            name: connection.exec_driver_sql(
                 f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM (SELECT to_jsonb(t)::text AS row FROM {name} t) x"
             ).scalar_one()
             for name in sorted(names.scalars())
         }
 
 
-def fingerprint(made: Engine) -> str:
-    with made.connect() as on:
-        return migrate.fingerprint(on)
+def fingerprint(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return migrate.fingerprint(connection)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def worked(sample_db, now):
     return sample_db
 
 
-def test_every_step_goes_down_and_up_again_without_losing_a_row(worked):
+def test_each_migration_down_and_up_keeps_rows(worked):
     for i, step in reversed(list(enumerate(STEPS))):
         below = STEPS[i - 1] if i else "base"
         was, rows = fingerprint(worked), checksums(worked)
@@ -69,7 +69,7 @@ def test_every_step_goes_down_and_up_again_without_losing_a_row(worked):
         migrate.down(worked, below)
 
 
-def test_all_the_way_down_and_up_keeps_schema_rows_and_trail(worked, now):
+def test_full_downgrade_and_upgrade_keeps_everything(worked, now):
     was, rows = fingerprint(worked), checksums(worked)
     assert len(rows) > 20
     assert migrate.down(worked, "base").revision is None
@@ -83,7 +83,7 @@ def test_all_the_way_down_and_up_keeps_schema_rows_and_trail(worked, now):
     )
 
 
-def test_every_step_down_meets_the_schema_that_a_fresh_database_had_there(worked):
+def test_each_downgrade_restores_the_earlier_schema(worked):
     with databases.fresh("empty") as fresh:
         migrate.down(fresh, "base")
         on_the_way_up = {}
@@ -96,13 +96,15 @@ def test_every_step_down_meets_the_schema_that_a_fresh_database_had_there(worked
     migrate.up(worked)
 
 
-def test_rows_changed_while_the_trail_was_down_get_a_new_baseline(worked):
+def test_changes_without_trail_get_new_baseline(worked):
     migrate.down(worked, "20260201000300")
-    with worked.begin() as on:
-        on.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'")
+    with worked.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'"
+        )
     migrate.up(worked)
-    with worked.connect() as on:
-        counted = on.exec_driver_sql(
+    with worked.connect() as connection:
+        counted = connection.exec_driver_sql(
             "SELECT count(*) FILTER (WHERE e.op = 'B'), count(*) FROM dk.drivers r JOIN dk_aud.delivery_audit_logs e "
             "ON (e.tbl, e.row_id, e.row_version) = ('drivers', r.id, r.version) WHERE r.duty = 'ON_DUTY'"
         )
@@ -111,8 +113,8 @@ def test_rows_changed_while_the_trail_was_down_get_a_new_baseline(worked):
 
 
 def test_the_schema_is_that_of_the_contracts(database):
-    with database.connect() as on:
-        found = on.exec_driver_sql(
+    with database.connect() as connection:
+        found = connection.exec_driver_sql(
             "SELECT table_name, column_name, data_type, is_nullable = 'YES' FROM information_schema.columns "
             "WHERE table_schema = 'dk' AND is_generated = 'NEVER'"
         ).all()
@@ -135,20 +137,22 @@ def test_the_schema_is_that_of_the_contracts(database):
         assert nullable == column.nullable, key
 
 
-def test_the_database_knows_the_transitions_of_the_kernel_and_no_other(database):
-    with database.connect() as on:
+def test_database_and_code_have_same_transitions(database):
+    with database.connect() as connection:
         found = {
-            tuple(row) for row in on.exec_driver_sql("SELECT tbl, src, dst FROM dk.transitions")
+            tuple(row)
+            for row in connection.exec_driver_sql("SELECT tbl, src, dst FROM dk.transitions")
         }
     births = {("driver_availability_history", "", duty) for duty in DUTY.states}
     assert found == {row for machine in MACHINES for row in machine.rows()} | births
 
 
-def test_the_guards_freeze_the_columns_that_the_kernel_says_and_no_other(database):
+def test_database_and_code_freeze_same_columns(database):
     guard = "SELECT pg_get_functiondef(to_regproc('dk.guard_' || %s))"
-    with database.connect() as on:
+    with database.connect() as connection:
         found = {
-            table: on.exec_driver_sql(guard, (table,)).scalar_one() for table in ENTITIES.values()
+            table: connection.exec_driver_sql(guard, (table,)).scalar_one()
+            for table in ENTITIES.values()
         }
     compared = {
         table: re.search(r"IF \((.*)\) IS DISTINCT FROM \((.*)\) THEN", body)
@@ -161,15 +165,15 @@ def test_the_guards_freeze_the_columns_that_the_kernel_says_and_no_other(databas
     assert FROZEN.keys() == set(ENTITIES.values())
 
 
-def test_the_database_has_the_rules_of_the_memory_store_and_no_other(database):
-    with database.connect() as on:
-        named = on.exec_driver_sql(  # what spans columns or rows; checks of one column are in the contracts
+def test_database_and_memory_store_have_same_rules(database):
+    with database.connect() as connection:
+        named = connection.exec_driver_sql(  # what spans columns or rows; checks of one column are in the contracts
             "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE connamespace = 'dk'::regnamespace "
             "AND (contype IN ('u', 'x') OR contype = 'c' AND cardinality(conkey) > 1) "
             "UNION SELECT indrelid::regclass::text, relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid "
             "WHERE indisunique AND NOT indisprimary AND relnamespace = 'dk'::regnamespace"
         ).all()
-        keys = on.exec_driver_sql(
+        keys = connection.exec_driver_sql(
             "SELECT conrelid::regclass::text, attname, confrelid::regclass::text FROM pg_constraint "
             "JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1] "
             "WHERE contype = 'f' AND connamespace = 'dk'::regnamespace"
@@ -186,11 +190,11 @@ def test_the_database_has_the_rules_of_the_memory_store_and_no_other(database):
 
 
 def test_a_schema_changed_by_hand_has_drifted(database):
-    with database.begin() as on:
-        on.exec_driver_sql("ALTER TABLE dk.drivers DISABLE TRIGGER a_guard")
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE dk.drivers DISABLE TRIGGER a_guard")
     assert migrate.status(database).drifted
-    with database.begin() as on:
-        on.exec_driver_sql("ALTER TABLE dk.drivers ENABLE ALWAYS TRIGGER a_guard")
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE dk.drivers ENABLE ALWAYS TRIGGER a_guard")
     assert not migrate.status(database).drifted
 
 
@@ -210,13 +214,15 @@ def test_a_database_that_is_behind_is_refused(database):
         migrate.require(database)
 
 
-def test_a_database_of_a_newer_program_is_refused_not_guessed_at(database):
-    with database.begin() as on:
-        on.exec_driver_sql("UPDATE public.alembic_version SET version_num = '29990101000000'")
+def test_newer_schema_is_refused(database):
+    with database.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE public.alembic_version SET version_num = '29990101000000'"
+        )
     with pytest.raises(SchemaMismatch, match="29990101000000"):
         migrate.up(database)
 
 
-def test_a_migration_leaves_its_lock_to_the_next_at_once(database):
+def test_migration_releases_its_lock_immediately(database):
     for _ in range(3):
         assert migrate.up(database).current

@@ -53,40 +53,40 @@ def written(tmp_path: Path) -> list[dict[str, Any]]:
     return [{**message, "id": int(message["id"])} for message in map(json.loads, lines)]
 
 
-def tell(made: Engine, *events: tuple[str, int]) -> list[int]:
+def tell(engine: Engine, *events: tuple[str, int]) -> list[int]:
     """Put (event, delivery) into the outbox, as an act would; return their ids."""
-    with made.begin() as on:
-        return [on.exec_driver_sql(TELL, event).scalar_one() for event in events]
+    with engine.begin() as connection:
+        return [connection.exec_driver_sql(TELL, event).scalar_one() for event in events]
 
 
 def send(
-    made: Engine, given: Settings, now: datetime | None = NOW, **options: Any
+    engine: Engine, given: Settings, now: datetime | None = NOW, **options: Any
 ) -> Mapping[str, int]:
-    return sweep(PostgresStore(made, now=now), given, "outbox", Options(**options)).job_counts
+    return sweep(PostgresStore(engine, now=now), given, "outbox", Options(**options)).job_counts
 
 
 def sendings(
-    made: Engine, columns: str = "outbox_id, sender, state, attempts"
+    engine: Engine, columns: str = "outbox_id, sender, state, attempts"
 ) -> list[tuple[Any, ...]]:
-    with made.connect() as on:
+    with engine.connect() as connection:
         return [
             tuple(row)
-            for row in on.exec_driver_sql(
+            for row in connection.exec_driver_sql(
                 f"SELECT {columns} FROM dk.sendings ORDER BY outbox_id, sender"
             )
         ]
 
 
-def still_open(made: Engine) -> list[int]:
-    with made.connect() as on:
+def still_open(engine: Engine) -> list[int]:
+    with engine.connect() as connection:
         return list(
-            on.exec_driver_sql(
+            connection.exec_driver_sql(
                 "SELECT id FROM dk.outbox WHERE sent_at IS NULL ORDER BY id"
             ).scalars()
         )
 
 
-def test_every_sender_gets_what_it_wants_in_order_and_once(database, tmp_path):
+def test_each_sender_gets_subscribed_events_once_in_order(database, tmp_path):
     ids = tell(
         database,
         ("offer_created", 1),
@@ -104,12 +104,14 @@ def test_every_sender_gets_what_it_wants_in_order_and_once(database, tmp_path):
     assert still_open(database) == []
 
 
-def test_an_event_of_a_sweep_has_the_key_of_its_decision(sample_db, tmp_path):
+def test_sweep_event_key_is_its_decision_id(sample_db, tmp_path):
     sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), "offers", Options())
     send(sample_db, settings(record=a_file(tmp_path)))
-    with sample_db.connect() as on:
+    with sample_db.connect() as connection:
         decided = set(
-            on.exec_driver_sql("SELECT encode(decision_id, 'hex') FROM dk.decisions").scalars()
+            connection.exec_driver_sql(
+                "SELECT encode(decision_id, 'hex') FROM dk.decisions"
+            ).scalars()
         )
     assert {line["key"] for line in written(tmp_path)} == decided
     assert len(decided) > 20
@@ -131,7 +133,7 @@ def test_what_leaves_names_no_person_and_no_place(sample_db, tmp_path):
     assert named & personal == set()
 
 
-def test_an_event_that_nobody_wants_is_closed_but_not_while_no_sender_is_known(database):
+def test_unwanted_event_closes_only_with_known_senders(database):
     ids = tell(database, ("offer_created", 1), ("delivery_assigned", 1))
     assert send(database, settings()) == {"unsent_without_sender": 2}
     assert still_open(database) == ids
@@ -145,7 +147,7 @@ def test_an_event_that_nobody_wants_is_closed_but_not_while_no_sender_is_known(d
     }
 
 
-def test_an_event_that_fails_holds_back_its_root_at_its_sender_only(database, tmp_path):
+def test_failed_event_blocks_only_its_root_and_sender(database, tmp_path):
     ids = tell(database, ("a", 1), ("b", 2), ("a", 1), ("b", 2), ("a", 3))
     with gateway(503) as there:
         given = settings(push=hook(there.url), record=a_file(tmp_path))
@@ -162,7 +164,7 @@ def test_an_event_that_fails_holds_back_its_root_at_its_sender_only(database, tm
 
 
 @pytest.mark.parametrize("told", ["hang", "reset", 500])
-def test_a_dead_gateway_is_left_alone_and_stops_nobody_else(database, tmp_path, told):
+def test_dead_gateway_does_not_stop_other_senders(database, tmp_path, told):
     ids = tell(database, *(("a", n) for n in range(1, 9)))
     with gateway(always=told) as there:
         given = settings(
@@ -177,7 +179,7 @@ def test_a_dead_gateway_is_left_alone_and_stops_nobody_else(database, tmp_path, 
     assert states == {("push", "WAITING"), ("record", "DELIVERED")}
 
 
-def test_a_sender_that_cannot_open_its_file_stops_nobody_else(database, tmp_path):
+def test_unwritable_file_does_not_stop_other_senders(database, tmp_path):
     tell(database, ("a", 1))
     broken = {"kind": "file", "path": str(tmp_path / "missing" / "x.jsonl")}
     assert send(database, settings(broken=broken, record=a_file(tmp_path))) == {
@@ -188,7 +190,7 @@ def test_a_sender_that_cannot_open_its_file_stops_nobody_else(database, tmp_path
     assert sendings(database, "said")[0] == ("No such file or directory",)
 
 
-def test_a_receiver_that_asks_for_time_gets_it_but_not_for_ever(database):
+def test_retry_after_is_respected_within_bounds(database):
     tell(database, ("a", 1), ("a", 2))
     with gateway((429, {"Retry-After": "120"}), (503, {"Retry-After": "86400"})) as there:
         given = settings({"max_wait": "10min"}, push=hook(there.url))
@@ -202,7 +204,7 @@ def test_a_receiver_that_asks_for_time_gets_it_but_not_for_ever(database):
         }
 
 
-def test_what_is_refused_for_good_is_not_tried_again_and_is_told(database):
+def test_permanent_refusal_is_reported_and_not_retried(database):
     tell(database, ("a", 1), ("a", 1))
     with gateway(410) as there:
         given = settings(push=hook(there.url))
@@ -216,12 +218,12 @@ def test_what_is_refused_for_good_is_not_tried_again_and_is_told(database):
     assert database_findings(database, NOW + timedelta(days=2)) == []
 
 
-def database_findings(made: Engine, now: datetime) -> list[str]:
-    found = check_database(databases.url(made), Path("nowhere"), now)["findings"]
+def database_findings(engine: Engine, now: datetime) -> list[str]:
+    found = check_database(databases.url(engine), Path("nowhere"), now)["findings"]
     return [finding for finding in found if finding.startswith("sender ")]
 
 
-def test_a_sender_that_fails_for_over_fifteen_minutes_is_a_finding_with_its_last_reason(database):
+def test_long_failing_sender_is_a_finding(database):
     tell(database, ("a", 1), ("a", 2))
     with gateway(500, 503) as there:
         assert send(database, settings(push=hook(there.url))) == {"push waiting": 2, "closed": 0}
@@ -231,7 +233,7 @@ def test_a_sender_that_fails_for_over_fifteen_minutes_is_a_finding_with_its_last
     ]
 
 
-def test_what_was_given_up_on_stays_open_and_visible_until_it_is_tried_again(database, tmp_path):
+def test_abandoned_event_stays_visible_until_retried(database, tmp_path):
     ids = tell(database, ("a", 1), ("b", 1))
     with gateway(500, 500) as there:
         given = settings({"give_up": "1h"}, push=hook(there.url))
@@ -252,7 +254,7 @@ def test_what_was_given_up_on_stays_open_and_visible_until_it_is_tried_again(dat
         ]
 
 
-def test_a_run_waits_for_a_try_that_is_due_soon(database):
+def test_run_waits_for_retry_due_soon(database):
     tell(database, ("a", 1), ("b", 1))
     with gateway(503, 503) as there:
         given = settings({"patience": "5s", "first_wait": "1s"}, push=hook(there.url))
@@ -301,7 +303,7 @@ def test_a_dry_run_counts_and_touches_nothing(database, tmp_path):
     )
 
 
-def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, tmp_path):
+def test_next_run_sends_rest_after_deadline(database, tmp_path):
     ids = tell(database, *(("a", n) for n in range(1, 31)))
     with gateway(always="slow") as there:
         given = settings(push=hook(there.url), record=a_file(tmp_path))
@@ -328,7 +330,7 @@ def test_a_run_ends_at_its_deadline_and_the_next_sends_the_rest_once(database, t
     assert ended(database)[1:] == [("OK", 0, None)]
 
 
-def test_a_run_waits_for_no_try_that_its_deadline_forbids(database):
+def test_run_skips_retry_after_its_deadline(database):
     tell(database, ("a", 1))
     with gateway(503) as there:
         given = settings(
@@ -345,24 +347,24 @@ def test_a_run_waits_for_no_try_that_its_deadline_forbids(database):
     )
 
 
-def ended(made: Engine) -> list[tuple[Any, ...]]:
+def ended(engine: Engine) -> list[tuple[Any, ...]]:
     """Return the runs of the ledger as (status, busy, inputs), oldest first."""
-    with made.connect() as on:
-        found = on.exec_driver_sql(
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
             "SELECT status, busy, inputs_sha256 FROM dk.sweep_runs ORDER BY started_at"
         )
         return [tuple(row) for row in found]
 
 
-def take_over(made: Engine) -> None:
+def take_over(engine: Engine) -> None:
     """Do to the runs under way what a later run does that finds their lock free."""
-    with made.begin() as on:
-        on.exec_driver_sql(
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
             "UPDATE dk.sweep_runs SET status = 'ABANDONED', finished_at = clock_timestamp()"
         )
 
 
-def test_a_run_that_another_took_over_does_not_end_well(database):
+def test_superseded_run_fails(database):
     sweeping = PostgresStore(database).sweeping(RunRequest(sweep="offers"))
     with (
         pytest.raises(
@@ -374,7 +376,7 @@ def test_a_run_that_another_took_over_does_not_end_well(database):
     assert [status for status, *_ in ended(database)] == ["ABANDONED"]
 
 
-def test_why_a_run_failed_is_told_even_if_another_took_over(database):
+def test_superseded_run_reports_its_failure(database):
     with (
         pytest.raises(ZeroDivisionError),
         PostgresStore(database).sweeping(RunRequest(sweep="offers")),
@@ -402,20 +404,18 @@ def test_in_memory_there_is_nothing_to_send_from():
         ("a state that is none", "UPDATE dk.sendings SET state = 'LOST'", "DK011"),
     ],
 )
-def test_the_database_lets_nobody_forget_that_a_key_has_left(
-    database, tmp_path, what, query, state
-):
+def test_sent_keys_cannot_be_deleted(database, tmp_path, what, query, state):
     tell(database, ("a", 1))
     send(database, settings(record=a_file(tmp_path)))
     tell(database, ("b", 1))
-    with database.connect() as on:
-        on.exec_driver_sql("SET ROLE dk_app")
+    with database.connect() as connection:
+        connection.exec_driver_sql("SET ROLE dk_app")
         with pytest.raises(DBAPIError) as refused:
-            on.exec_driver_sql(query)
+            connection.exec_driver_sql(query)
     assert getattr(refused.value.orig, "sqlstate", None) == state, what
 
 
-def test_waits_double_within_their_bounds_and_are_the_same_for_the_same_key():
+def test_retry_waits_double_and_are_deterministic():
     params = Outbox(first_wait=timedelta(seconds=2), max_wait=timedelta(minutes=10))
     for attempts in (1, 2, 5, 9, 10, 400):
         whole = min(2 * 2 ** (attempts - 1), 600)

@@ -19,7 +19,7 @@ from dispatchkit.store.postgres import PostgresRun, PostgresStore
 from dispatchkit.store.write import Deadline
 from tests import databases
 from tests.contract.both import apply, written
-from tests.crash.wreck import contents, different
+from tests.crash.recovery import differences, table_contents
 
 DRIVERS = tuple(int(id_) for id_ in databases.sample_frames()["drivers"]["id"][:40])
 
@@ -81,11 +81,13 @@ def test_outcome_is_the_same_for_any_number_of_workers(now):
                 ledger_row = connection.exec_driver_sql(
                     "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs"
                 )
-                results.append((counts_of(outcome), tuple(ledger_row.one()), contents(engine)))
+                results.append(
+                    (counts_of(outcome), tuple(ledger_row.one()), table_contents(engine))
+                )
     assert results[0][0][0] == 32
     for others in results[1:]:
         assert others[:2] == results[0][:2]
-        assert different(others[2], results[0][2]) == {}
+        assert differences(others[2], results[0][2]) == {}
 
 
 def test_small_run_opens_no_worker(sample_db, now):
@@ -113,7 +115,10 @@ LEADER = (
 def test_workers_of_a_dead_leader_begin_no_batch(sample_db, now):
     """The leader's connection is lost before a worker begins: what the worker tries is undone."""
     store = PostgresStore(sample_db, Database(batch=2), now=now)
-    with pytest.raises(DatabaseUnavailable), store.sweeping(RunRequest(sweep="offers")) as leader:
+    with (
+        pytest.raises(DatabaseUnavailable),
+        store.sweeping(RunRequest(sweep="offers")) as leader,
+    ):
         assert isinstance(leader, PostgresRun)
         with leader._open_worker() as worker:
             run(LEADER, sample_db)

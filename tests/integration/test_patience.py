@@ -13,15 +13,15 @@ from tests import databases
 HELD_S = 1.5  # how long a reader keeps the table
 
 
-def test_a_migration_waits_for_a_long_reader_without_making_writers_wait(sample_db):
+def test_waiting_migration_does_not_block_writers(sample_db):
     stalls: list[float] = []
 
     def write() -> None:
-        with psycopg.connect(databases.url(sample_db), autocommit=True) as on:
+        with psycopg.connect(databases.url(sample_db), autocommit=True) as connection:
             end = time.monotonic() + HELD_S
             while time.monotonic() < end:
                 begin = time.monotonic()
-                on.execute(
+                connection.execute(
                     "UPDATE dk.deliveries SET priority = priority WHERE id = (SELECT min(id) FROM dk.deliveries)"
                 )
                 stalls.append(time.monotonic() - begin)

@@ -29,49 +29,49 @@ NAMES = {
 LATER = datetime(2099, 1, 1, tzinfo=UTC)
 
 
-def one(made, sql: str, *args):
-    with made.connect() as on:
-        return on.exec_driver_sql(sql, args).scalar_one()
+def one(engine, sql: str, *args):
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(sql, args).scalar_one()
 
 
-def wherever(made, text: str) -> list[str]:
+def wherever(engine, text: str) -> list[str]:
     """Return the tables of any schema of ours in which a text stands in any column."""
-    with made.connect() as on:
-        tables = on.exec_driver_sql(
+    with engine.connect() as connection:
+        tables = connection.exec_driver_sql(
             "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind = 'r' AND relnamespace IN "
             "(SELECT oid FROM pg_namespace WHERE nspname IN ('dk', 'dk_aud', 'dk_pii', 'dk_kept'))"
         )
         return [
             name
             for name in sorted(tables.scalars())
-            if on.exec_driver_sql(
+            if connection.exec_driver_sql(
                 f"SELECT count(*) FROM {name} t WHERE t::text LIKE %s", (f"%{text}%",)
             ).scalar_one()
         ]
 
 
-def plant(made, kind: str) -> int:
+def plant(engine, kind: str) -> int:
     """Give somebody who is not at work a name and a place nobody else has; return their id."""
-    with made.begin() as on:
+    with engine.begin() as connection:
         if kind == "customer":
-            id_ = on.exec_driver_sql(
+            id_ = connection.exec_driver_sql(
                 "SELECT min(o.customer_id) FROM dk.orders o WHERE NOT EXISTS "
                 "(SELECT FROM dk.orders p JOIN dk.deliveries d ON d.order_id = p.id "
                 "WHERE p.customer_id = o.customer_id AND d.state NOT IN "
                 "('DELIVERED', 'RETURNED', 'FAILED', 'CANCELLED', 'UNFULFILLED'))"
             ).scalar_one()
-            on.exec_driver_sql(
+            connection.exec_driver_sql(
                 "UPDATE dk.orders SET dropoff_lat = %s WHERE customer_id = %s", (LAT, id_)
             )
         else:
-            id_ = on.exec_driver_sql(
+            id_ = connection.exec_driver_sql(
                 "SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'"
             ).scalar_one()
-            on.exec_driver_sql(
+            connection.exec_driver_sql(
                 "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
                 (id_, LAT),
             )
-        on.exec_driver_sql(
+        connection.exec_driver_sql(
             "INSERT INTO dk_pii.subject (kind, id, name, phone, email, address) VALUES (%s, %s, %s, %s, %s, %s)",
             (kind, id_, *NAMES.values()),
         )
@@ -79,7 +79,7 @@ def plant(made, kind: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["customer", "driver"])
-def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(inside, sample_db, kind):
+def test_erased_value_is_gone_and_chains_verify(inside, sample_db, kind):
     for name in catalog.FEATURES:
         sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), name, Options())
     id_ = plant(sample_db, kind)
@@ -109,7 +109,7 @@ def test_after_an_erasure_the_value_is_nowhere_and_every_chain_verifies(inside, 
     )
 
 
-def test_a_commitment_proves_a_value_until_its_salt_is_gone(sample_db):
+def test_commitment_proves_value_until_salt_is_erased(sample_db):
     id_ = plant(sample_db, "customer")
     committed = one(sample_db, "SELECT dk_pii.commitment(salt, phone) FROM dk_pii.subject")
     proof = "SELECT count(*) FROM dk_pii.subject WHERE dk_pii.commitment(salt, %s) = %s"
@@ -124,8 +124,8 @@ def test_a_commitment_proves_a_value_until_its_salt_is_gone(sample_db):
 def test_what_a_restore_brought_back_goes_with_the_journal(sample_db):
     store, id_ = PostgresStore(sample_db), plant(sample_db, "driver")
     assert privacy.erase(store, [f"driver:{id_}"]).held[f"driver:{id_}"]["pings"] > 0
-    with sample_db.begin() as on:
-        on.exec_driver_sql(
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql(
             "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
             (id_, LAT),
         )
@@ -137,7 +137,7 @@ def test_what_a_restore_brought_back_goes_with_the_journal(sample_db):
     )
 
 
-def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, sample_db, tmp_path):
+def test_erasure_log_finds_people_in_restored_backup(inside, sample_db, tmp_path):
     store, file = PostgresStore(sample_db), tmp_path / "erased.txt"
     file.write_text("customer:987654\n")  # born and erased after the backup was made
     driver, customer = plant(sample_db, "driver"), plant(sample_db, "customer")
@@ -160,9 +160,7 @@ def test_the_outside_journal_knows_whom_a_restored_backup_does_not(inside, sampl
         privacy.erase(store, (), outside=tmp_path / "none.txt")
 
 
-def test_who_is_at_work_in_a_backup_keeps_nobody_else_from_being_erased_again(
-    inside, sample_db, tmp_path
-):
+def test_working_driver_does_not_block_other_erasures(inside, sample_db, tmp_path):
     gone, busy = (
         plant(sample_db, "driver"),
         one(sample_db, "SELECT min(driver_id) FROM dk.deliveries WHERE active"),
@@ -226,7 +224,7 @@ def test_more_rows_than_allowed_are_not_erased(sample_db):
     )
 
 
-def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(sample_db):
+def test_erasure_with_working_driver_erases_nobody(sample_db):
     store, gone = PostgresStore(sample_db), plant(sample_db, "driver")
     working = one(sample_db, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
     waiting = one(
@@ -254,10 +252,10 @@ def test_who_is_at_work_is_not_erased_and_nobody_else_of_that_call(sample_db):
     assert one(sample_db, "SELECT count(*) FROM dk_aud.erasures") == 0
 
 
-def test_a_purge_takes_what_is_past_its_time_and_no_invariant_breaks(inside, sample_db):
+def test_purge_removes_expired_rows_only(inside, sample_db):
     sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), "offers", Options())
-    with sample_db.begin() as on:
-        on.exec_driver_sql("UPDATE dk.outbox SET sent_at = at WHERE mod(id, 2) = 0")
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql("UPDATE dk.outbox SET sent_at = at WHERE mod(id, 2) = 0")
     sent = one(sample_db, "SELECT count(*) FROM dk.outbox WHERE sent_at IS NOT NULL")
     kept = one(sample_db, "SELECT count(*) FROM dk.outbox")
     at = databases.NOW + timedelta(days=29)
@@ -308,8 +306,8 @@ def test_old_exports_of_this_database_go_and_no_others(sample_db, tmp_path):
 
 
 def test_the_ledgers_have_the_columns_that_are_classed(database):
-    with database.connect() as on:
-        found = on.exec_driver_sql(
+    with database.connect() as connection:
+        found = connection.exec_driver_sql(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'dk' "
             "AND table_name = ANY(%s)",
             (list(LEDGERS),),
@@ -319,9 +317,9 @@ def test_the_ledgers_have_the_columns_that_are_classed(database):
     }
 
 
-def test_a_strict_clock_refuses_to_purge_at_a_time_of_ones_own(database, tmp_path):
-    with database.begin() as on:
-        on.exec_driver_sql("UPDATE dk.meta SET clock = 'strict'")
+def test_strict_clock_refuses_purge_with_now(database, tmp_path):
+    with database.begin() as connection:
+        connection.exec_driver_sql("UPDATE dk.meta SET clock = 'strict'")
     with pytest.raises(Usage, match="strict clock"):
         privacy.purge(PostgresStore(database), tmp_path, Settings({}), LATER)
     with pytest.raises(DispatchError):

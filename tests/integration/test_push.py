@@ -30,13 +30,13 @@ ASKED = """SELECT f.id, f.driver_id, f.delivery_id FROM dk.driver_offers f JOIN 
 def offers(sample_db) -> list[tuple[int, int, int]]:
     """Return the offers that the sweep made, as (offer, driver, delivery), in the order of their events."""
     sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), "offers", Options())
-    with sample_db.connect() as on:
-        found = [tuple(row) for row in on.exec_driver_sql(ASKED)]
+    with sample_db.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(ASKED)]
     assert len(found) >= 5
     return found
 
 
-def push(made: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int]:
+def push(engine: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int]:
     """Run the outbox with one push sender; `down_after` is of the outbox, anything else of the sender."""
     way = {
         "kind": "webhook",
@@ -47,28 +47,28 @@ def push(made: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int
     }
     outbox = {"down_after": more.pop("down_after", 3)}
     given = Settings(tables={"senders": {"push": way | more}, "outbox": outbox})
-    return sweep(PostgresStore(made, now=now), given, "outbox", Options()).job_counts
+    return sweep(PostgresStore(engine, now=now), given, "outbox", Options()).job_counts
 
 
-def rows(made: Engine, table: str, ids: list[int], *columns: str) -> list[tuple[Any, ...]]:
+def rows(engine: Engine, table: str, ids: list[int], *columns: str) -> list[tuple[Any, ...]]:
     query = f"SELECT {', '.join(columns)} FROM dk.{table} WHERE id = ANY(%s) ORDER BY id"
-    with made.connect() as on:
-        return [tuple(row) for row in on.exec_driver_sql(query, (ids,))]
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query, (ids,))]
 
 
 def states(
-    made: Engine, offers: list[tuple[int, int, int]], *columns: str
+    engine: Engine, offers: list[tuple[int, int, int]], *columns: str
 ) -> list[tuple[Any, ...]]:
-    return [rows(made, "driver_offers", [offer], "state", *columns)[0] for offer, _, _ in offers]
+    return [rows(engine, "driver_offers", [offer], "state", *columns)[0] for offer, _, _ in offers]
 
 
-def test_an_offer_whose_push_was_taken_has_reached_its_driver(sample_db, offers):
+def test_accepted_push_marks_offer_delivered(sample_db, offers):
     with gateway() as there:
         assert push(sample_db, there.url, SOON)["push delivered"] == len(offers)
     assert states(sample_db, offers, "delivered_at") == [("PENDING", SOON)] * len(offers)
 
 
-def test_a_sender_that_is_no_push_says_nothing_of_phones(sample_db, offers):
+def test_other_senders_do_not_mark_offers_delivered(sample_db, offers):
     with gateway(410) as there:
         push(sample_db, there.url, SOON, push=False)
     assert states(sample_db, offers, "delivered_at") == [("PENDING", None)] * len(offers)
@@ -83,9 +83,7 @@ def impatient(sample_db) -> Engine:
 HOLD = "SELECT FROM dk.deliveries WHERE id = %s FOR UPDATE"
 
 
-def test_a_push_whose_offer_is_locked_for_a_moment_is_told_in_the_same_pass(
-    sample_db, offers, impatient
-):
+def test_briefly_locked_offer_is_marked_in_same_pass(sample_db, offers, impatient):
     with gateway() as there, sample_db.connect() as other:
         other.exec_driver_sql(HOLD, offers[0][2:])
         release = Timer(0.8, other.rollback)
@@ -96,9 +94,7 @@ def test_a_push_whose_offer_is_locked_for_a_moment_is_told_in_the_same_pass(
     assert len(there.posts) == len(offers)
 
 
-def test_a_push_that_could_not_be_told_is_not_marked_as_delivered_and_goes_out_again_with_its_key(
-    sample_db, offers, impatient
-):
+def test_unrecorded_push_is_sent_again_with_its_key(sample_db, offers, impatient):
     later = SOON + timedelta(seconds=3)
     with gateway() as there:
         with sample_db.begin() as other:
@@ -112,9 +108,7 @@ def test_a_push_that_could_not_be_told_is_not_marked_as_delivered_and_goes_out_a
     assert len(set(there.keys)) == len(offers)
 
 
-def test_an_offer_whose_push_was_refused_ends_undeliverable_and_its_delivery_seeks_on(
-    sample_db, offers
-):
+def test_refused_push_makes_offer_undeliverable(sample_db, offers):
     (_, driver, delivery), *others = offers
     with gateway(410) as there:
         push(sample_db, there.url, SOON)
@@ -136,15 +130,13 @@ def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(sample_db,
         push(sample_db, there.url, NOW + timedelta(seconds=10))
         assert len(there.posts) <= posts + 3, "the gateway is known to be down"
     assert set(states(sample_db, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
-    with sample_db.connect() as on:
-        assert on.exec_driver_sql("SELECT DISTINCT state FROM dk.sendings").scalars().all() == [
-            "REFUSED"
-        ]
+    with sample_db.connect() as connection:
+        assert connection.exec_driver_sql(
+            "SELECT DISTINCT state FROM dk.sendings"
+        ).scalars().all() == ["REFUSED"]
 
 
-def test_an_offer_that_waits_behind_another_event_of_its_delivery_does_not_wait_in_silence(
-    sample_db, offers
-):
+def test_offer_waiting_behind_event_is_not_timed_out(sample_db, offers):
     with gateway(always=503) as there:
         push(sample_db, there.url, NOW + timedelta(seconds=10), events=["*"], down_after=1000)
     assert "offer_created" not in there.events, (
@@ -173,5 +165,5 @@ def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(sample_db, offers
     with gateway(410) as there:
         push(sample_db, there.url, NOW + timedelta(seconds=3))
     assert states(sample_db, offers[:1]) == [("DECLINED",)]
-    with sample_db.connect() as on:
-        assert on.exec_driver_sql("SELECT count(*) FROM dk.refusals").scalar_one() == 0
+    with sample_db.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM dk.refusals").scalar_one() == 0

@@ -20,7 +20,7 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 
 
-def test_every_table_comes_out_of_a_snapshot_as_it_went_in(sample_db):
+def test_every_table_is_read_back_unchanged(sample_db):
     rows = 0
     with read.snapshot(sample_db) as snapshot:
         for name in TABLES:
@@ -39,8 +39,8 @@ def test_every_table_comes_out_of_a_snapshot_as_it_went_in(sample_db):
 def test_all_tables_of_a_snapshot_are_of_one_instant(sample_db):
     with read.snapshot(sample_db) as snapshot:
         first = len(list(snapshot.table("customers")))
-        with sample_db.begin() as on:
-            on.exec_driver_sql("INSERT INTO dk.customers (id) VALUES (999999)")
+        with sample_db.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO dk.customers (id) VALUES (999999)")
         kept = pl.concat([pl.DataFrame(batch) for batch in snapshot.table("customers")])
     assert first == 1
     assert 999999 not in set(kept["id"])
@@ -72,20 +72,20 @@ LIVE = {  # what runs every minute or waits for a person
 def test_live_work_never_walks_through_every_delivery_or_offer(sample_db, now, name):
     ids = dict.fromkeys(("delivery", "driver", "offer", "order", "ticket"), 1)
     query = bind(LIVE[name], {"now": now, "recent": now, "since": now, **ids})
-    with sample_db.connect() as on:
+    with sample_db.connect() as connection:
         for way in (
             "seqscan",
             "indexscan",
             "indexonlyscan",
         ):  # what remains is to look rows up in a fitting index
-            on.exec_driver_sql(f"SET enable_{way} = off")
-        plan = "\n".join(on.exec_driver_sql(f"EXPLAIN {query}").scalars())
+            connection.exec_driver_sql(f"SET enable_{way} = off")
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}").scalars())
     assert not re.findall(
         r"Seq Scan on (?:deliveries|driver_offers|driver_locations|orders)\b", plan
     ), plan
 
 
-def test_a_listing_asks_for_no_more_rows_than_it_shows(sample_db, now):
+def test_listing_reads_only_shown_rows(sample_db, now):
     store = PostgresStore(sample_db, now=now)
     for what in shows.LISTINGS:
         assert shows.listing(store, catalog.settings(), what, limit=2).height <= 2

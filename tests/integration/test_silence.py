@@ -30,23 +30,23 @@ TELL = "INSERT INTO dk.outbox (event, root, root_id, row_id, payload, at) VALUES
 NOBODY = Settings(tables={"senders": {}})
 
 
-def findings(made: Engine, at: datetime) -> list[str]:
-    found: list[str] = check_database(databases.url(made), Path("nowhere"), at)["findings"]
+def findings(engine: Engine, at: datetime) -> list[str]:
+    found: list[str] = check_database(databases.url(engine), Path("nowhere"), at)["findings"]
     return found
 
 
-def ran(made: Engine, name: str, at: datetime) -> None:
+def ran(engine: Engine, name: str, at: datetime) -> None:
     """Enter a finished run that reasoned at an instant and found nothing to do."""
-    with PostgresStore(made, now=at).sweeping(RunRequest(sweep=name)):
+    with PostgresStore(engine, now=at).sweeping(RunRequest(sweep=name)):
         pass
 
 
-def one(made: Engine, query: str) -> Any:
-    with made.connect() as on:
-        return on.exec_driver_sql(query).scalar_one()
+def one(engine: Engine, query: str) -> Any:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar_one()
 
 
-def test_an_assignment_without_a_start_is_due_until_a_case_is_open(sample_db, now):
+def test_unstarted_assignment_is_due_until_case_opens(sample_db, now):
     def oldest(minutes: int) -> datetime | None:
         return check.silences(sample_db, ["reassignment"], now + timedelta(minutes=minutes))[1][
             0
@@ -59,8 +59,8 @@ def test_an_assignment_without_a_start_is_due_until_a_case_is_open(sample_db, no
         "sweep reassignment fell silent" in found
         for found in findings(sample_db, now + timedelta(minutes=25))
     )
-    with sample_db.begin() as on:
-        on.exec_driver_sql(
+    with sample_db.begin() as connection:
+        connection.exec_driver_sql(
             "INSERT INTO dk.reassignment_cases "
             "(id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, version) "
             f"SELECT 900000 + id, id, driver_id, episode, 'NO_START', 'GRACE', %s, %s, 1 FROM {lost}",
@@ -78,16 +78,14 @@ def test_a_run_in_the_future_hides_no_silence(sample_db, now):
 
 
 @pytest.mark.parametrize("sent_before", [False, True])
-def test_events_that_no_sender_takes_are_a_finding_where_events_were_sent_before(
-    database, now, tmp_path, sent_before
-):
+def test_events_without_sender_become_a_finding(database, now, tmp_path, sent_before):
     record = Settings(
         tables={"senders": {"record": {"kind": "file", "path": str(tmp_path / "events.jsonl")}}}
     )
 
     def told_and_swept(settings: Settings, minutes: int) -> list[str]:
-        with database.begin() as on:
-            on.exec_driver_sql(TELL, (minutes, now))
+        with database.begin() as connection:
+            connection.exec_driver_sql(TELL, (minutes, now))
         sweep(
             PostgresStore(database, now=now + timedelta(minutes=minutes)),
             settings,
@@ -107,9 +105,9 @@ def test_events_that_no_sender_takes_are_a_finding_where_events_were_sent_before
 
 
 def test_events_behind_a_gateway_that_fails_have_a_sender(database, now):
-    with database.begin() as on:
+    with database.begin() as connection:
         for delivery in range(1, 9):
-            on.exec_driver_sql(TELL, (delivery, now))
+            connection.exec_driver_sql(TELL, (delivery, now))
     with gateway(always=500) as there:
         push = {"kind": "webhook", "url": there.url, "timeout": "1s"}
         given = Settings(
@@ -126,7 +124,7 @@ def test_events_behind_a_gateway_that_fails_have_a_sender(database, now):
     assert [text.split(":")[0] for text in found] == ["sender push"]
 
 
-def test_a_second_check_tries_later_and_the_first_holds_nobody_up_afterwards(database, now):
+def test_second_concurrent_check_exits_try_later(database, now):
     with database.begin() as other:
         other.exec_driver_sql("SELECT pg_advisory_xact_lock(1684733953, hashtext('db check'))")
         with pytest.raises(TryLater, match="another check"):
@@ -143,14 +141,14 @@ def test_asking_what_is_due_walks_through_no_live_table(sample_db, now, name):
 
 
 @pytest.mark.parametrize("name", ["retirable", "retirable_count"])
-def test_what_may_be_archived_is_told_by_the_newest_seal_alone(sample_db, now, name):
+def test_newest_seal_decides_what_may_be_archived(sample_db, now, name):
     plan = explained(sample_db, bind(TRAIL[name], {"before": now, "most": 10}))
     assert "Index Scan Backward using seal_pkey" in plan, plan
 
 
-def explained(made: Engine, query: str) -> str:
+def explained(engine: Engine, query: str) -> str:
     """Return the plan where nothing may be walked through that an index leads into."""
-    with made.connect() as on:
+    with engine.connect() as connection:
         for way in ("seqscan", "indexonlyscan"):
-            on.exec_driver_sql(f"SET enable_{way} = off")
-        return "\n".join(on.exec_driver_sql(f"EXPLAIN {query}").scalars())
+            connection.exec_driver_sql(f"SET enable_{way} = off")
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}").scalars())

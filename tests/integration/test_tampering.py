@@ -20,7 +20,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import audit, retention
 from dispatchkit.store import audit as trail
 from dispatchkit.store.postgres import PostgresStore
-from tests import databases, tally
+from tests import counts, databases
 from tests.integration.broken import LONG_CHAIN, TRIGGERS_OFF
 
 LOGS = "dk_aud.delivery_audit_logs"
@@ -90,61 +90,61 @@ PLACES = {  # events of each kind, found by the superuser and handed over as lit
 class World:
     """A city that worked, was sealed outside, pruned a little, and worked on."""
 
-    made: Engine
+    engine: Engine
     seals: Path
     archive: Path
 
 
-def work(made: Engine, *names: str) -> None:
+def work(engine: Engine, *names: str) -> None:
     for name in names:
-        sweep(PostgresStore(made, now=databases.NOW), catalog.settings(), name, Options())
+        sweep(PostgresStore(engine, now=databases.NOW), catalog.settings(), name, Options())
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     """Yield the world; what tests do to it never commits."""
     folder = tmp_path_factory.mktemp("outside")
-    with databases.fresh("sample", sound=False) as made:
-        store = PostgresStore(made)
-        work(made, "reassignment")
+    with databases.fresh("sample", sound=False) as engine:
+        store = PostgresStore(engine)
+        work(engine, "reassignment")
         audit.seal(store, folder / "seals.txt")
         retention.prune(store, datetime(2099, 1, 1, tzinfo=UTC), folder)
-        work(made, "offers", "routes")
+        work(engine, "offers", "routes")
         audit.seal(store, folder / "seals.txt")
-        with made.begin() as on:
-            on.exec_driver_sql(
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
                 "UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE duty = 'ON_DUTY'"
             )
-            on.exec_driver_sql(
+            connection.exec_driver_sql(
                 "INSERT INTO dk_aud.erasures (kind, subject, removed) VALUES ('driver', 1, 0)"
             )
-        yield World(made, folder / "seals.txt", folder)
+        yield World(engine, folder / "seals.txt", folder)
 
 
-def session(made: Engine, role: str) -> psycopg.Connection:
+def session(engine: Engine, role: str) -> psycopg.Connection:
     """Return a session of one role on a login that may become nothing else; `postgres`: the superuser himself."""
-    on = psycopg.connect(databases.url(made))
+    connection = psycopg.connect(databases.url(engine))
     if role != "postgres":
-        on.execute(f"SET SESSION AUTHORIZATION {role}".encode())
-        on.commit()
-    return on
+        connection.execute(f"SET SESSION AUTHORIZATION {role}".encode())
+        connection.commit()
+    return connection
 
 
-def refused(made: Engine, role: str, sql: str) -> str:
+def refused(engine: Engine, role: str, sql: str) -> str:
     """Return the SQLSTATE with which a statement is refused, or nothing if it is not."""
-    with session(made, "postgres") as on:
+    with session(engine, "postgres") as connection:
         for name, query in PLACES.items():
             if f"{{{name}}}" in sql:
-                row = on.execute(query.encode()).fetchone()
+                row = connection.execute(query.encode()).fetchone()
                 assert row is not None, name
                 sql = sql.replace(
                     f"{{{name}}}", f"(VALUES ({row[0]}::bigint, {row[1]}::bigint)) AS k(chain, seq)"
                 )
     sql = sql.replace("{nobody}", NOBODY)
     try:
-        with session(made, role) as on:
-            on.execute(sql.encode())
-            on.rollback()
+        with session(engine, role) as connection:
+            connection.execute(sql.encode())
+            connection.rollback()
     except psycopg.Error as fault:
         return fault.sqlstate or ""
     return ""
@@ -152,18 +152,18 @@ def refused(made: Engine, role: str, sql: str) -> str:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_of_a_program_can_touch_the_trail(world, role):
-    outcome = {how: refused(world.made, role, sql) for how, sql, _ in REFUSED}
+    outcome = {how: refused(world.engine, role, sql) for how, sql, _ in REFUSED}
     assert outcome == {how: state for how, _, state in REFUSED}
     assert len(outcome) >= 20
-    tally.count("ways of tampering refused by name", len(outcome))
+    counts.add("ways of tampering refused by name", len(outcome))
 
 
 @pytest.mark.parametrize(
     ("how", "role", "sql", "state"), ONE_ROLE, ids=[row[0] for row in ONE_ROLE]
 )
 def test_what_a_role_may_do_it_may_not_overdo(world, how, role, sql, state):
-    assert refused(world.made, role, sql) == state, how
-    tally.count("ways of tampering refused by name")
+    assert refused(world.engine, role, sql) == state, how
+    counts.add("ways of tampering refused by name")
 
 
 def rehash(chain: str) -> str:
@@ -232,22 +232,22 @@ DONE: Mapping[str, tuple[str, set[str]]] = {
 
 def verdict(world: World, monkeypatch, *statements: str) -> audit.Verdict:
     """Return what a verification finds after these statements of a superuser; nothing of it stays."""
-    with world.made.connect() as on:
-        driver = on.connection.driver_connection
+    with world.engine.connect() as connection:
+        driver = connection.connection.driver_connection
         assert driver is not None
         driver.execute(TRIGGERS_OFF)
         for statement in statements:
             driver.execute(statement)
-        monkeypatch.setattr(trail, "_snapshot", lambda made: _inside(on))
-        found = audit.verify(PostgresStore(world.made), world.seals, [world.archive])
+        monkeypatch.setattr(trail, "_snapshot", lambda engine: _inside(connection))
+        found = audit.verify(PostgresStore(world.engine), world.seals, [world.archive])
         monkeypatch.undo()
-        on.rollback()
+        connection.rollback()
     return found
 
 
-def _inside(on):
-    on.exec_driver_sql("SET LOCAL extra_float_digits = 1")
-    return nullcontext(on)
+def _inside(connection):
+    connection.exec_driver_sql("SET LOCAL extra_float_digits = 1")
+    return nullcontext(connection)
 
 
 def test_a_trail_that_nobody_touched_verifies_whole(world, monkeypatch):
@@ -256,19 +256,19 @@ def test_a_trail_that_nobody_touched_verifies_whole(world, monkeypatch):
 
 
 @pytest.mark.parametrize("how", DONE)
-def test_what_a_superuser_does_is_found_and_the_row_named(world, monkeypatch, how):
+def test_superuser_tampering_is_found_by_row(world, monkeypatch, how):
     sql, kinds = DONE[how]
     found = verdict(world, monkeypatch, sql)
     assert {fault.fault for fault in found.found.faults} == kinds, found.findings
     assert all(fault.count > 0 for fault in found.found.faults)
-    tally.count("superuser tampers found by verify")
+    counts.add("superuser tampers found by verify")
     named = next(told for told in found.findings if told.split(":")[0] in kinds)
     assert named.split("first ")[1].split()[0] in ("delivery", "driver", "seal", *ENTITIES.values())
 
 
 def rollback(world: World) -> str:
-    with world.made.connect() as on:
-        columns = on.exec_driver_sql(
+    with world.engine.connect() as connection:
+        columns = connection.exec_driver_sql(
             "SELECT string_agg(column_name, ', ') FROM information_schema.columns WHERE table_schema = 'dk' "
             "AND table_name = 'deliveries' AND is_generated = 'NEVER'"
         ).scalar_one()
@@ -283,12 +283,12 @@ def test_a_consistent_rollback_is_found_by_its_seal(world, monkeypatch):
     assert found.contradicted == []
 
 
-def test_a_consistent_rollback_sealed_anew_is_found_by_the_outside_file_alone(world, monkeypatch):
+def test_resealed_rollback_is_found_by_outside_file(world, monkeypatch):
     found = verdict(world, monkeypatch, rollback(world), RESEAL)
     assert (found.found.faults, found.archives.wrong) == ((), ())
     assert len(found.contradicted) == 1
     assert found.findings[0].startswith("outside: 1 of 2 seals are not the database's, first 1 2")
-    tally.count("consistent rollbacks found by the outside file alone")
+    counts.add("consistent rollbacks found by the outside file alone")
 
 
 def test_a_function_that_lies_is_not_asked(world, monkeypatch):
@@ -298,20 +298,20 @@ def test_a_function_that_lies_is_not_asked(world, monkeypatch):
     assert {fault.fault for fault in found.found.faults} == {"hash"}
 
 
-def test_the_command_says_so_in_one_line_and_exits_65(inside, world):
-    with databases.fresh("sample", sound=False) as made:
-        work(made, "offers")
-        with made.begin() as on:
-            driver = on.connection.driver_connection
+def test_verify_command_exits_65_with_one_line(inside, world):
+    with databases.fresh("sample", sound=False) as engine:
+        work(engine, "offers")
+        with engine.begin() as connection:
+            driver = connection.connection.driver_connection
             assert driver is not None
             driver.execute(TRIGGERS_OFF)
-            on.exec_driver_sql(f"UPDATE {LOGS} SET reason = 'x' WHERE {LAST}")
-            delivery = on.exec_driver_sql(f"SELECT {ONE}").scalar_one()
-        ran = inside("audit", "verify", db=made)
+            connection.exec_driver_sql(f"UPDATE {LOGS} SET reason = 'x' WHERE {LAST}")
+            delivery = connection.exec_driver_sql(f"SELECT {ONE}").scalar_one()
+        ran = inside("audit", "verify", db=engine)
         assert ran.exit == 65
         assert ran.stderr.count("\n") == 1
         assert f"hash: 1, first delivery {delivery}, " in ran.stderr
-        shown = inside("audit", "show", delivery, db=made)
+        shown = inside("audit", "show", delivery, db=engine)
         assert (
             shown.exit,
             f"the chain of delivery {delivery} is broken: hash" in shown.stderr,

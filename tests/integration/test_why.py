@@ -28,9 +28,9 @@ IDLE = """SELECT min(id) FROM dk.drivers r WHERE duty = 'ON_DUTY'
   AND NOT EXISTS (SELECT FROM dk.deliveries d WHERE d.driver_id = r.id AND d.active)"""
 
 
-def one(made: Engine, query: str) -> Any:
-    with made.connect() as on:
-        return on.exec_driver_sql(query).scalar_one()
+def one(engine: Engine, query: str) -> Any:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar_one()
 
 
 @pytest.fixture
@@ -44,15 +44,15 @@ def run(sample_db) -> str:
 @pytest.fixture
 def offer(sample_db, run) -> Any:
     """Return (offer, driver, delivery, decision id) of the first offer that has a runner-up."""
-    with sample_db.connect() as on:
-        found = on.exec_driver_sql(ASKED).all()
+    with sample_db.connect() as connection:
+        found = connection.exec_driver_sql(ASKED).all()
     return next(row for row in found if _explained(sample_db, row[3])["runner_up_driver_id"])
 
 
 def _explained(sample_db: Engine, decision: str) -> dict[str, Any]:
-    with sample_db.connect() as on:
+    with sample_db.connect() as connection:
         query = "SELECT why FROM dk.decisions WHERE decision_id = decode(%s, 'hex')"
-        return dict(on.exec_driver_sql(query, (decision,)).scalar_one())
+        return dict(connection.exec_driver_sql(query, (decision,)).scalar_one())
 
 
 def do(sample_db: Engine, name: str, actor: str, **event: Any) -> Acted:
@@ -67,9 +67,7 @@ def asked(sample_db: Engine, delivery: int, settings: Settings | None = None) ->
     return why(PostgresStore(sample_db, now=SOON), settings or catalog.settings(), delivery)
 
 
-def test_an_accepted_delivery_names_its_driver_the_decision_and_the_run_behind_it(
-    sample_db, run, offer
-):
+def test_accepted_delivery_names_driver_decision_and_run(sample_db, run, offer):
     offer_id, driver, delivery, decision = offer
     do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
     said = asked(sample_db, delivery)
@@ -115,7 +113,7 @@ def test_who_was_second_is_told_by_how_much(sample_db, offer):
     )
 
 
-def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(sample_db, offer):
+def test_manual_assignment_names_person_and_reason(sample_db, offer):
     _, driver, delivery, _ = offer
     to = one(sample_db, IDLE)
     done = do(
@@ -139,7 +137,7 @@ def test_a_delivery_handed_over_by_a_person_names_the_person_and_the_reason(samp
     )
 
 
-def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(sample_db, offer):
+def test_pending_offer_explains_the_chosen_driver(sample_db, offer):
     offer_id, driver, delivery, decision = offer
     said = asked(sample_db, delivery)
     (asking,) = said["search"]["pending_offers"]
@@ -151,7 +149,7 @@ def test_a_delivery_that_is_being_offered_tells_whom_and_why_him(sample_db, offe
     assert said["search"]["next"] == {"rule": "ROUND_UNDER_WAY"}
 
 
-def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(sample_db, offer):
+def test_delivery_without_candidates_names_rule_and_relaxation(sample_db, offer):
     """The driver says no, and nobody else is within reach any more."""
     offer_id, driver, delivery, _ = offer
     do(
@@ -183,7 +181,7 @@ def test_a_delivery_without_anybody_to_ask_names_the_rule_and_what_would_help(sa
     )
 
 
-def test_a_driver_who_said_no_is_told_from_one_who_was_never_asked(sample_db, offer):
+def test_declined_driver_differs_from_never_asked(sample_db, offer):
     offer_id, driver, delivery, _ = offer
     do(
         sample_db,
@@ -216,7 +214,7 @@ def test_a_released_delivery_tells_from_whom_it_was_taken(sample_db, offer):
     assert said["search"]["episode"]["episode"] == 2
 
 
-def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(sample_db):
+def test_suspected_assignment_tells_cause_and_start(sample_db):
     suspected = one(
         sample_db,
         "SELECT min(c.delivery_id) FROM dk.reassignment_cases c JOIN dk.deliveries d ON d.id = c.delivery_id "
@@ -229,7 +227,7 @@ def test_a_delivery_whose_driver_is_suspected_tells_since_when_and_for_what(samp
     assert ("grace until" in told[0]) == (said["suspicion"]["grace_until"] is not None)
 
 
-def test_a_delivery_that_has_ended_tells_how_and_by_whom(sample_db):
+def test_ended_delivery_tells_how_and_by_whom(sample_db):
     delivery = one(
         sample_db,
         "SELECT min(id) FROM dk.deliveries WHERE state = 'CANCELLED' AND ended_by = 'customer'",
@@ -245,9 +243,7 @@ def test_a_delivery_that_has_ended_tells_how_and_by_whom(sample_db):
     )
 
 
-def test_a_refused_act_stands_there_with_who_asked_what_in_which_state_and_the_rule(
-    sample_db, offer
-):
+def test_refused_act_shows_actor_state_and_rule(sample_db, offer):
     offer_id, driver, delivery, _ = offer
     do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
     do(sample_db, "decline", f"driver:{driver}", offer_id=offer_id, driver_id=driver)

@@ -21,10 +21,10 @@ from tests import databases
 from tests.contract.both import apply, events, written
 
 
-def ledger(made: Engine) -> list[tuple[object, ...]]:
+def ledger(engine: Engine) -> list[tuple[object, ...]]:
     """Return the runs as (status, decided, applied, stale, poison, busy), oldest first."""
-    with made.connect() as on:
-        found = on.exec_driver_sql(
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
             "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs ORDER BY started_at"
         )
         return [tuple(row) for row in found]
@@ -58,7 +58,7 @@ def counted(driver: int, timeouts: int, root: tuple[str, int] | None = None) -> 
     )
 
 
-def test_rows_that_somebody_holds_are_left_for_the_next_run(sample_db, now):
+def test_locked_rows_are_left_for_next_run(sample_db, now):
     settings, store = catalog.settings(), PostgresStore(sample_db, Database(batch=4), now=now)
     planned = sweep(store, settings, "offers", Options(dry_run=True)).changes
     roots = sorted({change.root[1] for change in planned})
@@ -73,7 +73,7 @@ def test_rows_that_somebody_holds_are_left_for_the_next_run(sample_db, now):
     assert [row[0] for row in ledger(sample_db)] == ["PARTIAL", "OK"]
 
 
-def test_a_refused_row_is_found_by_halving_and_booked_with_its_sqlstate(sample_db, now):
+def test_poison_row_is_isolated_with_its_sqlstate(sample_db, now):
     drivers = databases.sample_frames()["drivers"]["id"].to_list()[:40]
     changes = [counted(driver, -1 if i in (7, 31) else 1) for i, driver in enumerate(drivers)]
     outcome = apply(PostgresStore(sample_db, Database(batch=40), now=now), *changes)
@@ -93,17 +93,17 @@ def test_every_applied_decision_leaves_one_event_of_its_name(sample_db, now):
             Options(),
         )
         assert swept.outcome.applied == len(swept.changes)
-    with sample_db.connect() as on:
-        decided = on.exec_driver_sql(
+    with sample_db.connect() as connection:
+        decided = connection.exec_driver_sql(
             "SELECT decision_id, event, row_id FROM dk.decisions ORDER BY 1"
         ).all()
-        told = on.exec_driver_sql(
+        told = connection.exec_driver_sql(
             "SELECT decision_id, event, row_id FROM dk.outbox ORDER BY 1"
         ).all()
     assert told == decided != []
 
 
-def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(sample_db, now):
+def test_four_workers_apply_each_row_once(sample_db, now):
     deliveries = databases.sample_frames()["deliveries"]["id"].to_list()
     drivers = databases.sample_frames()["drivers"]["id"].to_list()
 
@@ -123,12 +123,12 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(sam
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(work, range(4)))
     outcomes.append(work(5))  # takes up what all four found locked by one another
-    with sample_db.connect() as on:
-        deadlocks = on.exec_driver_sql(
+    with sample_db.connect() as connection:
+        deadlocks = connection.exec_driver_sql(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         )
         assert deadlocks.scalar_one() == 0
-        newest = on.exec_driver_sql(
+        newest = connection.exec_driver_sql(
             "SELECT (SELECT max(version) FROM dk.deliveries), (SELECT max(version) FROM dk.drivers)"
         )
         assert tuple(newest.one()) == (2, 2)
@@ -138,9 +138,7 @@ def test_four_workers_with_everything_in_their_own_order_apply_each_row_once(sam
     )
 
 
-def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_the_next(
-    sample_db, now
-):
+def test_disconnected_run_leaves_lock_to_next_run(sample_db, now):
     store, request = PostgresStore(sample_db, now=now), RunRequest(sweep="offers")
     driver = int(databases.sample_frames()["drivers"]["id"][0])
     with pytest.raises(DatabaseUnavailable), store.sweeping(request) as run:
@@ -156,7 +154,7 @@ def test_a_run_whose_connection_is_cut_ends_and_leaves_its_lock_and_ledger_to_th
     assert len(events(store)) == 1
 
 
-def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(sample_db, now):
+def test_run_without_its_lock_writes_nothing(sample_db, now):
     """Behind a transaction pooler each transaction may run on another backend: there the lock is not ours."""
     driver = databases.sample_frames()["drivers"]["id"].to_list()[0]
     store = PostgresStore(sample_db, now=now)
@@ -167,6 +165,6 @@ def test_a_run_whose_connection_does_not_hold_the_lock_writes_nothing(sample_db,
         assert isinstance(run, PostgresRun)
         run._ticket = RunRequest(sweep="routes")  # whose lock this connection does not hold
         run.apply([counted(driver, 1)], inputs_sha256="")
-    with sample_db.connect() as on:
-        assert on.exec_driver_sql("SELECT max(version) FROM dk.drivers").scalar_one() == 1
+    with sample_db.connect() as connection:
+        assert connection.exec_driver_sql("SELECT max(version) FROM dk.drivers").scalar_one() == 1
     assert [row[0] for row in ledger(sample_db)] == ["FAILED"]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests import tally
+from tests import counts
 from tests.builders import NOW, minutes
 from tests.property.attacks import ATTACKS
 from tests.property.model import AWAY, SEEKING, TO_PICKUP, Model, Row
@@ -220,7 +220,7 @@ class Live(RuleBasedStateMachine):
 
     @invariant()
     def all_three_agree(self) -> None:
-        tally.count("stateful steps")
+        counts.add("stateful steps")
         self.town.agree()
         said = {
             id: (r["state"], r["episode"], r["driver_id"])
@@ -236,7 +236,7 @@ class Live(RuleBasedStateMachine):
         assert duties == {id: driver["duty"] for id, driver in self.model.drivers.items()}
 
     def teardown(self) -> None:
-        tally.count("stateful examples")
+        counts.add("stateful examples")
         self.town.close()
 
     def _go_to(self, instant: datetime) -> None:

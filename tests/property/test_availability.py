@@ -144,7 +144,7 @@ class Night:
 
 @walks
 @given(st.sampled_from(NIGHTS), happenings)
-def test_duties_of_a_night_follow_each_other_and_sum_to_the_clock(begins, script):
+def test_duty_intervals_are_gapless_and_sum_up(begins, script):
     night = Night(begins)
     for what, minutes in script:
         night.happen(what, minutes)
@@ -156,7 +156,7 @@ def test_duties_of_a_night_follow_each_other_and_sum_to_the_clock(begins, script
 
 @walks
 @given(st.sampled_from(NIGHTS), happenings, st.sampled_from([3, 40, 700]), st.sampled_from(ENDS))
-def test_a_sweep_that_comes_late_leaves_the_history_of_punctual_ones(begins, script, busy_for, how):
+def test_late_sweep_writes_history_of_punctual_sweeps(begins, script, busy_for, how):
     night = Night(begins)
     for what, minutes in script:
         night.happen(what, minutes)

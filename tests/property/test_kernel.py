@@ -35,7 +35,7 @@ WORDS = st.one_of(st.integers(), st.text(max_size=20))
     st.integers(0, 10**12),
     st.dictionaries(st.integers(1, 10**9), st.integers(0, 10**9), min_size=1, max_size=30),
 )
-def test_a_split_sums_exactly_and_is_never_a_cent_away_from_fair(total, weights):
+def test_split_sums_exactly_within_a_cent(total, weights):
     shares = split(total, weights)
     assert sum(shares.values()) == total
     whole = sum(weights.values())
@@ -46,14 +46,14 @@ def test_a_split_sums_exactly_and_is_never_a_cent_away_from_fair(total, weights)
 
 
 @given(st.fractions())
-def test_rounding_is_symmetric_and_moves_no_amount_by_more_than_half_a_cent(amount):
+def test_rounding_is_symmetric_within_half_a_cent(amount):
     assert abs(to_cents(amount) - amount) <= Fraction(1, 2)
     assert to_cents(-amount) == -to_cents(amount)
     assert to_cents(amount + 1) == to_cents(amount) + 1 or amount < 0
 
 
 @given(INSTANTS, ZONES, STARTS)
-def test_every_instant_lies_in_exactly_the_service_day_it_belongs_to(instant, tz, starts_at):
+def test_instant_lies_in_exactly_one_service_day(instant, tz, starts_at):
     day = day_of(instant, tz, starts_at=starts_at)
     assert instant in service_day(day, tz, starts_at=starts_at)
     for other in (day - timedelta(days=1), day + timedelta(days=1)):
@@ -70,14 +70,14 @@ def test_service_days_follow_each_other_without_gap(day, tz, starts_at):
 
 
 @given(INSTANTS, INSTANTS)
-def test_instants_as_text_come_back_and_sort_as_time_does(one, other):
+def test_instants_as_text_round_trip_and_sort(one, other):
     assert parse_instant(rfc3339(one)) == one
     assert len(rfc3339(one)) == 27
     assert (rfc3339(one) < rfc3339(other)) == (one < other)
 
 
 @given(st.integers(1, 2**63 - 1), st.floats(0, 100), st.floats(0, 100))
-def test_who_is_inside_a_rollout_stays_inside_a_larger_one(unit, one, other):
+def test_larger_rollout_contains_smaller_rollout(unit, one, other):
     small, large = sorted((one, other))
     if Flag(name="offers", percent=small).admits(unit):
         assert Flag(name="offers", percent=large).admits(unit)
@@ -95,7 +95,7 @@ def test_chance_stays_in_its_range_for_any_words(seed, stream, ids):
 
 
 @given(st.sampled_from(MACHINES), st.lists(st.integers(0, 99), max_size=30))
-def test_a_walk_through_a_machine_never_leaves_it_and_ends_only_where_it_may(machine, choices):
+def test_random_transitions_stay_inside_the_machine(machine, choices):
     state = INITIAL
     for choice in choices:
         onward = sorted(machine.moves.get(state, ()))
@@ -126,7 +126,7 @@ def test_the_expression_and_the_function_measure_alike(pairs):
 
 
 @given(st.integers(3, 12), st.floats(0, 0.99), st.floats(0, 2 * math.pi), st.floats(1.01, 5))
-def test_a_round_ring_holds_what_is_within_and_not_what_is_beyond(corners, within, angle, beyond):
+def test_circle_contains_points_within_its_radius(corners, within, angle, beyond):
     turns = [2 * math.pi * i / corners for i in range(corners)]
     ring = [(8 * math.cos(turn), 8 * math.sin(turn)) for turn in turns]
     ring.append(ring[0])
@@ -141,7 +141,7 @@ def test_a_round_ring_holds_what_is_within_and_not_what_is_beyond(corners, withi
         st.text(), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), INSTANTS)
     )
 )
-def test_canonical_json_forgets_the_order_and_nothing_else(value):
+def test_canonical_json_ignores_only_key_order(value):
     assert canonical(value) == canonical(dict(sorted(value.items(), reverse=True)))
     assert canonical(plain(value)) == canonical(value)
     assert canonical({**value, "one more": 1}) != canonical(value) or value.get("one more") == 1

@@ -86,9 +86,7 @@ def climbed(sweeps: Sweeps) -> list[Change]:
 
 
 @given(schedule=schedules, promise=promises, ended=rounds)
-def test_any_schedule_of_sweeps_tells_the_same_levels_with_the_same_due_times(
-    schedule, promise, ended
-):
+def test_levels_do_not_depend_on_sweep_times(schedule, promise, ended):
     many, one = climbed(told(schedule, promise, ended)), climbed(told([], promise, ended))
     assert [change.after["level"] for change in many] == [1, 2, 3, 4], (
         "each once, none left out, none falls"
@@ -97,9 +95,7 @@ def test_any_schedule_of_sweeps_tells_the_same_levels_with_the_same_due_times(
 
 
 @given(schedule=schedules, promise=promises, ended=rounds)
-def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(
-    schedule, promise, ended
-):
+def test_sweep_reports_due_levels_once(schedule, promise, ended):
     for changes in told(schedule, promise, ended):
         asks = [change for change in changes if change.payload.get("notify")]
         news = climbed([changes]) or [
@@ -112,7 +108,7 @@ def test_one_sweep_asks_for_attention_once_and_tells_no_level_before_it_is_due(
 
 
 @given(schedule=schedules)
-def test_no_search_ends_before_its_time_nor_before_level_four_has_stood_for_as_long_as_it_does_on_time(
+def test_search_ends_only_after_level_four_waited(
     schedule,
 ):
     changes = [change for changes in told(schedule, None, []) for change in changes]

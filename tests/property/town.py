@@ -23,7 +23,7 @@ from dispatchkit.store import intake
 from dispatchkit.store.check import checks
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.store.postgres import PostgresStore
-from tests import databases, tally
+from tests import counts, databases
 from tests.builders import NOW, a_delivery, a_driver, at_place, minutes, tables
 from tests.property.attacks import ATTACKS
 
@@ -129,7 +129,7 @@ class Town:
         except psycopg.Error as fault:
             self._raw.rollback()
             assert fault.sqlstate == state, f"{what}: {fault}"
-            tally.count("attacks refused")
+            counts.add("attacks refused")
 
     def rows(self, table: str) -> dict[int, Row]:
         """Return a table of Postgres by id."""

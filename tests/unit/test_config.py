@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path):
         catalog.settings([tmp_path / "absent.toml"])
 
 
-def test_later_files_win_key_by_key_and_dispatch_is_shared(tmp_path):
+def test_later_files_override_single_keys(tmp_path):
     one = tmp_path / "one.toml"
     one.write_text(
         "[dispatch]\nmax_stack = 3\n[offers]\ntimeout = '40s'\nmax_attempts = 5\n", "utf-8"
@@ -128,7 +128,7 @@ WRONG = {  # of each table one value that is a value, and makes no sense
 
 
 @pytest.mark.parametrize("table", WRONG)
-def test_a_value_that_makes_no_sense_is_named_with_its_table(table):
+def test_invalid_value_is_named_with_its_table(table):
     classes = {name: catalog.feature(name).params for name in catalog.FEATURES} | {
         "audit": Audit,
         "outbox": Outbox,

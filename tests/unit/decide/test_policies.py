@@ -62,7 +62,7 @@ happenings = st.lists(
 )
 
 
-def test_what_two_rooms_read_by_one_name_and_contract_they_read_by_the_same_sql() -> None:
+def test_same_read_name_has_same_sql() -> None:
     one, other = offers.FEATURE, reassignment.FEATURE
     shared = [name for name in one.reads if one.reads[name] is other.reads.get(name)]
     assert shared == ["drivers", "pings"]
@@ -254,7 +254,7 @@ def walk(town: Town, script: list[tuple[str, int]]) -> set[str]:
 
 @walks
 @given(towns(), happenings)
-def test_whatever_happens_no_rule_is_broken_and_a_second_run_finds_nothing(town, script):
+def test_sweep_keeps_rules_and_is_idempotent(town, script):
     walk(town, script)
 
 

@@ -60,7 +60,7 @@ FREE = [
 PICKUPS = {key: at_place((350.0 * key, 100.0)) for key in range(1, 13)}
 
 
-def test_each_pickup_has_its_own_radius_and_the_soonest_first(travel):
+def test_pickup_has_own_radius_soonest_first(travel):
     found = approaches(
         FREE, {1: at_place((0, 0)), 2: at_place((0, 0))}, {1: 900, 2: 1300}, Dispatch(), travel
     )
@@ -70,9 +70,7 @@ def test_each_pickup_has_its_own_radius_and_the_soonest_first(travel):
     assert {way.driver.id: way.cost_s - way.seconds for way in found[2]} == {1: 0, 2: 0, 3: 360}
 
 
-def test_asked_in_blocks_the_ways_are_the_same_and_no_question_holds_drivers_far_from_all(
-    travel, monkeypatch
-):
+def test_blocks_give_same_travel_times(travel, monkeypatch):
     whole = approaches(FREE, PICKUPS, 1000, Dispatch(), travel)
     monkeypatch.setattr(dispatch, "PICKUPS_AT_ONCE", 2)
     travel.asked.clear()

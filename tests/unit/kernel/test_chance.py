@@ -34,7 +34,7 @@ def test_words_do_not_run_into_each_other():
     assert len(draws) == 5
 
 
-def test_a_draw_does_not_depend_on_the_draws_before_it():
+def test_draw_is_independent_of_earlier_draws():
     forwards = [uniform(5, "accept", i) for i in range(50)]
     backwards = [uniform(5, "accept", i) for i in reversed(range(50))]
     assert forwards == backwards[::-1]

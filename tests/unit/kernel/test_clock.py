@@ -101,7 +101,7 @@ def test_a_service_day_runs_from_four_to_four(day, tz, since, hours):
 @pytest.mark.parametrize(
     ("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 6, 1), 24)]
 )
-def test_a_calendar_day_has_the_hours_that_the_clocks_give_it(day, hours):
+def test_calendar_day_may_have_23_or_25_hours(day, hours):
     assert service_day(date(*day), "Europe/Berlin", starts_at=time(0)).length == timedelta(
         hours=hours
     )
@@ -119,12 +119,12 @@ def test_a_window_holds_its_start_and_not_its_end():
     assert window.until - timedelta(microseconds=1) in window
 
 
-def test_the_slots_of_a_window_cover_it_and_the_last_may_be_cut():
+def test_slots_cover_window_and_last_may_be_shorter():
     window = Window(parse_instant("2026-03-02T10:00:00Z"), parse_instant("2026-03-02T10:40:00Z"))
     assert [slot.minute for slot in window.slots(timedelta(minutes=15))] == [0, 15, 30]
 
 
-def test_instants_as_text_have_one_length_and_end_in_z():
+def test_instant_text_has_fixed_length_in_utc():
     texts = [rfc3339(datetime(2026, 3, 2, 19, 30, 0, us, tzinfo=UTC)) for us in (0, 1, 999_999)]
     assert texts == [
         "2026-03-02T19:30:00.000000Z",

@@ -23,7 +23,7 @@ def group() -> ChangeSet:
     return ChangeSet(("delivery", 1), NOW)
 
 
-def test_a_row_changed_twice_is_seen_as_the_first_change_left_it():
+def test_second_update_starts_from_first_update():
     told, job = group(), Job(1, "OFFERING", 0, 5)
     told.change(
         "delivery", job, "delivery_unassigned", "ROUND_OVER", {"state": "UNASSIGNED", "attempt": 1}
@@ -39,7 +39,7 @@ def test_a_row_changed_twice_is_seen_as_the_first_change_left_it():
     )
 
 
-def test_a_row_is_born_at_version_0_and_changed_at_version_1():
+def test_insert_expects_version_0_and_update_version_1():
     told, episode = group(), Job(9, "OPEN", 0, 1)
     told.insert("episode", 9, "episode_opened", "DISPATCH_DUE", {"state": "OPEN"})
     told.change("episode", episode, "episode_closed", "OPS", {"state": "ASSIGNED"})
@@ -54,6 +54,6 @@ def test_an_illegal_step_is_refused_at_once(was, becomes):
         group().change("delivery", Job(1, was, 0, 1), "x", "x", {"state": becomes})
 
 
-def test_a_row_may_not_be_born_in_a_later_state():
+def test_row_cannot_be_inserted_in_later_state():
     with pytest.raises(IllegalTransition):
         group().insert("offer", 1, "offer_created", "x", {"state": "ACCEPTED"})

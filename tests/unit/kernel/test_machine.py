@@ -30,7 +30,7 @@ def test_an_unlisted_step_is_refused_by_name(was, becomes):
         DOOR.step(was, becomes)
 
 
-def test_birth_is_no_state_and_a_dead_end_is_terminal():
+def test_initial_is_not_a_state():
     assert DOOR.states == {"SHUT", "OPEN", "BRICKED"}
     assert DOOR.terminal == {"BRICKED"}
 

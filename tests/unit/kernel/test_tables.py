@@ -56,7 +56,7 @@ def test_every_instant_is_utc_in_microseconds():
     assert kinds == {pl.Datetime("us", "UTC")}
 
 
-def test_what_a_change_names_is_a_versioned_table_with_a_place_in_the_lock_order():
+def test_changeable_entities_have_version_and_lock_order():
     assert set(LOCK_ORDER) == set(ENTITIES)
     assert all("version" in TABLES[table].columns() for table in ENTITIES.values())
 
@@ -93,7 +93,7 @@ OFFER: dict[str, Any] = {
         ({"id": None}, "id|nullability"),
     ],
 )
-def test_an_offer_that_cannot_be_is_named_by_the_rule_it_breaks(wrong, rule):
+def test_invalid_offer_names_the_broken_rule(wrong, rule):
     schema = TABLES["driver_offers"]
     frame = pl.DataFrame([{**OFFER, **wrong}], schema=schema.dtypes())
     _, failures = schema.filter(frame)

@@ -40,7 +40,7 @@ def keys(path: Path) -> list[str]:
     return [json.loads(line)["key"] for line in path.read_text().splitlines()]
 
 
-def test_each_message_is_a_line_and_only_its_owner_reads_it(tmp_path):
+def test_messages_are_lines_in_private_file(tmp_path):
     path = tmp_path / "events.jsonl"
     assert send(path, 1, 2, 3) == ["DELIVERED"] * 3
     assert [json.loads(line)["payload"]["offerId"] for line in path.read_text().splitlines()] == [
@@ -51,7 +51,7 @@ def test_each_message_is_a_line_and_only_its_owner_reads_it(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_the_last_keys_are_known_again_to_the_next_run(tmp_path):
+def test_next_run_knows_last_keys(tmp_path):
     path = tmp_path / "events.jsonl"
     send(path, *range(20))
     assert send(path, 15, 16, 17, 18, 19, 20) == ["DELIVERED"] * 6
@@ -59,16 +59,14 @@ def test_the_last_keys_are_known_again_to_the_next_run(tmp_path):
 
 
 @pytest.mark.parametrize("size", [10, 40_000])
-def test_as_many_last_keys_are_known_as_may_have_left_without_a_mark_however_long_their_lines(
-    tmp_path, size
-):
+def test_enough_last_keys_are_known(tmp_path, size):
     path = tmp_path / "events.jsonl"
     send(path, *range(12), size=size)
     send(path, *range(7, 13), size=size)
     assert keys(path) == [f"k{n}" for n in range(13)]
 
 
-def test_a_line_that_a_crash_left_unfinished_is_written_again_in_whole(tmp_path):
+def test_incomplete_last_line_is_rewritten(tmp_path):
     path = tmp_path / "events.jsonl"
     send(path, 1, 2)
     whole = path.read_bytes()
@@ -78,7 +76,7 @@ def test_a_line_that_a_crash_left_unfinished_is_written_again_in_whole(tmp_path)
         assert path.read_bytes() == whole
 
 
-def test_a_file_that_was_nothing_but_half_a_line_begins_anew(tmp_path):
+def test_file_with_only_partial_line_restarts(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"at":"20')
     send(path, 1)
@@ -114,7 +112,7 @@ def test_a_place_that_cannot_be_written_is_a_receipt(tmp_path, place, said):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_disk_that_fills_up_within_a_line_leaves_no_half_line(tmp_path, monkeypatch):
+def test_full_disk_leaves_no_partial_line(tmp_path, monkeypatch):
     path = tmp_path / "events.jsonl"
     send(path, 1)
     real, calls = os.write, []

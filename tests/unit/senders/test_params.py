@@ -84,7 +84,7 @@ def test_a_contradiction_in_the_outbox_is_named(given):
         Outbox(**given)
 
 
-def test_a_secret_that_the_environment_does_not_hold_stops_the_run():
+def test_missing_secret_stops_the_run():
     way = SenderConfig(
         name="a", kind="webhook", url="https://push.example/", secret_env="PUSH_SECRET"
     )

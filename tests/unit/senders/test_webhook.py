@@ -66,7 +66,7 @@ def test_a_redirect_is_not_followed():
 
 
 @pytest.mark.parametrize("told", ["hang", "drip"])
-def test_who_does_not_answer_in_whole_within_the_time_out_did_not_answer(told):
+def test_incomplete_answer_is_a_timeout(told):
     with gateway(told) as there:
         began = time.monotonic()
         receipt = sender(there.url, seconds=0.3).send(message())
@@ -151,6 +151,6 @@ def test_a_wish_to_be_left_alone_is_understood(headers, seconds):
     assert retry_after(told) == timedelta(seconds=seconds)
 
 
-def test_a_wish_to_be_left_alone_is_in_the_receipt():
+def test_receipt_contains_retry_after():
     with gateway((429, {"Retry-After": "17"})) as there:
         assert sender(there.url).send(message()).wait == timedelta(seconds=17)

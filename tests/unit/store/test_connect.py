@@ -36,7 +36,7 @@ def test_over_the_network_the_server_is_verified(monkeypatch, tmp_path, url):
         "postgresql://u@db.example/x?sslmode=disable",
     ],
 )
-def test_on_this_machine_or_where_the_url_says_so_nothing_is_added(url):
+def test_local_or_explicit_url_is_unchanged(url):
     query = connect.engine(url).url.query
     assert query.get("sslmode", "disable") == "disable"
     assert "sslrootcert" not in query

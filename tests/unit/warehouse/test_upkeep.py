@@ -70,7 +70,7 @@ def test_extract_import_extract_gives_the_same_rows(sample_db, database, tmp_pat
         assert one.drop("version", strict=False).equals(two.drop("version", strict=False)), table
 
 
-def test_extract_of_a_period_has_its_orders_and_their_rows(sample_db, tmp_path, now):
+def test_extract_has_orders_of_period_with_rows(sample_db, tmp_path, now):
     since, until = now - timedelta(hours=3), now - timedelta(hours=1)
     upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "x", since=since, until=until)
     batch = read_export(tmp_path / "x", now=now + timedelta(days=3650))

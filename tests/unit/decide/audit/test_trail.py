@@ -40,7 +40,7 @@ TAKEN = told(3, {"id": 7, "state": "ASSIGNED", "driver_id": 4, "version": 3})
 GONE = told(4, None, op="D")
 
 
-def test_a_step_says_what_was_and_what_is_and_nothing_that_stayed():
+def test_step_shows_only_changed_values():
     changed = [step.changed for step in timeline([BORN, SEEKS, TAKEN, GONE])]
     assert changed == [
         {"id": (None, 7), "state": (None, "CREATED"), "version": (None, 1)},

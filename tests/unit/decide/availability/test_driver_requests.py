@@ -59,7 +59,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("wish", "duty", "held"), CASES)
-def test_a_wish_is_granted_repeated_or_refused_as_the_table_of_duties_says(wish, duty, held):
+def test_requests_are_answered_as_the_table_says(wish, duty, held):
     job = a_delivery(1, state="PICKED_UP", driver=1) if held else []
     town = Town(
         on_duty(duty=duty, break_until=at(10) if duty.endswith(("BREAK", "PENDING")) else None), job
@@ -90,7 +90,7 @@ def test_a_wish_is_granted_repeated_or_refused_as_the_table_of_duties_says(wish,
 
 
 @pytest.mark.parametrize("wish", ["start-shift", "resume"])
-def test_who_says_that_he_is_at_work_is_silent_no_more(wish):
+def test_request_resets_counted_timeouts(wish):
     town = Town(on_duty(timeouts=3))
     assert town.act(wish).code == "OK"
     assert (town.row("drivers")["timeouts"], town.duty(), len(town.history())) == (0, "ON_DUTY", 1)
@@ -105,7 +105,7 @@ def test_a_driver_nobody_knows_is_not_found():
     ("wish", "held"),
     [("break", 0), ("end-shift", 0), ("suspend", 0), ("break", 1), ("end-shift", 1)],
 )
-def test_who_goes_while_being_asked_gives_the_offer_back_in_the_same_act(wish, held):
+def test_leaving_driver_returns_pending_offer(wish, held):
     job = a_delivery(2, state="PICKED_UP", driver=1) if held else []
     town = Town(on_duty(), a_delivery(1, state="OFFERING", attempt=2), an_offer(5), job)
     town.act(wish)
@@ -122,7 +122,7 @@ def test_who_goes_while_being_asked_gives_the_offer_back_in_the_same_act(wish, h
     ]
 
 
-def test_while_somebody_else_is_still_being_asked_the_round_goes_on():
+def test_returned_offer_keeps_round_with_other_offers():
     town = Town(
         on_duty(), on_duty(2), a_delivery(1, state="OFFERING"), an_offer(5), an_offer(6, driver=2)
     )
@@ -135,7 +135,7 @@ def test_while_somebody_else_is_still_being_asked_the_round_goes_on():
     assert (town.row("deliveries")["state"], town.row("deliveries")["attempt"]) == ("UNASSIGNED", 1)
 
 
-def test_a_break_lasts_as_long_as_asked_from_when_the_hands_are_empty():
+def test_break_starts_when_last_delivery_ends():
     town = Town(on_duty(), a_delivery(1, state="ARRIVED_DROPOFF", driver=1))
     assert town.act("break", minutes=20).code == "OK_PENDING"
     town.set("deliveries", state="DELIVERED", ended_at=at(7))
@@ -145,12 +145,12 @@ def test_a_break_lasts_as_long_as_asked_from_when_the_hands_are_empty():
 
 
 @pytest.mark.parametrize("minutes_", [0, 31])
-def test_a_break_of_no_length_or_too_long_is_a_usage_error_that_names_the_limit(minutes_):
+def test_break_length_out_of_bounds_is_usage_error(minutes_):
     with pytest.raises(Usage, match=r"1 to 30 \(availability.break_max\)"):
         Town(on_duty()).act("break", minutes=minutes_)
 
 
-def test_a_shift_starts_with_its_planned_end_which_the_interval_keeps():
+def test_shift_start_records_planned_end():
     town = Town(on_duty(duty="OFF_DUTY"))
     town.act("start-shift", until=at(240))
     (interval,) = [
@@ -163,7 +163,7 @@ def test_a_shift_starts_with_its_planned_end_which_the_interval_keeps():
         Town(on_duty(duty="OFF_DUTY")).act("start-shift", until=at(0))
 
 
-def test_who_comes_back_after_the_planned_end_works_on_without_one():
+def test_return_after_planned_end_has_no_planned_end():
     town = Town(
         on_duty(duty="ENDING_SHIFT", shift_end=at(-5)), a_delivery(1, state="PICKED_UP", driver=1)
     )
@@ -172,7 +172,7 @@ def test_who_comes_back_after_the_planned_end_works_on_without_one():
     assert not town.sweep(1).changes
 
 
-def test_two_changes_at_one_instant_leave_no_empty_interval_and_no_gap():
+def test_simultaneous_changes_leave_no_gap():
     town = Town(on_duty())
     for wish in ("break", "resume", "end-shift", "start-shift"):
         assert town.act(wish).code == "OK"
@@ -208,7 +208,7 @@ def worked(*shifts: tuple[float, float]):
         ("OFF_DUTY", [(20, 13), (7, 1)], "OK"),
     ],
 )
-def test_after_long_hours_only_a_long_rest_lets_a_driver_come_back(duty, shifts, code):
+def test_capped_driver_returns_after_long_rest(duty, shifts, code):
     off = a_duty(1, duty, began=hours(shifts[-1][1]))
     driver = [
         row for row in on_duty(duty=duty, since=-60 * shifts[-1][1]) if row.table == "drivers"

@@ -28,7 +28,7 @@ def delivered(town: Town, minute: float, id: int = 1) -> None:
     town.set("deliveries", id, state="DELIVERED", ended_at=at(minute))
 
 
-def test_a_break_that_runs_out_is_said_once_and_then_the_driver_goes_off_duty():
+def test_overdue_break_warns_once_then_ends_duty():
     town = Town(resting())
     for minute in (9.9, 10, 11, 14.9):
         town.sweep(minute)
@@ -41,7 +41,7 @@ def test_a_break_that_runs_out_is_said_once_and_then_the_driver_goes_off_duty():
     assert len(town.said("break_expired")) == 1
 
 
-def test_a_sweep_that_comes_hours_late_writes_what_a_punctual_one_would_have():
+def test_late_sweep_writes_punctual_instants():
     late, punctual = Town(resting()), Town(resting())
     late.sweep(300)
     for minute in range(0, 301, 5):
@@ -50,14 +50,14 @@ def test_a_sweep_that_comes_hours_late_writes_what_a_punctual_one_would_have():
     assert [e["event"] for e in late.store.events] == [e["event"] for e in punctual.store.events]
 
 
-def test_where_breaks_end_in_work_the_driver_resumes_on_the_minute():
+def test_break_may_end_in_work_on_time():
     town = Town(resting(), availability={"break_on_expiry": "resume"})
     town.sweep(12)
     assert town.history() == [("ON_BREAK", -20, 10), ("ON_DUTY", 10, None)]
     assert len(town.said("break_expired")) == 1
 
 
-def test_a_break_and_a_shift_that_wait_for_the_last_delivery_begin_when_it_ended():
+def test_pending_break_and_end_start_after_delivery():
     for duty, after in (("BREAK_PENDING", "ON_BREAK"), ("ENDING_SHIFT", "OFF_DUTY")):
         town = Town(on_duty(duty=duty, break_until=at(0)), a_delivery(1, state="PICKED_UP", driver=1),
                     a_delivery(2, state="PICKED_UP", driver=1, slot=2))  # fmt: skip
@@ -77,9 +77,7 @@ def busy(duty: str = "ENDING_SHIFT", since: float = -30, **columns):
 
 @pytest.mark.parametrize("how", LOSSES)
 @pytest.mark.parametrize("swept", [8, 300])
-def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too_however_late_the_sweep(
-    how, swept
-):
+def test_lost_delivery_also_ends_pending_duty(how, swept):
     waiting, over = Town(busy()), Town(busy("ON_DUTY", shift_end=at(3)))
     for town in (waiting, over):
         town.lose(how, 7)
@@ -88,7 +86,7 @@ def test_a_delivery_that_was_taken_away_or_cancelled_ends_the_waiting_too_howeve
     assert over.history() == [("ON_DUTY", -30, 3), ("ENDING_SHIFT", 3, 7), ("OFF_DUTY", 7, None)]
 
 
-def test_a_cancellation_frees_nobody_from_whom_the_delivery_had_been_taken_before():
+def test_cancellation_ignores_earlier_drivers():
     town = Town(busy())
     town.lose("taken", 2)
     town.lose("cancelled", 7)
@@ -96,7 +94,7 @@ def test_a_cancellation_frees_nobody_from_whom_the_delivery_had_been_taken_befor
     assert town.history() == [("ENDING_SHIFT", -30, 2), ("OFF_DUTY", 2, None)]
 
 
-def test_what_was_taken_away_before_the_driver_asked_to_leave_does_not_date_it():
+def test_earlier_release_does_not_date_the_end():
     town = Town(
         on_duty(duty="ENDING_SHIFT", since=-5),
         a_delivery(1),
@@ -106,13 +104,13 @@ def test_what_was_taken_away_before_the_driver_asked_to_leave_does_not_date_it()
     assert town.history() == [("ENDING_SHIFT", -5, 0), ("OFF_DUTY", 0, None)]
 
 
-def test_where_nothing_tells_when_the_hands_became_empty_it_is_now():
+def test_unknown_end_of_work_is_now():
     town = Town(on_duty(duty="ENDING_SHIFT"))
     town.sweep(5)
     assert town.history() == [("ENDING_SHIFT", -30, 5), ("OFF_DUTY", 5, None)]
 
 
-def test_at_the_planned_end_the_free_leave_and_the_busy_finish_first():
+def test_planned_end_waits_for_deliveries():
     town = Town(
         on_duty(shift_end=at(5)),
         on_duty(2, shift_end=at(5)),
@@ -128,7 +126,7 @@ def test_at_the_planned_end_the_free_leave_and_the_busy_finish_first():
     assert town.row("drivers", 2)["shift_end"] is None
 
 
-def test_a_delivery_finished_after_the_planned_end_counts_as_overrun_even_if_nobody_looked():
+def test_late_delivery_counts_as_overrun():
     town = Town(on_duty(shift_end=at(5)), a_delivery(1, state="PICKED_UP", driver=1))
     delivered(town, 12)
     town.sweep(13)
@@ -143,7 +141,7 @@ def test_who_is_being_asked_just_now_may_still_answer():
     assert town.history() == [("ON_DUTY", -30, -1), ("OFF_DUTY", -1, None)]
 
 
-def test_three_silences_in_a_row_take_a_driver_off_duty_until_he_asks():
+def test_three_timeouts_force_driver_off_duty():
     town = Town(on_duty(timeouts=3), on_duty(2, timeouts=2))
     town.sweep(0)
     assert (town.duty(1), town.duty(2), town.row("drivers")["timeouts"]) == (
@@ -157,7 +155,7 @@ def test_three_silences_in_a_row_take_a_driver_off_duty_until_he_asks():
     assert not town.sweep(3).changes
 
 
-def test_a_silent_driver_with_a_delivery_in_hand_finishes_it_first():
+def test_silent_driver_finishes_delivery_first():
     town = Town(on_duty(timeouts=3), a_delivery(1, state="PICKED_UP", driver=1))
     town.sweep(0)
     delivered(town, 5)
@@ -165,7 +163,7 @@ def test_a_silent_driver_with_a_delivery_in_hand_finishes_it_first():
     assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("FORCED_OFF", 5, None)]
 
 
-def test_who_finishes_after_the_planned_end_is_off_duty_whatever_he_was_taken_off_for():
+def test_finish_after_planned_end_is_off_duty():
     town = Town(on_duty(timeouts=3, shift_end=at(3)), a_delivery(1, state="PICKED_UP", driver=1))
     town.sweep(0)
     delivered(town, 5)
@@ -173,14 +171,14 @@ def test_who_finishes_after_the_planned_end_is_off_duty_whatever_he_was_taken_of
     assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("OFF_DUTY", 5, None)]
 
 
-def test_who_was_taken_off_duty_is_off_duty_from_the_planned_end_on():
+def test_forced_off_becomes_off_duty_at_planned_end():
     town = Town(on_duty(timeouts=3, shift_end=at(20)))
     town.sweep(0)
     town.sweep(30)
     assert town.history() == [("ON_DUTY", -30, 0), ("FORCED_OFF", 0, 20), ("OFF_DUTY", 20, None)]
 
 
-def test_twelve_hours_of_work_end_at_the_minute_breaks_left_out():
+def test_twelve_hours_cap_excludes_breaks():
     day = [
         *a_duty(1, began=hours(13), ended=hours(9)),
         *a_duty(1, "ON_BREAK", began=hours(9), ended=hours(8.5)),
@@ -194,7 +192,7 @@ def test_twelve_hours_of_work_end_at_the_minute_breaks_left_out():
     assert town.act("resume", minute=330).code == "OK", "six hours after the last one worked"
 
 
-def test_duties_are_read_as_far_back_as_the_settings_reckon_with():
+def test_duties_are_read_back_to_configured_span():
     day = [*a_duty(1, began=hours(49), ended=LOOK_BACK)]
     day += a_duty(1, "ON_BREAK", began=hours(60), ended=LOOK_BACK + TICK)
     frames = gather(
@@ -203,7 +201,7 @@ def test_duties_are_read_as_far_back_as_the_settings_reckon_with():
     assert frames["duties"]["duty"].to_list() == ["ON_DUTY", "ON_DUTY"]
 
 
-def test_the_cap_waits_for_the_delivery_in_hand_and_no_withdrawal_gets_round_it():
+def test_hours_cap_waits_for_current_delivery():
     town = Town(on_duty(since=-720.0), a_delivery(1, state="PICKED_UP", driver=1))
     town.sweep(1)
     assert town.history() == [("ON_DUTY", -720, 0), ("ENDING_SHIFT", 0, None)]
@@ -220,7 +218,7 @@ def test_the_suspended_and_the_absent_are_left_alone():
     assert not town.sweep(0).changes
 
 
-def test_a_driver_without_history_gets_one_from_the_first_change_on():
+def test_first_change_starts_missing_history():
     town = Town(a_driver(1, duty="ON_BREAK", break_until=at(-1), duty_since=at(-20)))
     town.sweep(0)
     assert town.history() == [("ON_BREAK", -20, None)]
@@ -235,7 +233,7 @@ def test_outside_the_rollout_nobody_is_moved():
     assert (swept.changes, swept.held_by_flag) == ([], 1)
 
 
-def test_a_driver_who_moved_meanwhile_is_stale_and_nothing_of_his_is_written():
+def test_changed_driver_is_stale():
     town = Town(on_duty(timeouts=3))
     town.store.now = NOW
     feature, params = catalog.feature("availability"), Params()

@@ -30,7 +30,7 @@ def released(state: str, *others: Any, **columns: Any) -> Tables:
 
 
 @pytest.mark.parametrize("state", ["UNASSIGNED", "OFFERING"])
-def test_a_pickup_by_the_driver_it_was_taken_from_wins_while_nobody_else_is_assigned(state):
+def test_pickup_by_released_driver_restores_custody(state):
     asked = [an_offer(5, driver=8, episode=2)] if state == "OFFERING" else []
     tables = released(state, *asked)
     given = tell(tables, "pickup", driver=7)
@@ -57,7 +57,7 @@ BACK = {
 
 
 @pytest.mark.parametrize("duty", BACK)
-def test_a_driver_who_turns_out_to_hold_goods_is_back_on_duty_with_his_history(duty):
+def test_restored_custody_puts_driver_on_duty(duty):
     interval = {"id": 1, "driver_id": 7, "duty": duty, "since": NOW - minutes(3), "version": 1}
     tables = released("UNASSIGNED", [Row("driver_availability_history", interval)], duty=duty)
     after = apply(tables, tell(tables, "pickup", driver=7).changes)
@@ -68,7 +68,7 @@ def test_a_driver_who_turns_out_to_hold_goods_is_back_on_duty_with_his_history(d
 
 
 @pytest.mark.parametrize("state", ["ASSIGNED", "ARRIVED_PICKUP", "PICKED_UP", "DELIVERED"])
-def test_where_another_driver_has_it_nothing_changes_and_a_person_is_called_once(state):
+def test_custody_conflict_opens_one_ticket(state):
     tables = released(state)
     given = tell(tables, "pickup", driver=7)
     assert (given.code, given.refused) == ("CUSTODY_CONFLICT", True)
@@ -88,7 +88,7 @@ def test_where_another_driver_has_it_nothing_changes_and_a_person_is_called_once
     )
 
 
-def test_goods_that_fit_into_no_slot_of_their_holder_call_a_person_once_and_who_is_asked_is_let_go():
+def test_custody_without_slot_opens_one_ticket():
     asked = [*an_offer(5, driver=8, episode=2), *an_offer(6, driver=9, episode=2)]
     busy = [*a_delivery(2, state="PICKED_UP", driver=7, slot=1)]
     tables = released("OFFERING", asked, busy, max_stack=1)
@@ -111,7 +111,7 @@ def test_goods_that_fit_into_no_slot_of_their_holder_call_a_person_once_and_who_
     assert tell(after, "pickup", driver=7) == Answer("CUSTODY_CONFLICT", (), refused=True)
 
 
-def test_goods_that_fitted_into_no_slot_are_their_holders_once_one_is_free():
+def test_custody_is_restored_when_slot_frees():
     busy = [*a_delivery(2, state="PICKED_UP", driver=7, slot=1)]
     tables = released("UNASSIGNED", busy, max_stack=1)
     after = apply(tables, tell(tables, "pickup", driver=7).changes)
@@ -127,7 +127,7 @@ def test_who_never_had_it_learns_nothing():
 
 
 @pytest.mark.parametrize("act", ["start", "arrive-pickup", "pickup"])
-def test_who_had_accepted_a_delivery_that_was_cancelled_meanwhile_is_told_so(act):
+def test_pickup_of_cancelled_delivery_is_refused(act):
     frames = tables(
         a_job("CANCELLED", episode=2),
         an_offer(5, driver=7, state="ACCEPTED"),
@@ -145,7 +145,7 @@ def swept(tables: Tables) -> list[tuple[int, str, str]]:
     return [(c.id, c.event, c.reason) for c in changes]
 
 
-def test_custody_restored_to_an_earlier_driver_ends_the_case_of_the_one_who_lost_it_last():
+def test_restored_custody_closes_latest_case():
     first = a_case(1, driver=7, state="RELAPSED", released_at=NOW - minutes(9))
     last = a_case(2, driver=8, episode=2, state="REOFFERING", released_at=NOW - minutes(2))
     frames = tables(a_delivery(1, episode=3), first, last, a_driver(7), a_driver(8))
@@ -169,7 +169,7 @@ def rescued(**driver: Any) -> Tables:
     )
 
 
-def test_rescued_goods_change_hands_and_the_first_drivers_slot_is_free():
+def test_rescue_moves_goods_and_frees_slot():
     tables = rescued()
     after = apply(tables, tell(tables, "handover", driver=8).changes)
     [delivery] = after["deliveries"].rows(named=True)
@@ -198,7 +198,7 @@ def test_a_rescue_makes_no_reassignment_relapse(seen):
         )
 
 
-def test_a_rescue_may_be_called_off_by_handing_the_goods_to_the_driver_who_has_them():
+def test_rescue_can_be_cancelled():
     tables = rescued()
     after = apply(tables, tell(tables, "handover", driver=7).changes)
     assert after["deliveries"].select("state", "driver_id", "episode").rows() == [

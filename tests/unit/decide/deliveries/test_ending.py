@@ -21,7 +21,7 @@ from tests.unit.decide.corridor import apply, gather, locked
 from tests.unit.decide.deliveries.told import a_job, tell
 
 
-def test_a_customer_cancels_while_drivers_are_asked_and_every_offer_is_withdrawn():
+def test_cancellation_withdraws_every_offer():
     frames = tables(
         a_delivery(1, state="OFFERING"),
         an_offer(5, driver=7, mode="waves"),
@@ -41,7 +41,7 @@ def test_a_customer_cancels_while_drivers_are_asked_and_every_offer_is_withdrawn
 
 
 @pytest.mark.parametrize("state", ["ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP"])
-def test_a_driver_on_his_way_is_let_go_and_has_cancellation_pay_due(state):
+def test_cancellation_pays_assigned_driver(state):
     frames = tables(
         a_job(state), an_offer(5, driver=7, state="ACCEPTED"), a_case(1, driver=7), a_driver(7)
     )
@@ -62,7 +62,7 @@ def test_a_driver_on_his_way_is_let_go_and_has_cancellation_pay_due(state):
     assert [(c.event, c.reason) for c in swept] == [("reassignment_aborted", "DELIVERY_CANCELLED")]
 
 
-def test_goods_under_way_are_never_cancelled_but_go_back_in_the_hands_of_their_driver():
+def test_cancellation_after_pickup_starts_return():
     frames = tables(a_job("EN_ROUTE_DROPOFF"))
     after = apply(frames, tell(frames, "cancel").changes)
     [delivery] = after["deliveries"].rows(named=True)
@@ -84,7 +84,7 @@ def test_goods_under_way_are_never_cancelled_but_go_back_in_the_hands_of_their_d
     )
 
 
-def test_lost_goods_fail_with_their_stage_and_who_answers_for_them():
+def test_lost_goods_fail_with_stage_and_liability():
     frames = tables(a_job("PICKED_UP"))
     given = tell(frames, "fail", driver=7, reason="SPILT", liable="driver")
     [delivery] = apply(frames, given.changes)["deliveries"].rows(named=True)
@@ -125,9 +125,7 @@ def insert(tables: Tables, *, replaces: int | None = None) -> Answer:
     ("ready_in", "dispatched_in"),
     [(minutes(20), minutes(12)), (minutes(5), minutes(0)), (None, minutes(0))],
 )
-def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_ready(
-    ready_in, dispatched_in
-):
+def test_search_starts_lead_before_goods_ready(ready_in, dispatched_in):
     ready: Any = None if ready_in is None else NOW + ready_in
     assert dispatch_at(ready, NOW, timedelta(minutes=8)) == NOW + dispatched_in
     tables = an_order(ready_at=ready)
@@ -143,7 +141,7 @@ def test_a_delivery_is_born_and_its_search_begins_a_lead_before_the_goods_are_re
 
 
 @pytest.mark.parametrize("ended", ["CANCELLED", "UNFULFILLED", "FAILED", "RETURNED"])
-def test_a_second_try_replaces_one_that_came_to_nothing_once(ended):
+def test_failed_delivery_is_replaced_once(ended):
     frames = tables(a_job(ended))
     assert insert(frames).code == "ILLEGAL_TRANSITION", (
         "a second delivery says which one it replaces"

@@ -20,7 +20,7 @@ def row(tables: Tables, changes: Any) -> dict[str, Any]:
     return apply(tables, changes)["deliveries"].row(0, named=True)
 
 
-def test_a_delivery_is_carried_from_assignment_to_the_door_step_by_step():
+def test_delivery_steps_lead_to_delivered():
     tables = job("ASSIGNED")
     for i, act in enumerate(
         ("start", "arrive-pickup", "pickup", "depart", "arrive-dropoff", "deliver")
@@ -54,7 +54,7 @@ def test_skipped_steps_are_implied_and_have_no_time():
     )
 
 
-def test_a_step_that_was_skipped_and_is_told_after_all_gets_its_time_and_moves_nothing():
+def test_late_report_of_skipped_step_sets_time():
     tables = job("PICKED_UP", arrived_pickup_at=None)
     given = tell(tables, "arrive-pickup", driver=7, at=NOW - minutes(6))
     [change] = given.changes
@@ -67,7 +67,7 @@ def test_a_step_that_was_skipped_and_is_told_after_all_gets_its_time_and_moves_n
     assert again == Answer("OK_REPLAY")
 
 
-def test_the_time_of_a_delivered_ones_skipped_step_may_still_be_told():
+def test_skipped_step_may_be_reported_after_delivery():
     tables = job("DELIVERED", arrived_dropoff_at=None)
     given = tell(tables, "arrive-dropoff", driver=7, at=NOW - minutes(2.5))
     assert (given.code, given.changes[0].event) == ("OK", "delivery_corrected")
@@ -113,7 +113,7 @@ def test_a_step_is_refused_by_name_when(because):
     assert tell(tables, act, **said) == Answer(code, (), refused=True)
 
 
-def test_a_phone_a_little_ahead_of_the_database_is_taken_to_say_now():
+def test_phone_slightly_ahead_means_now():
     tables = job("ASSIGNED")
     given = tell(tables, "start", driver=7, at=NOW + seconds(120))
     assert given.changes[0].after["started_at"] == NOW
@@ -131,7 +131,7 @@ SLOW: dict[str, tuple[str, str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("told", SLOW)
-def test_a_phone_a_little_behind_is_taken_to_say_the_time_of_the_last_known_step(told):
+def test_phone_slightly_behind_means_last_step(told):
     act, state, columns, column = SLOW[told]
     tables = job(state, **columns)
     before = tables["deliveries"].row(0, named=True)

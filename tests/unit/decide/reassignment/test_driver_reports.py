@@ -37,7 +37,7 @@ def job(state: str = "ASSIGNED", **columns: Any) -> Tables:
     return tables(a_delivery(1, state=state, driver=7, **columns), a_driver(7), a_driver(8))
 
 
-def test_a_driver_gives_a_delivery_back_and_somebody_else_is_asked_at_once():
+def test_returned_delivery_is_offered_immediately():
     town = job(lock_until=NOW + minutes(30))
     given = tell(town, "unassign")
     assert [c.event for c in given.changes] == [
@@ -75,7 +75,7 @@ AT_COUNTER: dict[str, Any] = {"state": "ARRIVED_PICKUP", "arrived_pickup_at": NO
         ({"ready_in": minutes(-30)}, "DRIVER_UNASSIGN", True),
     ],
 )
-def test_who_leaves_a_counter_after_a_long_wait_is_not_made_to_rest(columns, trigger, rests):
+def test_leaving_after_long_wait_gives_no_cooldown(columns, trigger, rests):
     town = job(**columns)
     after = apply(town, tell(town, "unassign").changes)
     assert after["reassignment_cases"]["trigger"].to_list() == [trigger]
@@ -89,7 +89,7 @@ def test_giving_back_closes_the_doubt_that_there_was():
 
 
 @pytest.mark.parametrize("driver", [7, None])
-def test_a_breakdown_is_a_suspicion_with_its_grace_whoever_tells_it(driver):
+def test_breakdown_report_opens_suspicion_with_grace(driver):
     town = tables(
         a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7), a_driver(8)
     )

@@ -57,7 +57,7 @@ def test_a_person_releases_a_delivery_before_pickup(state):
     assert reassign(after) == Answer("OK_REPLAY")
 
 
-def test_a_person_hands_a_delivery_over_and_sweeps_leave_it_alone_for_an_hour():
+def test_manual_assignment_is_locked_for_an_hour():
     town = held()
     given = reassign(town, to=8)
     after = apply(town, given.changes)
@@ -72,7 +72,7 @@ def test_a_person_hands_a_delivery_over_and_sweeps_leave_it_alone_for_an_hour():
     assert follow[-1].after["new_driver_id"] == 8
 
 
-def test_a_person_assigns_an_open_delivery_and_pending_offers_are_withdrawn():
+def test_manual_assignment_withdraws_pending_offers():
     town = tables(a_delivery(1, state="OFFERING"), an_offer(5, driver=7), a_driver(7), a_driver(8))
     given = reassign(town, to=8)
     assert [c.event for c in given.changes] == [
@@ -95,7 +95,7 @@ def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment(earlier):
     assert (states[1], states[2]) == ("ABORTED", "RELAPSED")
 
 
-def test_a_hand_over_may_fill_the_stack_the_driver_allows():
+def test_manual_assignment_may_fill_the_stack():
     busy = [
         *a_delivery(2, state="PICKED_UP", driver=8, slot=1),
         *a_delivery(3, state="PICKED_UP", driver=8, slot=2),

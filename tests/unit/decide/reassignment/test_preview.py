@@ -39,7 +39,7 @@ FAR, NEAR, DOOR = (3000, 0), (600, 0), (-1500, 0)
 WANTED = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(-5), dropoff=DOOR)
 
 
-def test_both_are_told_with_their_times_their_slack_and_what_else_they_hold():
+def test_preview_shows_times_slack_and_workload():
     other = a_delivery(2, state="PICKED_UP", driver=8, slot=1)
     told = foreseen(tables(WANTED, other, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
     way, leg = seconds_between(NEAR, (0, 0)), seconds_between((0, 0), DOOR)
@@ -54,7 +54,7 @@ def test_both_are_told_with_their_times_their_slack_and_what_else_they_hold():
     assert told["pickup_earlier_s"] == seconds_between(FAR, (0, 0)) - way - 360
 
 
-def test_without_a_name_it_is_the_soonest_who_may_be_asked_and_never_one_who_lost_it():
+def test_preview_picks_soonest_eligible_driver():
     lost = a_case(1, driver=9, state="REASSIGNED", released_at=NOW - minutes(9), new_driver_id=7)
     near = a_driver(9, at=(100, 0))
     resting = a_driver(10, at=(200, 0), cooldown_until=NOW + minutes(1))
@@ -62,7 +62,7 @@ def test_without_a_name_it_is_the_soonest_who_may_be_asked_and_never_one_who_los
     assert (told["proposed"]["driver_id"], told["proposed"]["predicted"]) == (8, True)
 
 
-def test_nobody_is_foreseen_whose_shift_ends_before_the_goods_are_ready():
+def test_preview_excludes_shift_ending_before_ready():
     soon = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(30), dropoff=DOOR)
     leaving, staying = (
         a_driver(8, at=NEAR, shift_end=NOW + minutes(29)),
@@ -73,7 +73,7 @@ def test_nobody_is_foreseen_whose_shift_ends_before_the_goods_are_ready():
     )
 
 
-def test_goods_that_are_not_ready_are_waited_for_by_whoever_comes():
+def test_preview_waits_for_goods():
     soon = a_delivery(1, state="ASSIGNED", driver=7, ready_in=minutes(30), dropoff=DOOR)
     told = foreseen(tables(soon, a_driver(7, at=FAR), a_driver(8, at=NEAR)), to=8)
     assert told["proposed"]["pickup_at"] == told["current"]["pickup_at"] == NOW + minutes(30)
@@ -97,7 +97,7 @@ def test_an_open_delivery_has_nobody_now():
     )
 
 
-def test_of_a_driver_who_is_not_seen_no_time_is_told():
+def test_preview_of_unseen_driver_has_no_time():
     told = foreseen(tables(WANTED, a_driver(7, at=None), a_driver(8, at=NEAR)), to=8)
     assert (told["current"]["pickup_at"], told["current"]["slack_s"], told["pickup_earlier_s"]) == (
         None,

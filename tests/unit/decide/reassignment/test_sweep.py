@@ -104,7 +104,7 @@ SUSPECT = {
 
 
 @pytest.mark.parametrize("trigger", SUSPECT)
-def test_a_stalled_assignment_is_suspected_and_its_driver_nudged_once(trigger):
+def test_stalled_assignment_is_suspected_and_nudged_once(trigger):
     town = SUSPECT[trigger]
     [change] = run(town)
     assert (change.event, change.after["trigger"], change.after["state"]) == (
@@ -188,17 +188,17 @@ def trail(*left: float) -> Tables:
     ],
     ids=["a detour", "far off", "away ping after ping", "noise", "not each ping", "too few pings"],
 )
-def test_the_wrong_way_is_far_off_or_away_ping_after_ping(left, found):
+def test_wrong_direction_needs_distance_or_repeated_pings(left, found):
     assert [c.after["trigger"] for c in run(trail(*left))] == found
 
 
-def test_a_shift_counts_to_the_door_and_not_only_to_the_counter():
+def test_shift_must_last_until_dropoff():
     near = a_driver(7, shift_end=NOW - minutes(5))
     [change] = run(tables(near, assigned(since=1, dropoff=(6000, 0))))
     assert change.after["trigger"] == "SHIFT_END"
 
 
-def test_nobody_is_sent_to_a_counter_where_another_driver_waits_already():
+def test_no_release_while_pickup_has_waiting_driver():
     waits = assigned(
         since=40, state="ARRIVED_PICKUP", ready_in=minutes(-25), arrived_pickup_at=NOW - minutes(30)
     )
@@ -215,7 +215,7 @@ def broken(*pings: Rows, since: float = 6) -> Tables:
 AT_FIRST = a_ping(7, at=(2000, 0), ago=minutes(5.9))
 
 
-def test_a_broken_vehicle_gets_its_grace_and_then_anybody_else_is_a_gain():
+def test_broken_vehicle_is_released_after_grace():
     still = a_ping(7, at=(1950, 0))
     assert (verdicts(broken(AT_FIRST, still, since=4)), run(broken(AT_FIRST, still, since=4))) == (
         ["IN_GRACE"],
@@ -225,7 +225,7 @@ def test_a_broken_vehicle_gets_its_grace_and_then_anybody_else_is_a_gain():
     assert [c.reason for c in released if c.event == "delivery_released"] == ["VEHICLE"]
 
 
-def test_what_a_driver_told_of_his_vehicle_stands_outside_the_rollout_and_nobody_acts_on_it():
+def test_breakdown_outside_rollout_is_not_acted_on():
     assert run(broken(AT_FIRST), outside=True) == []
 
 
@@ -242,7 +242,7 @@ def stalled(*others: Rows, **case) -> Tables:
     return tables(STILL, assigned(since=12), a_case(1, driver=7, **case), *others)
 
 
-def test_after_grace_a_delivery_goes_back_ahead_of_its_like_and_its_driver_rests():
+def test_release_after_grace_has_priority_and_cooldown():
     town = stalled(a_driver(8, at=(300, 0)))
     changes = run(town)
     assert [c.event for c in changes] == [
@@ -258,7 +258,7 @@ def test_after_grace_a_delivery_goes_back_ahead_of_its_like_and_its_driver_rests
     assert run(after) == []
 
 
-def test_the_driver_it_was_taken_from_is_not_asked_again_though_he_is_free_and_near():
+def test_released_driver_is_not_asked_again():
     town = apply(stalled(a_driver(8, at=(300, 0))), run(stalled(a_driver(8, at=(300, 0)))))
     rested = {
         **town,
@@ -291,9 +291,7 @@ def test_a_suspect_keeps_the_delivery_while(verdict):
 @pytest.mark.parametrize(
     ("ready", "verdict"), [(9, "RELEASED"), (10, "RELEASED"), (11, "NO_OTHER_DRIVER")]
 )
-def test_nothing_is_released_for_a_driver_whose_shift_ends_before_the_goods_are_ready(
-    ready, verdict
-):
+def test_no_release_to_shift_ending_before_ready(ready, verdict):
     """Offers would not ask him, so it would be taken from one to be with nobody."""
     silent, leaving = (
         a_driver(7, seen=minutes(11)),
@@ -305,7 +303,7 @@ def test_nothing_is_released_for_a_driver_whose_shift_ends_before_the_goods_are_
     ) == [verdict]
 
 
-def test_a_driver_who_went_off_duty_loses_the_delivery_at_once_even_if_nobody_else_is_there():
+def test_off_duty_driver_loses_delivery_immediately():
     town = tables(a_driver(7, duty="OFF_DUTY"), assigned(since=1))
     changes = run(town)
     assert [c.event for c in changes][:3] == [
@@ -343,7 +341,7 @@ def test_a_suspicion_is_dropped_when_the_driver_moves():
     assert events(town) == ["reassignment_cleared"]
 
 
-def test_a_persons_assignment_is_not_undone_while_its_lock_holds():
+def test_manual_assignment_is_kept_while_locked():
     locked: dict[str, Any] = {"lock_until": NOW + seconds(1)}
     assert events(tables(STILL, assigned(since=12, **locked), a_driver(8))) == []
     [change] = run(tables(STILL, assigned(since=12, **locked), a_case(1, driver=7), a_driver(8)))
@@ -352,7 +350,7 @@ def test_a_persons_assignment_is_not_undone_while_its_lock_holds():
     assert "delivery_released" in events(expired)
 
 
-def test_a_suspended_driver_loses_even_what_a_person_gave_him_and_was_taken_from_others_often():
+def test_suspended_driver_loses_manual_assignment():
     past = [
         a_case(n, driver=9 + n, state="RELAPSED", released_at=NOW - minutes(20 + n))
         for n in (1, 2, 3)
@@ -363,13 +361,13 @@ def test_a_suspended_driver_loses_even_what_a_person_gave_him_and_was_taken_from
 
 
 @pytest.mark.parametrize("state", ["PICKED_UP", "RESCUE", "RETURNING", "DELIVERED"])
-def test_a_suspicion_ends_when_the_goods_are_picked_up_whatever_became_of_them(state):
+def test_pickup_ends_suspicion(state):
     town = tables(a_driver(7), a_delivery(1, state=state, driver=7), a_case(1, driver=7))
     [change] = run(town)
     assert (change.event, change.reason) == ("reassignment_cleared", "PICKED_UP")
 
 
-def test_after_the_last_attempt_the_delivery_stays_and_the_case_before_is_exhausted():
+def test_last_attempt_keeps_delivery_and_exhausts_case():
     past: dict[str, Any] = {
         "released_at": NOW - minutes(13),
         "state": "REASSIGNED",
@@ -440,7 +438,7 @@ def test_a_case_follows_its_delivery_when(town, states):
     )
 
 
-def test_a_second_release_relapses_the_first_case_in_the_same_step():
+def test_second_release_marks_first_case_relapsed():
     first = a_case(2, driver=9, state="REASSIGNED", new_driver_id=7, released_at=NOW - minutes(13))
     town = tables(
         STILL, assigned(since=12, episode=2), a_case(1, driver=7, episode=2), first, a_driver(8)
@@ -450,12 +448,12 @@ def test_a_second_release_relapses_the_first_case_in_the_same_step():
     assert run(apply(town, changes)) == []
 
 
-def test_nobody_is_replaced_for_a_counter_where_all_would_wait():
+def test_no_release_where_everybody_would_wait():
     town = tables(STILL, assigned(since=12, ready_in=minutes(40)), a_case(1, driver=7), a_driver(8))
     assert verdicts(town) == ["GAIN_TOO_SMALL"]
 
 
-def test_an_old_episode_is_not_mistaken_for_the_present_one():
+def test_earlier_episode_is_ignored():
     town = tables(
         STILL,
         assigned(since=12, episode=2),
@@ -474,13 +472,13 @@ UNPLACED = {trigger: ["reassignment_suspected"] * (trigger == "LOST_PING") for t
 
 
 @pytest.mark.parametrize("trigger", UNPLACED)
-def test_where_nobody_knows_the_pickup_a_driver_is_suspect_who_is_silent_and_none_for_where_he_goes(
+def test_unknown_pickup_allows_only_silence_suspicion(
     trigger,
 ):
     assert events(lost(SUSPECT[trigger])) == UNPLACED[trigger]
 
 
-def test_where_nobody_knows_the_pickup_nobody_takes_over_from_the_silent_but_the_suspended_lose_it():
+def test_unknown_pickup_releases_only_suspended_drivers():
     silent = tables(
         a_driver(7, seen=minutes(11)), assigned(since=12), a_case(1, driver=7, trigger="LOST_PING")
     )
@@ -494,6 +492,6 @@ def test_where_nobody_knows_the_pickup_nobody_takes_over_from_the_silent_but_the
     )
 
 
-def test_a_case_of_a_delivery_whose_pickup_nobody_knows_is_followed_all_the_same():
+def test_case_with_unknown_pickup_is_tracked():
     taken = a_case(1, state="RELEASED", trigger="OPS", released_at=NOW - minutes(1))
     assert run(lost(tables(a_delivery(1, episode=2), taken))) == []

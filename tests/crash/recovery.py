@@ -31,24 +31,24 @@ def seed() -> int:
     return int(os.environ.get(SEED) or crc32(os.environ[databases.HOME].encode()) % 10**6)
 
 
-def sweeping(sweep: str, batch: int | None = None) -> tuple[str, ...]:
+def sweep_command(sweep: str, batch: int | None = None) -> tuple[str, ...]:
     """Return the command line of a sweep in the made-up city, in batches small enough that there are several."""
     minutes, small = PACE.get(sweep, (0, 12))
     now = databases.NOW + timedelta(minutes=minutes)
     return ("sweep", sweep, "--now", rfc3339(now), "--batch", str(batch or small))
 
 
-def contents(made: Engine) -> dict[str, list[str]]:
+def table_contents(engine: Engine) -> dict[str, list[str]]:
     """Return the rows of every table as sorted text, and the history without its instants and runs."""
     wanted = {name: f"SELECT to_jsonb(t)::text FROM dk.{name} t" for name in TABLES}
-    with made.connect() as on:
+    with engine.connect() as connection:
         return {
-            name: sorted(str(tuple(row)) for row in on.exec_driver_sql(query))
+            name: sorted(str(tuple(row)) for row in connection.exec_driver_sql(query))
             for name, query in (wanted | HISTORY).items()
         }
 
 
-def different(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return by table the rows that only one of two databases holds."""
     pairs = {name: sorted(set(one[name]) ^ set(other[name])) for name in one}
     return {
@@ -56,11 +56,11 @@ def different(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[st
     }
 
 
-def settle(made: Engine, beside: int = 0) -> None:
+def wait_for_disconnects(engine: Engine, beside: int = 0) -> None:
     """Wait until the server has noticed that the dead process is gone; `beside`: a session that is to stay."""
-    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as on:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for _ in range(250):
-            left = on.exec_driver_sql(
+            left = connection.exec_driver_sql(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
                 f"AND pid NOT IN (pg_backend_pid(), {beside}) AND backend_type = 'client backend'"
             )
@@ -70,6 +70,6 @@ def settle(made: Engine, beside: int = 0) -> None:
     raise AssertionError("a backend outlives its client")
 
 
-def broken(made: Engine) -> list[str]:
+def broken_invariants(engine: Engine) -> list[str]:
     """Return the broken invariants; a run that still says RUNNING is what the next run will find, no damage."""
-    return [found.name for found, count in offenders(made) if count and found.name != "I17"]
+    return [found.name for found, count in offenders(engine) if count and found.name != "I17"]

@@ -11,8 +11,8 @@ import typer
 from dispatchkit.cli.main import app
 from dispatchkit.flows.data.sample import write_sample
 from dispatchkit.store import migrate
-from tests import databases, tally
-from tests.crash.wreck import SEED, contents, different, seed, sweeping
+from tests import counts, databases
+from tests.crash.recovery import SEED, differences, seed, sweep_command, table_contents
 from tests.house.test_commands import examples, walk
 from tests.house.tree import ROOT
 
@@ -40,7 +40,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("floor", ["kernel", "decide", "flows", "store", "senders"])
-def test_no_client_asks_its_own_clock_what_time_it_is(floor):
+def test_no_module_reads_the_local_clock(floor):
     """So a wrong one changes nothing: instants come from the database or from --now, spans from a monotonic clock."""
     for path in sorted((ROOT / "dispatchkit" / floor).rglob("*.py")):
         asked = re.findall(
@@ -50,14 +50,18 @@ def test_no_client_asks_its_own_clock_what_time_it_is(floor):
         assert not asked, f"{path}: {asked}"
 
 
-def test_under_a_strict_clock_the_database_tells_the_time(forge, sample_db):
+def test_strict_clock_uses_database_time(fork_server, sample_db):
     """No --now is taken: what was offered long ago has run out."""
     migrate.strict_clock(sample_db)
-    assert forge.run(sample_db, *sweeping("offers")).exit == 2
-    assert forge.run(sample_db, "sweep", "offers").exit == 0
-    with sample_db.connect() as on:
-        states = on.exec_driver_sql("SELECT DISTINCT state FROM dk.driver_offers").scalars().all()
-        answered = on.exec_driver_sql(
+    assert fork_server.run(sample_db, *sweep_command("offers")).exit == 2
+    assert fork_server.run(sample_db, "sweep", "offers").exit == 0
+    with sample_db.connect() as connection:
+        states = (
+            connection.exec_driver_sql("SELECT DISTINCT state FROM dk.driver_offers")
+            .scalars()
+            .all()
+        )
+        answered = connection.exec_driver_sql(
             "SELECT max(responded_at) BETWEEN now() - interval '1 min' AND now() FROM dk.driver_offers"
         )
         assert answered.scalar_one()
@@ -71,14 +75,14 @@ def test_under_a_strict_clock_the_database_tells_the_time(forge, sample_db):
         for n, age in enumerate(("older", "newer"))
     ],
 )
-def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(
-    forge, revision, tmp_path
-):
-    with databases.fresh("sample") as made:
+def test_writing_commands_refuse_another_schema(fork_server, revision, tmp_path):
+    with databases.fresh("sample") as engine:
         known = [step for step, _ in migrate.history()]
-        with made.begin() as on:
-            on.exec_driver_sql(VERSION, (known[-2] if revision == "older" else "20991231235959",))
-        before = contents(made)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                VERSION, (known[-2] if revision == "older" else "20991231235959",)
+            )
+        before = table_contents(engine)
         write_sample(
             databases.PLAN, tmp_path / "export"
         )  # the example of an import names files that are not there
@@ -86,10 +90,10 @@ def test_every_command_that_writes_refuses_another_schema_and_changes_nothing(
         assert len(tried) > 20
         for line in tried:
             line = re.sub(r"/(srv|mnt)/\w+", str(tmp_path), line)
-            ended = forge.run(made, *shlex.split(line, comments=True)[1:])
-            assert ended.exit == 76, f"{line}: {ended}"
-        assert different(contents(made), before) == {}
-        with made.begin() as on:
-            on.exec_driver_sql(VERSION, (known[-1],))
-    tally.count("commands refused for their schema", len(tried))
-    tally.note("another schema drawn with", f"{SEED}={seed()}: {revision}")  # by night both
+            result = fork_server.run(engine, *shlex.split(line, comments=True)[1:])
+            assert result.exit == 76, f"{line}: {result}"
+        assert differences(table_contents(engine), before) == {}
+        with engine.begin() as connection:
+            connection.exec_driver_sql(VERSION, (known[-1],))
+    counts.add("commands refused for their schema", len(tried))
+    counts.note("another schema drawn with", f"{SEED}={seed()}: {revision}")  # by night both

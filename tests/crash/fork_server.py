@@ -1,6 +1,6 @@
 """A prepared process that forks a child for each command line. A child counts the points it passes, or ends at one.
 
-Spoken to in lines of JSON: {cwd, url, how, patience, mutant, server, runs: [{argv, end_at}]}; answers
+Spoken to in lines of JSON: {cwd, url, how, patience, fault, server, runs: [{argv, end_at}]}; answers
 [{status, points}]. Runs of one line begin together. The libraries are imported before the first fork, so that a run
 costs what it does, not what it loads. Not so our own modules: contracts wake the threads of polars, and threads do not
 live through a fork.
@@ -72,10 +72,10 @@ def _run(asked: dict[str, Any], number: int, tell: int) -> None:
         connect.NETWORK_LIMITS.update(
             keepalives_idle=span, keepalives_interval=span, tcp_user_timeout=f"{span}000"
         )
-    if asked["mutant"]:
-        from tests.mutants import planted  # it imports much, and few children need it
+    if asked["fault"]:
+        from tests.faults import faults  # it imports much, and few children need it
 
-        planted.plant(asked["mutant"])
+        faults.plant(asked["fault"])
     run, passed = asked["runs"][number], 0
 
     def hook(name: str) -> None:
@@ -110,8 +110,8 @@ def _end(asked: dict[str, Any]) -> None:
         while os.path.exists(f"/proc/{server}/exe"):
             time.sleep(0.01)
         return
-    with psycopg.connect(asked["url"], autocommit=True) as on:
-        on.execute(
+    with psycopg.connect(asked["url"], autocommit=True) as connection:
+        connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
