@@ -20,7 +20,7 @@ from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.act import act
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import TryLater
-from dispatchkit.store import intake
+from dispatchkit.store import connect, intake
 from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import counts, databases
@@ -233,7 +233,8 @@ def test_accept_that_waited_past_deadline_is_refused(database):
     expires, deadline = sent + timedelta(seconds=2), sent + timedelta(seconds=3)
     offer = an_offer(1, sent_at=sent, expires_at=expires, hard_deadline=deadline)
     intake.insert(database, tables(a_driver(1), a_delivery(1, state="OFFERING"), offer))
-    store = PostgresStore(database, Database(lock_timeout=timedelta(minutes=2)))
+    patient = connect.engine(databases.url(database), Database(lock_timeout=timedelta(minutes=2)))
+    store = PostgresStore(patient)
     event = Event(name="accept", actor="driver:1", offer_id=1, driver_id=1)
     with (
         psycopg.connect(databases.url(database), autocommit=True) as other,
