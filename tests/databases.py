@@ -26,17 +26,20 @@ from dispatchkit.store import check, connect, embedded, intake, migrate
 ROOT = Path(__file__).parent.parent
 PLAN = Scenario(orders=300, days=1, seed=1)
 NOW = PLAN.as_of
-HOME = (
-    "DISPATCHKIT_TEST_HOME"  # the first process of a session names it, the other workers inherit it
-)
+# The first process of a session names its folder here, the other workers inherit the variable.
+HOME = "DISPATCHKIT_TEST_HOME"
+# Copying a database takes 0.04 s in memory and ten times as long on a disk.
+MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 4 * 2**30
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _numbers = count(1)
 
 
 def begin_session() -> None:
-    """Name the session's folder, and see to it that the folder goes after the server has stopped."""
+    """Make the session's folder; it is removed at exit, after the server has stopped."""
     if HOME not in os.environ:
-        os.environ[HOME] = tempfile.mkdtemp(prefix="dk-test-")
+        in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH_BYTES
+        parent = MEMORY if in_memory else None
+        os.environ[HOME] = tempfile.mkdtemp(prefix="dk-test-", dir=parent)
         atexit.register(shutil.rmtree, os.environ[HOME], ignore_errors=True)
         Path(os.environ[HOME]).chmod(0o755)
 
@@ -56,9 +59,9 @@ def server() -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in DURABLE:  # it need not survive a power cut
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute(
-            "ALTER SYSTEM SET autovacuum = off"
-        )  # its transactions would hold back seals too
+        connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")  # it may lie in memory
+        # The transactions of autovacuum would hold back seals.
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
     return url
 

@@ -15,13 +15,13 @@ import pytest
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store import migrate
 from tests import databases
-from tests.conftest import ROOT
 from tests.crash.recovery import (
     broken_invariants,
     differences,
     table_contents,
     wait_for_disconnects,
 )
+from tests.databases import ROOT
 
 OPTIONS = ("--now", rfc3339(databases.NOW))
 

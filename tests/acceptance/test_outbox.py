@@ -17,7 +17,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.unit.senders.gateway import gateway
 
 AT = ("--now", rfc3339(databases.NOW))

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import Engine
 
 from tests import counts, databases
-from tests.crash.conftest import ROOT
 from tests.crash.recovery import (
     broken_invariants,
     differences,
@@ -22,6 +21,7 @@ from tests.crash.recovery import (
     wait_for_disconnects,
 )
 from tests.crash.servers import own_server, restart
+from tests.databases import ROOT
 
 FULL = Path("/dev/full")
 TALKS = (

@@ -12,7 +12,7 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.contract import test_store
 from tests.crash import test_attacks, test_network, test_overlap, test_race, test_sweeps
-from tests.crash.conftest import CommandResult, ForkServer, Words
+from tests.fork_client import CommandResult, ForkServer, Words
 from tests.integration import test_audit, test_guards, test_writer
 from tests.property.live import walk
 

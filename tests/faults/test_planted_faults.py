@@ -9,12 +9,10 @@ from __future__ import annotations
 import pytest
 
 from tests import counts
-from tests.crash.conftest import ForkServer, fork_server
 from tests.crash.recovery import SEED, seed
 from tests.faults.detectors import DETECTORS, FaultyServer
 from tests.faults.faults import FAULTS, planted
-
-__all__ = ["fork_server"]  # the fixture
+from tests.fork_client import ForkServer
 
 pytestmark = pytest.mark.timeout(600)
 ONE_IN = 3

@@ -53,10 +53,10 @@ def a_changed_delivery(engine) -> int:
     )
 
 
-def test_delivery_trail_shows_run_decision_and_inputs(inside, sample_db):
+def test_delivery_trail_shows_run_decision_and_inputs(cli_in_process, sample_db):
     done = swept(sample_db)
     delivery = a_changed_delivery(sample_db)
-    ran = inside("--json", "audit", "show", delivery, db=sample_db)
+    ran = cli_in_process("--json", "audit", "show", delivery, db=sample_db)
     assert ran.exit == 0, ran.stderr
     told = json.loads(ran.stdout)
     decided = {c.decision_id("offers").hex() for c in done.changes}
@@ -69,12 +69,12 @@ def test_delivery_trail_shows_run_decision_and_inputs(inside, sample_db):
     assert told["faults"] == []
     changed = next(step for step in of_run if step["table"] == "deliveries")["changed"]["state"]
     assert changed["before"] != changed["after"]
-    text = inside("audit", "show", delivery, db=sample_db).stdout
+    text = cli_in_process("audit", "show", delivery, db=sample_db).stdout
     assert f"state {changed['before']} -> {changed['after']}" in text
 
 
-def test_driver_has_own_chain_and_readings_are_recorded(inside, sample_db):
-    ran = inside("--json", "audit", "show", "--driver", 1, db=sample_db)
+def test_driver_has_own_chain_and_readings_are_recorded(cli_in_process, sample_db):
+    ran = cli_in_process("--json", "audit", "show", "--driver", 1, db=sample_db)
     assert ran.exit == 0, ran.stderr
     assert {step["table"] for step in json.loads(ran.stdout)["steps"]} >= {
         "drivers",
@@ -87,8 +87,8 @@ def test_driver_has_own_chain_and_readings_are_recorded(inside, sample_db):
         )
         == 1
     )
-    assert inside("audit", "show", 987654321, db=sample_db).exit == 3
-    assert inside("audit", "show", db=sample_db).exit == 2
+    assert cli_in_process("audit", "show", 987654321, db=sample_db).exit == 3
+    assert cli_in_process("audit", "show", db=sample_db).exit == 2
 
 
 def test_state_at_instant_matches_tables_then(sample_db):
@@ -112,62 +112,67 @@ def test_state_at_instant_matches_tables_then(sample_db):
     )
 
 
-def test_before_its_trail_a_delivery_tells_when_that_begins(inside, sample_db):
+def test_before_its_trail_a_delivery_tells_when_that_begins(cli_in_process, sample_db):
     delivery = one(sample_db, "SELECT min(id) FROM dk.deliveries")
     begins = rfc3339(
         one(sample_db, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery)
     )
-    ran = inside("audit", "show", delivery, "--at", "2020-01-01T00:00:00Z", db=sample_db)
+    ran = cli_in_process("audit", "show", delivery, "--at", "2020-01-01T00:00:00Z", db=sample_db)
     assert (ran.exit, ran.stdout) == (0, "")
     assert ran.stderr == f"nothing before; the trail of delivery {delivery} begins {begins}\n"
 
 
-def test_prune_creates_folder_and_errors_name_path(inside, sample_db, tmp_path):
-    assert inside("audit", "prune", "--to", tmp_path / "new", "--dry-run", db=sample_db).exit == 0
+def test_prune_creates_folder_and_errors_name_path(cli_in_process, sample_db, tmp_path):
+    assert (
+        cli_in_process("audit", "prune", "--to", tmp_path / "new", "--dry-run", db=sample_db).exit
+        == 0
+    )
     assert not (tmp_path / "new").exists()
-    assert inside("audit", "prune", "--to", tmp_path / "new", db=sample_db).exit == 0
+    assert cli_in_process("audit", "prune", "--to", tmp_path / "new", db=sample_db).exit == 0
     assert (tmp_path / "new").is_dir()
     missing = tmp_path / "no" / "such"
-    ran = inside("audit", "prune", "--to", missing, db=sample_db)
+    ran = cli_in_process("audit", "prune", "--to", missing, db=sample_db)
     assert (ran.exit, f"{missing.parent}: no such directory" in ran.stderr) == (73, True), (
         ran.stderr
     )
-    ran = inside("audit", "verify", "--seals", missing, db=sample_db)
+    ran = cli_in_process("audit", "verify", "--seals", missing, db=sample_db)
     assert (ran.exit, f"{missing}: no such file" in ran.stderr) == (66, True), ran.stderr
 
 
-def test_disabled_flag_hides_trail_but_records_it(inside, sample_db, tmp_path):
+def test_disabled_flag_hides_trail_but_records_it(cli_in_process, sample_db, tmp_path):
     (tmp_path / "off.toml").write_text("[flags.audit]\nenabled = false\n")
     for words in (("audit", "show", 1), ("audit", "export", "--to", "x.csv")):
-        ran = inside("--config", "off.toml", *words, db=sample_db)
+        ran = cli_in_process("--config", "off.toml", *words, db=sample_db)
         assert (ran.exit, "the trail itself goes on" in ran.stderr) == (77, True), ran.stderr
     before = one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
     assert (
         swept(sample_db).outcome.applied
         == one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs") - before
     )
-    assert inside("--config", "off.toml", "audit", "verify", db=sample_db).exit == 0
+    assert cli_in_process("--config", "off.toml", "audit", "verify", db=sample_db).exit == 0
     with pytest.raises(NotPermitted):
         audit.show(PostgresStore(sample_db), Settings({"flags": {"audit": {"percent": 0.0}}}), 1)
 
 
-def test_every_seal_is_in_outside_file_once(inside, sample_db, tmp_path):
+def test_every_seal_is_in_outside_file_once(cli_in_process, sample_db, tmp_path):
     file = tmp_path / "seals.txt"
     dry = ("audit", "seal", "--to", file, "--dry-run")
-    assert inside(*dry, db=sample_db).exit == 0
+    assert cli_in_process(*dry, db=sample_db).exit == 0
     assert not file.exists()
     assert one(sample_db, "SELECT count(*) FROM dk_aud.seal") == 0
-    assert inside("audit", "seal", "--to", file, db=sample_db).exit == 0
+    assert cli_in_process("audit", "seal", "--to", file, db=sample_db).exit == 0
     changes = swept(sample_db).outcome.applied
-    assert f"and {changes} events that no seal covers yet" in inside(*dry, db=sample_db).stderr
+    assert (
+        f"and {changes} events that no seal covers yet" in cli_in_process(*dry, db=sample_db).stderr
+    )
     trail.seal(sample_db)  # made by the job: the file gets it with the next
     swept(sample_db, "reassignment")
     for _ in range(2):
-        assert inside("audit", "seal", "--to", file, db=sample_db).exit == 0
+        assert cli_in_process("audit", "seal", "--to", file, db=sample_db).exit == 0
     assert file.read_text().splitlines() == trail.seal_lines(sample_db)
     assert len(trail.seal_lines(sample_db)) == 3
     assert file.stat().st_mode & 0o777 == 0o600
-    ran = inside("audit", "verify", "--seals", file, db=sample_db)
+    ran = cli_in_process("audit", "verify", "--seals", file, db=sample_db)
     assert (ran.exit, "seal_file_lines\t3" in ran.stdout) == (0, True), ran.stderr
 
 
@@ -181,11 +186,11 @@ def test_a_line_that_a_crash_cut_short_is_completed(sample_db, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1 1 5 " + "0" * 64 + "\n", "1 7 5 " + "0" * 64, "hello\n"])
-def test_contradicting_seal_file_is_refused(inside, sample_db, tmp_path, text):
+def test_contradicting_seal_file_is_refused(cli_in_process, sample_db, tmp_path, text):
     file = tmp_path / "seals.txt"
     file.write_text(text)
     for more in ((), ("--dry-run",)):
-        ran = inside("audit", "seal", "--to", file, *more, db=sample_db)
+        ran = cli_in_process("audit", "seal", "--to", file, *more, db=sample_db)
         assert ran.exit == (0 if more and not text.endswith("\n") else 65), ran.stderr
     assert file.read_text() == text
     assert one(sample_db, "SELECT count(*) FROM dk_aud.seal") == 0
@@ -196,7 +201,7 @@ def test_seal_file_has_one_writer_at_a_time(sample_db, tmp_path):
         audit.seal(PostgresStore(sample_db), tmp_path / "seals.txt")
 
 
-def test_audit_sweep_seals_when_last_seal_is_old(inside, sample_db):
+def test_audit_sweep_seals_when_last_seal_is_old(cli_in_process, sample_db):
     store, settings = PostgresStore(sample_db), catalog.settings()
     first = sweep(store, settings, "audit", Options())
     assert first.job_counts["sealed"] == one(
@@ -230,25 +235,27 @@ def worked(engine) -> None:
     trail.seal(engine)
 
 
-def test_pruned_bodies_stand_in_archives_and_all_still_verifies(inside, sample_db, tmp_path):
+def test_pruned_bodies_stand_in_archives_and_all_still_verifies(
+    cli_in_process, sample_db, tmp_path
+):
     worked(sample_db)
     logs, _ = counts(sample_db)
     rows = one(sample_db, "SELECT count(DISTINCT (tbl, row_id)) FROM dk_aud.delivery_audit_logs")
     words = ("audit", "prune", "--before", rfc3339(SOON), "--to", tmp_path)
-    dry = inside("--json", *words, "--dry-run", db=sample_db)
+    dry = cli_in_process("--json", *words, "--dry-run", db=sample_db)
     assert json.loads(dry.stdout)["events"] == logs - rows > 0
     assert list(tmp_path.glob("*.parquet")) == []
-    assert inside(*words, "--max-changes", 1, db=sample_db).exit == 3
-    done = inside("--json", *words, db=sample_db)
+    assert cli_in_process(*words, "--max-changes", 1, db=sample_db).exit == 3
+    done = cli_in_process("--json", *words, db=sample_db)
     assert done.exit == 0, done.stderr
     assert counts(sample_db) == (rows, logs - rows)
     files = json.loads(done.stdout)["files"]
     assert [path.name for path in tmp_path.glob("*.parquet")] == files
-    ran = inside("--json", "audit", "verify", "--archive", tmp_path, db=sample_db)
+    ran = cli_in_process("--json", "audit", "verify", "--archive", tmp_path, db=sample_db)
     assert ran.exit == 0, ran.stderr
     assert json.loads(ran.stdout)["events"] == logs
     assert [(f.name, n) for f, n in offenders(sample_db) if n] == []
-    assert json.loads(inside("--json", *words, db=sample_db).stdout)["events"] == 0
+    assert json.loads(cli_in_process("--json", *words, db=sample_db).stdout)["events"] == 0
 
 
 def test_what_was_pruned_is_shown_from_its_archive(sample_db, tmp_path):
@@ -278,19 +285,19 @@ def test_unsealed_events_and_young_ones_stay(sample_db, tmp_path):
     assert retention.prune(PostgresStore(sample_db), SOON, tmp_path).events > 0
 
 
-def test_an_archive_that_was_altered_or_swapped_is_found(inside, sample_db, tmp_path):
+def test_an_archive_that_was_altered_or_swapped_is_found(cli_in_process, sample_db, tmp_path):
     worked(sample_db)
     name = retention.prune(PostgresStore(sample_db), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
     frame.with_columns(image=pl.lit("{}")).write_parquet(tmp_path / name)
-    ran = inside("audit", "verify", "--archive", tmp_path / name, db=sample_db)
+    ran = cli_in_process("audit", "verify", "--archive", tmp_path / name, db=sample_db)
     assert (ran.exit, f"{name}: not the file that was archived" in ran.stderr) == (65, True), (
         ran.stderr
     )
     frame.head(1).write_parquet(tmp_path / "audit-other.parquet")
     assert (
         "of no archive of this database"
-        in inside(
+        in cli_in_process(
             "audit", "verify", "--archive", tmp_path / "audit-other.parquet", db=sample_db
         ).stderr
     )
@@ -318,7 +325,7 @@ def test_body_that_contradicts_its_link_is_named(sample_db, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
-def test_audit_export_contains_no_personal_text(inside, sample_db, tmp_path, suffix):
+def test_audit_export_contains_no_personal_text(cli_in_process, sample_db, tmp_path, suffix):
     swept(sample_db)
     with sample_db.begin() as connection:
         connection.exec_driver_sql(
@@ -326,7 +333,7 @@ def test_audit_export_contains_no_personal_text(inside, sample_db, tmp_path, suf
         )
         connection.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
     file = tmp_path / f"trail.{suffix}"
-    ran = inside("--json", "audit", "export", "--to", file, db=sample_db)
+    ran = cli_in_process("--json", "audit", "export", "--to", file, db=sample_db)
     assert (ran.exit, json.loads(ran.stdout)["events"]) == (0, counts(sample_db)[0]), ran.stderr
     read: dict[str, Callable[[Path], pl.DataFrame]] = {
         "parquet": pl.read_parquet,
@@ -337,8 +344,10 @@ def test_audit_export_contains_no_personal_text(inside, sample_db, tmp_path, suf
     assert frame.height == counts(sample_db)[0]
     assert {"offers", "ops"} <= set(frame["by"])
     assert "canary" not in frame.write_csv()
-    assert inside("audit", "export", "--to", file, db=sample_db).exit == 73
-    assert inside("audit", "export", "--to", tmp_path / "trail.xlsx", db=sample_db).exit == 2
+    assert cli_in_process("audit", "export", "--to", file, db=sample_db).exit == 73
+    assert (
+        cli_in_process("audit", "export", "--to", tmp_path / "trail.xlsx", db=sample_db).exit == 2
+    )
     assert one(sample_db, "SELECT count(*) FROM dk_aud.readings WHERE what = 'export'") == 1
 
 
@@ -383,23 +392,25 @@ def test_replay_needs_no_travel_provider(sample_db, tmp_path, monkeypatch, name)
     assert bundle.replay(tmp_path / f"{name}-{done.run_id}")["decisions"] == len(done.changes)
 
 
-def test_altered_bundle_is_detected(inside, sample_db, tmp_path):
+def test_altered_bundle_is_detected(cli_in_process, sample_db, tmp_path):
     done = swept(sample_db, keep=tmp_path)
     folder = tmp_path / f"offers-{done.run_id}"
-    assert inside("audit", "replay", folder).exit == 0
+    assert cli_in_process("audit", "replay", folder).exit == 0
     lines = (folder / "changes.jsonl").read_text().splitlines()
     changed = json.loads(lines[0]) | {"reason": "BECAUSE"}
     (folder / "changes.jsonl").write_text("\n".join([json.dumps(changed), *lines[1:]]) + "\n")
-    ran = inside("audit", "replay", folder)
+    ran = cli_in_process("audit", "replay", folder)
     assert (ran.exit, "reason was 'BECAUSE'" in ran.stderr) == (65, True), ran.stderr
     told = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(told | {"inputs_sha256": "0" * 64}))
-    assert "not those that the run decided on" in inside("audit", "replay", folder).stderr
-    assert inside("audit", "replay", tmp_path / "nothing").exit == 66
+    assert "not those that the run decided on" in cli_in_process("audit", "replay", folder).stderr
+    assert cli_in_process("audit", "replay", tmp_path / "nothing").exit == 66
 
 
-def test_a_dry_run_keeps_no_bundle(inside, sample_db, tmp_path):
-    assert inside("sweep", "offers", "--dry-run", "--keep", tmp_path, db=sample_db).exit == 2
+def test_a_dry_run_keeps_no_bundle(cli_in_process, sample_db, tmp_path):
+    assert (
+        cli_in_process("sweep", "offers", "--dry-run", "--keep", tmp_path, db=sample_db).exit == 2
+    )
     assert list(Path(tmp_path).iterdir()) == []
 
 
@@ -414,27 +425,31 @@ def test_two_runs_do_not_prune_at_once(sample_db, tmp_path):
     retention.prune(PostgresStore(sample_db), SOON, tmp_path)
 
 
-def test_a_missing_seal_file_is_said_to_be_missing(inside, sample_db, tmp_path):
-    assert inside("audit", "verify", "--seals", tmp_path / "none.txt", db=sample_db).exit == 66
+def test_a_missing_seal_file_is_said_to_be_missing(cli_in_process, sample_db, tmp_path):
+    assert (
+        cli_in_process("audit", "verify", "--seals", tmp_path / "none.txt", db=sample_db).exit == 66
+    )
     with pytest.raises(BadData):
         (tmp_path / "seals.txt").write_text("no seal\n")
         audit.verify(PostgresStore(sample_db), tmp_path / "seals.txt")
 
 
-def test_what_was_refused_is_shown_beside_what_happened(inside, sample_db):
+def test_what_was_refused_is_shown_beside_what_happened(cli_in_process, sample_db):
     with sample_db.connect() as connection:
         offer, delivery = connection.exec_driver_sql(
             "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id LIMIT 1"
         ).one()
-    assert inside("act", "offer", "accept", offer, "--driver", 987654, db=sample_db).exit == 3
-    told = json.loads(inside("--json", "audit", "show", delivery, db=sample_db).stdout)
+    assert (
+        cli_in_process("act", "offer", "accept", offer, "--driver", 987654, db=sample_db).exit == 3
+    )
+    told = json.loads(cli_in_process("--json", "audit", "show", delivery, db=sample_db).stdout)
     assert [(refusal["event"], refusal["code"]) for refusal in told["refusals"]] == [
         ("accept", "NOT_FOUND")
     ]
-    assert "NOT_FOUND" in inside("audit", "show", delivery, db=sample_db).stdout
+    assert "NOT_FOUND" in cli_in_process("audit", "show", delivery, db=sample_db).stdout
 
 
-def test_plain_login_needs_documented_audit_roles(inside, sample_db, tmp_path):
+def test_plain_login_needs_documented_audit_roles(cli_in_process, sample_db, tmp_path):
     with sample_db.begin() as connection:
         for login, roles in (
             ("dk_test_keeper", "dk_verify, dk_privacy"),
@@ -458,9 +473,9 @@ def test_plain_login_needs_documented_audit_roles(inside, sample_db, tmp_path):
         ("data", "purge"),
     ]
     for words in commands:
-        ran = inside(*words, db=keeper)
+        ran = cli_in_process(*words, db=keeper)
         assert ran.exit == 0, (words, ran.stderr)
-        ran = inside(*words, db=clerk)
+        ran = cli_in_process(*words, db=clerk)
         assert (ran.exit, "may not become dk_" in ran.stderr) == (77, True), (words, ran.stderr)
 
 

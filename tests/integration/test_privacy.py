@@ -79,7 +79,7 @@ def plant(engine, kind: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["customer", "driver"])
-def test_erased_value_is_gone_and_chains_verify(inside, sample_db, kind):
+def test_erased_value_is_gone_and_chains_verify(cli_in_process, sample_db, kind):
     for name in catalog.FEATURES:
         sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), name, Options())
     id_ = plant(sample_db, kind)
@@ -88,16 +88,16 @@ def test_erased_value_is_gone_and_chains_verify(inside, sample_db, kind):
     assert all(wherever(sample_db, value) == ["dk_pii.subject"] for value in NAMES.values())
     salt = one(sample_db, "SELECT encode(salt, 'hex') FROM dk_pii.subject")
     before = one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs")
-    dry = inside("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=sample_db)
+    dry = cli_in_process("--json", "data", "erase", f"{kind}:{id_}", "--dry-run", db=sample_db)
     assert wherever(sample_db, str(LAT)) == [held]
-    done = inside("--json", "data", "erase", f"{kind}:{id_}", db=sample_db)
+    done = cli_in_process("--json", "data", "erase", f"{kind}:{id_}", db=sample_db)
     assert done.exit == 0, done.stderr
     assert json.loads(done.stdout)["erased"] == json.loads(dry.stdout)["erased"]
     assert min(json.loads(done.stdout)["erased"][f"{kind}:{id_}"].values()) > 0
     for value in (str(LAT), salt, *NAMES.values()):
         assert wherever(sample_db, value) == [], value
     assert one(sample_db, "SELECT count(*) FROM dk_aud.delivery_audit_logs") == before
-    assert inside("audit", "verify", db=sample_db).exit == 0
+    assert cli_in_process("audit", "verify", db=sample_db).exit == 0
     assert (
         one(
             sample_db,
@@ -137,20 +137,20 @@ def test_what_a_restore_brought_back_goes_with_the_journal(sample_db):
     )
 
 
-def test_erasure_log_finds_people_in_restored_backup(inside, sample_db, tmp_path):
+def test_erasure_log_finds_people_in_restored_backup(cli_in_process, sample_db, tmp_path):
     store, file = PostgresStore(sample_db), tmp_path / "erased.txt"
     file.write_text("customer:987654\n")  # born and erased after the backup was made
     driver, customer = plant(sample_db, "driver"), plant(sample_db, "customer")
     words = ("data", "erase", f"driver:{driver}", f"customer:{customer}", "--journal", file)
-    assert inside(*words, "--dry-run", db=sample_db).exit == 0
+    assert cli_in_process(*words, "--dry-run", db=sample_db).exit == 0
     assert file.read_text() == "customer:987654\n"
     for _ in range(2):  # who stands there already is not noted again
-        assert inside(*words, db=sample_db).exit == 0
+        assert cli_in_process(*words, db=sample_db).exit == 0
         assert file.read_text() == f"customer:987654\ndriver:{driver}\ncustomer:{customer}\n"
     with databases.fresh("sample") as backup:  # as it was before
         plant(backup, "driver")
         assert privacy.erase(PostgresStore(backup), ()).held == {}
-        again = inside("--json", "data", "erase", "--again", "--journal", file, db=backup)
+        again = cli_in_process("--json", "data", "erase", "--again", "--journal", file, db=backup)
         assert set(json.loads(again.stdout)["erased"]) == {
             f"driver:{driver}",
             f"customer:{customer}",
@@ -160,7 +160,7 @@ def test_erasure_log_finds_people_in_restored_backup(inside, sample_db, tmp_path
         privacy.erase(store, (), outside=tmp_path / "none.txt")
 
 
-def test_working_driver_does_not_block_other_erasures(inside, sample_db, tmp_path):
+def test_working_driver_does_not_block_other_erasures(cli_in_process, sample_db, tmp_path):
     gone, busy = (
         plant(sample_db, "driver"),
         one(sample_db, "SELECT min(driver_id) FROM dk.deliveries WHERE active"),
@@ -172,7 +172,7 @@ def test_working_driver_does_not_block_other_erasures(inside, sample_db, tmp_pat
     words = ("data", "erase", "--again", "--journal", file)
     for more in (("--dry-run",), ()):
         assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
-        ran = inside("--json", *words, *more, db=sample_db)
+        ran = cli_in_process("--json", *words, *more, db=sample_db)
         told = json.loads(ran.stdout)
         assert (ran.exit, list(told["erased"]), told["refused"]) == (
             3,
@@ -185,7 +185,7 @@ def test_working_driver_does_not_block_other_erasures(inside, sample_db, tmp_pat
         one(sample_db, "SELECT count(*) FROM dk.driver_locations WHERE driver_id = %s", busy)
         == pings
     )
-    assert f"driver:{busy}\t{why}" in inside(*words, db=sample_db).stdout
+    assert f"driver:{busy}\t{why}" in cli_in_process(*words, db=sample_db).stdout
 
 
 @pytest.mark.parametrize(
@@ -202,10 +202,13 @@ def test_a_damaged_journal_erases_nobody(sample_db, tmp_path, text, told):
     assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
 
 
-def test_while_another_run_notes_people_nobody_is_erased(inside, sample_db, tmp_path):
+def test_while_another_run_notes_people_nobody_is_erased(cli_in_process, sample_db, tmp_path):
     file, id_ = tmp_path / "erased.txt", plant(sample_db, "driver")
     with outside.appending(file, "journal"):
-        assert inside("data", "erase", f"driver:{id_}", "--journal", file, db=sample_db).exit == 75
+        assert (
+            cli_in_process("data", "erase", f"driver:{id_}", "--journal", file, db=sample_db).exit
+            == 75
+        )
     assert file.read_text() == ""
     assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
 
@@ -252,7 +255,7 @@ def test_erasure_with_working_driver_erases_nobody(sample_db):
     assert one(sample_db, "SELECT count(*) FROM dk_aud.erasures") == 0
 
 
-def test_purge_removes_expired_rows_only(inside, sample_db):
+def test_purge_removes_expired_rows_only(cli_in_process, sample_db):
     sweep(PostgresStore(sample_db, now=databases.NOW), catalog.settings(), "offers", Options())
     with sample_db.begin() as connection:
         connection.exec_driver_sql("UPDATE dk.outbox SET sent_at = at WHERE mod(id, 2) = 0")
@@ -267,10 +270,10 @@ def test_purge_removes_expired_rows_only(inside, sample_db):
     )
     old = one(sample_db, "SELECT count(*) FROM dk.driver_locations") - young
     dry = json.loads(
-        inside("--json", "data", "purge", "--now", limit, "--dry-run", db=sample_db).stdout
+        cli_in_process("--json", "data", "purge", "--now", limit, "--dry-run", db=sample_db).stdout
     )
     assert dry == {"dry_run": True, "pings": old, "payloads": 0, "extracts": 0}
-    done = inside("--json", "data", "purge", "--now", rfc3339(LATER), db=sample_db)
+    done = cli_in_process("--json", "data", "purge", "--now", rfc3339(LATER), db=sample_db)
     assert json.loads(done.stdout) == {
         "dry_run": False,
         "pings": old + young,
@@ -279,9 +282,9 @@ def test_purge_removes_expired_rows_only(inside, sample_db):
     }
     assert one(sample_db, "SELECT count(*) FROM dk.outbox") == kept
     assert one(sample_db, "SELECT count(*) FROM dk.outbox WHERE payload = '{}'") == sent
-    assert inside("data", "purge", "--now", rfc3339(LATER), db=sample_db).stdout.split() == [
-        *("what", "gone", "pings", "0", "payloads", "0", "extracts", "0")
-    ]
+    assert cli_in_process(
+        "data", "purge", "--now", rfc3339(LATER), db=sample_db
+    ).stdout.split() == [*("what", "gone", "pings", "0", "payloads", "0", "extracts", "0")]
 
 
 def test_a_purge_above_its_limit_does_nothing(sample_db, tmp_path):

@@ -277,7 +277,7 @@ def rollback(world: World) -> str:
 
 
 def test_a_consistent_rollback_is_found_by_its_seal(world, monkeypatch):
-    """Event, head, row, decision and event in the outbox, all turned back together: inside, only the seal still knows."""
+    """Event, head, row, decision and event in the outbox, all turned back together: cli_in_process, only the seal still knows."""
     found = verdict(world, monkeypatch, rollback(world))
     assert {fault.fault for fault in found.found.faults} == {"seal"}, found.findings
     assert found.contradicted == []
@@ -298,7 +298,7 @@ def test_a_function_that_lies_is_not_asked(world, monkeypatch):
     assert {fault.fault for fault in found.found.faults} == {"hash"}
 
 
-def test_verify_command_exits_65_with_one_line(inside, world):
+def test_verify_command_exits_65_with_one_line(cli_in_process, world):
     with databases.fresh("sample", sound=False) as engine:
         work(engine, "offers")
         with engine.begin() as connection:
@@ -307,11 +307,11 @@ def test_verify_command_exits_65_with_one_line(inside, world):
             driver.execute(TRIGGERS_OFF)
             connection.exec_driver_sql(f"UPDATE {LOGS} SET reason = 'x' WHERE {LAST}")
             delivery = connection.exec_driver_sql(f"SELECT {ONE}").scalar_one()
-        ran = inside("audit", "verify", db=engine)
+        ran = cli_in_process("audit", "verify", db=engine)
         assert ran.exit == 65
         assert ran.stderr.count("\n") == 1
         assert f"hash: 1, first delivery {delivery}, " in ran.stderr
-        shown = inside("audit", "show", delivery, db=engine)
+        shown = cli_in_process("audit", "show", delivery, db=engine)
         assert (
             shown.exit,
             f"the chain of delivery {delivery} is broken: hash" in shown.stderr,

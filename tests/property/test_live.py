@@ -22,7 +22,7 @@ def test_model_memory_and_postgres_agree_after_every_step():
     run_state_machine_as_test(
         Live,
         settings=settings(
-            max_examples=300 if NIGHTLY else 20,
+            max_examples=300 if NIGHTLY else 6,
             stateful_step_count=50 if NIGHTLY else 25,
             deadline=None,
             derandomize=not NIGHTLY,

@@ -163,8 +163,8 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("words", "exit_code", "gist"), REFUSED, ids=[" ".join(r[0])[:50] for r in REFUSED]
 )
-def test_refused_command_prints_one_line(words, exit_code, gist, shop, cli):
-    ran = cli("--data", "here", "data", *words)
+def test_refused_command_prints_one_line(words, exit_code, gist, shop, cli_in_process):
+    ran = cli_in_process("--data", "here", "data", *words)
     assert (ran.exit, ran.stdout) == (exit_code, "")
     assert gist in ran.stderr and ran.stderr.count("\n") == 1
 
