@@ -160,8 +160,8 @@ def a_delivery(
         "version": 1,
     } | columns
     merchant = {"id": id, "label": f"merchant {id}", "lat": lat, "lon": lon}
-    told = [Row("merchants", merchant), Row("orders", order), Row("deliveries", delivery)]
-    return told + (an_episode(id, delivery["episode"], opened=due) if state in OPEN else [])
+    rows = [Row("merchants", merchant), Row("orders", order), Row("deliveries", delivery)]
+    return rows + (an_episode(id, delivery["episode"], opened=due) if state in OPEN else [])
 
 
 def an_episode(
@@ -245,12 +245,12 @@ def a_case(
     return [Row("reassignment_cases", values | columns)]
 
 
-def tables(*told: Iterable[Row]) -> Tables:
-    """Return every table with the rows told; a driver who is only mentioned is on duty and was never seen.
+def tables(*groups: Iterable[Row]) -> Tables:
+    """Return every table with these rows. A driver who is only mentioned is on duty and never seen.
 
     Raises BadData if a row breaks its contract.
     """
-    rows = [row for group in told for row in group]
+    rows = [row for group in groups for row in group]
     known = {row.values["id"] for row in rows if row.table == "drivers"}
     mentioned = {int(row.values["driver_id"]) for row in rows if row.values.get("driver_id")}
     for id in sorted(mentioned - known):

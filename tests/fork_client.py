@@ -100,11 +100,12 @@ class ForkServer:
         print(json.dumps(request), file=self._process.stdin, flush=True)
         return [
             CommandResult(
-                run["status"],
-                *((self._folder / f"{name}{n}").read_text() for name in ("out", "err")),
-                run["points"],
+                exit=run["status"],
+                stdout=(self._folder / f"out{number}").read_text(),
+                stderr=(self._folder / f"err{number}").read_text(),
+                points=run["points"],
             )
-            for n, run in enumerate(json.loads(self._process.stdout.readline()))
+            for number, run in enumerate(json.loads(self._process.stdout.readline()))
         ]
 
 

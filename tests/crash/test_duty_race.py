@@ -1,4 +1,4 @@
-"""A driver who leaves while he is asked, accepts and is swept: whatever comes first, the rest is answered by name."""
+"""A driver accepts an offer, leaves and is swept at the same time: every loser gets a known answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FROM dk.driver_availability_history) x WHERE since <> ended"""
 
 
 def rows() -> list[Row]:
-    """Each driver is asked about a delivery of his own; every other one's shift is over this very minute."""
+    """Return drivers with one offer each; the shift of every other one ends at this minute."""
     found: list[Row] = []
     for id in range(1, DRIVERS + 1):
         found += [*a_driver(id, shift_end=NOW if id % 2 else None), *a_duty(id, began=minutes(30))]

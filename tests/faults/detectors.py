@@ -14,7 +14,7 @@ from tests.contract import test_store
 from tests.crash import test_attacks, test_network, test_overlap, test_race, test_sweeps
 from tests.fork_client import CommandResult, ForkServer, Words
 from tests.integration import test_audit, test_guards, test_writer
-from tests.property.live import walk
+from tests.property.operation_machine import walk
 
 Detector = Callable[["FaultyServer"], None]
 

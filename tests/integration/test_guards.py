@@ -72,7 +72,7 @@ REFUSED: Sequence[tuple[str, str, str, str]] = [
     ("an episode is turned back", "dk_app", f"UPDATE dk.deliveries SET episode = 1 WHERE id = {AGAIN}", "DK006"),
     ("a delivery is assigned to somebody at home", "dk_app", GIVE.format(state="ASSIGNED", driver=AT_HOME, slot=1), "DK013"),
     ("somebody at home has picked up", "dk_app", GIVE.format(state="PICKED_UP", driver=AT_HOME, slot=1), "DK013"),
-    ("a driver gets a slot that he has not", "dk_app", GIVE.format(state="ASSIGNED", driver=SMALL, slot=3), "DK013"),
+    ("a driver gets a slot beyond the stack", "dk_app", GIVE.format(state="ASSIGNED", driver=SMALL, slot=3), "DK013"),
     ("an offer ends at an instant to come", "dk_app", answered(PENDING, "EXPIRED", "hard_deadline", clock=IN_TIME), "DK014"),
     ("a second pending offer of a driver", "dk_app", OFFER.format(id=999999, driver="driver_id", offer=PENDING), "23505"),
     ("two deliveries in one slot", "dk_app", "UPDATE dk.deliveries SET driver_id = (SELECT min(driver_id) FROM dk.deliveries WHERE active), slot = 1 WHERE active", "23505"),

@@ -9,7 +9,7 @@ from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.check import checks, offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
-from tests.integration.broken import BREAKS, TRIGGERS_OFF
+from tests.integration.invariant_breaks import BREAKS, TRIGGERS_OFF
 
 
 @pytest.fixture(scope="module")

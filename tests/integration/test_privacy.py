@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.flows.data import data_io as upkeep
+from dispatchkit.flows.data import data_io
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import append_only_file as outside
@@ -297,9 +297,9 @@ def test_a_purge_above_its_limit_does_nothing(sample_db, tmp_path):
 def test_old_exports_of_this_database_go_and_no_others(sample_db, tmp_path):
     store = PostgresStore(sample_db)
     url = databases.url(sample_db)
-    upkeep.extract(url, tmp_path, tmp_path / "extract")
+    data_io.extract(url, tmp_path, tmp_path / "extract")
     with databases.fresh("empty") as other:
-        upkeep.extract(databases.url(other), tmp_path, tmp_path / "of_another")
+        data_io.extract(databases.url(other), tmp_path, tmp_path / "of_another")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/manifest.json").write_text("{}")
     soon = datetime.now(UTC) + timedelta(days=29)

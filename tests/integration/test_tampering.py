@@ -21,7 +21,7 @@ from dispatchkit.flows.trail import audit, retention
 from dispatchkit.store import audit as trail
 from dispatchkit.store.postgres import PostgresStore
 from tests import counts, databases
-from tests.integration.broken import LONG_CHAIN, TRIGGERS_OFF
+from tests.integration.invariant_breaks import LONG_CHAIN, TRIGGERS_OFF
 
 LOGS = "dk_aud.delivery_audit_logs"
 NOBODY = "repeat('0', 64)"
@@ -122,7 +122,7 @@ def world(tmp_path_factory) -> Iterator[World]:
 
 
 def session(engine: Engine, role: str) -> psycopg.Connection:
-    """Return a session of one role on a login that may become nothing else; `postgres`: the superuser himself."""
+    """Return a session of one role on a login that may become nothing else; `postgres`: the superuser."""
     connection = psycopg.connect(databases.url(engine))
     if role != "postgres":
         connection.execute(f"SET SESSION AUTHORIZATION {role}".encode())
@@ -167,7 +167,7 @@ def test_what_a_role_may_do_it_may_not_overdo(world, how, role, sql, state):
 
 
 def rehash(chain: str) -> str:
-    """Return SQL that chains a whole chain anew, as somebody would who covers his traces."""
+    """Return SQL that computes a whole chain anew, as somebody who hides a change would."""
     return f"""DO $$ DECLARE e record; h bytea := '\\x00'; BEGIN
       FOR e IN SELECT * FROM {LOGS} WHERE chain = {chain} ORDER BY seq LOOP
         h := CASE WHEN e.seq = 1 THEN '\\x00'::bytea ELSE coalesce((SELECT hash FROM dk_aud.trail t WHERE t.chain = e.chain AND t.seq = e.seq - 1), '\\x00') END;

@@ -1,6 +1,6 @@
-"""What somebody who goes past the program, as the application's role, may try; the database refuses every one of them.
+"""Raw SQL that bypasses the program, as the application's role; the database must refuse all of it.
 
-Each finds its own victims; without any it does nothing.
+Each statement finds its own victims; without any it does nothing.
 """
 
 # ruff: noqa: E501 - one case a line reads best
@@ -35,7 +35,7 @@ ATTACKS: Mapping[str, tuple[str, str]] = {  # what -> (SQL on one victim, SQLSTA
     "takes a delivery from who accepted it": (f"UPDATE dk.deliveries d SET driver_id = {OTHER}, slot = 3 WHERE {ONE_WON}", "DK006"),
     "undoes an acceptance": (f"UPDATE dk.deliveries SET state = 'UNASSIGNED', driver_id = NULL, slot = NULL WHERE {ONE_WON}", "DK006"),
     "gives a delivery to who is at home": (f"UPDATE dk.deliveries SET state = 'ASSIGNED', driver_id = r.id, slot = 1 FROM (SELECT min(id) AS id FROM dk.drivers WHERE duty IN ('OFF_DUTY', 'ON_BREAK', 'FORCED_OFF', 'SUSPENDED')) r WHERE r.id IS NOT NULL AND dk.deliveries.{ONE_SEEKING}", "DK013"),
-    "loads a driver beyond his stack": ("UPDATE dk.deliveries SET slot = 3 WHERE id = (SELECT min(d.id) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND r.max_stack < 3)", "DK013"),
+    "loads a driver beyond the allowed stack": ("UPDATE dk.deliveries SET slot = 3 WHERE id = (SELECT min(d.id) FROM dk.deliveries d JOIN dk.drivers r ON r.id = d.driver_id WHERE d.active AND r.max_stack < 3)", "DK013"),
     "skips to the end": ("UPDATE dk.deliveries SET state = 'DELIVERED' WHERE id = (SELECT min(id) FROM dk.deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))", "DK003"),
     "asks about a delivery that seeks nobody": (OFFER_TO.format(driver="(SELECT max(id) FROM dk.drivers)", episode="o.episode", where="d.state NOT IN ('UNASSIGNED', 'OFFERING')"), "DK004"),
     "asks for an episode that is over": (OFFER_TO.format(driver="(SELECT max(id) FROM dk.drivers)", episode="o.episode", where="o.episode < d.episode"), "DK004"),

@@ -19,7 +19,7 @@ from dispatchkit.flows.live.act import act
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.store.memory import MemoryStore
 from tests.builders import a_delivery, a_driver, a_duty, an_offer, tables
-from tests.unit.decide.availability.town import LOSSES, lose
+from tests.unit.decide.availability.scenario import LOSSES, lose
 
 pytestmark = pytest.mark.timeout(1800)  # by night there are ten times as many examples
 NIGHTS = [
@@ -71,7 +71,7 @@ class Night:
         self.set("drivers", 1, duty_since=begins - BEGAN)
         self.set("driver_availability_history", first, since=begins - BEGAN)
         self.settings = Settings({})
-        self.given = 0
+        self.deliveries_given = 0
 
     def set(self, table: str, id: int, **columns: Any) -> None:
         """Set columns of a row, as if another part of the system had written them."""
@@ -93,11 +93,13 @@ class Night:
             )
             name = "start-shift" if what == "start" else what
             act(self.store, self.settings, Event(name=name, actor="test", driver_id=1, args=until))
-        elif what == "work" and driver["duty"] == "ON_DUTY" and self.given < 8:
-            self.given += 1
+        elif what == "work" and driver["duty"] == "ON_DUTY" and self.deliveries_given < 8:
+            self.deliveries_given += 1
             slot = 1 + sum(row["state"] == "ASSIGNED" for row in self.deliveries.values())
             if slot <= 3:
-                self.set("deliveries", self.given, state="ASSIGNED", slot=slot, ended_at=None)
+                self.set(
+                    "deliveries", self.deliveries_given, state="ASSIGNED", slot=slot, ended_at=None
+                )
                 self.set("drivers", 1, version=driver["version"] + 1, timeouts=0)
         elif what in ENDS:
             self.finish(what, self.store.now)
@@ -125,7 +127,7 @@ class Night:
             self.store.rows["driver_availability_history"].values(), key=lambda row: row["since"]
         )
 
-    def said(self) -> list[str]:
+    def event_names(self) -> list[str]:
         return [event["event"] for event in self.store.events if event["event"] in SAID]
 
     def sound(self) -> None:
@@ -172,4 +174,4 @@ def test_late_sweep_writes_history_of_punctual_sweeps(begins, script, busy_for, 
     late.finish(how, begins_quiet + timedelta(minutes=busy_for))
     late.sweep()
     assert late.history() == night.history()
-    assert late.said() == night.said()
+    assert late.event_names() == night.event_names()

@@ -1,8 +1,8 @@
-"""Offers, reassignment and acts in made-up towns: whatever happens, no rule of the database is broken.
+"""Offers, reassignment and acts in random cities never break a rule of the database.
 
-`corridor.apply` refuses what the writer and the database refuse: illegal steps, wrong versions, two pending offers of a
-driver, two accepted in an episode, two deliveries in a slot. Each sweep is run twice at one instant: the second finds
-nothing to do.
+`corridor.apply` refuses what the writer and the database refuse: illegal steps, wrong versions, two
+pending offers of a driver, two accepted in an episode, two deliveries in a slot. Each sweep runs
+twice at one instant: the second run must find nothing to do.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ OFTEN = (
 BY_OPS = ("cancel", "rescue", "handover")
 places = st.tuples(st.integers(-2500, 2500), st.integers(-2500, 2500))
 walks = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-happenings = st.lists(
+scripts = st.lists(
     st.tuples(
         st.sampled_from([*OFTEN, *STEPS, *TOLD, *BY_OPS]),
         st.integers(0, 9),
@@ -77,7 +77,7 @@ def without_comments(query: str) -> list[str]:
 
 
 @dataclass
-class Town:
+class City:
     """The tables, where each driver is, and whose phone is silent."""
 
     tables: Tables
@@ -96,7 +96,7 @@ class Town:
 
 
 @st.composite
-def towns(draw: st.DrawFn) -> Town:
+def cities(draw: st.DrawFn) -> City:
     """A few deliveries at any point of the search and a few drivers, near or far."""
     spots: dict[int, Place] = {id: draw(places) for id in DRIVERS}
     deliveries = [
@@ -121,24 +121,24 @@ def towns(draw: st.DrawFn) -> Town:
         )
         for id in DRIVERS
     ]
-    return Town(
+    return City(
         tables(*deliveries, *drivers), spots, mode=draw(st.sampled_from(offer_params.MODES))
     )
 
 
-def sweep(town: Town) -> None:
+def sweep(city: City) -> None:
     """Run both sweeps, each a second time, when it must find nothing; then look for contradictions."""
-    for feature, params in (REASSIGNMENT, MODES[town.mode]):
-        town.write(
+    for feature, params in (REASSIGNMENT, MODES[city.mode]):
+        city.write(
             feature.decide(
-                gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL, 0
+                gather(feature, city.tables, city.now, check=False), params, city.now, TRAVEL, 0
             ).changes
         )
         again = feature.decide(
-            gather(feature, town.tables, town.now, check=False), params, town.now, TRAVEL, 0
+            gather(feature, city.tables, city.now, check=False), params, city.now, TRAVEL, 0
         )
         assert again.changes == [], feature.name
-    tables = town.tables
+    tables = city.tables
     offering = tables["deliveries"].filter(state="OFFERING")["id"].to_list()
     assert (
         tables["driver_offers"].filter(state="PENDING")["delivery_id"].unique().sort().to_list()
@@ -154,111 +154,111 @@ def sweep(town: Town) -> None:
     assert opened.rows() == seeking.select("id", "episode").sort("id").rows()
 
 
-def happen(town: Town, what: str, n: int) -> None:
-    """One thing done by a driver or a person, if there is anybody to do it; then every phone sends where it is."""
-    town.now += minutes(n) if what == "wait" else seconds(2 * n)
+def apply_event(city: City, event_name: str, n: int) -> None:
+    """Apply one event of a driver or a person, if possible; then every phone sends its position."""
+    city.now += minutes(n) if event_name == "wait" else seconds(2 * n)
     driver = DRIVERS[n % len(DRIVERS)]
-    if what in offers.FEATURE.events:
-        pending = town.tables["driver_offers"].filter(state="PENDING").rows(named=True)
+    if event_name in offers.FEATURE.events:
+        pending = city.tables["driver_offers"].filter(state="PENDING").rows(named=True)
         for offer in pending[n % len(pending) :][:1] if pending else []:
             event = Event(
-                name=what, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"]
+                name=event_name, actor="driver", driver_id=offer["driver_id"], offer_id=offer["id"]
             )
-            respond(town, MODES[town.mode], event)
-    elif what in ("reassign", "release"):
-        args = {"to": driver if what == "reassign" else None, "reason": "VEHICLE"}
+            respond(city, MODES[city.mode], event)
+    elif event_name in ("reassign", "release"):
+        args = {"to": driver if event_name == "reassign" else None, "reason": "VEHICLE"}
         respond(
-            town,
+            city,
             REASSIGNMENT,
             Event(name="reassign", actor="ops", delivery_id=1 + n % 5, args=args),
         )
-    elif what == "silence":
-        town.silent ^= {driver}
-    elif what == "move":
-        town.spots[driver] = (town.spots[driver][0] / 2, town.spots[driver][1] / 2)
-    elif what == "duty":
+    elif event_name == "silence":
+        city.silent ^= {driver}
+    elif event_name == "move":
+        city.spots[driver] = (city.spots[driver][0] / 2, city.spots[driver][1] / 2)
+    elif event_name == "duty":
         off = pl.when(duty="ON_DUTY").then(pl.lit("OFF_DUTY")).otherwise(pl.lit("ON_DUTY"))
-        overwrite(town, "drivers", pl.col("id") == driver, duty=off)
-    elif what in STEPS:  # a driver tells it of what he has, or of what was taken from him
-        lost = town.tables["reassignment_cases"].filter(pl.col("released_at").is_not_null())
+        overwrite(city, "drivers", pl.col("id") == driver, duty=off)
+    elif event_name in STEPS:  # reported for a delivery the driver has or has lost
+        lost = city.tables["reassignment_cases"].filter(pl.col("released_at").is_not_null())
         had = [
-            *town.tables["deliveries"].filter(driver_id=driver)["id"],
+            *city.tables["deliveries"].filter(driver_id=driver)["id"],
             *lost.filter(driver_id=driver)["delivery_id"],
         ]
         for id in had[:1] if n % 2 else had[-1:]:
             event = Event(
-                name=what,
+                name=event_name,
                 actor="driver",
                 delivery_id=id,
                 driver_id=driver,
                 args={"reason": "TRIED"},
             )
-            respond(town, CARRYING, event)
-    elif what in TOLD:
-        for id in town.tables["deliveries"].filter(driver_id=driver)["id"].to_list()[:1]:
+            respond(city, CARRYING, event)
+    elif event_name in TOLD:
+        for id in city.tables["deliveries"].filter(driver_id=driver)["id"].to_list()[:1]:
             event = Event(
-                name=what,
+                name=event_name,
                 actor="driver",
                 delivery_id=id,
                 driver_id=driver,
                 args={"reason": "TRIED"},
             )
-            respond(town, REASSIGNMENT, event)
-    elif what in BY_OPS:
-        to = driver if what == "handover" else None
+            respond(city, REASSIGNMENT, event)
+    elif event_name in BY_OPS:
+        to = driver if event_name == "handover" else None
         args = {"to": to, "by": "customer", "reason": "TRIED"}
         respond(
-            town,
+            city,
             CARRYING,
-            Event(name=what, actor="ops", delivery_id=1 + n % 5, driver_id=to, args=args),
+            Event(name=event_name, actor="ops", delivery_id=1 + n % 5, driver_id=to, args=args),
         )
     pings = [
-        a_ping(id, at=town.spots[id], ago=NOW - town.now) for id in DRIVERS if id not in town.silent
+        a_ping(id, at=city.spots[id], ago=NOW - city.now) for id in DRIVERS if id not in city.silent
     ]
     sent = pl.DataFrame(
         [row.values for ping in pings for row in ping],
-        schema=town.tables["driver_locations"].schema,
+        schema=city.tables["driver_locations"].schema,
     )
-    pinged = pl.concat([town.tables["driver_locations"], sent]).unique("id").sort("id")
-    town.tables = {**town.tables, "driver_locations": pinged}
+    pinged = pl.concat([city.tables["driver_locations"], sent]).unique("id").sort("id")
+    city.tables = {**city.tables, "driver_locations": pinged}
 
 
-def respond(town: Town, feature_params: Any, event: Event) -> None:
-    """An act: refused acts change nothing but may call a person; told again, they are refused or replays."""
+def respond(city: City, feature_params: Any, event: Event) -> None:
+    """Answer an act. A refused act may only open a ticket; the same act again is refused or a replay."""
     feature, params = feature_params
-    answer = feature.respond(locked(town.tables, event, town.now), event, params, town.now)
+    answer = feature.respond(locked(city.tables, event, city.now), event, params, city.now)
     assert not answer.refused or {change.entity for change in answer.changes} <= {"ticket"}
-    town.write(answer.changes)
+    city.write(answer.changes)
     if answer.changes:
-        again = feature.respond(locked(town.tables, event, town.now), event, params, town.now)
+        again = feature.respond(locked(city.tables, event, city.now), event, params, city.now)
         assert (again.code, again.changes) == (answer.code if answer.refused else "OK_REPLAY", ())
 
 
-def overwrite(town: Town, table: str, where: pl.Expr, **columns: pl.Expr) -> None:
-    """What other features write."""
+def overwrite(city: City, table: str, where: pl.Expr, **columns: pl.Expr) -> None:
+    """Change columns as another feature would."""
     written = {name: pl.when(where).then(value).otherwise(name) for name, value in columns.items()}
-    frame = town.tables[table].with_columns(
+    frame = city.tables[table].with_columns(
         **written, version=pl.col("version") + where.cast(pl.Int64)
     )
-    town.tables = {**town.tables, table: frame}
+    city.tables = {**city.tables, table: frame}
 
 
-def walk(town: Town, script: list[tuple[str, int]]) -> set[str]:
+def walk(city: City, script: list[tuple[str, int]]) -> set[str]:
     """Return the events that a script leads to."""
-    sweep(town)
-    for what, n in script:
-        happen(town, what, n)
-        sweep(town)
-    return town.seen
+    sweep(city)
+    for event_name, n in script:
+        apply_event(city, event_name, n)
+        sweep(city)
+    return city.seen
 
 
 @walks
-@given(towns(), happenings)
-def test_sweep_keeps_rules_and_is_idempotent(town, script):
-    walk(town, script)
+@given(cities(), scripts)
+def test_sweep_keeps_rules_and_is_idempotent(city, script):
+    walk(city, script)
 
 
-def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver():
+def test_random_events_reach_offer_release_and_reassignment():
     spots: dict[int, Place] = {
         11: (900, 0),
         12: (1200, 0),
@@ -266,7 +266,7 @@ def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver()
         14: (9000, 0),
         15: (9000, 0),
     }
-    town = Town(
+    city = City(
         tables(a_delivery(1), *(a_driver(id, at=spot) for id, spot in spots.items())), spots
     )
     script = [
@@ -278,7 +278,7 @@ def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver()
         ("accept", 0),
         ("pickup", 1),
     ]
-    seen = walk(town, script)
+    seen = walk(city, script)
     assert {
         "offer_accepted",
         "reassignment_suspected",
@@ -288,10 +288,10 @@ def test_such_a_walk_comes_by_offers_acceptance_stall_release_and_a_new_driver()
 
 
 @walks
-@given(towns(), st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_nothing(town, random):
-    for feature, params in (MODES[town.mode], REASSIGNMENT):
-        frames = gather(feature, town.tables, NOW)
+@given(cities(), st.randoms(use_true_random=False))
+def test_order_of_rows_changes_nothing(city, random):
+    for feature, params in (MODES[city.mode], REASSIGNMENT):
+        frames = gather(feature, city.tables, NOW)
         mixed = {
             name: frame[random.sample(range(frame.height), frame.height)]
             for name, frame in frames.items()

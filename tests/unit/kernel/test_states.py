@@ -1,4 +1,4 @@
-"""The machines allow exactly what the semantics list, here written down a second time and independently."""
+"""The state machines allow exactly the transitions that are written here a second time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table contracts hang together: parents first, units in the names, the plan's tables all there."""
+"""The table contracts are consistent: parents first, units in the names, every table there."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from dispatchkit.kernel.clock import service_day
 from dispatchkit.measure import availability
 from dispatchkit.measure.metric import Scope
-from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
+from tests.unit.measure.small_dataset import after, at, delivered, marts, order, scope, tables
 
 
 def duty(

@@ -7,7 +7,7 @@ import pytest
 from dispatchkit.measure import drivers
 from dispatchkit.measure.metric import wilson
 from dispatchkit.measure.scores import WEIGHTS
-from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
+from tests.unit.measure.small_dataset import after, at, delivered, marts, order, scope, tables
 
 SHIFT = {"duty": "ON_DUTY", "since": at("10:00"), "until": at("20:00")}
 

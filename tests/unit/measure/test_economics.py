@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatchkit.measure import economics
-from tests.unit.measure.miniature import at, delivered, marts, order, scope, tables
+from tests.unit.measure.small_dataset import at, delivered, marts, order, scope, tables
 
 
 def cost(kind: str, cents: int, number: int | None = 1, **more):

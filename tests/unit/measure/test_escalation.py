@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dispatchkit.measure import escalation
-from tests.unit.measure.miniature import Row, after, at, delivered, marts, order, scope, tables
+from tests.unit.measure.small_dataset import Row, after, at, delivered, marts, order, scope, tables
 
 
 def a_day() -> dict[str, Any]:

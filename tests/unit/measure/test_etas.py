@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatchkit.measure import etas
-from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
+from tests.unit.measure.small_dataset import after, at, delivered, marts, order, scope, tables
 
 
 def quote(number: int, minutes: float, **more):

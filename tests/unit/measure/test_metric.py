@@ -8,7 +8,7 @@ import pytest
 from dispatchkit.kernel.errors import SchemaMismatch
 from dispatchkit.kernel.metrics import Exclusion, Metric, Target
 from dispatchkit.measure.metric import bootstrap, need, quantile, rate, wilson
-from tests.unit.measure.miniature import at, scope
+from tests.unit.measure.small_dataset import at, scope
 
 
 @pytest.mark.parametrize(("hits", "n", "low"), [(18, 20, 0.699), (95, 100, 0.888), (0, 5, 0.0)])

@@ -9,7 +9,7 @@ import pytest
 
 from dispatchkit.domain.states import DECLINE_REASONS
 from dispatchkit.measure import offers
-from tests.unit.measure.miniature import Row, at, delivered, marts, scope, tables
+from tests.unit.measure.small_dataset import Row, at, delivered, marts, scope, tables
 
 TIMES = {"sent_at": at("12:00"), "expires_at": at("12:00:30"), "hard_deadline": at("12:00:32")}
 

@@ -16,8 +16,8 @@ from dispatchkit.measure.reassignment import against_labels, measure
 from dispatchkit.simulation import Scenario, days, stalls, world
 from dispatchkit.store.memory import MemoryStore
 from dispatchkit.travel.straight_line import StraightLine
-from tests.unit.measure import miniature as mini
-from tests.unit.measure.miniature import Row, after, at
+from tests.unit.measure import small_dataset as mini
+from tests.unit.measure.small_dataset import Row, after, at
 
 
 def a_release(delivery: int, driver: int, minutes: float, episode: int = 1) -> Row:

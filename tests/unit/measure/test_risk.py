@@ -10,7 +10,7 @@ import pytest
 
 from dispatchkit.measure import risk
 from dispatchkit.measure.metric import wilson
-from tests.unit.measure.miniature import DAY, NIGHT, at, scope
+from tests.unit.measure.small_dataset import DAY, NIGHT, at, scope
 
 EARLIER = DAY - timedelta(days=3)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatchkit.measure import zones
-from tests.unit.measure.miniature import after, at, delivered, marts, order, scope, tables
+from tests.unit.measure.small_dataset import after, at, delivered, marts, order, scope, tables
 
 TWO = [{"id": 1, "name": "east"}, {"id": 2, "name": "west"}]
 

@@ -1,4 +1,4 @@
-"""What a driver's wish comes to, and what operations say about him: the table of semantics 2.3, whole."""
+"""Requests of drivers and operations about duties: every request in every duty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dispatchkit.decide.availability.driver_requests import REQUESTS
 from dispatchkit.domain.states import AWAY, DUTY
 from dispatchkit.kernel.errors import Usage
 from tests.builders import NOW, a_delivery, a_duty, an_offer, hours, minutes
-from tests.unit.decide.availability.town import Town, at, on_duty
+from tests.unit.decide.availability.scenario import DutyScenario, at, on_duty
 
 GRANTED = """
 start-shift OFF_DUTY      ON_DUTY       .
@@ -34,7 +34,7 @@ suspend     BREAK_PENDING SUSPENDED     SUSPENDED
 suspend     ENDING_SHIFT  SUSPENDED     SUSPENDED
 suspend     FORCED_OFF    SUSPENDED     .
 reinstate   SUSPENDED     OFF_DUTY      -
-"""  # wish, duty, duty afterwards with empty hands, and with a delivery in hand (. cannot be, - is refused)
+"""  # request, duty, duty afterwards without and with a delivery (. cannot be, - is refused)
 AGAIN = """
 start-shift ON_DUTY
 resume ON_DUTY
@@ -50,134 +50,150 @@ TABLE = {
 }
 REPLAYS = {tuple(line.split()) for line in AGAIN.strip().splitlines()}
 CASES = [
-    (wish, duty, held)
-    for wish in REQUESTS
+    (event_name, duty, held)
+    for event_name in REQUESTS
     for duty in sorted(DUTY.states)
     for held in (0, 1)
     if not held or duty not in AWAY
 ]
 
 
-@pytest.mark.parametrize(("wish", "duty", "held"), CASES)
-def test_requests_are_answered_as_the_table_says(wish, duty, held):
+@pytest.mark.parametrize(("event_name", "duty", "held"), CASES)
+def test_requests_are_answered_as_the_table_says(event_name, duty, held):
     job = a_delivery(1, state="PICKED_UP", driver=1) if held else []
-    town = Town(
+    scenario = DutyScenario(
         on_duty(duty=duty, break_until=at(10) if duty.endswith(("BREAK", "PENDING")) else None), job
     )
-    answer = town.act(wish)
-    becomes = TABLE.get((wish, duty), ["-", "-"])[held]
+    answer = scenario.act(event_name)
+    becomes = TABLE.get((event_name, duty), ["-", "-"])[held]
     if becomes in ("-", "."):
-        replay = (wish, duty) in REPLAYS
+        replay = (event_name, duty) in REPLAYS
         assert (answer.code, answer.refused) == (
             ("OK_REPLAY", False) if replay else ("ILLEGAL_TRANSITION", True)
         )
-        assert (answer.changes, town.duty(), len(town.history())) == ((), duty, 1)
-        assert [refusal["code"] for refusal in town.store.refusals] == (
+        assert (answer.changes, scenario.duty(), len(scenario.history())) == ((), duty, 1)
+        assert [refusal["code"] for refusal in scenario.store.refusals] == (
             [] if replay else ["ILLEGAL_TRANSITION"]
         )
         return
     pending = becomes in ("BREAK_PENDING", "ENDING_SHIFT")
-    assert (answer.code, answer.refused, town.duty()) == (
+    assert (answer.code, answer.refused, scenario.duty()) == (
         "OK_PENDING" if pending else "OK",
         False,
         becomes,
     )
-    assert town.history() == [(duty, -30, 0), (becomes, 0, None)]
-    (said,) = town.said("availability_changed")
-    assert (said["from"], said["to"], said["driverId"], said["at"]) == (duty, becomes, "1", NOW)
-    if wish != "reinstate":
-        assert town.act(wish).code == "OK_REPLAY"
+    assert scenario.history() == [(duty, -30, 0), (becomes, 0, None)]
+    (payload,) = scenario.payloads("availability_changed")
+    assert (payload["from"], payload["to"], payload["driverId"], payload["at"]) == (
+        duty,
+        becomes,
+        "1",
+        NOW,
+    )
+    if event_name != "reinstate":
+        assert scenario.act(event_name).code == "OK_REPLAY"
 
 
-@pytest.mark.parametrize("wish", ["start-shift", "resume"])
-def test_request_resets_counted_timeouts(wish):
-    town = Town(on_duty(timeouts=3))
-    assert town.act(wish).code == "OK"
-    assert (town.row("drivers")["timeouts"], town.duty(), len(town.history())) == (0, "ON_DUTY", 1)
-    assert town.act(wish).code == "OK_REPLAY"
+@pytest.mark.parametrize("event_name", ["start-shift", "resume"])
+def test_request_resets_counted_timeouts(event_name):
+    scenario = DutyScenario(on_duty(timeouts=3))
+    assert scenario.act(event_name).code == "OK"
+    assert (scenario.row("drivers")["timeouts"], scenario.duty(), len(scenario.history())) == (
+        0,
+        "ON_DUTY",
+        1,
+    )
+    assert scenario.act(event_name).code == "OK_REPLAY"
 
 
-def test_a_driver_nobody_knows_is_not_found():
-    assert Town(on_duty()).act("break", 2).code == "NOT_FOUND"
+def test_unknown_driver_is_not_found():
+    assert DutyScenario(on_duty()).act("break", 2).code == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(
-    ("wish", "held"),
+    ("event_name", "held"),
     [("break", 0), ("end-shift", 0), ("suspend", 0), ("break", 1), ("end-shift", 1)],
 )
-def test_leaving_driver_returns_pending_offer(wish, held):
+def test_leaving_driver_returns_pending_offer(event_name, held):
     job = a_delivery(2, state="PICKED_UP", driver=1) if held else []
-    town = Town(on_duty(), a_delivery(1, state="OFFERING", attempt=2), an_offer(5), job)
-    town.act(wish)
-    offer, delivery = town.row("driver_offers", 5), town.row("deliveries")
+    scenario = DutyScenario(on_duty(), a_delivery(1, state="OFFERING", attempt=2), an_offer(5), job)
+    scenario.act(event_name)
+    offer, delivery = scenario.row("driver_offers", 5), scenario.row("deliveries")
     assert (offer["state"], offer["cause"], offer["responded_at"]) == (
         "REVOKED",
         "DRIVER_UNAVAILABLE",
         NOW,
     )
     assert (delivery["state"], delivery["attempt"]) == ("UNASSIGNED", 3)
-    assert [event["event"] for event in town.store.events][:2] == [
+    assert [event["event"] for event in scenario.store.events][:2] == [
         "offer_revoked",
         "delivery_unassigned",
     ]
 
 
 def test_returned_offer_keeps_round_with_other_offers():
-    town = Town(
+    scenario = DutyScenario(
         on_duty(), on_duty(2), a_delivery(1, state="OFFERING"), an_offer(5), an_offer(6, driver=2)
     )
-    town.act("break")
-    assert (town.row("deliveries")["state"], town.row("driver_offers", 6)["state"]) == (
+    scenario.act("break")
+    assert (scenario.row("deliveries")["state"], scenario.row("driver_offers", 6)["state"]) == (
         "OFFERING",
         "PENDING",
     )
-    town.act("end-shift", 2)
-    assert (town.row("deliveries")["state"], town.row("deliveries")["attempt"]) == ("UNASSIGNED", 1)
+    scenario.act("end-shift", 2)
+    assert (scenario.row("deliveries")["state"], scenario.row("deliveries")["attempt"]) == (
+        "UNASSIGNED",
+        1,
+    )
 
 
 def test_break_starts_when_last_delivery_ends():
-    town = Town(on_duty(), a_delivery(1, state="ARRIVED_DROPOFF", driver=1))
-    assert town.act("break", minutes=20).code == "OK_PENDING"
-    town.set("deliveries", state="DELIVERED", ended_at=at(7))
-    town.sweep(8)
-    assert (town.duty(), town.row("drivers")["break_until"]) == ("ON_BREAK", at(27))
-    assert town.history() == [("ON_DUTY", -30, 0), ("BREAK_PENDING", 0, 7), ("ON_BREAK", 7, None)]
+    scenario = DutyScenario(on_duty(), a_delivery(1, state="ARRIVED_DROPOFF", driver=1))
+    assert scenario.act("break", minutes=20).code == "OK_PENDING"
+    scenario.set("deliveries", state="DELIVERED", ended_at=at(7))
+    scenario.sweep(8)
+    assert (scenario.duty(), scenario.row("drivers")["break_until"]) == ("ON_BREAK", at(27))
+    assert scenario.history() == [
+        ("ON_DUTY", -30, 0),
+        ("BREAK_PENDING", 0, 7),
+        ("ON_BREAK", 7, None),
+    ]
 
 
 @pytest.mark.parametrize("minutes_", [0, 31])
 def test_break_length_out_of_bounds_is_usage_error(minutes_):
     with pytest.raises(Usage, match=r"1 to 30 \(availability.break_max\)"):
-        Town(on_duty()).act("break", minutes=minutes_)
+        DutyScenario(on_duty()).act("break", minutes=minutes_)
 
 
 def test_shift_start_records_planned_end():
-    town = Town(on_duty(duty="OFF_DUTY"))
-    town.act("start-shift", until=at(240))
+    scenario = DutyScenario(on_duty(duty="OFF_DUTY"))
+    scenario.act("start-shift", until=at(240))
     (interval,) = [
         row
-        for row in town.store.rows["driver_availability_history"].values()
+        for row in scenario.store.rows["driver_availability_history"].values()
         if row["until"] is None
     ]
-    assert (town.row("drivers")["shift_end"], interval["shift_end"]) == (at(240), at(240))
+    assert (scenario.row("drivers")["shift_end"], interval["shift_end"]) == (at(240), at(240))
     with pytest.raises(Usage, match=r"end 20\S+T\S+Z must be an instant after"):
-        Town(on_duty(duty="OFF_DUTY")).act("start-shift", until=at(0))
+        DutyScenario(on_duty(duty="OFF_DUTY")).act("start-shift", until=at(0))
 
 
 def test_return_after_planned_end_has_no_planned_end():
-    town = Town(
+    scenario = DutyScenario(
         on_duty(duty="ENDING_SHIFT", shift_end=at(-5)), a_delivery(1, state="PICKED_UP", driver=1)
     )
-    town.act("resume")
-    assert town.row("drivers")["shift_end"] is None
-    assert not town.sweep(1).changes
+    scenario.act("resume")
+    assert scenario.row("drivers")["shift_end"] is None
+    assert not scenario.sweep(1).changes
 
 
 def test_simultaneous_changes_leave_no_gap():
-    town = Town(on_duty())
-    for wish in ("break", "resume", "end-shift", "start-shift"):
-        assert town.act(wish).code == "OK"
+    scenario = DutyScenario(on_duty())
+    for event_name in ("break", "resume", "end-shift", "start-shift"):
+        assert scenario.act(event_name).code == "OK"
     rows = sorted(
-        town.store.rows["driver_availability_history"].values(), key=lambda row: row["since"]
+        scenario.store.rows["driver_availability_history"].values(), key=lambda row: row["since"]
     )
     assert [row["duty"] for row in rows] == [
         "ON_DUTY",
@@ -202,9 +218,9 @@ def worked(*shifts: tuple[float, float]):
     [
         ("OFF_DUTY", [(13, 1)], "HOURS_CAP"),
         ("FORCED_OFF", [(13, 1)], "HOURS_CAP"),
-        ("FORCED_OFF", [(12, 1)], "OK"),  # eleven hours: it was the silences
+        ("FORCED_OFF", [(12, 1)], "OK"),  # eleven hours: forced off for timeouts
         ("OFF_DUTY", [(18, 6)], "OK"),
-        ("OFF_DUTY", [(18, 12), (7, 1)], "HOURS_CAP"),  # a rest of five hours is none
+        ("OFF_DUTY", [(18, 12), (7, 1)], "HOURS_CAP"),  # five hours are no rest
         ("OFF_DUTY", [(20, 13), (7, 1)], "OK"),
     ],
 )
@@ -213,8 +229,8 @@ def test_capped_driver_returns_after_long_rest(duty, shifts, code):
     driver = [
         row for row in on_duty(duty=duty, since=-60 * shifts[-1][1]) if row.table == "drivers"
     ]
-    town = Town(driver, worked(*shifts), off)
-    answer = town.act("start-shift")
+    scenario = DutyScenario(driver, worked(*shifts), off)
+    answer = scenario.act("start-shift")
     assert answer.code == code
     assert answer.details == (
         {"rested_at": NOW + hours(6 - shifts[-1][1])} if code == "HOURS_CAP" else {}

@@ -15,7 +15,7 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.contract import RunRequest
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, a_case, a_delivery, a_driver, a_duty, an_offer, hours, minutes
-from tests.unit.decide.availability.town import LOSSES, Town, at, on_duty
+from tests.unit.decide.availability.scenario import LOSSES, DutyScenario, at, on_duty
 
 
 def resting(**columns):
@@ -23,26 +23,26 @@ def resting(**columns):
     return on_duty(duty="ON_BREAK", since=-20, break_until=at(10), **columns)
 
 
-def delivered(town: Town, minute: float, id: int = 1) -> None:
+def delivered(scenario: DutyScenario, minute: float, id: int = 1) -> None:
     """What other rooms write: a driver finishes a delivery."""
-    town.set("deliveries", id, state="DELIVERED", ended_at=at(minute))
+    scenario.set("deliveries", id, state="DELIVERED", ended_at=at(minute))
 
 
 def test_overdue_break_warns_once_then_ends_duty():
-    town = Town(resting())
+    scenario = DutyScenario(resting())
     for minute in (9.9, 10, 11, 14.9):
-        town.sweep(minute)
-    assert (town.duty(), len(town.said("break_expired"))) == ("ON_BREAK", 1)
-    assert town.said("break_expired")[0] == {
-        "dutyId": town.said("break_expired")[0]["dutyId"], "driverId": "1", "breakDuration": 1800, "at": at(10),
+        scenario.sweep(minute)
+    assert (scenario.duty(), len(scenario.payloads("break_expired"))) == ("ON_BREAK", 1)
+    assert scenario.payloads("break_expired")[0] == {
+        "dutyId": scenario.payloads("break_expired")[0]["dutyId"], "driverId": "1", "breakDuration": 1800, "at": at(10),
     }  # fmt: skip
-    town.sweep(15)
-    assert town.history() == [("ON_BREAK", -20, 15), ("OFF_DUTY", 15, None)]
-    assert len(town.said("break_expired")) == 1
+    scenario.sweep(15)
+    assert scenario.history() == [("ON_BREAK", -20, 15), ("OFF_DUTY", 15, None)]
+    assert len(scenario.payloads("break_expired")) == 1
 
 
 def test_late_sweep_writes_punctual_instants():
-    late, punctual = Town(resting()), Town(resting())
+    late, punctual = DutyScenario(resting()), DutyScenario(resting())
     late.sweep(300)
     for minute in range(0, 301, 5):
         punctual.sweep(minute)
@@ -51,26 +51,26 @@ def test_late_sweep_writes_punctual_instants():
 
 
 def test_break_may_end_in_work_on_time():
-    town = Town(resting(), availability={"break_on_expiry": "resume"})
-    town.sweep(12)
-    assert town.history() == [("ON_BREAK", -20, 10), ("ON_DUTY", 10, None)]
-    assert len(town.said("break_expired")) == 1
+    scenario = DutyScenario(resting(), availability={"break_on_expiry": "resume"})
+    scenario.sweep(12)
+    assert scenario.history() == [("ON_BREAK", -20, 10), ("ON_DUTY", 10, None)]
+    assert len(scenario.payloads("break_expired")) == 1
 
 
 def test_pending_break_and_end_start_after_delivery():
     for duty, after in (("BREAK_PENDING", "ON_BREAK"), ("ENDING_SHIFT", "OFF_DUTY")):
-        town = Town(on_duty(duty=duty, break_until=at(0)), a_delivery(1, state="PICKED_UP", driver=1),
+        scenario = DutyScenario(on_duty(duty=duty, break_until=at(0)), a_delivery(1, state="PICKED_UP", driver=1),
                     a_delivery(2, state="PICKED_UP", driver=1, slot=2))  # fmt: skip
-        town.sweep(1)
-        delivered(town, 3, 2)
-        assert not town.sweep(4).changes, "one delivery is still in hand"
-        delivered(town, 6)
-        town.sweep(7)
-        assert town.history() == [(duty, -30, 6), (after, 6, None)]
+        scenario.sweep(1)
+        delivered(scenario, 3, 2)
+        assert not scenario.sweep(4).changes, "one delivery is still in hand"
+        delivered(scenario, 6)
+        scenario.sweep(7)
+        assert scenario.history() == [(duty, -30, 6), (after, 6, None)]
 
 
 def busy(duty: str = "ENDING_SHIFT", since: float = -30, **columns):
-    """Driver 1 is on his way to a pickup; he accepted it at minute -40."""
+    """Return driver 1 on the way to a pickup, accepted at minute -40."""
     return [*on_duty(duty=duty, since=since, **columns), *a_delivery(1, state="EN_ROUTE_PICKUP", driver=1),
             *an_offer(1, state="ACCEPTED", sent=minutes(41), answered=minutes(40))]  # fmt: skip
 
@@ -78,104 +78,124 @@ def busy(duty: str = "ENDING_SHIFT", since: float = -30, **columns):
 @pytest.mark.parametrize("how", LOSSES)
 @pytest.mark.parametrize("swept", [8, 300])
 def test_lost_delivery_also_ends_pending_duty(how, swept):
-    waiting, over = Town(busy()), Town(busy("ON_DUTY", shift_end=at(3)))
-    for town in (waiting, over):
-        town.lose(how, 7)
-        town.sweep(swept)
+    waiting, over = DutyScenario(busy()), DutyScenario(busy("ON_DUTY", shift_end=at(3)))
+    for scenario in (waiting, over):
+        scenario.lose(how, 7)
+        scenario.sweep(swept)
     assert waiting.history() == [("ENDING_SHIFT", -30, 7), ("OFF_DUTY", 7, None)]
     assert over.history() == [("ON_DUTY", -30, 3), ("ENDING_SHIFT", 3, 7), ("OFF_DUTY", 7, None)]
 
 
 def test_cancellation_ignores_earlier_drivers():
-    town = Town(busy())
-    town.lose("taken", 2)
-    town.lose("cancelled", 7)
-    town.sweep(8)
-    assert town.history() == [("ENDING_SHIFT", -30, 2), ("OFF_DUTY", 2, None)]
+    scenario = DutyScenario(busy())
+    scenario.lose("taken", 2)
+    scenario.lose("cancelled", 7)
+    scenario.sweep(8)
+    assert scenario.history() == [("ENDING_SHIFT", -30, 2), ("OFF_DUTY", 2, None)]
 
 
 def test_earlier_release_does_not_date_the_end():
-    town = Town(
+    scenario = DutyScenario(
         on_duty(duty="ENDING_SHIFT", since=-5),
         a_delivery(1),
         a_case(1, state="RELEASED", released_at=at(-9)),
     )
-    town.sweep(0)
-    assert town.history() == [("ENDING_SHIFT", -5, 0), ("OFF_DUTY", 0, None)]
+    scenario.sweep(0)
+    assert scenario.history() == [("ENDING_SHIFT", -5, 0), ("OFF_DUTY", 0, None)]
 
 
 def test_unknown_end_of_work_is_now():
-    town = Town(on_duty(duty="ENDING_SHIFT"))
-    town.sweep(5)
-    assert town.history() == [("ENDING_SHIFT", -30, 5), ("OFF_DUTY", 5, None)]
+    scenario = DutyScenario(on_duty(duty="ENDING_SHIFT"))
+    scenario.sweep(5)
+    assert scenario.history() == [("ENDING_SHIFT", -30, 5), ("OFF_DUTY", 5, None)]
 
 
 def test_planned_end_waits_for_deliveries():
-    town = Town(
+    scenario = DutyScenario(
         on_duty(shift_end=at(5)),
         on_duty(2, shift_end=at(5)),
         a_delivery(1, state="PICKED_UP", driver=2),
     )
-    town.sweep(6)
-    assert town.history(1) == [("ON_DUTY", -30, 5), ("OFF_DUTY", 5, None)]
-    assert town.history(2) == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, None)]
-    assert town.row("drivers", 2)["shift_end"] == at(5), "an overrun is measured against it"
-    delivered(town, 12)
-    town.sweep(13)
-    assert town.history(2)[1:] == [("ENDING_SHIFT", 5, 12), ("OFF_DUTY", 12, None)]
-    assert town.row("drivers", 2)["shift_end"] is None
+    scenario.sweep(6)
+    assert scenario.history(1) == [("ON_DUTY", -30, 5), ("OFF_DUTY", 5, None)]
+    assert scenario.history(2) == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, None)]
+    assert scenario.row("drivers", 2)["shift_end"] == at(5), "an overrun is measured against it"
+    delivered(scenario, 12)
+    scenario.sweep(13)
+    assert scenario.history(2)[1:] == [("ENDING_SHIFT", 5, 12), ("OFF_DUTY", 12, None)]
+    assert scenario.row("drivers", 2)["shift_end"] is None
 
 
 def test_late_delivery_counts_as_overrun():
-    town = Town(on_duty(shift_end=at(5)), a_delivery(1, state="PICKED_UP", driver=1))
-    delivered(town, 12)
-    town.sweep(13)
-    assert town.history() == [("ON_DUTY", -30, 5), ("ENDING_SHIFT", 5, 12), ("OFF_DUTY", 12, None)]
+    scenario = DutyScenario(on_duty(shift_end=at(5)), a_delivery(1, state="PICKED_UP", driver=1))
+    delivered(scenario, 12)
+    scenario.sweep(13)
+    assert scenario.history() == [
+        ("ON_DUTY", -30, 5),
+        ("ENDING_SHIFT", 5, 12),
+        ("OFF_DUTY", 12, None),
+    ]
 
 
 def test_who_is_being_asked_just_now_may_still_answer():
-    town = Town(on_duty(shift_end=at(-1), timeouts=3), a_delivery(1, state="OFFERING"), an_offer(1))
-    assert not town.sweep(0).changes
-    town.set("driver_offers", state="EXPIRED", responded_at=at(0.2))
-    town.sweep(1)
-    assert town.history() == [("ON_DUTY", -30, -1), ("OFF_DUTY", -1, None)]
+    scenario = DutyScenario(
+        on_duty(shift_end=at(-1), timeouts=3), a_delivery(1, state="OFFERING"), an_offer(1)
+    )
+    assert not scenario.sweep(0).changes
+    scenario.set("driver_offers", state="EXPIRED", responded_at=at(0.2))
+    scenario.sweep(1)
+    assert scenario.history() == [("ON_DUTY", -30, -1), ("OFF_DUTY", -1, None)]
 
 
 def test_three_timeouts_force_driver_off_duty():
-    town = Town(on_duty(timeouts=3), on_duty(2, timeouts=2))
-    town.sweep(0)
-    assert (town.duty(1), town.duty(2), town.row("drivers")["timeouts"]) == (
+    scenario = DutyScenario(on_duty(timeouts=3), on_duty(2, timeouts=2))
+    scenario.sweep(0)
+    assert (scenario.duty(1), scenario.duty(2), scenario.row("drivers")["timeouts"]) == (
         "FORCED_OFF",
         "ON_DUTY",
         0,
     )
-    assert town.said("availability_changed")[0]["reason"] == "TIMEOUTS"
-    assert not town.sweep(1).changes
-    assert town.act("resume", minute=2).code == "OK"
-    assert not town.sweep(3).changes
+    assert scenario.payloads("availability_changed")[0]["reason"] == "TIMEOUTS"
+    assert not scenario.sweep(1).changes
+    assert scenario.act("resume", minute=2).code == "OK"
+    assert not scenario.sweep(3).changes
 
 
 def test_silent_driver_finishes_delivery_first():
-    town = Town(on_duty(timeouts=3), a_delivery(1, state="PICKED_UP", driver=1))
-    town.sweep(0)
-    delivered(town, 5)
-    town.sweep(6)
-    assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("FORCED_OFF", 5, None)]
+    scenario = DutyScenario(on_duty(timeouts=3), a_delivery(1, state="PICKED_UP", driver=1))
+    scenario.sweep(0)
+    delivered(scenario, 5)
+    scenario.sweep(6)
+    assert scenario.history() == [
+        ("ON_DUTY", -30, 0),
+        ("ENDING_SHIFT", 0, 5),
+        ("FORCED_OFF", 5, None),
+    ]
 
 
 def test_finish_after_planned_end_is_off_duty():
-    town = Town(on_duty(timeouts=3, shift_end=at(3)), a_delivery(1, state="PICKED_UP", driver=1))
-    town.sweep(0)
-    delivered(town, 5)
-    town.sweep(6)
-    assert town.history() == [("ON_DUTY", -30, 0), ("ENDING_SHIFT", 0, 5), ("OFF_DUTY", 5, None)]
+    scenario = DutyScenario(
+        on_duty(timeouts=3, shift_end=at(3)), a_delivery(1, state="PICKED_UP", driver=1)
+    )
+    scenario.sweep(0)
+    delivered(scenario, 5)
+    scenario.sweep(6)
+    assert scenario.history() == [
+        ("ON_DUTY", -30, 0),
+        ("ENDING_SHIFT", 0, 5),
+        ("OFF_DUTY", 5, None),
+    ]
 
 
 def test_forced_off_becomes_off_duty_at_planned_end():
-    town = Town(on_duty(timeouts=3, shift_end=at(20)))
-    town.sweep(0)
-    town.sweep(30)
-    assert town.history() == [("ON_DUTY", -30, 0), ("FORCED_OFF", 0, 20), ("OFF_DUTY", 20, None)]
+    scenario = DutyScenario(on_duty(timeouts=3, shift_end=at(20)))
+    scenario.sweep(0)
+    scenario.sweep(30)
+    assert scenario.history() == [
+        ("ON_DUTY", -30, 0),
+        ("FORCED_OFF", 0, 20),
+        ("OFF_DUTY", 20, None),
+    ]
 
 
 def test_twelve_hours_cap_excludes_breaks():
@@ -183,69 +203,74 @@ def test_twelve_hours_cap_excludes_breaks():
         *a_duty(1, began=hours(13), ended=hours(9)),
         *a_duty(1, "ON_BREAK", began=hours(9), ended=hours(8.5)),
     ]
-    town = Town(on_duty(since=-8.5 * 60), day)  # four hours, half an hour of rest, and work since
-    assert not town.sweep(-31).changes
-    town.sweep(0)
-    assert town.history()[2:] == [("ON_DUTY", -510, -30), ("FORCED_OFF", -30, None)]
-    assert town.said("availability_changed")[0]["reason"] == "HOURS_CAP"
-    assert town.act("resume", minute=1).code == "HOURS_CAP"
-    assert town.act("resume", minute=330).code == "OK", "six hours after the last one worked"
+    scenario = DutyScenario(
+        on_duty(since=-8.5 * 60), day
+    )  # four hours, half an hour of rest, and work since
+    assert not scenario.sweep(-31).changes
+    scenario.sweep(0)
+    assert scenario.history()[2:] == [("ON_DUTY", -510, -30), ("FORCED_OFF", -30, None)]
+    assert scenario.payloads("availability_changed")[0]["reason"] == "HOURS_CAP"
+    assert scenario.act("resume", minute=1).code == "HOURS_CAP"
+    assert scenario.act("resume", minute=330).code == "OK", "six hours after the last one worked"
 
 
 def test_duties_are_read_back_to_configured_span():
     day = [*a_duty(1, began=hours(49), ended=LOOK_BACK)]
     day += a_duty(1, "ON_BREAK", began=hours(60), ended=LOOK_BACK + TICK)
     frames = gather(
-        Town(on_duty(), day).store, catalog.feature("availability"), Flag(name="availability"), NOW
+        DutyScenario(on_duty(), day).store,
+        catalog.feature("availability"),
+        Flag(name="availability"),
+        NOW,
     ).frames
     assert frames["duties"]["duty"].to_list() == ["ON_DUTY", "ON_DUTY"]
 
 
 def test_hours_cap_waits_for_current_delivery():
-    town = Town(on_duty(since=-720.0), a_delivery(1, state="PICKED_UP", driver=1))
-    town.sweep(1)
-    assert town.history() == [("ON_DUTY", -720, 0), ("ENDING_SHIFT", 0, None)]
-    assert town.act("resume", minute=2).code == "HOURS_CAP"
-    delivered(town, 4)
-    town.sweep(5)
-    assert town.history()[1:] == [("ENDING_SHIFT", 0, 4), ("FORCED_OFF", 4, None)]
+    scenario = DutyScenario(on_duty(since=-720.0), a_delivery(1, state="PICKED_UP", driver=1))
+    scenario.sweep(1)
+    assert scenario.history() == [("ON_DUTY", -720, 0), ("ENDING_SHIFT", 0, None)]
+    assert scenario.act("resume", minute=2).code == "HOURS_CAP"
+    delivered(scenario, 4)
+    scenario.sweep(5)
+    assert scenario.history()[1:] == [("ENDING_SHIFT", 0, 4), ("FORCED_OFF", 4, None)]
 
 
 def test_the_suspended_and_the_absent_are_left_alone():
-    town = Town(
+    scenario = DutyScenario(
         on_duty(duty="SUSPENDED", shift_end=at(-9)), on_duty(2, duty="OFF_DUTY", shift_end=at(-9))
     )
-    assert not town.sweep(0).changes
+    assert not scenario.sweep(0).changes
 
 
 def test_first_change_starts_missing_history():
-    town = Town(a_driver(1, duty="ON_BREAK", break_until=at(-1), duty_since=at(-20)))
-    town.sweep(0)
-    assert town.history() == [("ON_BREAK", -20, None)]
-    town.sweep(5)
-    assert town.history() == [("ON_BREAK", -20, 4), ("OFF_DUTY", 4, None)]
+    scenario = DutyScenario(a_driver(1, duty="ON_BREAK", break_until=at(-1), duty_since=at(-20)))
+    scenario.sweep(0)
+    assert scenario.history() == [("ON_BREAK", -20, None)]
+    scenario.sweep(5)
+    assert scenario.history() == [("ON_BREAK", -20, 4), ("OFF_DUTY", 4, None)]
 
 
 def test_outside_the_rollout_nobody_is_moved():
-    town = Town(resting(), flags={"availability": {"percent": 0.0}})
-    town.store.now = at(60)
-    swept = sweep(town.store, town.settings, "availability", Options())
+    scenario = DutyScenario(resting(), flags={"availability": {"percent": 0.0}})
+    scenario.store.now = at(60)
+    swept = sweep(scenario.store, scenario.settings, "availability", Options())
     assert (swept.changes, swept.held_by_flag) == ([], 1)
 
 
 def test_changed_driver_is_stale():
-    town = Town(on_duty(timeouts=3))
-    town.store.now = NOW
+    scenario = DutyScenario(on_duty(timeouts=3))
+    scenario.store.now = NOW
     feature, params = catalog.feature("availability"), Params()
-    with town.store.sweeping(RunRequest(sweep="availability")) as run:
+    with scenario.store.sweeping(RunRequest(sweep="availability")) as run:
         assert run is not None and feature.decide is not None
-        frames = gather(run, feature, town.settings.flag("availability"), NOW).frames
-        town.set("drivers", version=2, timeouts=0)  # the driver was given work meanwhile
+        frames = gather(run, feature, scenario.settings.flag("availability"), NOW).frames
+        scenario.set("drivers", version=2, timeouts=0)  # the driver was given work meanwhile
         outcome = run.apply(
             feature.decide(frames, params, NOW, StraightLine(), 0).changes, inputs_sha256=""
         )
-    assert (outcome.applied, len(outcome.stale), town.duty()) == (0, 3, "ON_DUTY")
-    assert len(town.history()) == 1
+    assert (outcome.applied, len(outcome.stale), scenario.duty()) == (0, 3, "ON_DUTY")
+    assert len(scenario.history()) == 1
 
 
 @pytest.mark.parametrize(
@@ -260,5 +285,5 @@ def test_changed_driver_is_stale():
 def test_contradictions_of_the_settings_name_both_keys(given, named):
     with pytest.raises(BadConfig, match=named):
         catalog.params(
-            catalog.feature("availability"), Town(on_duty(), availability=given).settings
+            catalog.feature("availability"), DutyScenario(on_duty(), availability=given).settings
         )

@@ -13,7 +13,7 @@ from dispatchkit.domain.feature import Answer
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Row, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather
-from tests.unit.decide.deliveries.told import a_job, tell
+from tests.unit.decide.deliveries.delivery_act import a_job, tell
 
 
 def released(state: str, *others: Any, **columns: Any) -> Tables:
@@ -208,10 +208,12 @@ def test_rescue_can_be_cancelled():
 
 FULL = [*a_delivery(2, state="PICKED_UP", driver=8, slot=1)]
 UNABLE = {
-    "he is off duty": rescued(duty="OFF_DUTY"),
-    "he rests": rescued(duty="ON_BREAK"),
-    "he is suspended": rescued(duty="SUSPENDED"),
-    "his hands are full": tables(a_job("RESCUE"), a_driver(7), a_driver(8, max_stack=1), FULL),
+    "the driver is off duty": rescued(duty="OFF_DUTY"),
+    "the driver rests": rescued(duty="ON_BREAK"),
+    "the driver is suspended": rescued(duty="SUSPENDED"),
+    "the stack of the driver is full": tables(
+        a_job("RESCUE"), a_driver(7), a_driver(8, max_stack=1), FULL
+    ),
 }
 
 

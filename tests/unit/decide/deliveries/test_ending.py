@@ -18,7 +18,7 @@ from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, Tables, a_case, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import apply, gather, locked
-from tests.unit.decide.deliveries.told import a_job, tell
+from tests.unit.decide.deliveries.delivery_act import a_job, tell
 
 
 def test_cancellation_withdraws_every_offer():

@@ -9,7 +9,7 @@ import pytest
 from dispatchkit.domain.feature import Answer
 from tests.builders import NOW, Tables, a_delivery, a_driver, minutes, seconds, tables
 from tests.unit.decide.corridor import apply
-from tests.unit.decide.deliveries.told import a_job, tell
+from tests.unit.decide.deliveries.delivery_act import a_job, tell
 
 
 def job(state: str, **columns: Any) -> Tables:

@@ -1,4 +1,4 @@
-"""A driver gives a delivery back, or his vehicle breaks down."""
+"""A driver gives a delivery back, or reports a broken vehicle."""
 
 from __future__ import annotations
 

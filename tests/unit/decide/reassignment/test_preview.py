@@ -1,4 +1,4 @@
-"""What a person is told before he takes a delivery from its driver."""
+"""What a person is shown before taking a delivery from its driver."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_preview_shows_times_slack_and_workload():
     way, leg = seconds_between(NEAR, (0, 0)), seconds_between((0, 0), DOOR)
     then = told["proposed"]
     assert (then["driver_id"], then["predicted"], then["held_delivery_ids"]) == (8, False, [2])
-    assert (then["pickup_at"] - NOW).total_seconds() == way + 360, "a detour for what he holds"
+    assert (then["pickup_at"] - NOW).total_seconds() == way + 360, "a detour for the other delivery"
     assert (then["dropoff_at"] - then["pickup_at"]).total_seconds() == leg
     assert then["slack_s"] == 25 * 60 - way - 360 - leg, (
         "promised 40 minutes after an order of 15 minutes ago"

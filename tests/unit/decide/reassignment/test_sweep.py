@@ -122,38 +122,36 @@ def test_stalled_assignment_is_suspected_and_nudged_once(trigger):
 
 
 FINE = {
-    "he was assigned a moment ago": tables(STILL, assigned(since=4)),
-    "he is on his way": tables(moving(frm=2000, to=500), assigned(since=6)),
-    "he stands at the pickup": tables(a_driver(7, at=(50, 0)), assigned(since=9)),
-    "he set out a moment ago": tables(
+    "assigned a moment ago": tables(STILL, assigned(since=4)),
+    "on the way": tables(moving(frm=2000, to=500), assigned(since=6)),
+    "at the pickup": tables(a_driver(7, at=(50, 0)), assigned(since=9)),
+    "set out a moment ago": tables(
         STILL, assigned(state="EN_ROUTE_PICKUP", since=14, started_at=NOW - minutes(2))
     ),
-    "he is at the counter, his phone out of reach": tables(
+    "at the pickup without a signal": tables(
         a_driver(7, seen=minutes(12)), assigned(state="ARRIVED_PICKUP", since=15)
     ),
-    "he also carries something else": tables(
+    "also carries something else": tables(
         moving(frm=100, to=2000),
         assigned(1, since=6),
         a_delivery(2, state="PICKED_UP", driver=7, slot=2),
     ),
-    "he has just delivered something else": tables(
+    "has just delivered something else": tables(
         STILL,
         assigned(1, since=12),
         a_delivery(2, state="DELIVERED", driver=7, ended_at=NOW - minutes(4)),
     ),
-    "something else was just taken from him": tables(
+    "something else was just released": tables(
         STILL,
         assigned(1, since=12),
         a_delivery(2, episode=2),
         a_case(2, delivery=2, driver=7, state="RELEASED", released_at=NOW - minutes(4)),
     ),
-    "he has the goods": tables(
+    "has the goods": tables(
         a_driver(7, at=None, duty="OFF_DUTY"), a_delivery(1, state="PICKED_UP", driver=7)
     ),
-    "he was told of the job after his last ping": tables(
-        a_driver(7, seen=minutes(11)), assigned(since=4)
-    ),
-    "he finishes soon enough after his shift": tables(
+    "assigned after the last ping": tables(a_driver(7, seen=minutes(11)), assigned(since=4)),
+    "finishes soon enough after the shift": tables(
         a_driver(7, shift_end=NOW - minutes(5)), assigned(since=1, dropoff=(500, 0))
     ),
     "the goods were to be ready a moment ago": tables(
@@ -169,7 +167,7 @@ FINE = {
 
 
 def trail(*left: float) -> Tables:
-    """Driver 7, on his way for 4 minutes, seen so many metres from the pickup every half minute, the last just now."""
+    """Return driver 7, on the way for 4 minutes, seen every half minute at these distances (metres)."""
     seen = [
         a_ping(7, at=(m, 0), ago=seconds(30 * (len(left) - 1 - n) + 5)) for n, m in enumerate(left)
     ]
@@ -207,7 +205,7 @@ def test_no_release_while_pickup_has_waiting_driver():
 
 
 def broken(*pings: Rows, since: float = 6) -> Tables:
-    """Driver 7 said that his vehicle was broken; driver 8 is there."""
+    """Return driver 7, who reported a broken vehicle, and driver 8, who is free."""
     told = a_case(1, driver=7, trigger="VEHICLE", suspected=minutes(since))
     return tables(a_driver(7, at=None), *pings, assigned(since=12), told, a_driver(8))
 
@@ -292,7 +290,7 @@ def test_a_suspect_keeps_the_delivery_while(verdict):
     ("ready", "verdict"), [(9, "RELEASED"), (10, "RELEASED"), (11, "NO_OTHER_DRIVER")]
 )
 def test_no_release_to_shift_ending_before_ready(ready, verdict):
-    """Offers would not ask him, so it would be taken from one to be with nobody."""
+    """Offers would not ask driver 8, so nobody would have the delivery after a release."""
     silent, leaving = (
         a_driver(7, seen=minutes(11)),
         a_driver(8, at=(300, 0), shift_end=NOW + minutes(10)),
@@ -320,9 +318,7 @@ def test_two_deliveries_of_one_driver_cool_him_down_once():
     assert [c.id for c in changes if c.entity == "driver"] == [7]
     assert [c.root[1] for c in changes if c.event == "delivery_released"] == [1, 2]
     assert run(apply(town, changes)) == []
-    assert run(town, outside=True) == changes, (
-        "operations took him off the road, whatever is rolled out"
-    )
+    assert run(town, outside=True) == changes, "a suspension counts whatever is rolled out"
 
 
 def test_one_free_driver_takes_over_one_delivery_of_two():

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.domain.tables import TABLES
-from dispatchkit.flows.data import data_io as upkeep
+from dispatchkit.flows.data import data_io
 from dispatchkit.kernel.errors import InputMissing, IOFailed, NotPermitted, Refused
 from dispatchkit.warehouse.imports import read_export
 from tests import databases
@@ -57,14 +57,14 @@ def shop(tmp_path: Path) -> Path:
 
 
 def test_extract_import_extract_gives_the_same_rows(sample_db, database, tmp_path, now):
-    upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "a")
-    batch = upkeep.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
+    data_io.extract(databases.url(sample_db), tmp_path, tmp_path / "a")
+    batch = data_io.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
     assert batch.quarantine.is_empty()
-    imported = upkeep.import_files(databases.url(database), tmp_path, batch)
+    imported = data_io.import_files(databases.url(database), tmp_path, batch)
     assert sum(counts.inserted for counts in imported.tables.values()) == batch.counts["lines"]
-    again = upkeep.import_files(databases.url(database), tmp_path, batch)
+    again = data_io.import_files(databases.url(database), tmp_path, batch)
     assert sum(counts.inserted for counts in again.tables.values()) == again.conflicting == 0
-    upkeep.extract(databases.url(database), tmp_path, tmp_path / "b")
+    data_io.extract(databases.url(database), tmp_path, tmp_path / "b")
     for table in TABLES:
         one, two = (pl.read_parquet(tmp_path / x / f"{table}.parquet") for x in ("a", "b"))
         assert one.drop("version", strict=False).equals(two.drop("version", strict=False)), table
@@ -72,7 +72,7 @@ def test_extract_import_extract_gives_the_same_rows(sample_db, database, tmp_pat
 
 def test_extract_has_orders_of_period_with_rows(sample_db, tmp_path, now):
     since, until = now - timedelta(hours=3), now - timedelta(hours=1)
-    upkeep.extract(databases.url(sample_db), tmp_path, tmp_path / "x", since=since, until=until)
+    data_io.extract(databases.url(sample_db), tmp_path, tmp_path / "x", since=since, until=until)
     batch = read_export(tmp_path / "x", now=now + timedelta(days=3650))
     assert batch.quarantine.is_empty()  # so nothing points to a row that was left out
     placed = databases.sample_frames()["orders"].get_column("placed_at")
@@ -81,10 +81,10 @@ def test_extract_has_orders_of_period_with_rows(sample_db, tmp_path, now):
 
 
 def test_max_changes_refuses_before_writing(database, shop):
-    batch = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
+    batch = data_io.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
     with pytest.raises(Refused, match="7 rows would be written, --max-changes is 6"):
-        upkeep.import_files(databases.url(database), shop, batch, max_changes=6)
-    imported = upkeep.import_files(databases.url(database), shop, batch, max_changes=7)
+        data_io.import_files(databases.url(database), shop, batch, max_changes=6)
+    imported = data_io.import_files(databases.url(database), shop, batch, max_changes=7)
     assert {table: counts.inserted for table, counts in imported.tables.items()} == {
         "merchants": 2,
         "customers": 1,
@@ -94,16 +94,16 @@ def test_max_changes_refuses_before_writing(database, shop):
 
 
 def test_full_disk_at_quarantine_imports_nothing(database, shop, monkeypatch):
-    batch = upkeep.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
+    batch = data_io.read_files([shop / "shop.csv"], shop / "shop.toml", now=databases.NOW)
     (shop / "quarantine.csv").mkdir()
     with pytest.raises(InputMissing, match=r"quarantine.csv: is a directory"):
-        upkeep.import_files(databases.url(database), shop, batch)
+        data_io.import_files(databases.url(database), shop, batch)
     (shop / "quarantine.csv").rmdir()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(IOFailed, match="disk full, nothing kept"):
-        upkeep.import_files(databases.url(database), shop, batch)
+        data_io.import_files(databases.url(database), shop, batch)
     monkeypatch.undo()
-    imported = upkeep.import_files(databases.url(database), shop, batch)
+    imported = data_io.import_files(databases.url(database), shop, batch)
     assert [counts.inserted for counts in imported.tables.values()] == [2, 1, 2, 2]
     assert [counts.same for counts in imported.tables.values()] == [0, 0, 0, 0]
 
@@ -170,7 +170,7 @@ def test_refused_command_prints_one_line(words, exit_code, gist, shop, cli_in_pr
 
 
 def test_relative_output_must_not_climb(tmp_path):
-    upkeep.inside(tmp_path / "x")
-    upkeep.inside(Path("a/../x"))
+    data_io.inside(tmp_path / "x")
+    data_io.inside(Path("a/../x"))
     with pytest.raises(NotPermitted):
-        upkeep.inside(Path("a/../../x"))
+        data_io.inside(Path("a/../../x"))

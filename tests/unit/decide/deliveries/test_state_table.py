@@ -1,4 +1,4 @@
-"""The table of states (semantics 2.1) against the acts: each act in each state, legal or refused, nothing between."""
+"""Each act on a delivery in each state: legal or refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dispatchkit.decide.deliveries.steps import STEPS
 from dispatchkit.domain.states import CHAIN, DELIVERY, HOLDS_GOODS, TO_PICKUP
 from tests.builders import Rows, a_driver, an_offer, tables
 from tests.unit.decide.corridor import apply
-from tests.unit.decide.deliveries.told import a_job, tell
+from tests.unit.decide.deliveries.delivery_act import a_job, tell
 
 LEADS = {act: to for act, (to, _, _) in STEPS.items()} | {
     "fail": "FAILED",

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.property.live import Live, walk
+from tests.property.operation_machine import OperationMachine, walk
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
-def test_a_walk_through_every_rule_finds_all_three_agreed():
+def test_walk_through_every_rule_agrees():
     walk()
 
 
 @pytest.mark.timeout(3600 if NIGHTLY else 300)
 def test_model_memory_and_postgres_agree_after_every_step():
     run_state_machine_as_test(
-        Live,
+        OperationMachine,
         settings=settings(
             max_examples=300 if NIGHTLY else 6,
             stateful_step_count=50 if NIGHTLY else 25,

@@ -1,4 +1,4 @@
-"""Hand-made days in domain words: rows name only what matters, and pass through the real marts in DuckDB."""
+"""Hand-made days for measures: rows name only what matters and pass through the real marts in DuckDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to break each invariant by hand, as a superuser with every trigger off: a check that cannot fail is no check."""
+"""SQL that breaks each invariant, as a superuser with every trigger off, to prove that checks can fail."""
 
 # ruff: noqa: E501 - one case a line reads best
 

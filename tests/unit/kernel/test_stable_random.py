@@ -1,4 +1,4 @@
-"""Chance hangs on its words alone: pinned values, no other order of drawing, even and independent."""
+"""Random numbers depend on their words alone: pinned values, uniform and independent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways of free drivers to pickups: who is near enough, how soon, and that asking in blocks changes nothing."""
+"""Travel of free drivers to pickups: who is near enough, how soon; blocks change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small town in both stores at once: what is done to one is done to the other, and both are compared."""
+"""A small operation in the memory store and in Postgres at once; both get the same events and are compared."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def settings(mode: str) -> Settings:
         return catalog.settings([file])
 
 
-class Town:
-    """Four drivers and six orders, at an instant that goes on when told to."""
+class BothStores:
+    """Four drivers and six orders in both stores, and the current instant."""
 
     def __init__(self) -> None:
         self.now, self.mode = NOW, "cascade"
@@ -78,11 +78,11 @@ class Town:
         self._memory = MemoryStore(frames, NOW)
 
     def close(self) -> None:
-        """Leave the town; every invariant must hold."""
+        """Drop the database; every invariant must hold."""
         self._open.close()
 
     def go_to(self, instant: datetime) -> None:
-        """Let time pass; the phones go on telling where they are."""
+        """Let time pass; every phone sends its position."""
         if instant <= self.now:
             return
         self.now = self._memory.now = instant
@@ -119,7 +119,7 @@ class Town:
             )
 
     def attack(self, what: str) -> None:
-        """Go past the program as the application's role; assert that it is refused by name, or has no victim."""
+        """Run raw SQL as the application's role; assert that it is refused by name, or has no victim."""
         statement, state = ATTACKS[what]
         try:
             self._raw.execute("SET LOCAL ROLE dk_app")

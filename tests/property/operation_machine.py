@@ -1,4 +1,4 @@
-"""Live operation as a machine of rules: a plain model, the store in memory and Postgres go through it and agree."""
+"""Live operation as a state machine: the reference model and both stores must always agree."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests import counts
 from tests.builders import NOW, minutes
 from tests.property.attacks import ATTACKS
-from tests.property.model import AWAY, SEEKING, TO_PICKUP, Model, Row
-from tests.property.town import DRIVERS, MOST, ORDERS, Town
+from tests.property.both_stores import DRIVERS, MOST, ORDERS, BothStores
+from tests.property.reference_model import AWAY, SEEKING, TO_PICKUP, ReferenceModel, Row
 
 AGES = (
     minutes(3),
@@ -24,13 +24,13 @@ SPANS = (0, 1, 29, 30, 31, 60, 300, 900)
 some = st.integers(0, 11)  # picks one of what there is
 
 
-class Live(RuleBasedStateMachine):
-    """A town of four drivers and six orders."""
+class OperationMachine(RuleBasedStateMachine):
+    """An operation with four drivers and six orders."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.town = Town()
-        self.model = Model(NOW)
+        self.stores = BothStores()
+        self.model = ReferenceModel(NOW)
         self.model.drivers = {
             id: {"duty": "ON_DUTY", "most": MOST[id], "rests_until": NOW} for id in DRIVERS
         }
@@ -39,8 +39,8 @@ class Live(RuleBasedStateMachine):
 
     @initialize(mode=st.sampled_from(["cascade", "broadcast"]), orders=st.integers(1, 3))
     def begin(self, mode: str, orders: int) -> None:
-        """An operation that has just begun: some deliveries are there, and drivers are asked about them."""
-        self.town.mode = mode
+        """Begin with some deliveries that are offered to drivers."""
+        self.stores.mode = mode
         for order in range(1, orders + 1):
             self.create(order)
         self.sweep_offers()
@@ -62,7 +62,7 @@ class Live(RuleBasedStateMachine):
 
     @rule(order=st.sampled_from(sorted(ORDERS)))
     def create(self, order: int) -> None:
-        said = self.town.act("create", actor="ops", args={"order": order})
+        said = self.stores.act("create", actor="ops", args={"order": order})
         self.born.setdefault(order, next((c.id for c in said[1]), 0))
         assert said[0] == self.model.create(self.born[order], order)
 
@@ -80,7 +80,7 @@ class Live(RuleBasedStateMachine):
         assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
 
     def accept_by(self, driver: int) -> None:
-        """The driver says yes to what he is being asked."""
+        """The driver accepts the pending offer."""
         (offer,) = self.model.pending(driver=driver)
         assert self._answer("accept", offer, driver) == self.model.accept(offer, driver)
 
@@ -94,18 +94,18 @@ class Live(RuleBasedStateMachine):
 
     @rule(
         driver=st.sampled_from(sorted(DRIVERS)),
-        wish=st.sampled_from(["break", "end-shift", "resume", "start-shift"]),
+        request=st.sampled_from(["break", "end-shift", "resume", "start-shift"]),
     )
-    def wish(self, driver: int, wish: str) -> None:
-        silent = self.town.rows("drivers")[driver]["timeouts"] > 0
-        said = self.town.act(wish, actor=f"driver:{driver}", driver_id=driver)
-        assert said[0] == self.model.wish(driver, wish, silent=silent)
+    def request_duty(self, driver: int, request: str) -> None:
+        silent = self.stores.rows("drivers")[driver]["timeouts"] > 0
+        code, _ = self.stores.act(request, actor=f"driver:{driver}", driver_id=driver)
+        assert code == self.model.request_duty(driver, request, silent=silent)
 
     @precondition(lambda self: self.born)
     @rule(which=some)
     def cancel(self, which: int) -> None:
         id = _pick(sorted(self.model.deliveries), which)
-        assert self.town.act("cancel", actor="ops", delivery_id=id, args={"by": "ops"})[
+        assert self.stores.act("cancel", actor="ops", delivery_id=id, args={"by": "ops"})[
             0
         ] == self.model.cancel(id)
 
@@ -114,14 +114,14 @@ class Live(RuleBasedStateMachine):
     def step(self, which: int, act: str) -> None:
         id = _pick(self._with_driver(), which)
         driver = self.model.deliveries[id]["driver"]
-        said = self.town.act(act, actor=f"driver:{driver}", delivery_id=id, driver_id=driver)
+        said = self.stores.act(act, actor=f"driver:{driver}", delivery_id=id, driver_id=driver)
         assert said[0] == self.model.step(id, act)
 
     @precondition(lambda self: self._in(*TO_PICKUP))
     @rule(which=some)
     def take_away(self, which: int) -> None:
         id = _pick(self._in(*TO_PICKUP), which)
-        said = self.town.act(
+        said = self.stores.act(
             "reassign", actor="ops", delivery_id=id, args={"to": None, "reason": "FLAT_TYRE"}
         )
         assert said[0] == self.model.take_away(id)
@@ -130,28 +130,30 @@ class Live(RuleBasedStateMachine):
     @rule(which=some, to=st.sampled_from(sorted(DRIVERS)))
     def hand_over(self, which: int, to: int) -> None:
         id = _pick(self._in(*TO_PICKUP, *SEEKING), which)
-        said = self.town.act(
+        said = self.stores.act(
             "reassign", actor="ops", delivery_id=id, driver_id=to, args={"to": to, "reason": "VIP"}
         )
         assert said[0] == self.model.hand_over(id, to)
 
     @rule()
     def sweep_offers(self) -> None:
-        self.town.sweep("offers")
+        self.stores.sweep("offers")
         model, now = self.model, self.model.now
         model.run_out(timedelta(seconds=60))
-        for id, row in self.town.rows("deliveries").items():
+        for id, row in self.stores.rows("deliveries").items():
             if model.deliveries[id]["state"] in ("CREATED", "SCHEDULED"):
                 model.deliveries[id]["state"] = (
                     "UNASSIGNED" if row["dispatch_at"] <= now else "SCHEDULED"
                 )
         new = {
-            id: row for id, row in self.town.rows("driver_offers").items() if id not in model.offers
+            id: row
+            for id, row in self.stores.rows("driver_offers").items()
+            if id not in model.offers
         }
         assert len({row["driver_id"] for row in new.values()}) == len(new), (
             "a driver is asked twice in a run"
         )
-        if self.town.mode == "cascade":
+        if self.stores.mode == "cascade":
             assert len({row["delivery_id"] for row in new.values()}) == len(new), (
                 "a cascade asks one at a time"
             )
@@ -162,10 +164,10 @@ class Live(RuleBasedStateMachine):
         for id, row in new.items():
             model.offers[id] = self._seen(row)
             model.deliveries[row["delivery_id"]]["state"] = "OFFERING"
-        self._nobody_waits_in_vain()
+        self._no_delivery_waits_beside_a_free_driver()
 
-    def _nobody_waits_in_vain(self) -> None:
-        """Where a driver was never asked about a delivery and might be, the delivery is not left alone."""
+    def _no_delivery_waits_beside_a_free_driver(self) -> None:
+        """No delivery waits for which a driver could be asked who was never asked about it."""
         known = {(offer["driver"], offer["delivery"]) for offer in self.model.offers.values()}
         for id, delivery in self.model.deliveries.items():
             free = [d for d in DRIVERS if (d, id) not in known and self.model.may_be_asked(d, id)]
@@ -175,20 +177,20 @@ class Live(RuleBasedStateMachine):
 
     @rule()
     def sweep_reassignment(self) -> None:
-        self.town.sweep("reassignment")
-        for id, row in self.town.rows("deliveries").items():
+        self.stores.sweep("reassignment")
+        for id, row in self.stores.rows("deliveries").items():
             if row["episode"] > self.model.deliveries[id]["episode"]:
                 assert self.model.deliveries[id]["state"] in TO_PICKUP
                 self.model.take_away(id)
-        for id, row in self.town.rows("drivers").items():
+        for id, row in self.stores.rows("drivers").items():
             if row["cooldown_until"]:
                 who = self.model.drivers[id]
                 who["rests_until"] = max(who["rests_until"], row["cooldown_until"])
 
     @rule()
     def sweep_availability(self) -> None:
-        self.town.sweep("availability")
-        for id, row in self.town.rows("drivers").items():
+        self.stores.sweep("availability")
+        for id, row in self.stores.rows("drivers").items():
             assert row["duty"] not in AWAY or not self.model.held(id)
             assert row["duty"] not in ("BREAK_PENDING", "ENDING_SHIFT") or self.model.held(id)
             assert row["duty"] == self.model.drivers[id]["duty"] or row["duty"] in AWAY
@@ -196,15 +198,15 @@ class Live(RuleBasedStateMachine):
 
     @rule()
     def sweep_escalation(self) -> None:
-        self.town.sweep("escalation")
-        for id, row in self.town.rows("unassigned_orders").items():
+        self.stores.sweep("escalation")
+        for id, row in self.stores.rows("unassigned_orders").items():
             if row["state"] == "OPEN":
                 age = self.model.now - row["opened_at"]
                 assert row["level"] >= max(
                     self.levels.get(id, 0), sum(age >= limit for limit in AGES)
                 )
                 self.levels[id] = row["level"]
-        for id, row in self.town.rows("deliveries").items():
+        for id, row in self.stores.rows("deliveries").items():
             if row["state"] == "UNFULFILLED" != self.model.deliveries[id]["state"]:
                 assert self.model.deliveries[id]["state"] in SEEKING
                 self.model.deliveries[id]["state"] = "UNFULFILLED"
@@ -214,37 +216,37 @@ class Live(RuleBasedStateMachine):
 
     @rule()
     def attack(self) -> None:
-        """Everything that the application's role may try past the program: refused by name, or without a victim."""
+        """Try every attack on the database: it is refused by name, or finds no victim."""
         for what in ATTACKS:
-            self.town.attack(what)
+            self.stores.attack(what)
 
     @invariant()
     def all_three_agree(self) -> None:
         counts.add("stateful steps")
-        self.town.agree()
+        self.stores.agree()
         said = {
             id: (r["state"], r["episode"], r["driver_id"])
-            for id, r in self.town.rows("deliveries").items()
+            for id, r in self.stores.rows("deliveries").items()
         }
         assert said == {
             id: (d["state"], d["episode"], d["driver"]) for id, d in self.model.deliveries.items()
         }
         assert {
-            id: self._seen(row) for id, row in self.town.rows("driver_offers").items()
+            id: self._seen(row) for id, row in self.stores.rows("driver_offers").items()
         } == self.model.offers
-        duties = {id: row["duty"] for id, row in self.town.rows("drivers").items()}
+        duties = {id: row["duty"] for id, row in self.stores.rows("drivers").items()}
         assert duties == {id: driver["duty"] for id, driver in self.model.drivers.items()}
 
     def teardown(self) -> None:
         counts.add("stateful examples")
-        self.town.close()
+        self.stores.close()
 
     def _go_to(self, instant: datetime) -> None:
         self.model.now = max(self.model.now, instant)
-        self.town.go_to(instant)
+        self.stores.go_to(instant)
 
     def _answer(self, name: str, offer: int, driver: int, **args: str) -> str:
-        return self.town.act(
+        return self.stores.act(
             name, actor=f"driver:{driver}", offer_id=offer, driver_id=driver, args=args
         )[0]
 
@@ -282,7 +284,7 @@ def _pick(of: Sequence[int], which: int) -> int:
     return of[which % len(of)]
 
 
-WALK = (  # every rule, through the corners that chance finds seldom
+WALK = (  # every rule, with the corner cases that chance seldom finds
     ("begin", "broadcast", 1),
     ("accept", 0, True),
     ("accept_at_once", 0),
@@ -305,10 +307,10 @@ WALK = (  # every rule, through the corners that chance finds seldom
     ("sweep_offers",),
     ("hand_over", 1, 2),
     ("accept_by", 2),
-    ("wish", 4, "break"),
+    ("request_duty", 4, "break"),
     ("sweep_availability",),
-    ("wish", 4, "resume"),
-    ("wish", 3, "end-shift"),
+    ("request_duty", 4, "resume"),
+    ("request_duty", 3, "end-shift"),
     ("sweep_escalation",),
     ("sweep_reassignment",),
     ("attack",),
@@ -318,15 +320,15 @@ WALK = (  # every rule, through the corners that chance finds seldom
     ("wait", 300),
     ("sweep_reassignment",),
     ("sweep_availability",),
-    ("wish", 3, "start-shift"),
+    ("request_duty", 3, "start-shift"),
     ("sweep_offers",),
     ("attack",),
 )
 
 
 def walk() -> None:
-    """Take the machine through WALK, and compare after every step."""
-    machine = Live()
+    """Run the steps of WALK; compare the model and both stores after each."""
+    machine = OperationMachine()
     try:
         for name, *said in WALK:
             getattr(machine, name)(*said)

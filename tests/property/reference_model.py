@@ -1,7 +1,7 @@
-"""What an operation is, told once more and as plainly as possible: dictionaries and the rules of semantics 2 and 3.
+"""The rules of live operation written a second time, with plain dictionaries.
 
-Nothing here comes from the program. Acts are predicted to the letter; of a sweep only what the rules leave open (whom
-to ask, whom to suspect) is taken from what the database then holds, after it was judged.
+Nothing here comes from the program. Every act is predicted exactly. Of a sweep, only what the rules
+leave open (which driver is asked, which is suspected) is taken from the database, after a check.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Row = dict[str, Any]
 
 
 @dataclass
-class Model:
-    """Deliveries, offers and drivers by id, as an exact reader of the rules would keep them."""
+class ReferenceModel:
+    """Deliveries, offers and drivers by id."""
 
     now: datetime
     deliveries: dict[int, Row] = field(default_factory=dict)  # state, episode, driver
@@ -32,7 +32,7 @@ class Model:
     released: set[tuple[int, int]] = field(default_factory=set)  # (delivery, driver)
 
     def held(self, driver: int) -> list[int]:
-        """Return the deliveries that a driver has in hand or is on his way to."""
+        """Return the deliveries that a driver has in hand or is going to pick up."""
         return [
             k
             for k, d in self.deliveries.items()
@@ -133,8 +133,11 @@ class Model:
         delivery |= {"state": "ASSIGNED", "driver": to}
         return "OK"
 
-    def wish(self, driver: int, act: str, *, silent: bool = False) -> str:
-        """Return how a break, a shift's end or a return to work is answered; `silent`: he let offers run out lately."""
+    def request_duty(self, driver: int, act: str, *, silent: bool = False) -> str:
+        """Return the answer to a break, a shift's end or a return to work.
+
+        silent: offers to the driver ran out lately.
+        """
         who, busy = self.drivers[driver], bool(self.held(driver))
         granted = {
             "break": ("ON_BREAK", "BREAK_PENDING"),

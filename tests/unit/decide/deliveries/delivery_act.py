@@ -1,4 +1,4 @@
-"""One act on a town, answered by the room of deliveries."""
+"""Answer one act on delivery 1 by the feature `deliveries`."""
 
 from __future__ import annotations
 

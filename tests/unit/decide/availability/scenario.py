@@ -1,4 +1,4 @@
-"""A town in memory, its drivers' duties told in minutes of the evening; everything goes through the real corridor."""
+"""Drivers and their duties in the memory store, in minutes from NOW; acts and sweeps are the real ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dispatchkit.flows.live.sweep import Options, Swept, sweep
 from dispatchkit.store.memory import MemoryStore
 from tests.builders import NOW, Row, Rows, a_driver, a_duty, minutes, tables
 
-Told = list[tuple[str, float | None, float | None]]
+DutyHistory = list[tuple[str, float | None, float | None]]
 LOSSES: dict[
     str, tuple[str, dict[str, Any]]
 ] = {  # how a driver loses work: the act of operations that does it
@@ -30,7 +30,7 @@ def on_duty(
     reason: str | None = None,
     **columns: Any,
 ) -> Rows:
-    """Return a driver in a duty since a minute of the evening (0 is NOW), with the interval that says so."""
+    """Return a driver in a duty since a minute (0 is NOW), with the interval of that duty."""
     began = minutes(-since)
     planned = columns.get("shift_end")
     return [
@@ -46,7 +46,7 @@ def at(minute: float) -> datetime:
 def lose(
     store: MemoryStore, settings: Settings, how: str, delivery: int, instant: datetime
 ) -> None:
-    """Let a delivery leave its driver's hands at an instant, by the act that does it."""
+    """Take a delivery from its driver at an instant, by an act of operations."""
     name, args = LOSSES[how]
     looked, store.now = store.now, instant
     answered = act(
@@ -56,8 +56,8 @@ def lose(
     assert answered.code == "OK"
 
 
-class Town:
-    """Rows in memory, and what people and sweeps do to them at a minute of the evening."""
+class DutyScenario:
+    """Rows in the memory store, and acts and sweeps on them at a minute from NOW."""
 
     def __init__(self, *told: Iterable[Row], **frames: Any) -> None:
         self.store = MemoryStore(tables(*told), NOW)
@@ -71,10 +71,12 @@ class Town:
         assert not sweep(self.store, self.settings, "availability", Options(dry_run=True)).changes
         return swept
 
-    def act(self, wish: str, driver: int = 1, minute: float = 0, **args: Any) -> Answer:
+    def act(self, event_name: str, driver: int = 1, minute: float = 0, **args: Any) -> Answer:
         self.store.now = at(minute)
         return act(
-            self.store, self.settings, Event(name=wish, actor="test", driver_id=driver, args=args)
+            self.store,
+            self.settings,
+            Event(name=event_name, actor="test", driver_id=driver, args=args),
         ).answer
 
     def lose(self, how: str, minute: float, delivery: int = 1) -> None:
@@ -90,8 +92,8 @@ class Town:
     def duty(self, driver: int = 1) -> str:
         return str(self.row("drivers", driver)["duty"])
 
-    def history(self, driver: int = 1) -> Told:
-        """Return (duty, since, until) in minutes of the evening, in order of time."""
+    def history(self, driver: int = 1) -> DutyHistory:
+        """Return (duty, since, until) in minutes from NOW, in order of time."""
         found = [
             row
             for row in self.store.rows["driver_availability_history"].values()
@@ -102,7 +104,7 @@ class Town:
             for row in sorted(found, key=_since)
         ]
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def payloads(self, event: str) -> list[dict[str, Any]]:
         return [dict(told["payload"]) for told in self.store.events if told["event"] == event]
 
 
