@@ -87,7 +87,7 @@ def a_duty(
     ended: timedelta | None = None,
     **columns: Any,
 ) -> Rows:
-    """Return an interval of a driver's duty that began so long ago, and lasts unless it ended so long ago."""
+    """Return an interval of a driver's duty that began so long ago; open unless it `ended`."""
     values = {
         "id": stable_id("duty", driver, (NOW - began).isoformat()),
         "driver_id": driver,
@@ -126,7 +126,9 @@ def a_delivery(
     assigned: timedelta = minutes(1),
     **columns: Any,
 ) -> Rows:
-    """Return a delivery with its order and merchant; due so long ago, its goods ready so long from now."""
+    """Return a delivery with its order and merchant, due so long ago, its goods ready in
+    `ready_in`.
+    """
     lat, lon = at_place(pickup)
     door = at_place(dropoff) if dropoff else (None, None)
     ready_at = NOW + ready_in if ready_in is not None else None

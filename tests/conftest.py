@@ -30,7 +30,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def database() -> Iterator[Engine]:
-    """Yield an engine on a fresh, migrated, empty database; in the end every invariant must hold."""
+    """Yield an engine on a fresh, migrated, empty database; at the end every invariant must hold."""
     with databases.fresh("empty") as engine:
         yield engine
 

@@ -1,4 +1,4 @@
-"""Counts and notes of the reliability tests, written by every worker, printed at the session's end."""
+"""Counts and notes of the reliability tests of all workers, printed at the session's end."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def new_folder() -> Path:
 
 @cache
 def server() -> str:
-    """Return the URL of this worker's server, database `postgres`; the first process that asks starts it."""
+    """Return the URL of this worker's server, database `postgres`; the first caller starts it."""
     home = Path(os.environ[HOME], os.environ.get("PYTEST_XDIST_WORKER", "alone"))
     url = to_database(embedded.start(home), "postgres")
     with psycopg.connect(url, autocommit=True) as connection:
@@ -68,13 +68,15 @@ def server() -> str:
 
 @cache
 def sample_frames() -> Mapping[str, pl.DataFrame]:
-    """Return the tables of the small made-up city, live at NOW."""
+    """Return the tables of the small simulated city, live at NOW."""
     return dict(world(PLAN)) | {name: frame for day in days(PLAN) for name, frame in day.items()}
 
 
 @contextmanager
 def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
-    """Yield an engine on a new copy of template `empty` or `sample`; if `sound`, the end must keep every invariant."""
+    """Yield an engine on a new copy of template `empty` or `sample`. If `sound`, every invariant
+    must hold at the end.
+    """
     template = _template(kind)
     name = f"dk_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server(), autocommit=True) as connection:
@@ -90,7 +92,7 @@ def fresh(kind: str, *, sound: bool = True) -> Iterator[Engine]:
 
 
 def assert_sound(engine: Engine) -> None:
-    """Assert that the database keeps every invariant. One whose schema is not ours at the moment has none to keep."""
+    """Assert that every invariant holds, unless the schema is not the current one."""
     if migrate.status(engine).current:
         broken = {
             found.name: f"{number} x {found.offender}"
@@ -114,7 +116,9 @@ def to_database(url: str, name: str) -> str:
 
 @cache
 def _template(kind: str) -> str:
-    """Return the name of a migrated template database (`sample`: filled too), made by the first process that asks."""
+    """Return the name of a migrated template database (`sample`: filled); the first caller makes
+    it.
+    """
     name = f"dk_{kind}"
     with psycopg.connect(server(), autocommit=True) as connection:
         if not connection.execute(

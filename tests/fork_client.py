@@ -1,4 +1,4 @@
-"""Run command lines in children of the fork server (`fork_server.py`), each a process of its own."""
+"""Run command lines in children of the fork server (`fork_server.py`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database full of due work: pending offers past their deadline, each with a delivery and a driver of its own."""
+"""A database of pending offers past their deadline, each with its own delivery and driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep of many due rows, beside the bare UPDATE of the very same rows: same server, same batches, same run.
+"""A sweep of many due rows, beside the bare UPDATE of the same rows on the same server.
 
 The server is durable here, as an operation's is: every COMMIT waits for the disk, for us and for the rival.
 """
@@ -80,7 +80,7 @@ def copy(engine: Engine) -> Iterator[Engine]:
 
 
 def ours(engine: Engine, changes: Sequence[Change], workers: int) -> float:
-    """Return the seconds that the corridor's own write takes, with trail, decisions, events and counters."""
+    """Return the seconds of the sweep's own write, with trail, decisions, events and counters."""
     store = PostgresStore(engine, Database(batch=BATCH, workers=workers), now=databases.NOW)
     with uncollected(), store.sweeping(RunRequest(sweep="offers")) as run:
         assert run is not None

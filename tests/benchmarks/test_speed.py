@@ -1,4 +1,4 @@
-"""Speeds, each beside the raw tool on the same data in the same run. They print; a slow machine fails nothing."""
+"""Speeds, each beside the raw tool on the same data in the same run; they print and never fail."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _seconds(work: Callable[[], object]) -> float:
 def _beside(
     ours: Callable[[], object], rival: Callable[[], object], rounds: int = ROUNDS
 ) -> tuple[float, float, float]:
-    """Return (our median, the rival's median, median of rival / ours pair by pair): above 1 we are faster."""
+    """Return (our median, the rival's, the median of rival / ours pair by pair; above 1 we are
+    faster).
+    """
     pairs = [(_seconds(ours), _seconds(rival)) for _ in range(rounds)]
     ratio = statistics.median(theirs / mine for mine, theirs in pairs)
     return statistics.median(m for m, _ in pairs), statistics.median(t for _, t in pairs), ratio
@@ -117,7 +119,7 @@ def test_load_beside_read_parquet(plan: Scenario, tmp_path: Path) -> None:
 
 
 def test_audited_write_beside_unaudited(filled: Engine) -> None:
-    """The corridor's own write in batches of 500, with decisions, events and counters; the trail on and off."""
+    """The writer in batches of 500, with decisions, events and counters; the trail on and off."""
     store = PostgresStore(filled)
     rates: dict[bool, list[float]] = {True: [], False: []}
     for round_ in range(ROUNDS):
@@ -144,7 +146,7 @@ def test_audited_write_beside_unaudited(filled: Engine) -> None:
 
 
 def _touches(store: PostgresStore, audited: bool, round_: int) -> list[Change]:
-    """Return one harmless change of each finished offer: each is its own group, as in an expiry sweep."""
+    """Return one change of each finished offer: each is its own group, as in an expiry sweep."""
     found = store.read(
         {"o": "SELECT id, delivery_id, version FROM driver_offers ORDER BY delivery_id, id"}, {}
     )["o"]

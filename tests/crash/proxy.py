@@ -1,4 +1,4 @@
-"""A network that fails on purpose: a proxy that knows PostgreSQL's messages and cuts at the n-th of a connection.
+"""A proxy in front of Postgres that knows its messages and cuts the network at the n-th of them.
 
 Clients come by TCP, the server is reached through its unix socket. One thread serves one connection, so messages pass
 in the order in which they were sent, and a clean run of one program always passes the same ones.
@@ -24,7 +24,9 @@ COMMIT = "COMMIT"
 
 @dataclass(frozen=True)
 class Message:
-    """One message of the protocol: the n-th that this side sent on this connection, and the SQL that it runs."""
+    """One message of the protocol: the n-th of this side of this connection, and the SQL that it
+    runs.
+    """
 
     connection: int
     side: str  # client or server
@@ -50,7 +52,7 @@ class Cut:
 
 @dataclass
 class _Stream:
-    """What came from one side so far: an unfinished message, how many there were, which statements have names."""
+    """The messages of one side so far: an unfinished one, their number, and the named statements."""
 
     connection: int
     side: str
@@ -75,7 +77,9 @@ class _Stream:
             self.n += 1
 
     def _sql(self, kind: str, body: bytes) -> str:
-        """Return what a Query, Parse or Bind runs; a Bind names a statement that was parsed before."""
+        """Return the SQL of a Query, Parse or Bind; a Bind names a statement that was parsed
+        before.
+        """
         words = body.split(b"\0")
         if kind == "Q":
             return words[0].decode()
@@ -86,7 +90,7 @@ class _Stream:
 
 
 class Proxy:
-    """Stands between clients and the server of one database; `passed` lists the messages in order."""
+    """A proxy between clients and the server of one database; `passed` lists the messages in order."""
 
     def __init__(
         self, url: str, cut: Cut | None = None, *, slices: int = 0, latency: float = 0.0
@@ -183,7 +187,9 @@ class Proxy:
                 return
 
     def _blind(self, client: socket.socket) -> None:
-        """Drop what arrives for this socket before TCP sees it, so that nothing is acknowledged, until `close`."""
+        """Drop every packet for this socket before TCP sees it, so that nothing is acknowledged,
+        until `close`.
+        """
         everything = ctypes.create_string_buffer(
             struct.pack("HBBI", 0x06, 0, 0, 0)
         )  # BPF: return 0 bytes

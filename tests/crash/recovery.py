@@ -1,4 +1,4 @@
-"""What is left after a crash, and what a database holds apart from when and by which run it was written."""
+"""Helpers of the crash tests: commands of sweeps, contents of a database, and what is broken in it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,23 @@ PACE = {"availability": (90, 6), "reassignment": (0, 3), "escalation": (5, 6)}
 
 
 def seed() -> int:
-    """Return what this session draws with: given, or another in every session, the same in all of its workers."""
+    """Return the seed of this session: from the environment, or a new one, the same in all workers."""
     return int(os.environ.get(SEED) or crc32(os.environ[databases.HOME].encode()) % 10**6)
 
 
 def sweep_command(sweep: str, batch: int | None = None) -> tuple[str, ...]:
-    """Return the command line of a sweep in the made-up city, in batches small enough that there are several."""
+    """Return the command line of a sweep of the sample city; its batches are so small that there
+    are several.
+    """
     minutes, small = PACE.get(sweep, (0, 12))
     now = databases.NOW + timedelta(minutes=minutes)
     return ("sweep", sweep, "--now", rfc3339(now), "--batch", str(batch or small))
 
 
 def table_contents(engine: Engine) -> dict[str, list[str]]:
-    """Return the rows of every table as sorted text, and the history without its instants and runs."""
+    """Return every table's rows and the history as sorted text, without instants and runs of the
+    history.
+    """
     wanted = {name: f"SELECT to_jsonb(t)::text FROM dk.{name} t" for name in TABLES}
     with engine.connect() as connection:
         return {
@@ -57,7 +61,7 @@ def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[
 
 
 def wait_for_disconnects(engine: Engine, beside: int = 0) -> None:
-    """Wait until the server has noticed that the dead process is gone; `beside`: a session that is to stay."""
+    """Wait until the server has noticed that a process is dead; `beside`: a session that stays."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for _ in range(250):
             left = connection.exec_driver_sql(
@@ -71,5 +75,5 @@ def wait_for_disconnects(engine: Engine, beside: int = 0) -> None:
 
 
 def broken_invariants(engine: Engine) -> list[str]:
-    """Return the broken invariants; a run that still says RUNNING is what the next run will find, no damage."""
+    """Return the broken invariants, except for a run that is still RUNNING: the next run closes it."""
     return [found.name for found, count in offenders(engine) if count and found.name != "I17"]

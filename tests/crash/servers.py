@@ -40,7 +40,9 @@ sys.stdin.read()
 
 @contextmanager
 def own_server(folder: Path) -> Iterator[Engine]:
-    """Yield an engine on the made-up city in a server of its own, with its data in `folder`/postgres."""
+    """Yield an engine on the sample city in a server of its own, with its data in
+    `folder`/postgres.
+    """
     with empty_server(folder) as engine:
         migrate.up(engine)
         intake.insert(engine, databases.sample_frames())

@@ -1,4 +1,4 @@
-"""Everything that somebody might try past the program, each with a victim."""
+"""Every attack past the program, each with a victim, is refused by the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A sweep killed where a row is refused or held: the bad paths of the writer have points that no clean run passes."""
+"""A sweep is killed while a row is refused or locked: it passes failpoints that no clean run
+passes.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ Held = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Victim:
-    """A row that a sweep writes with its first root, at the version that it sees (0: none yet), and that root."""
+    """A row of the first root that a sweep writes, at the version before (0: none yet)."""
 
     entity: str
     id: int
@@ -55,7 +57,9 @@ def refused(engine: Engine, victim: Victim) -> Iterator[int]:
 
 @contextmanager
 def held(engine: Engine, victim: Victim) -> Iterator[int]:
-    """Let another session hold the victim's root for the whole block; yields its process on the server."""
+    """Lock the victim's root in another session for the whole block; yield its process on the
+    server.
+    """
     with psycopg.connect(databases.url(engine)) as other:
         other.execute(
             f"SELECT FROM dk.{ENTITIES[victim.root]} WHERE id = {victim.root_id} FOR UPDATE".encode()

@@ -1,4 +1,4 @@
-"""A wrong clock changes nothing; a wrong schema is refused, and nothing is written."""
+"""A wrong local clock changes nothing; a wrong schema is refused before anything is written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("floor", ["kernel", "decide", "flows", "store", "senders"])
 def test_no_module_reads_the_local_clock(floor):
-    """So a wrong one changes nothing: instants come from the database or from --now, spans from a monotonic clock."""
+    """Instants come from the database or from --now, spans from a monotonic clock."""
     for path in sorted((ROOT / "dispatchkit" / floor).rglob("*.py")):
         asked = re.findall(
             r"\b(?:datetime\.(?:now|utcnow|today)|date\.today|time\.(?:time|time_ns|localtime))\(",

@@ -97,7 +97,9 @@ def test_export_to_full_disk_leaves_no_file(sample_db, tmp_path, fork_server, ki
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sweep", ["offers", "routes"])
 def test_server_with_full_disk_loses_nothing(tmp_path, fork_server, sweep):
-    """Its own server on a small disk that is filled up: 74, also where the server crashes; then room again."""
+    """A server on a small disk that is filled up: exit 74, also if the server crashes; then room
+    again.
+    """
     with databases.fresh("sample") as whole:
         assert fork_server.run(whole, *sweep_command(sweep)).exit == 0
         wanted = table_contents(whole)

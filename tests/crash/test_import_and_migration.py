@@ -1,4 +1,6 @@
-"""Imports and migrations killed at any point: all or nothing, and the same command again finishes the work."""
+"""Imports and migrations killed at any failpoint are complete or absent; the same command finishes
+them.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def test_killed_import_is_complete_or_absent(fork_server, export):
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_killed_migration_resumes_from_last_complete_step(fork_server, direction):
-    """Each run is killed inside its second step: so it has finished one, and half of the next must vanish."""
+    """Each run is killed inside its second step: one step is complete, half of the next must be
+    rolled back.
+    """
     steps = ["base", *(step for step, _ in migrate.history())]
     words = ("db", "up") if direction == "up" else ("db", "down", "base")
     with databases.fresh("sample") as engine:

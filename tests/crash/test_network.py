@@ -1,4 +1,4 @@
-"""A network that fails at any message: the sweep says 69 or 75, and one more run ends where an undisturbed run ends."""
+"""The network fails at any message: the sweep exits 69 or 75, and one more run finishes the work."""
 
 from __future__ import annotations
 

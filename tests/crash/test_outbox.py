@@ -1,4 +1,4 @@
-"""The outbox killed at any point: one more run, and the file holds exactly one line a key and every event is closed."""
+"""The outbox is killed at any failpoint; one more run sends the rest, each key once to a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def filled(sample_db):
 
 
 def words(tmp_path: Path, sender: str) -> tuple[str, ...]:
-    """Return the command line; batches are small, so that a kill falls between two of them as well."""
+    """Return the command line; batches are small, so that a kill also falls between two of them."""
     config = tmp_path / "senders.toml"
     config.write_text(f'[outbox]\nbatch = 12\npatience = "0s"\n[senders.out]\n{sender}\n')
     return ("--config", str(config), "sweep", "outbox", "--now", rfc3339(databases.NOW))
@@ -69,7 +69,9 @@ def test_killed_file_sender_writes_each_key_once(fork_server, filled, tmp_path):
 
 
 def test_killed_webhook_sender_repeats_only_key_in_flight(fork_server, filled, tmp_path):
-    """A POST whose answer the crash swallowed is sent again: nobody can do better, so the key must be the same."""
+    """A POST whose answer was lost in the crash must be sent again; the receiver needs the same
+    key.
+    """
     with gateway() as there:
         command = words(tmp_path, f'kind = "webhook"\nurl = "{there.url}"\nevents = ["offer_*"]')
         points = fork_server.run(filled, *command).points

@@ -1,4 +1,6 @@
-"""Copies of a sweep that begin together, and all sweeps beside clients who answer: everything is done exactly once."""
+"""Copies of a sweep start together, and all sweeps run beside clients: everything is done exactly
+once.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def alone(fork_server):
 
 
 def runs_alone(fork_server):
-    """Return a function that runs a sweep alone, once: what the database then held, and how much was applied."""
+    """Return a function that runs a sweep alone, once, and returns the contents and the applied
+    decisions.
+    """
 
     @cache
     def run(sweep: str) -> tuple[dict[str, list[str]], int]:
@@ -109,7 +113,7 @@ def test_only_one_of_eight_concurrent_sweeps_works(fork_server, alone, sweep, ro
     [pytest.param(1, 8, 1, id="short"), pytest.param(20, 16, 3, id="full", marks=FULL)],
 )
 def test_concurrent_sweeps_and_answers_write_nothing_twice(fork_server, rounds, clients, minutes):
-    """Stale decisions (exit 3) are to be expected here: clients change rows between a sweep's reading and writing."""
+    """Stale decisions (exit 3) are expected: clients change rows between a sweep's read and write."""
     suffered = rows = 0
     for _ in range(rounds):
         with databases.fresh("sample") as engine:
@@ -166,7 +170,9 @@ class Day:
 
 
 def _answer(engine: Engine, client: int, day: Day) -> Counter[str]:
-    """Answer pending offers, every third with no, until the day is over; return how often each answer came."""
+    """Answer pending offers, every third with no, until the day is over; return the count of each
+    answer.
+    """
     settings, codes = catalog.settings(), Counter[str]()
     while not day.over.is_set():
         store = PostgresStore(engine, now=day.now + timedelta(seconds=5))

@@ -1,4 +1,4 @@
-"""Rivals who answer at the same time: one of them wins each delivery, through the program and past it."""
+"""Drivers accept at the same time: one of them wins each delivery, through the program and past it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def releasing(together: Barrier) -> Iterator[None]:
 
 
 def fought(contest: Contest, client: Callable[[], Accept]) -> list[Counter[str]]:
-    """Return for each delivery how its rivals' answers ended; all of them answer at the same time."""
+    """Return the codes of the answers to each delivery; all of its drivers answer at the same time."""
     together = Barrier(contest.rivals)
 
     def answers(rival: int) -> list[str]:
@@ -192,7 +192,7 @@ def test_database_refuses_concurrent_raw_accepts(contest, way):
 
 
 def test_concurrent_acts_get_known_answers():
-    """The driver picks up, customer and merchant cancel, operations take it away: in any order nothing is half."""
+    """Pick-up, two cancellations and a release at the same time leave no half-written delivery."""
     settings, ids = catalog.settings(), range(1, 17)
     acts = [
         Event(name="pickup", actor="driver"),

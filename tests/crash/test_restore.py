@@ -1,4 +1,4 @@
-"""A dump restored into another server: work goes on, nothing is done twice, and the trail holds from then on."""
+"""A dump restored into another server continues: nothing is done twice, and the trail verifies."""
 
 from __future__ import annotations
 

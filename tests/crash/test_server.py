@@ -107,7 +107,9 @@ FOREIGN = "{foreign}\n{home}\n1700000000\n5432\n{home}\n\n 1 1\nready\n"
     "pids", [FOREIGN, "{foreign}\n", "", "\0?"], ids=["foreign", "short", "empty", "binary"]
 )
 def test_bookkeeping_of_dead_server_is_replaced(data, foreign, pids):
-    """Postgres itself refuses to start on each of these files; `.handle_pids.json` is an older version's."""
+    """Postgres itself refuses to start with these files; `.handle_pids.json` is from an older
+    version.
+    """
     home = data / "postgres"
     for file in ("postmaster.pid", ".s.PGSQL.5432.lock", ".handle_pids.json"):
         (home / file).write_text(pids.format(foreign=foreign, home=home))

@@ -1,4 +1,4 @@
-"""A sweep killed at any point leaves nothing half-written, and one more run ends where an undisturbed run ends."""
+"""A sweep killed at any failpoint leaves nothing half-written; one more run finishes its work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def undisturbed(fork_server):
 
 
 def clean_runs(fork_server):
-    """Return a function that runs a sweep to its end, once: the points it passed and what the database then held."""
+    """Return a function that runs a sweep once and returns its failpoints and the contents
+    afterwards.
+    """
 
     @cache
     def run(sweep: str) -> tuple[tuple[str, ...], dict[str, list[str]]]:

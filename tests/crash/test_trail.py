@@ -1,4 +1,6 @@
-"""Sealing, archiving, erasing, keeping a bundle: killed at any point, nothing is lost and the same command finishes."""
+"""Sealing, archiving, erasing and keeping a bundle, killed at any failpoint: the same command
+finishes.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def verified(engine: Engine, *archives: Path) -> list[str]:
 
 
 def killed(fork_server, engine: Engine, words: tuple[object, ...], end_at: int) -> str:
-    """Run a command killed at its n-th point; return the point's name, or nothing if it has no such point."""
+    """Run a command killed at its n-th failpoint; return the name of the point, "" if there is
+    none.
+    """
     result = fork_server.run(engine, *words, end_at=end_at)
     wait_for_disconnects(engine)
     if result.exit != -9:

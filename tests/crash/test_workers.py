@@ -1,4 +1,4 @@
-"""A run that several connections write, killed at any point: nothing half-written, and one more run finishes it."""
+"""A run with several connections, killed at any failpoint: one more run finishes its work."""
 
 from __future__ import annotations
 

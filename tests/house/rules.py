@@ -1,4 +1,4 @@
-"""The rules of the house as functions: each takes a tree or a text and returns its faults, none if all is well."""
+"""The rules of the code base as functions: each returns the faults of a tree or a text."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def floor(room: str) -> int | None:
 
 
 def floor_faults(tree: Iterable[Module]) -> Iterator[str]:
-    """Yield every import that goes up, or sideways into another room or another feature of `decide`."""
+    """Yield every import that goes up or sideways, into another folder or feature of `decide`."""
     tree = list(tree)
     known = {module.name for module in tree}
     subjects = _subjects(tree)
@@ -141,7 +141,9 @@ def library_faults(tree: Iterable[Module]) -> Iterator[str]:
 
 
 def purity_faults(tree: Iterable[Module]) -> Iterator[str]:
-    """Yield what a policy or a measure does beyond computing: clocks, chance without a seed, files, screens."""
+    """Yield what a policy or measure does beyond computing: clocks, unseeded chance, files,
+    screens.
+    """
     for module in tree:
         if module.room not in ("decide", "measure", "routing"):
             continue
@@ -174,7 +176,7 @@ def docstring_faults(tree: Iterable[Module]) -> Iterator[str]:
 
 
 def loose_sql_faults(tree: Iterable[Module]) -> Iterator[str]:
-    """Yield every SQL statement in Python: SQL stands in .sql files, except where it is built from names."""
+    """Yield every SQL statement in Python, except where statements are built from names."""
     for module in tree:
         if module.name.partition(".")[2] not in SQL_AT_HOME:
             for line, text in _strings(module.tree):

@@ -1,4 +1,4 @@
-"""The command line keeps what it promises: help everywhere, examples that parse, a README line each, a light start."""
+"""The command line: help everywhere, examples that parse, a README line each, a fast start."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def leaves() -> list[Any]:
 
 
 def told(text: str, path: tuple[str, ...]) -> bool:
-    """Return whether a code span or line of a Markdown text begins with the words, `a|b` standing for either."""
+    """Return whether a code span or line of Markdown begins with the words; `a|b` matches either."""
     spans = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^(?:\$ )?(dispatchkit .+)$", text)
     calls = [span.replace("\\|", "|").removeprefix("dispatchkit ").split() for span in spans]
     return any(
@@ -64,7 +64,7 @@ def help_faults(command: Any) -> list[str]:
 
 
 def example_faults(path: tuple[str, ...], command: Any) -> list[str]:
-    """Return what is wrong with the examples in a command's help; they must exist and parse, files need not exist."""
+    """Return the faults of a command's examples: they must exist and parse; files need not exist."""
     given = examples(command.help or "")
     faults = [] if given else ["no example line `dispatchkit ...` in the help"]
     for line in given:
@@ -176,7 +176,7 @@ def test_a_readme_without_the_line_is_found(readme, path, said):
 
 
 def loaded(script: str, heavy: list[str]) -> dict[str, list[str]]:
-    """Return what a fresh Python has loaded of `heavy` after each step of a script that calls `step(name)`."""
+    """Return what a fresh Python has loaded of `heavy` after each step of a script (`step(name)`)."""
     probe = (
         "import sys\nseen = {}\ndef step(name):\n"
         f"    seen[name] = [m for m in {heavy!r} if m in sys.modules and m not in sum(seen.values(), [])]\n"

@@ -11,7 +11,7 @@ from tests.house.tree import modules, texts
 
 
 def tree(root, **files):
-    """Return the modules of a made-up package; `decide__offers__policy` is decide/offers/policy.py."""
+    """Return the modules of a sample package; `decide__offers__policy` is decide/offers/policy.py."""
     for name, text in files.items():
         path = root / "dispatchkit" / (name.replace("__", "/") + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)

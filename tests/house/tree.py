@@ -1,4 +1,4 @@
-"""What the house tests look at: the modules of a package with all their imports, and the texts of a checkout."""
+"""The modules of a package with their imports, and the texts of a checkout."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class Module:
 
     @property
     def imports(self) -> Iterator[str]:
-        """Yield every imported name in full, also inside functions, relative ones and `import_module("...")`."""
+        """Yield every imported name in full, also in functions, relative, and by
+        `import_module("...")`.
+        """
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -90,7 +92,7 @@ def modules(root: Path = ROOT, package: str = PACKAGE) -> list[Module]:
 
 
 def texts(root: Path = ROOT) -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of every text that is or will be committed: the known top level, caches and data left out."""
+    """Yield (path, text) of every text that is or will be committed, without caches and data."""
     for top in TOP:
         for path in [root / top] if (root / top).is_file() else sorted((root / top).rglob("*")):
             name = path.relative_to(root).as_posix()

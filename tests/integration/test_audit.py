@@ -1,4 +1,4 @@
-"""The audit trail: chained per delivery, in the same transaction, by whatever road a row changes."""
+"""The audit trail: every change of a row is chained per delivery, in the same transaction."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_one_statement_chains_its_rows_in_order(sample_db):
 
 
 def test_writers_who_meet_in_one_chain_follow_each_other(sample_db):
-    """Two rows of one delivery are different rows: only the head of the chain makes their writers wait."""
+    """Two rows of one delivery differ: their writers wait only for the head of the chain."""
     with sample_db.connect() as connection:
         delivery = connection.exec_driver_sql(
             "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 2 ORDER BY 1 LIMIT 1"

@@ -1,4 +1,4 @@
-"""The trail by the real command line: shown, sealed outside, archived, exported; and a run decided once more."""
+"""Commands on the trail: show, seal, prune, export, and replay of a run."""
 
 from __future__ import annotations
 
@@ -383,7 +383,7 @@ def test_replayed_run_decides_the_same_bytes(sample_db, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["routes", "offers"])
 def test_replay_needs_no_travel_provider(sample_db, tmp_path, monkeypatch, name):
-    """A provider that never answers the same twice decides once; afterwards nobody can ask it again."""
+    """The replay uses recorded travel times: the provider of this run never answers the same twice."""
     travel = RandomTravel()
     monkeypatch.setattr(catalog, "travel", lambda settings: travel)
     done = swept(sample_db, name, keep=tmp_path)
@@ -480,7 +480,9 @@ def test_plain_login_needs_documented_audit_roles(cli_in_process, sample_db, tmp
 
 
 def test_a_trail_that_nobody_seals_is_a_finding(sample_db):
-    """The job is part of `sweep all`; where it does not run, `db check` says since when events wait for a seal."""
+    """The job is part of `sweep all`; without it, `db check` tells since when events wait for a
+    seal.
+    """
     later = datetime.now(UTC) + timedelta(hours=1)
     waiting = {
         silence.sweep: silence.oldest_due
@@ -492,7 +494,9 @@ def test_a_trail_that_nobody_seals_is_a_finding(sample_db):
 
 
 def test_verification_is_clean_under_concurrent_writes(sample_db, tmp_path):
-    """No moment exists at which an honest trail looks damaged: events, seals and archives meet in one snapshot."""
+    """Events, seals and archives are read from one snapshot, so verification never fails beside
+    writers.
+    """
     store, file, stop = PostgresStore(sample_db), tmp_path / "seals.txt", Event()
     swept(sample_db)
 

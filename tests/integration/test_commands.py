@@ -1,4 +1,4 @@
-"""What the commands say and return when the database is not as it should be."""
+"""Messages and exit codes of the commands when the database is missing, locked or wrong."""
 
 from __future__ import annotations
 

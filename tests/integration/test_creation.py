@@ -1,4 +1,4 @@
-"""Several who ask for the same delivery at one time: it is born once, and all learn that it is there."""
+"""Several clients create the same delivery at one time: one inserts it, the others get a replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every invariant of `store.check` holds on a city at work, and rises when what it forbids is done by hand."""
+"""Every invariant of `store.check` holds in a working city, and fails when it is broken by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.invariant_breaks import BREAKS, TRIGGERS_OFF
 
 @pytest.fixture(scope="module")
 def worked():
-    """Yield a city on which offers and routes were swept, so that runs, decisions, events and plans exist."""
+    """Yield a city after sweeps of offers and routes: runs, decisions, events and plans exist."""
     with databases.fresh("sample") as engine:
         for name in ("offers", "routes"):
             swept = sweep(

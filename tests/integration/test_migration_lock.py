@@ -1,4 +1,4 @@
-"""Migrations beside live work: they wait shortly and often, so that nobody queues behind them for long."""
+"""Migrations beside live work wait for a lock only briefly, and again, so that writers go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema goes up and down step by step, keeps every row on the way, and is what the contracts say."""
+"""The schema goes up and down step by step, keeps every row, and equals the contracts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SQL_TYPES = {
 
 
 def checksums(engine: Engine) -> dict[str, str]:
-    """Return one checksum over the rows of every table there is; derived columns stand for themselves."""
+    """Return one checksum over the rows of all tables, without derived columns."""
     with engine.connect() as connection:
         names = connection.exec_driver_sql(
             "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname NOT IN ('transitions', 'meta') "
@@ -52,7 +52,7 @@ def fingerprint(engine: Engine) -> str:
 
 @pytest.fixture
 def worked(sample_db, now):
-    """Return the city after a cycle of sweeps: runs, decisions, events and audit rows are there too."""
+    """Return the city after a cycle of sweeps, with runs, decisions, events and audit rows."""
     for name in catalog.FEATURES:
         sweep(PostgresStore(sample_db, now=now), catalog.settings(), name, Options())
     return sample_db

@@ -1,4 +1,4 @@
-"""Events go out: each to whoever wants it, in order, once for a key; what does not get through stays visible."""
+"""Each event goes to every sender that wants it, in order and once; failures stay visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several connections write one run with the outcome of one, and stop when the run loses its lock."""
+"""Several connections write one run with the outcome of one, and stop when its lock is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Personal data goes on request and when its time is over; what happened stays provable without it."""
+"""Personal data is erased on request and after its time; the trail stays provable without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a push is told to its offer: it reached the driver, or the offer ends and the search goes on."""
+"""The result of a push reaches its offer: it is marked as delivered, or it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASKED = """SELECT f.id, f.driver_id, f.delivery_id FROM dk.driver_offers f JOIN 
 
 @pytest.fixture
 def offers(sample_db) -> list[tuple[int, int, int]]:
-    """Return the offers that the sweep made, as (offer, driver, delivery), in the order of their events."""
+    """Return the new offers as (offer, driver, delivery), in the order of their events."""
     sweep(PostgresStore(sample_db, now=NOW), catalog.settings(), "offers", Options())
     with sample_db.connect() as connection:
         found = [tuple(row) for row in connection.exec_driver_sql(ASKED)]
@@ -37,7 +37,9 @@ def offers(sample_db) -> list[tuple[int, int, int]]:
 
 
 def push(engine: Engine, url: str, now: datetime, **more: Any) -> Mapping[str, int]:
-    """Run the outbox with one push sender; `down_after` is of the outbox, anything else of the sender."""
+    """Run the outbox with one push sender; `down_after` belongs to the outbox, the rest to the
+    sender.
+    """
     way = {
         "kind": "webhook",
         "url": url,

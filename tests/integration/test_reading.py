@@ -1,4 +1,4 @@
-"""Reading from Postgres: what went in comes out, from one snapshot, and a read that breaks off says nothing of rows."""
+"""Reads come from one snapshot and return what was written; an interrupted read is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `db check` says of work that waits and nobody comes for, and that asking costs the live tables little."""
+"""`db check` reports due work that no sweep does, and costs the live tables little."""
 
 from __future__ import annotations
 

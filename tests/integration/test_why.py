@@ -1,4 +1,4 @@
-"""`why` tells the decision or act behind an assignment, or the rule that keeps a delivery waiting, and who refused."""
+"""`why` explains an assignment or a waiting delivery: the decision, act or rule, and refused acts."""
 
 from __future__ import annotations
 

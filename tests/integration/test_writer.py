@@ -1,4 +1,4 @@
-"""The one writer beside others: rows they hold, work they do at the same time, events that leave."""
+"""The writer beside other sessions: locked rows, concurrent work, and events."""
 
 from __future__ import annotations
 
@@ -155,7 +155,9 @@ def test_disconnected_run_leaves_lock_to_next_run(sample_db, now):
 
 
 def test_run_without_its_lock_writes_nothing(sample_db, now):
-    """Behind a transaction pooler each transaction may run on another backend: there the lock is not ours."""
+    """Behind a transaction pooler another backend may run the transaction: there the lock is not
+    held.
+    """
     driver = databases.sample_frames()["drivers"]["id"].to_list()[0]
     store = PostgresStore(sample_db, now=now)
     with (

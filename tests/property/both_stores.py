@@ -1,4 +1,4 @@
-"""A small operation in the memory store and in Postgres at once; both get the same events and are compared."""
+"""A small operation in the memory store and in Postgres; both get the same events."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class BothStores:
             )
 
     def attack(self, what: str) -> None:
-        """Run raw SQL as the application's role; assert that it is refused by name, or has no victim."""
+        """Run raw SQL as the application's role; it must be refused by name or find no victim."""
         statement, state = ATTACKS[what]
         try:
             self._raw.execute("SET LOCAL ROLE dk_app")
@@ -138,7 +138,9 @@ class BothStores:
         return {row["id"]: row for row in found}
 
     def agree(self) -> None:
-        """Assert that both stores hold the same rows, events and refusals, and that the invariants hold."""
+        """Assert that both stores hold the same rows, events and refusals, and that invariants
+        hold.
+        """
         for table in ENTITIES.values():
             assert self.rows(table) == self._memory.rows[table], table
         counts = "SELECT (SELECT count(*) FROM dk.outbox) e, (SELECT count(*) FROM dk.refusals) r"

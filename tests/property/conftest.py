@@ -1,4 +1,4 @@
-"""Hypothesis for a busy machine: no deadline for one example, and the same examples in every run of a pull request."""
+"""No deadline for one example; a pull request tries few examples, always the same."""
 
 from __future__ import annotations
 

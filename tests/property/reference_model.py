@@ -121,7 +121,9 @@ class ReferenceModel:
         return "OK"
 
     def hand_over(self, id: int, to: int) -> str:
-        """Return how operations giving an open delivery, or one on its way to the pickup, to a driver is answered."""
+        """Return the answer when operations assign an open delivery, or one before pickup, to a
+        driver.
+        """
         delivery, who = self.deliveries[id], self.drivers[to]
         if delivery["driver"] == to:
             return "OK_REPLAY"

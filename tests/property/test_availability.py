@@ -1,4 +1,4 @@
-"""Whatever a driver wishes and whenever sweeps come, duties meet without gap or overlap and sum to the clock."""
+"""Duty intervals follow each other without a gap, whatever drivers request and when sweeps run."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Night:
             self.set("drivers", 1, version=version, timeouts=timeouts)
 
     def finish(self, how: str, at: datetime) -> None:
-        """All that the driver has in hand is done, taken away or cancelled at an instant."""
+        """End all work of the driver at an instant."""
         for id, row in list(self.deliveries.items()):
             if row["state"] == "ASSIGNED" and how in LOSSES:
                 lose(self.store, self.settings, how, id, at)
@@ -131,7 +131,9 @@ class Night:
         return [event["event"] for event in self.store.events if event["event"] in SAID]
 
     def sound(self) -> None:
-        """Intervals meet, none is empty, only the last is open, and the driver's row says what it says."""
+        """Assert that intervals meet, none is empty, only the last is open and equals the driver's
+        row.
+        """
         rows, driver = self.history(), self.store.rows["drivers"][1]
         assert [row["until"] is None for row in rows] == [False] * (len(rows) - 1) + [True]
         assert all(one["until"] == other["since"] for one, other in pairwise(rows))

@@ -1,4 +1,4 @@
-"""However the sweeps fall, the ladder tells the same levels with the same due times, each once."""
+"""Escalation levels and their due times do not depend on when sweeps run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ Sweeps = list[list[Change]]
 
 @cache
 def reads() -> Frames:
-    """Return what a sweep reads of a search that begins NOW, beside a driver, with all the rounds there may be."""
+    """Return a sweep's reads of a search that begins NOW, with a driver and the most rounds of
+    offers.
+    """
     rounds = [
         an_offer(n, driver=100 + n, attempt=n, state="DECLINED") for n in range(1, MOST_ROUNDS + 1)
     ]
@@ -47,7 +49,7 @@ def reads() -> Frames:
 
 
 def as_of(now: datetime, frames: Frames, promise: timedelta | None, ended: Spans) -> Frames:
-    """Return the reads as they are at an instant: the promise given, rounds that have ended, the driver in sight."""
+    """Return the reads at an instant: with a promise, the rounds that have ended, and a fresh ping."""
     instant = pl.Datetime("us", "UTC")
     past = [NOW + after for after in ended if NOW + after <= now]
     offers = (

@@ -127,7 +127,7 @@ def cities(draw: st.DrawFn) -> City:
 
 
 def sweep(city: City) -> None:
-    """Run both sweeps, each a second time, when it must find nothing; then look for contradictions."""
+    """Run both sweeps, each twice at one instant; the second run must find nothing."""
     for feature, params in (REASSIGNMENT, MODES[city.mode]):
         city.write(
             feature.decide(
@@ -224,7 +224,7 @@ def apply_event(city: City, event_name: str, n: int) -> None:
 
 
 def respond(city: City, feature_params: Any, event: Event) -> None:
-    """Answer an act. A refused act may only open a ticket; the same act again is refused or a replay."""
+    """Answer an act. A refused act may only open a ticket; repeated, it is refused or a replay."""
     feature, params = feature_params
     answer = feature.respond(locked(city.tables, event, city.now), event, params, city.now)
     assert not answer.refused or {change.entity for change in answer.changes} <= {"ticket"}

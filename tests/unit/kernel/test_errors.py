@@ -1,4 +1,4 @@
-"""Every error has its exit code from the command line's contract, and a message that gives nothing away."""
+"""Every error has its documented exit code, and its message tells no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout admits the share it promises, the same units each time, and more when the percentage rises."""
+"""A rollout admits its share of units, always the same ones, and more as the percentage rises."""
 
 from __future__ import annotations
 

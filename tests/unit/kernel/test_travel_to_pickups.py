@@ -34,7 +34,7 @@ def a_free(id: int, east: float, *, vehicle: str = "bicycle", held: int = 0) -> 
 
 
 class Counting(StraightLine):
-    """Straight lines, except that a walker gets nowhere; `asked` notes the size of each question."""
+    """Straight lines, but walkers arrive nowhere; `asked` records the size of each query."""
 
     asked: list[tuple[int, int]] = []  # noqa: RUF012 - emptied by each test
 

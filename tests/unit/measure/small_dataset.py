@@ -1,4 +1,4 @@
-"""Hand-made days for measures: rows name only what matters and pass through the real marts in DuckDB."""
+"""Hand-made days for measures: rows name only what matters and pass through the real marts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def after(clock: str, minutes: float) -> datetime:
 
 
 def delivered(number: int, placed: str, minutes: float, **more: Any) -> tuple[Row, Row]:
-    """Return an order placed at a time and its delivery, at the door so many minutes later (driver 1)."""
+    """Return an order placed at a time and its delivery, delivered so many minutes later (driver
+    1).
+    """
     job = {
         "state": "DELIVERED",
         "driver_id": 1,
@@ -93,7 +95,7 @@ def delivered(number: int, placed: str, minutes: float, **more: Any) -> tuple[Ro
 
 
 def order(number: int, placed: str, **more: Any) -> tuple[Row, Row]:
-    """Return an order and its delivery; words that are columns of the order go there, all others to the delivery."""
+    """Return an order and its delivery; columns of the order go there, all others to the delivery."""
     columns = TABLES["orders"].columns()
     own = {k: v for k, v in more.items() if k in columns}
     job = {k: v for k, v in more.items() if k not in columns}
@@ -110,7 +112,9 @@ def order(number: int, placed: str, **more: Any) -> tuple[Row, Row]:
 def tables(
     orders: list[tuple[Row, Row]] | None = None, **given: list[Row]
 ) -> dict[str, pl.DataFrame]:
-    """Return every table of an export; those not named are empty but for one zone, merchant, customer and driver."""
+    """Return every table of an export; those not named have at most one zone, merchant, customer
+    and driver.
+    """
     rows: dict[str, list[Row]] = {
         name: [{"id": 1}] for name in ("delivery_zones", "merchants", "customers", "drivers")
     }

@@ -9,7 +9,7 @@ from tests.unit.measure.small_dataset import after, at, delivered, marts, order,
 
 
 def a_day():
-    """Ten orders: 5 delivered, 1 unfulfilled, 1 cancelled while searching, 1 while assigned, 1 too early, 1 running."""
+    """Ten orders: 5 delivered, 1 unfulfilled, 3 cancelled (searching, assigned, early), 1 running."""
     return [
         *(delivered(n, "12:00", minutes) for n, minutes in enumerate((20, 30, 35, 45, 60), 1)),
         order(6, "12:00", state="UNFULFILLED", ended_at=at("12:45"), ended_while="UNASSIGNED"),

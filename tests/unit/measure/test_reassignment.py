@@ -36,7 +36,7 @@ def a_release(delivery: int, driver: int, minutes: float, episode: int = 1) -> R
 def shares(
     cases: list[Row], holders: dict[int, int]
 ) -> dict[str, tuple[float | None, float | None]]:
-    """Return numerator and denominator of each figure, for deliveries that ended with these drivers."""
+    """Return numerator and denominator of each metric for deliveries that ended with these drivers."""
     orders = [mini.delivered(id, "11:30", 90, driver_id=driver) for id, driver in holders.items()]
     people = [{"id": id} for id in range(1, 10)]
     numbered = [{"id": i, **case} for i, case in enumerate(cases, 1)]

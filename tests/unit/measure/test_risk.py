@@ -1,4 +1,4 @@
-"""The risk of a long search by zone and hour: drawn to the city's where little is known, and tried on later days."""
+"""The risk of a long search by zone and hour: shrunk where data is thin, tested on later days."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EARLIER = DAY - timedelta(days=3)
 
 
 def searches(*told: tuple[str, int, int, int], day: Any = DAY, clock: str = "12") -> pl.DataFrame:
-    """Return the mart's rows of (zone, how many, how many of them long, how many of which nothing is known)."""
+    """Return the mart's rows of (zone, searches, long searches, unknown searches)."""
     rows = [
         {
             "zone": zone,

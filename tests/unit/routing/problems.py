@@ -1,4 +1,4 @@
-"""Made-up routing problems for the engines: a hypothesis strategy and the slow way to the best order."""
+"""Random routing problems for the engines, and the best order by brute force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights, schedul
 
 @st.composite
 def problems(draw: st.DrawFn, *, jobs: int = 3, hard: bool = True, vehicles: int = 1) -> Problem:
-    """Draw a problem with goods on board and a first stop; if `hard`, with windows, missing ways and full vehicles."""
+    """Draw a problem with goods on board and a first stop; `hard` adds windows and full vehicles."""
     tasks: list[Task] = []
     on_board = 0
     for job in range(1, draw(st.integers(1, jobs)) + 1):

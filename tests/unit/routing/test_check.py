@@ -1,4 +1,4 @@
-"""Each rule of the checker, planted once."""
+"""Each rule of the checker is broken once and found."""
 
 from __future__ import annotations
 

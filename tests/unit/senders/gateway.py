@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that answers as told: 204, 500, "hang", "drip", "reset"; then 204."""
+"""A real HTTP server that answers as ordered: 204, 500, "hang", "drip", "reset"; then 204."""
 
 from __future__ import annotations
 

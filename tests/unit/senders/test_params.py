@@ -1,4 +1,4 @@
-"""[senders.NAME] and [outbox]: what contradicts itself is named by both keys, and no secret stands in a file."""
+"""[senders.NAME] and [outbox]: contradictions are named by both keys; no secret is in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway answers, refuses, hangs, drips, resets or talks nonsense: each has its receipt, none is an exception."""
+"""A gateway answers, refuses, hangs, drips or resets: each gives a receipt, never an exception."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_cancellations_stalls_and_failures_all_occur() -> None:
 
 
 def test_topups_lift_shifts_exactly_to_the_guarantee() -> None:
-    """Recomputed from the tables alone: hours on duty at 15.00 an hour, less piece pay, to the cent."""
+    """Recompute from the tables: hours on duty at 15.00 an hour, less piece pay, to the cent."""
     frames = frames_of(WEEK)
     cost = frames["delivery_costs"].with_columns(day=pl.col("id") // 100_000_000)
     duty = frames["driver_availability_history"].with_columns(day=pl.col("id") // 100_000_000)

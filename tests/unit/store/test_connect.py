@@ -1,4 +1,4 @@
-"""A connection that leaves the machine is encrypted and knows whom it talks to, unless its URL says otherwise."""
+"""A connection to another machine is encrypted and verified, unless its URL says otherwise."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.unit.streets.networks import at, city, random_graph
 
 
 def oracle(streets: Streets, a: Snapped, b: Snapped) -> tuple[list[list[int]], list[list[int]]]:
-    """Return (seconds, metres) from networkx: streets are split where places stand, then searched lexicographically."""
+    """Return (seconds, metres) from networkx, on streets split where the places are."""
     on_arc: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for name, places in (("a", a), ("b", b)):
         for i, (arc, f) in enumerate(

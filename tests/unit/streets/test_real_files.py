@@ -1,4 +1,4 @@
-"""Real OpenStreetMap extracts: osm/*.osm.pbf under DISPATCHKIT_REAL_DATA or ../shared/data; not car_uses_it to ship."""
+"""Real OpenStreetMap extracts, if they are there: osm/*.osm.pbf under DISPATCHKIT_REAL_DATA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small exports for warehouse tests: valid rows of a few tables, written by the writer under test."""
+"""Small exports for warehouse tests: valid rows of a few tables, written by the real writer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def duty(id: int, since: datetime, until: datetime | None, **change: Any) -> dic
 
 
 def frames(orders: int = 3) -> dict[str, pl.DataFrame]:
-    """Return a tiny operation: one merchant, customer and driver, and orders with their deliveries."""
+    """Return one merchant, customer and driver, and orders with their deliveries."""
     driver = {
         "id": 1,
         "vehicle": "car",
@@ -129,7 +129,7 @@ def entry(document: dict[str, Any], table: str) -> dict[str, Any]:
 
 
 def reseal(directory: Path, table: str) -> None:
-    """Make the manifest agree with a tampered file's bytes, so that only deeper checks can find the fault."""
+    """Make the manifest fit a changed file, so that only deeper checks can find the change."""
 
     def change(document: dict[str, Any]) -> None:
         facts = entry(document, table)

@@ -1,4 +1,4 @@
-"""Foreign files through mappings: what is folded, dropped, implied, quarantined, and that all of it adds up."""
+"""Foreign files through mappings: rows folded, dropped, implied and quarantined add up."""
 
 from __future__ import annotations
 

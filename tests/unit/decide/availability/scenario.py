@@ -1,4 +1,4 @@
-"""Drivers and their duties in the memory store, in minutes from NOW; acts and sweeps are the real ones."""
+"""Drivers and duties in the memory store, in minutes from NOW, with the real acts and sweeps."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class DutyScenario:
         self.settings = Settings(frames)
 
     def sweep(self, minute: float = 0) -> Swept:
-        """Run the availability sweep; nothing of it may be refused, and a second run finds nothing."""
+        """Run the availability sweep: nothing may be refused, and a second run must find nothing."""
         self.store.now = at(minute)
         swept = sweep(self.store, self.settings, "availability", Options())
         assert (swept.outcome.poisoned, swept.outcome.stale, swept.quarantined) == ([], [], {})

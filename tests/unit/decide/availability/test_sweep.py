@@ -1,4 +1,4 @@
-"""What time does to a driver's duty: breaks run out, shifts end, silence and long hours; each at its true instant."""
+"""The availability sweep: breaks and shifts end, drivers are forced off, each at its exact instant."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def tell(
 
 
 def a_job(state: str, *, driver: int = 7, **columns: Any) -> Rows:
-    """Return delivery 1 in a state, its driver if it has one, and the times of the steps behind it, a minute apart."""
+    """Return delivery 1 in a state, with its driver and the times of the steps before, a minute
+    apart.
+    """
     passed = [s for s in CHAIN[1:] if state in CHAIN and CHAIN.index(s) <= CHAIN.index(state)]
     if state in ("RESCUE", "RETURNING", "RETURNED", "FAILED"):
         passed = list(CHAIN[1:4])

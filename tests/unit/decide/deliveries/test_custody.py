@@ -17,7 +17,7 @@ from tests.unit.decide.deliveries.delivery_act import a_job, tell
 
 
 def released(state: str, *others: Any, **columns: Any) -> Tables:
-    """Delivery 1 was taken from driver 7 two minutes ago and is now in `state`, if assigned then to driver 8."""
+    """Return delivery 1, released by driver 7 two minutes ago, now in `state`, maybe with driver 8."""
     case = a_case(1, driver=7, state="REOFFERING", released_at=NOW - minutes(2))
     has = None if state in ("UNASSIGNED", "OFFERING") else 8
     return tables(

@@ -37,7 +37,7 @@ def target(act: str, state: str) -> str:
 
 
 def legal(act: str, state: str) -> bool:
-    """Return whether the table allows an act in a state, told by operations or the driver who holds the delivery."""
+    """Return whether the table allows an act in a state, by operations or by the delivery's driver."""
     to = target(act, state)
     if (state, to) in ELSEWHERE | RESTORED:
         return False

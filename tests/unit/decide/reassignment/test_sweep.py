@@ -73,7 +73,9 @@ def far_and_still(driver: int = 7) -> Rows:
 
 
 def moving(driver: int = 7, *, frm: float, to: float) -> Rows:
-    """A driver who has gone from `frm` to `to` metres east of the square in the last quarter of an hour."""
+    """Return a driver who moved from `frm` to `to` metres east of the square in the last 15
+    minutes.
+    """
     steps = range(16)
     pings = [
         a_ping(driver, at=(frm + (to - frm) * n / 15, 0), ago=minutes(15 - n) + seconds(10))
@@ -167,7 +169,7 @@ FINE = {
 
 
 def trail(*left: float) -> Tables:
-    """Return driver 7, on the way for 4 minutes, seen every half minute at these distances (metres)."""
+    """Return driver 7, on the way for 4 minutes, seen every 30 s at these distances (metres)."""
     seen = [
         a_ping(7, at=(m, 0), ago=seconds(30 * (len(left) - 1 - n) + 5)) for n, m in enumerate(left)
     ]

@@ -78,7 +78,9 @@ def stops(change: Change) -> list[dict[str, Any]]:
 
 
 def order(change: Change) -> str:
-    """Return the planned stops as P for a pickup, D for a drop-off, R for a return, with the delivery."""
+    """Return the planned stops: P for a pickup, D for a drop-off, R for a return, with the
+    delivery.
+    """
     return " ".join(f"{s['kind'][0].upper()}{s['delivery']}" for s in stops(change) if s["eta"])
 
 
