@@ -1,8 +1,9 @@
-"""Rows in domain words: `tables(a_driver(7, idle_for=minutes(5)), a_delivery(1, state="ASSIGNED", driver=7))`.
+"""Rows in domain words: `tables(a_driver(7, idle_for=minutes(5)), a_delivery(1, driver=7))`.
 
-Places are metres (east, north) of a town square; spans count back from NOW unless they say otherwise. Each word returns
-the rows that belong together (a delivery brings its merchant, its order and, while it seeks, its episode). Any column
-can be named to set it. `tables` returns every table, checked against its contract.
+Places are metres (east, north) of a town square; spans count back from NOW unless they say
+otherwise. Each word returns the rows that belong together (a delivery brings its merchant, its
+order and, while it seeks, its episode). Any column can be named to set it. `tables` returns every
+table, checked against its contract.
 """
 # ruff: noqa: B008 - a span of time cannot be changed, so it may be a default
 

@@ -1,6 +1,8 @@
-"""Databases for tests: a server for each worker, templates made once on it, a fresh copy for each test.
+"""Databases for tests: a server for each worker, templates made once on it, a fresh copy for each
+test.
 
-Workers share no server: a seal waits for every transaction that is open on its server, whosever it is.
+Workers share no server: a seal waits for every transaction that is open on its server, whosever it
+is.
 """
 
 from __future__ import annotations

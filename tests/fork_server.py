@@ -1,11 +1,12 @@
 """A process that forks a child for each command line, so that a command costs no imports.
 
 It reads one JSON object a line from stdin: {cwd, output, url, how, patience, fault, server,
-environment, runs: [{argv, end_at}]}, and answers each with one line: [{status, points}]. The runs of
-one request begin together. A child counts the failpoints that it passes and may end at one.
+environment, runs: [{argv, end_at}]}, and answers each with one line: [{status, points}]. The runs
+of one request begin together. A child counts the failpoints that it passes and may end at one.
 
-The program and its libraries are imported, and its commands are built, before the first fork. Threads
-do not survive a fork, so nothing may run that starts the threads of polars: an import does not.
+The program and its libraries are imported, and its commands are built, before the first fork.
+Threads do not survive a fork, so nothing may run that starts the threads of polars: an import does
+not.
 """
 
 from __future__ import annotations

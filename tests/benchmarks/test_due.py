@@ -1,6 +1,7 @@
 """A sweep of many due rows, beside the bare UPDATE of the same rows on the same server.
 
-The server is durable here, as an operation's is: every COMMIT waits for the disk, for us and for the rival.
+The server is durable here, as an operation's is: every COMMIT waits for the disk, for us and for
+the rival.
 """
 
 from __future__ import annotations
@@ -31,15 +32,20 @@ DUE = int(os.environ.get("DISPATCHKIT_BENCH_DUE", "100000"))
 BATCH = 500  # changes a transaction, ours and the rival's
 GUARDED = ("driver_offers", "drivers", "deliveries")
 RECORDED = """
-WITH u AS ({update} RETURNING t.id, t.version, row_to_json(t) AS image, sha256(int8send(t.id)) AS hash),
+WITH u AS ({update} RETURNING t.id, t.version, row_to_json(t) AS image, sha256(int8send(t.id)) AS
+  hash),
   a AS (INSERT INTO dk_aud.delivery_audit_logs
-    SELECT id, 1000 * length('{entity}') + version, '{entity}', id, version, 'U', image, 'bench', 'bench', 'bench',
+    SELECT id, 1000 * length('{entity}') + version, '{entity}', id, version, 'U', image, 'bench',
+      'bench', 'bench',
       'bench', now(), 1, pg_current_xact_id(), hash, hash FROM u),
-  d AS (INSERT INTO dk.decisions (decision_id, run_id, entity, row_id, row_version, event, reason, outcome)
-    SELECT sha256('{entity}' || hash), CAST(repeat('0', 32) AS uuid), '{entity}', id, version, 'bench', 'bench',
+  d AS (INSERT INTO dk.decisions (decision_id, run_id, entity, row_id, row_version, event, reason,
+    outcome)
+    SELECT sha256('{entity}' || hash), CAST(repeat('0', 32) AS uuid), '{entity}', id, version,
+      'bench', 'bench',
       'APPLIED' FROM u)
 INSERT INTO dk.outbox (event, root, root_id, row_id, decision_id, payload)
-  SELECT 'bench', 'delivery', id, id, sha256('{entity}' || hash), jsonb_build_object('{entity}Id', id) FROM u"""
+  SELECT 'bench', 'delivery', id, id, sha256('{entity}' || hash), jsonb_build_object('{entity}Id',
+    id) FROM u"""
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +100,11 @@ def ours(engine: Engine, changes: Sequence[Change], workers: int) -> float:
 def bare(
     engine: Engine, changes: Sequence[Change], *, guards: bool = False, records: bool = False
 ) -> float:
-    """Return the seconds that UPDATEs of the same rows take, ids in hand; no trail, and the guards only if asked.
+    """Return the seconds that UPDATEs of the same rows take, ids in hand; no trail, and the guards
+    only if asked.
 
-    records: with a row for the trail, the decision and the outbox each, made by the server from what it has just
-    written, unlinked and unlocked: what any design pays that keeps the three.
+    records: with a row for the trail, the decision and the outbox each, made by the server from
+    what it has just written, unlinked and unlocked: what any design pays that keeps the three.
     """
     ids: dict[str, list[int]] = defaultdict(list)
     for change in changes:
@@ -105,8 +112,10 @@ def bare(
     rest = next(change.after["cooldown_until"] for change in changes if change.entity == "driver")
     bump = "" if guards else ", version = version + 1"
     statements = {
-        "offer": f"UPDATE dk.driver_offers t SET state = 'EXPIRED', responded_at = %s{bump} WHERE id = ANY(%s)",
-        "driver": f"UPDATE dk.drivers t SET timeouts = timeouts + 1, cooldown_until = %s{bump} WHERE id = ANY(%s)",
+        "offer": f"UPDATE dk.driver_offers t SET state = 'EXPIRED', responded_at = %s{bump} "
+        "WHERE id = ANY(%s)",
+        "driver": f"UPDATE dk.drivers t SET timeouts = timeouts + 1, cooldown_until = %s{bump} "
+        "WHERE id = ANY(%s)",
         "delivery": "UPDATE dk.deliveries t SET state = 'UNASSIGNED', attempt = attempt + 1"
         f"{bump} WHERE %s IS NOT NULL AND id = ANY(%s)",
     }
@@ -155,12 +164,16 @@ def test_sweep_beside_the_bare_update(filled: Engine) -> None:
         rate[way] for way in ("one", "two", "bare", "guarded", "recorded")
     )
     lines = (
-        f"sweep of {DUE:,} due offers: read and decided in {decided:.1f} s; {len(changes):,} rows written, audited, "
+        f"sweep of {DUE:,} due offers: read and decided in {decided:.1f} s; {len(changes):,} rows "
+        "written, audited, "
         f"{BATCH} a batch: {one:,.0f} rows/s by 1 worker, {two:,.0f} by 2 ({two / one:.2f}x)",
-        f"bare UPDATE of the same rows on one connection: {guarded:,.0f} rows/s with the guards, {bare_:,.0f} without",
-        f"the guarded one with the three records that ours keeps, unlinked: {recorded:,.0f} rows/s; "
+        f"bare UPDATE of the same rows on one connection: {guarded:,.0f} rows/s with the guards, "
+        f"{bare_:,.0f} without",
+        f"the guarded one with the three records that ours keeps, unlinked: {recorded:,.0f} "
+        "rows/s; "
         f"of it 1 worker {one / recorded:.2f}x, 2 workers {two / recorded:.2f}x",
-        f"of the bare one, with and without guards: 1 worker {one / guarded:.2f}x and {one / bare_:.2f}x, "
+        f"of the bare one, with and without guards: 1 worker {one / guarded:.2f}x and "
+        f"{one / bare_:.2f}x, "
         f"2 workers {two / guarded:.2f}x and {two / bare_:.2f}x",
     )
     print("", *lines, sep="\n", flush=True)

@@ -89,7 +89,8 @@ def test_extract_beside_a_raw_read(filled: Engine, tmp_path: Path) -> None:
     raw()
     mine, theirs, ratio = _beside(ours, raw)
     _say(
-        f"extract: {count / mine:,.0f} rows/s to Parquet with manifest; raw ADBC read of the same tables "
+        f"extract: {count / mine:,.0f} rows/s to Parquet with manifest; raw ADBC read of the same "
+        "tables "
         f"{count / theirs:,.0f} rows/s; {ratio:.2f}x of it ({count:,} rows, median of {ROUNDS})"
     )
 
@@ -108,7 +109,8 @@ def test_load_beside_read_parquet(plan: Scenario, tmp_path: Path) -> None:
             found.execute("SET threads = 2")
             for fact in manifest.files:
                 found.execute(
-                    f"CREATE TABLE t_{fact.name.split('.')[0]} AS SELECT * FROM read_parquet('{export / fact.name}')"
+                    f"CREATE TABLE t_{fact.name.split('.')[0]} AS SELECT * "
+                    f"FROM read_parquet('{export / fact.name}')"
                 )
 
     mine, theirs, ratio = _beside(ours, raw, 3)
@@ -140,7 +142,8 @@ def test_audited_write_beside_unaudited(filled: Engine) -> None:
             rates[audited].append(len(changes) / took)
     ratio = statistics.median(a / b for a, b in zip(rates[True], rates[False], strict=True))
     _say(
-        f"write: {statistics.median(rates[True]):,.0f} rows/s audited, {statistics.median(rates[False]):,.0f} without "
+        f"write: {statistics.median(rates[True]):,.0f} rows/s audited, "
+        f"{statistics.median(rates[False]):,.0f} without "
         f"the trail; {ratio:.2f}x ({len(changes):,} rows a round, {ROUNDS} pairs)"
     )
 
@@ -172,5 +175,6 @@ def test_help_time() -> None:
 
     ours, bare, _ = _beside(run("-m", "dispatchkit", "--help"), run("-c", "pass"), 9)
     _say(
-        f"--help: {ours * 1000:.0f} ms as a whole process; a bare interpreter takes {bare * 1000:.0f} ms (median of 9)"
+        f"--help: {ours * 1000:.0f} ms as a whole process; a bare interpreter takes "
+        f"{bare * 1000:.0f} ms (median of 9)"
     )

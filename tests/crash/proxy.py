@@ -1,7 +1,8 @@
 """A proxy in front of Postgres that knows its messages and cuts the network at the n-th of them.
 
-Clients come by TCP, the server is reached through its unix socket. One thread serves one connection, so messages pass
-in the order in which they were sent, and a clean run of one program always passes the same ones.
+Clients come by TCP, the server is reached through its unix socket. One thread serves one
+connection, so messages pass in the order in which they were sent, and a clean run of one program
+always passes the same ones.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Message:
 class Cut:
     """Where the network fails: at the n-th message of one side of a connection, and how.
 
-    before: the message is lost. after: it arrives, nothing more does. done: it arrives and is answered, but the answer
-    is lost. Then the connection is reset; with `silent`, no connection hears or acknowledges anything any more.
+    before: the message is lost. after: it arrives, nothing more does. done: it arrives and is
+    answered, but the answer is lost. Then the connection is reset; with `silent`, no connection
+    hears or acknowledges anything any more.
     """
 
     connection: int

@@ -16,13 +16,15 @@ from tests import databases
 
 SEED = "DISPATCHKIT_TEST_SEED"
 HISTORY = {
-    "decisions": "SELECT entity, row_id, row_version, event, reason FROM dk.decisions WHERE outcome = 'APPLIED'",
+    "decisions": "SELECT entity, row_id, row_version, event, reason FROM dk.decisions "
+    "WHERE outcome = 'APPLIED'",
     "outbox": "SELECT event, root, root_id, row_id, payload FROM dk.outbox",
     "audit": "SELECT tbl, row_id, row_version, op, image::text FROM dk_aud.delivery_audit_logs",
 }
 
 
-# When a sweep finds something to do in the made-up city, and how many changes it writes at once: several batches each.
+# When a sweep finds something to do in the made-up city, and how many changes it writes at once:
+# several batches each.
 PACE = {"availability": (90, 6), "reassignment": (0, 3), "escalation": (5, 6)}
 
 

@@ -23,12 +23,17 @@ from tests.crash.recovery import (
     wait_for_disconnects,
 )
 
-# The victim is not alone in its batch. No offers: where one fails, a re-run may rightly ask others about the rest.
+# The victim is not alone in its batch. No offers: where one fails, a re-run may rightly ask others
+# about the rest.
 BATCH = {"reassignment": 6, "availability": 9, "escalation": 6, "routes": 8}
 SHORT = "reassignment"  # the fewest rows
 FIRST = """SELECT d.entity, d.row_id, d.row_version, o.root, o.root_id
-FROM dk.decisions d JOIN dk.outbox o USING (decision_id) ORDER BY o.root_id, d.row_version DESC, d.row_id LIMIT 1"""
-QUARANTINED = "SELECT DISTINCT entity, row_id, row_version, sqlstate FROM dk.decisions WHERE outcome = 'POISON'"
+FROM dk.decisions d JOIN dk.outbox o USING (decision_id)
+  ORDER BY o.root_id, d.row_version DESC, d.row_id LIMIT 1"""
+QUARANTINED = (
+    "SELECT DISTINCT entity, row_id, row_version, sqlstate FROM dk.decisions "
+    "WHERE outcome = 'POISON'"
+)
 LEDGER = "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs"
 Held = dict[str, list[str]]
 
@@ -67,7 +72,8 @@ def held(engine: Engine, victim: Victim) -> Iterator[int]:
         yield other.info.backend_pid
 
 
-PATHS = {  # what is wrong, how such a run exits, and what it passes in this order that no clean run does
+# what is wrong, how such a run exits, and what it passes in this order that no clean run does
+PATHS = {
     "a row is refused": (refused, 3, ["bisect", "poison", "batch begin"]),
     "a row is held": (held, 75, ["busy retry", "batch begin", "busy retry", "batch begin"]),
 }
@@ -104,8 +110,8 @@ def outcome(engine: Engine) -> Held:
 def test_sweep_killed_on_a_bad_path_recovers(fork_server, victim, sweep, path):
     """The trouble lasts: the re-run meets it again, and does all the rest.
 
-    A kill that left every table as it was leaves the database to the next; of kills that left the same, ledger and
-    quarantine included, one is followed by a re-run.
+    A kill that left every table as it was leaves the database to the next; of kills that left the
+    same, ledger and quarantine included, one is followed by a re-run.
     """
     trouble, exit_, passed = PATHS[path]
     words, its = sweep_command(sweep, BATCH[sweep]), victim(sweep)

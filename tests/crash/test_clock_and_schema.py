@@ -62,7 +62,8 @@ def test_strict_clock_uses_database_time(fork_server, sample_db):
             .all()
         )
         answered = connection.exec_driver_sql(
-            "SELECT max(responded_at) BETWEEN now() - interval '1 min' AND now() FROM dk.driver_offers"
+            "SELECT max(responded_at) BETWEEN now() - interval '1 min' AND now() "
+            "FROM dk.driver_offers"
         )
         assert answered.scalar_one()
     assert "PENDING" not in states and "EXPIRED" in states

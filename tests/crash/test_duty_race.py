@@ -21,9 +21,11 @@ from tests.builders import NOW, Row, a_delivery, a_driver, a_duty, an_offer, min
 
 DRIVERS = 24
 THEN = NOW + timedelta(seconds=5)
-ENDED = """SELECT o.state, d.state, r.duty, count(*) FROM dk.drivers r JOIN dk.driver_offers o ON o.driver_id = r.id
+ENDED = """SELECT o.state, d.state, r.duty, count(*) FROM dk.drivers r
+  JOIN dk.driver_offers o ON o.driver_id = r.id
 JOIN dk.deliveries d ON d.id = o.delivery_id GROUP BY 1, 2, 3 ORDER BY 1"""
-UNMET = """SELECT count(*) FROM (SELECT since, lag(until) OVER (PARTITION BY driver_id ORDER BY since) AS ended
+UNMET = """SELECT count(*) FROM (SELECT since, lag(until) OVER (PARTITION BY driver_id
+  ORDER BY since) AS ended
 FROM dk.driver_availability_history) x WHERE since <> ended"""
 
 

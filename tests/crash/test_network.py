@@ -44,7 +44,8 @@ class Clean:
     def cuts(self) -> list[Cut]:
         """Return every cut: before each message, and after and beyond those that end a round trip.
 
-        Of the messages of one answer only the first and the last: between them nothing happens at either end.
+        Of the messages of one answer only the first and the last: between them nothing happens at
+        either end.
         """
         found = []
         for m in _outer(self.passed):
@@ -83,9 +84,11 @@ def clean_runs(fork_server):
 
 
 def endure(fork_server, sweep: str, clean: Clean, cuts: Iterable[Cut]) -> None:
-    """Assert for each cut that the run says so, that nothing is half-written, and that one more run finishes the work.
+    """Assert for each cut that the run says so, that nothing is half-written, and that one more run
+    finishes the work.
 
-    A cut that left every table as it was leaves the database to the next one: a fresh copy would be the same.
+    A cut that left every table as it was leaves the database to the next one: a fresh copy would be
+    the same.
     """
     left = list(cuts)
     while left:

@@ -31,7 +31,8 @@ from tests.crash.recovery import (
 )
 
 COPIES = 8
-ROWS_A_DEADLOCK = 10_000  # written for each deadlock that may be suffered: so none in a round, or in a night's few
+# written for each deadlock that may be suffered: so none in a round, or in a night's few
+ROWS_A_DEADLOCK = 10_000
 SWEEPS = tuple(catalog.FEATURES)
 SLOT = ("--slot", rfc3339(databases.NOW))
 FULL = [pytest.mark.nightly, pytest.mark.timeout(1800)]

@@ -100,8 +100,10 @@ def in_force(engine: Engine) -> int:
     with engine.connect() as connection:
         return int(
             connection.exec_driver_sql(
-                "SELECT count(DISTINCT d.id) FROM dk.driver_offers o JOIN dk.deliveries d ON d.id = o.delivery_id "
-                "WHERE (o.state, o.episode, o.driver_id, d.state) = ('ACCEPTED', d.episode, d.driver_id, 'ASSIGNED')"
+                "SELECT count(DISTINCT d.id) FROM dk.driver_offers o JOIN dk.deliveries d "
+                "ON d.id = o.delivery_id "
+                "WHERE (o.state, o.episode, o.driver_id, d.state) = ('ACCEPTED', d.episode, "
+                "d.driver_id, 'ASSIGNED')"
             ).scalar_one()
         )
 
@@ -144,7 +146,8 @@ def test_exactly_one_concurrent_accept_wins(contest):
 BLOCKED_BY_ME = "SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 YES = "UPDATE dk.driver_offers SET state = 'ACCEPTED', responded_at = %(then)s WHERE id = %(offer)s"
 TAKE = (
-    "UPDATE dk.deliveries SET state = 'ASSIGNED', driver_id = %(driver)s, slot = 1, assigned_at = %(then)s "
+    "UPDATE dk.deliveries SET state = 'ASSIGNED', driver_id = %(driver)s, slot = 1, assigned_at = "
+    "%(then)s "
     "WHERE id = %(delivery)s"
 )
 WAYS = {  # what a client that goes past the program might send, and what its losers are told

@@ -49,9 +49,11 @@ def clean_runs(fork_server):
 
 
 def recovered(fork_server, undisturbed, sweep, ends, how="kill", again=None):
-    """Assert for each point that a sweep ended there (and its re-run at point `again`) is finished by one more run.
+    """Assert for each point that a sweep ended there (and its re-run at point `again`) is finished
+    by one more run.
 
-    One that left every table as it was leaves the database to the next: a fresh copy would be the same.
+    One that left every table as it was leaves the database to the next: a fresh copy would be the
+    same.
     """
     points, wanted = undisturbed(sweep)
     left = list(ends)[::-1]

@@ -99,7 +99,8 @@ def test_killed_erasure_is_complete_or_absent(fork_server, worked, tmp_path):
             "INSERT INTO dk_pii.subject (kind, id, name) VALUES ('driver', %s, 'x')", (driver,)
         )
         connection.exec_driver_sql(
-            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), 1, 1 FROM dk.driver_locations",
+            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), 1, 1 "
+            "FROM dk.driver_locations",
             (driver,),
         )
     there = (

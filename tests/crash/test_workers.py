@@ -42,7 +42,8 @@ def test_three_workers_write_what_one_writes(fork_server, undisturbed):
     ],
 )
 def test_killed_run_of_three_workers_recovers(fork_server, undisturbed, share):
-    """One worker leaves the last deliveries undone, so a re-run ends as if nothing had been; three leave gaps.
+    """One worker leaves the last deliveries undone, so a re-run ends as if nothing had been; three
+    leave gaps.
 
     A pull request takes the share that is drawn: one worker is killed at every point each time.
     """

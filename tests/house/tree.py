@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = "dispatchkit"
 TOP = (
-    ".ci .gitignore CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md configs data dispatchkit docs "
+    ".ci .gitignore CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md configs data "
+    "dispatchkit docs "
     "notebooks pyproject.toml requirements.lock tests"
 ).split()
 TEXT = {

@@ -22,8 +22,10 @@ def test_chain_can_be_recomputed_from_its_rows(sample_db, now):
         sweep(PostgresStore(sample_db, now=now), catalog.settings(), name, Options())
     with sample_db.connect() as connection:
         rows = connection.exec_driver_sql(
-            f"SELECT chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason, {STAMP}, image::text, "
-            f"prev, hash FROM {LOGS} WHERE chain IN (SELECT chain FROM {LOGS} WHERE run_id IS NOT NULL) "
+            "SELECT chain, seq, tbl, row_id, row_version, op, login, actor, run_id, reason, "
+            f"{STAMP}, image::text, "
+            f"prev, hash FROM {LOGS} WHERE chain IN (SELECT chain FROM {LOGS} "
+            "WHERE run_id IS NOT NULL) "
             "ORDER BY chain, seq"
         ).all()
     heads: dict[int, bytes] = {}
@@ -38,7 +40,8 @@ def test_chain_can_be_recomputed_from_its_rows(sample_db, now):
 def test_one_statement_chains_its_rows_in_order(sample_db):
     with sample_db.begin() as connection:
         delivery = connection.exec_driver_sql(
-            "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 3 ORDER BY 1 LIMIT 1"
+            "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 3 "
+            "ORDER BY 1 LIMIT 1"
         ).scalar_one()
         count = connection.exec_driver_sql(
             "UPDATE dk.driver_offers SET viewed_at = sent_at WHERE delivery_id = %s", (delivery,)
@@ -57,7 +60,8 @@ def test_writers_who_meet_in_one_chain_follow_each_other(sample_db):
     """Two rows of one delivery differ: their writers wait only for the head of the chain."""
     with sample_db.connect() as connection:
         delivery = connection.exec_driver_sql(
-            "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 2 ORDER BY 1 LIMIT 1"
+            "SELECT delivery_id FROM dk.driver_offers GROUP BY 1 HAVING count(*) >= 2 "
+            "ORDER BY 1 LIMIT 1"
         ).scalar_one()
         offers = (
             connection.exec_driver_sql(
@@ -115,7 +119,8 @@ def test_audit_event_records_login_and_claimed_actor(sample_db):
     with psycopg.connect(databases.url(sample_db)) as connection:
         connection.execute("SET ROLE dk_app")
         connection.execute(
-            "SELECT set_config('dk.actor', 'driver:7', true), set_config('dk.reason', 'because', true)"
+            "SELECT set_config('dk.actor', 'driver:7', true), set_config('dk.reason', 'because', "
+            "true)"
         )
         connection.execute(
             "UPDATE dk.drivers SET timeouts = 5 WHERE id = (SELECT min(id) FROM dk.drivers)"

@@ -48,7 +48,8 @@ def a_changed_delivery(engine) -> int:
     return int(
         one(
             engine,
-            "SELECT min(chain) FROM dk_aud.delivery_audit_logs WHERE run_id IS NOT NULL AND tbl = 'deliveries'",
+            "SELECT min(chain) FROM dk_aud.delivery_audit_logs WHERE run_id IS NOT NULL "
+            "AND tbl = 'deliveries'",
         )
     )
 
@@ -83,7 +84,8 @@ def test_driver_has_own_chain_and_readings_are_recorded(cli_in_process, sample_d
     assert (
         one(
             sample_db,
-            "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 AND login <> ''",
+            "SELECT count(*) FROM dk_aud.readings WHERE what = 'show' AND chain = -1 "
+            "AND login <> ''",
         )
         == 1
     )
@@ -329,7 +331,8 @@ def test_audit_export_contains_no_personal_text(cli_in_process, sample_db, tmp_p
     swept(sample_db)
     with sample_db.begin() as connection:
         connection.exec_driver_sql(
-            "SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', true)"
+            "SELECT set_config('dk.actor', 'ops:canary', true), set_config('dk.reason', 'canary', "
+            "true)"
         )
         connection.exec_driver_sql("UPDATE dk.drivers SET timeouts = 1 WHERE id = 1")
     file = tmp_path / f"trail.{suffix}"
@@ -437,7 +440,8 @@ def test_a_missing_seal_file_is_said_to_be_missing(cli_in_process, sample_db, tm
 def test_what_was_refused_is_shown_beside_what_happened(cli_in_process, sample_db):
     with sample_db.connect() as connection:
         offer, delivery = connection.exec_driver_sql(
-            "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' ORDER BY id LIMIT 1"
+            "SELECT id, delivery_id FROM dk.driver_offers WHERE state = 'PENDING' "
+            "ORDER BY id LIMIT 1"
         ).one()
     assert (
         cli_in_process("act", "offer", "accept", offer, "--driver", 987654, db=sample_db).exit == 3
@@ -456,7 +460,8 @@ def test_plain_login_needs_documented_audit_roles(cli_in_process, sample_db, tmp
             ("dk_test_clerk", "dk_app"),
         ):
             connection.exec_driver_sql(
-                f"DO $$ BEGIN CREATE ROLE {login} LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;"
+                f"DO $$ BEGIN CREATE ROLE {login} LOGIN; EXCEPTION WHEN duplicate_object THEN END "
+                "$$;"
                 f"GRANT {roles} TO {login}"
             )
     keeper, clerk = (

@@ -160,7 +160,8 @@ def test_act_on_locked_row_exits_try_later(run, sample_db):
 def test_login_without_app_role_is_told_the_grant(run, database):
     with database.begin() as connection:
         connection.exec_driver_sql(
-            "DO $$ BEGIN CREATE ROLE dk_test_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+            "DO $$ BEGIN CREATE ROLE dk_test_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN "
+            "END $$"
         )
         connection.exec_driver_sql("GRANT SELECT ON public.alembic_version TO dk_test_stranger")
         connection.exec_driver_sql("GRANT USAGE ON SCHEMA dk TO dk_test_stranger")
@@ -176,7 +177,8 @@ def test_login_without_app_role_is_told_the_grant(run, database):
 def test_documented_roles_suffice_for_cron(run, sample_db, tmp_path):
     with sample_db.begin() as connection:
         connection.exec_driver_sql(
-            "DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+            "DO $$ BEGIN CREATE ROLE dk_test_cron LOGIN; EXCEPTION WHEN duplicate_object THEN END "
+            "$$"
         )
         connection.exec_driver_sql("GRANT dk_app, dk_import, dk_export, dk_verify TO dk_test_cron")
     cron = databases.url(sample_db).replace("//postgres@", "//dk_test_cron@")

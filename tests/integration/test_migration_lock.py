@@ -22,7 +22,8 @@ def test_waiting_migration_does_not_block_writers(sample_db):
             while time.monotonic() < end:
                 begin = time.monotonic()
                 connection.execute(
-                    "UPDATE dk.deliveries SET priority = priority WHERE id = (SELECT min(id) FROM dk.deliveries)"
+                    "UPDATE dk.deliveries SET priority = priority WHERE id = (SELECT min(id) "
+                    "FROM dk.deliveries)"
                 )
                 stalls.append(time.monotonic() - begin)
                 time.sleep(0.005)

@@ -34,12 +34,14 @@ def checksums(engine: Engine) -> dict[str, str]:
     """Return one checksum over the rows of all tables, without derived columns."""
     with engine.connect() as connection:
         names = connection.exec_driver_sql(
-            "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname NOT IN ('transitions', 'meta') "
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' "
+            "AND relname NOT IN ('transitions', 'meta') "
             "AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('dk', 'dk_aud'))"
         )
         return {
             name: connection.exec_driver_sql(
-                f"SELECT md5(string_agg(row, '' ORDER BY row)) FROM (SELECT to_jsonb(t)::text AS row FROM {name} t) x"
+                "SELECT md5(string_agg(row, '' ORDER BY row)) "
+                f"FROM (SELECT to_jsonb(t)::text AS row FROM {name} t) x"
             ).scalar_one()
             for name in sorted(names.scalars())
         }
@@ -105,8 +107,10 @@ def test_changes_without_trail_get_new_baseline(worked):
     migrate.up(worked)
     with worked.connect() as connection:
         counted = connection.exec_driver_sql(
-            "SELECT count(*) FILTER (WHERE e.op = 'B'), count(*) FROM dk.drivers r JOIN dk_aud.delivery_audit_logs e "
-            "ON (e.tbl, e.row_id, e.row_version) = ('drivers', r.id, r.version) WHERE r.duty = 'ON_DUTY'"
+            "SELECT count(*) FILTER (WHERE e.op = 'B'), count(*) FROM dk.drivers r "
+            "JOIN dk_aud.delivery_audit_logs e "
+            "ON (e.tbl, e.row_id, e.row_version) = ('drivers', r.id, r.version) "
+            "WHERE r.duty = 'ON_DUTY'"
         )
         baselines, drivers = counted.one()
     assert baselines == drivers > 0
@@ -115,7 +119,8 @@ def test_changes_without_trail_get_new_baseline(worked):
 def test_the_schema_is_that_of_the_contracts(database):
     with database.connect() as connection:
         found = connection.exec_driver_sql(
-            "SELECT table_name, column_name, data_type, is_nullable = 'YES' FROM information_schema.columns "
+            "SELECT table_name, column_name, data_type, is_nullable = 'YES' "
+            "FROM information_schema.columns "
             "WHERE table_schema = 'dk' AND is_generated = 'NEVER'"
         ).all()
     there = {
@@ -167,14 +172,18 @@ def test_database_and_code_freeze_same_columns(database):
 
 def test_database_and_memory_store_have_same_rules(database):
     with database.connect() as connection:
-        named = connection.exec_driver_sql(  # what spans columns or rows; checks of one column are in the contracts
-            "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE connamespace = 'dk'::regnamespace "
+        # what spans columns or rows; checks of one column are in the contracts
+        named = connection.exec_driver_sql(
+            "SELECT conrelid::regclass::text, conname FROM pg_constraint "
+            "WHERE connamespace = 'dk'::regnamespace "
             "AND (contype IN ('u', 'x') OR contype = 'c' AND cardinality(conkey) > 1) "
-            "UNION SELECT indrelid::regclass::text, relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid "
+            "UNION SELECT indrelid::regclass::text, relname FROM pg_index i JOIN pg_class c "
+            "ON c.oid = indexrelid "
             "WHERE indisunique AND NOT indisprimary AND relnamespace = 'dk'::regnamespace"
         ).all()
         keys = connection.exec_driver_sql(
-            "SELECT conrelid::regclass::text, attname, confrelid::regclass::text FROM pg_constraint "
+            "SELECT conrelid::regclass::text, attname, confrelid::regclass::text "
+            "FROM pg_constraint "
             "JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1] "
             "WHERE contype = 'f' AND connamespace = 'dk'::regnamespace"
         ).all()

@@ -30,8 +30,12 @@ from tests import databases
 from tests.unit.senders.gateway import gateway
 
 NOW = databases.NOW
-TELL = "INSERT INTO dk.outbox (event, root, root_id, row_id, payload) VALUES (%s, 'delivery', %s, 1, '{}') RETURNING id"
-SECOND = """INSERT INTO dk.sendings SELECT 'record', (SELECT max(id) FROM dk.outbox), key, state, 1, now(), now()
+TELL = (
+    "INSERT INTO dk.outbox (event, root, root_id, row_id, payload) "
+    "VALUES (%s, 'delivery', %s, 1, '{}') RETURNING id"
+)
+SECOND = """INSERT INTO dk.sendings SELECT 'record', (SELECT max(id)
+  FROM dk.outbox), key, state, 1, now(), now()
   FROM dk.sendings"""
 
 
@@ -213,7 +217,8 @@ def test_permanent_refusal_is_reported_and_not_retried(database):
     assert len(there.posts) == 2
     found = database_findings(database, NOW)
     assert found == [
-        "sender push: 1 events were refused for good within a day; see `show outbox --state REFUSED`"
+        "sender push: 1 events were refused for good within a day; see `show outbox --state "
+        "REFUSED`"
     ]
     assert database_findings(database, NOW + timedelta(days=2)) == []
 

@@ -38,7 +38,8 @@ def wherever(engine, text: str) -> list[str]:
     """Return the tables of any schema of ours in which a text stands in any column."""
     with engine.connect() as connection:
         tables = connection.exec_driver_sql(
-            "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind = 'r' AND relnamespace IN "
+            "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind = 'r' "
+            "AND relnamespace IN "
             "(SELECT oid FROM pg_namespace WHERE nspname IN ('dk', 'dk_aud', 'dk_pii', 'dk_kept'))"
         )
         return [
@@ -68,11 +69,13 @@ def plant(engine, kind: str) -> int:
                 "SELECT min(id) FROM dk.drivers WHERE duty = 'OFF_DUTY'"
             ).scalar_one()
             connection.exec_driver_sql(
-                "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
+                "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 "
+                "FROM dk.driver_locations",
                 (id_, LAT),
             )
         connection.exec_driver_sql(
-            "INSERT INTO dk_pii.subject (kind, id, name, phone, email, address) VALUES (%s, %s, %s, %s, %s, %s)",
+            "INSERT INTO dk_pii.subject (kind, id, name, phone, email, address) "
+            "VALUES (%s, %s, %s, %s, %s, %s)",
             (kind, id_, *NAMES.values()),
         )
     return int(id_)
@@ -126,7 +129,8 @@ def test_what_a_restore_brought_back_goes_with_the_journal(sample_db):
     assert privacy.erase(store, [f"driver:{id_}"]).held[f"driver:{id_}"]["pings"] > 0
     with sample_db.begin() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 FROM dk.driver_locations",
+            "INSERT INTO dk.driver_locations SELECT max(id) + 1, %s, now(), %s, 8.5 "
+            "FROM dk.driver_locations",
             (id_, LAT),
         )
     assert privacy.erase(store, ()).held == {f"driver:{id_}": {"subject": 0, "pings": 1}}
@@ -232,7 +236,8 @@ def test_erasure_with_working_driver_erases_nobody(sample_db):
     working = one(sample_db, "SELECT min(driver_id) FROM dk.deliveries WHERE active")
     waiting = one(
         sample_db,
-        "SELECT min(o.customer_id) FROM dk.orders o JOIN dk.deliveries d ON d.order_id = o.id WHERE d.active",
+        "SELECT min(o.customer_id) FROM dk.orders o JOIN dk.deliveries d ON d.order_id = o.id "
+        "WHERE d.active",
     )
     idle = one(
         sample_db,
@@ -311,7 +316,8 @@ def test_old_exports_of_this_database_go_and_no_others(sample_db, tmp_path):
 def test_the_ledgers_have_the_columns_that_are_classed(database):
     with database.connect() as connection:
         found = connection.exec_driver_sql(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'dk' "
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = 'dk' "
             "AND table_name = ANY(%s)",
             (list(LEDGERS),),
         ).all()

@@ -22,7 +22,8 @@ from tests.unit.senders.gateway import gateway
 
 NOW = databases.NOW
 SOON = NOW + timedelta(seconds=2)
-ASKED = """SELECT f.id, f.driver_id, f.delivery_id FROM dk.driver_offers f JOIN dk.outbox o ON o.row_id = f.id
+ASKED = """SELECT f.id, f.driver_id, f.delivery_id FROM dk.driver_offers f
+  JOIN dk.outbox o ON o.row_id = f.id
   AND o.event = 'offer_created' ORDER BY o.id"""
 
 

@@ -26,7 +26,10 @@ DUE, TRAIL = (
     parse(Path(check.__file__).with_name(name).read_text("utf-8"))
     for name in ("due.sql", "audit.sql")
 )
-TELL = "INSERT INTO dk.outbox (event, root, root_id, row_id, payload, at) VALUES ('a', 'delivery', %s, 1, '{}', %s)"
+TELL = (
+    "INSERT INTO dk.outbox (event, root, root_id, row_id, payload, at) "
+    "VALUES ('a', 'delivery', %s, 1, '{}', %s)"
+)
 NOBODY = Settings(tables={"senders": {}})
 
 
@@ -62,8 +65,10 @@ def test_unstarted_assignment_is_due_until_case_opens(sample_db, now):
     with sample_db.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO dk.reassignment_cases "
-            "(id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, version) "
-            f"SELECT 900000 + id, id, driver_id, episode, 'NO_START', 'GRACE', %s, %s, 1 FROM {lost}",
+            "(id, delivery_id, driver_id, episode, trigger, state, suspected_at, grace_until, "
+            "version) "
+            "SELECT 900000 + id, id, driver_id, episode, 'NO_START', 'GRACE', %s, %s, 1 "
+            f"FROM {lost}",
             (now, now + timedelta(minutes=15)),
         )
     assert oldest(20) == one(sample_db, cases.format("min(grace_until)"))

@@ -21,7 +21,8 @@ from tests import databases
 
 NOW = databases.NOW
 SOON = NOW + timedelta(seconds=5)
-ASKED = """SELECT f.id, f.driver_id, f.delivery_id, encode(o.decision_id, 'hex') FROM dk.driver_offers f
+ASKED = """SELECT f.id, f.driver_id, f.delivery_id, encode(o.decision_id, 'hex')
+  FROM dk.driver_offers f
   JOIN dk.outbox o ON o.row_id = f.id AND o.event = 'offer_created' ORDER BY o.id"""
 IDLE = """SELECT min(id) FROM dk.drivers r WHERE duty = 'ON_DUTY'
   AND NOT EXISTS (SELECT FROM dk.driver_offers o WHERE o.driver_id = r.id AND o.state = 'PENDING')
@@ -217,7 +218,8 @@ def test_a_released_delivery_tells_from_whom_it_was_taken(sample_db, offer):
 def test_suspected_assignment_tells_cause_and_start(sample_db):
     suspected = one(
         sample_db,
-        "SELECT min(c.delivery_id) FROM dk.reassignment_cases c JOIN dk.deliveries d ON d.id = c.delivery_id "
+        "SELECT min(c.delivery_id) FROM dk.reassignment_cases c JOIN dk.deliveries d "
+        "ON d.id = c.delivery_id "
         "WHERE c.state IN ('SUSPECTED', 'GRACE', 'CONFIRMED') AND d.driver_id = c.driver_id",
     )
     said = asked(sample_db, suspected)

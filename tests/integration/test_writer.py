@@ -25,7 +25,8 @@ def ledger(engine: Engine) -> list[tuple[object, ...]]:
     """Return the runs as (status, decided, applied, stale, poison, busy), oldest first."""
     with engine.connect() as connection:
         found = connection.exec_driver_sql(
-            "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs ORDER BY started_at"
+            "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs "
+            "ORDER BY started_at"
         )
         return [tuple(row) for row in found]
 

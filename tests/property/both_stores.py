@@ -92,7 +92,8 @@ class BothStores:
             ping = {"id": id, "driver_id": driver, "at": instant, "lat": lat, "lon": lon}
             self._memory.put("driver_locations", id, ping)
             self._on.execute(
-                "INSERT INTO dk.driver_locations VALUES (%(id)s, %(driver_id)s, %(at)s, %(lat)s, %(lon)s)",
+                "INSERT INTO dk.driver_locations VALUES (%(id)s, %(driver_id)s, %(at)s, %(lat)s, "
+                "%(lon)s)",
                 ping,
             )
 

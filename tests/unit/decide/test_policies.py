@@ -47,7 +47,8 @@ CARRYING: Any = (deliveries.FEATURE, DeliveryParams())
 STEPS = ("start", "arrive-pickup", "pickup", "deliver", "fail", "return")
 TOLD = ("unassign", "breakdown")
 OFTEN = (
-    "accept accept accept accept decline viewed undeliverable wait wait wait duty silence move reassign release pickup"
+    "accept accept accept accept decline viewed undeliverable wait wait wait duty silence move "
+    "reassign release pickup"
 ).split()
 BY_OPS = ("cancel", "rescue", "handover")
 places = st.tuples(st.integers(-2500, 2500), st.integers(-2500, 2500))

@@ -27,7 +27,8 @@ OFFER = """
     -> PENDING
     PENDING -> ACCEPTED DECLINED EXPIRED REVOKED UNDELIVERABLE
 """
-# A break begins when the last delivery is done, so that ending a shift from it needs no ENDING_SHIFT.
+# A break begins when the last delivery is done, so that ending a shift from it needs no
+# ENDING_SHIFT.
 DUTY = """
     -> OFF_DUTY ON_DUTY
     OFF_DUTY -> ON_DUTY SUSPENDED
@@ -106,7 +107,10 @@ def test_every_machine_is_listed_once_under_its_own_table():
 
 
 def test_the_active_states_are_those_that_occupy_a_driver():
-    words = "ASSIGNED EN_ROUTE_PICKUP ARRIVED_PICKUP PICKED_UP EN_ROUTE_DROPOFF ARRIVED_DROPOFF RESCUE RETURNING"
+    words = (
+        "ASSIGNED EN_ROUTE_PICKUP ARRIVED_PICKUP PICKED_UP EN_ROUTE_DROPOFF ARRIVED_DROPOFF "
+        "RESCUE RETURNING"
+    )
     assert set(words.split()) == states.ACTIVE
     assert states.WITH_DRIVER - states.ACTIVE == {"DELIVERED", "RETURNED", "FAILED"}
     assert not states.OPEN & states.WITH_DRIVER

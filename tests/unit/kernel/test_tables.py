@@ -17,8 +17,10 @@ COLUMNS = [
     for name, column in schema.columns().items()
 ]
 PLAN = (
-    "driver_offers driver_availability_history unassigned_orders delivery_costs delivery_revenue delivery_zones "
-    "driver_zone_preferences zone_health_metrics driver_performance_metrics route_optimization_data pricing_rules"
+    "driver_offers driver_availability_history unassigned_orders delivery_costs delivery_revenue "
+    "delivery_zones "
+    "driver_zone_preferences zone_health_metrics driver_performance_metrics "
+    "route_optimization_data pricing_rules"
 ).split()
 
 

@@ -50,7 +50,8 @@ EVENING = [
 def test_states_of_an_evening_add_up_to_clock_time():
     jobs = [delivered(1, "12:58", 32), delivered(2, "13:34", 32), delivered(3, "17:28", 62)]
     section = measured(jobs, EVENING, driver_offers=[an_offer("11:00", 3)])
-    # on duty 7 h 24 min: busy 13:00-13:30, 13:36-14:00 and 17:30-18:00, offered 3 min; BREAK_PENDING is busy too
+    # on duty 7 h 24 min: busy 13:00-13:30, 13:36-14:00 and 17:30-18:00, offered 3 min;
+    # BREAK_PENDING is busy too
     assert hours(section) == pytest.approx(
         {"OFFLINE": 2 + 9.5, "AVAILABLE": 7.4 - 84 / 60 - 0.05, "OFFERED": 0.05, "BUSY": 1.5, "ON_BREAK": 0.5,
          "ENDING_SHIFT": 0.5}

@@ -100,7 +100,8 @@ def test_duration_without_start_is_not_available():
 
 def test_ever_late_counts_searches_over_ten_minutes():
     result = funnel.measure(marts(tables(a_day())), scope()).metric("unassigned_ever_late")
-    # 5 delivered after 2 minutes, order 8 after 5, order 10 after 15, order 6 never (45 min), order 7 gave up at 20
+    # 5 delivered after 2 minutes, order 8 after 5, order 10 after 15, order 6 never (45 min), order
+    # 7 gave up at 20
     assert (result.numerator, result.denominator) == (3, 9)
 
 

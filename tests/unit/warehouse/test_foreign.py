@@ -157,7 +157,10 @@ def test_bad_record_is_quarantined_whole(
 def test_repeated_hour_means_the_first_without_offset(
     tmp_path: Path,
 ) -> None:
-    text = "1,2026-10-25 02:30:00,,2026-10-25 03:30:00,1,1\n2,2026-10-25T02:30:00+01:00,,2026-10-25T03:30:00Z,1,1\n"
+    text = (
+        "1,2026-10-25 02:30:00,,2026-10-25 "
+        "03:30:00,1,1\n2,2026-10-25T02:30:00+01:00,,2026-10-25T03:30:00Z,1,1\n"
+    )
     placed = (
         import_csv(tmp_path, HEAD + text).frames["orders"].get_column("placed_at").sort().to_list()
     )
@@ -181,7 +184,8 @@ def test_impossible_time_is_dropped_and_counted(tmp_path: Path) -> None:
         "1,2026-03-02 12:00:00,2026-03-02 11:59:00,2026-03-02 12:30:00,1,1",  # before the start
         "2,2026-03-02 12:00:00,2026-03-02 12:31:00,2026-03-02 12:30:00,1,1",  # after the end
         "3,2026-03-02 12:00:00,,2026-03-02 12:30:00,1,1",  # not there
-        "4,2026-03-02 12:00:00,2026-03-02 12:00:00,2026-03-02 12:30:00,1,1",  # at once, which may be
+        # at once, which may be
+        "4,2026-03-02 12:00:00,2026-03-02 12:00:00,2026-03-02 12:30:00,1,1",
     ]
     batch = import_csv(tmp_path, HEAD + "\n".join(lines))
     check_counts(batch)

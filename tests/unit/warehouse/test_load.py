@@ -70,7 +70,10 @@ def test_other_file_is_not_overwritten(tmp_path: Path) -> None:
 def test_database_in_use_means_try_later(tmp_path: Path) -> None:
     x = export(tmp_path / "x", frames())
     load(x, tmp_path / "x.duckdb", now=NOW)
-    code = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    code = (
+        "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('open', flush=True); "
+        "sys.stdin.read()"
+    )
     command = [sys.executable, "-c", code, str(tmp_path / "x.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"open\n"

@@ -1,6 +1,8 @@
-"""The three published histories, counted a second time with nothing but the csv module. Skipped where they are absent.
+"""The three published histories, counted a second time with nothing but the csv module. Skipped
+where they are absent.
 
-Set DISPATCHKIT_REAL_DATA to the folder that holds `deliveries/`; beside a checkout `../shared/data` is found by itself.
+Set DISPATCHKIT_REAL_DATA to the folder that holds `deliveries/`; beside a checkout `../shared/data`
+is found by itself.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def csv_lines(name: str) -> list[dict[str, str]]:
     path = DATA / FILES[name]
     if not path.is_file():
         pytest.skip(
-            f"{path.name} is not here; set DISPATCHKIT_REAL_DATA to the folder that holds deliveries/"
+            f"{path.name} is not here; set DISPATCHKIT_REAL_DATA to the folder that holds "
+            "deliveries/"
         )
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -19,7 +19,8 @@ LEADS = {act: to for act, (to, _, _) in STEPS.items()} | {
     "handover": "PICKED_UP",
 }
 BEYOND_PICKUP = set(CHAIN[CHAIN.index("PICKED_UP") + 1 :])
-ELSEWHERE = {  # what only a sweep, the offers or the reassignment may do, and what only an import may
+# what only a sweep, the offers or the reassignment may do, and what only an import may
+ELSEWHERE = {
     *((state, "UNASSIGNED") for state in ("CREATED", "SCHEDULED", "OFFERING", *TO_PICKUP)),
     ("CREATED", "SCHEDULED"),
     ("UNASSIGNED", "OFFERING"),
