@@ -12,6 +12,7 @@ not.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import json
 import os
@@ -22,9 +23,14 @@ import time
 from importlib import import_module
 from typing import Any
 
+import adbc_driver_postgresql
+import alembic.command
+import duckdb
 import ortools.constraint_solver.pywrapcp
 import psycopg
+import pyarrow.parquet
 import pydantic.type_adapter
+import sqlalchemy.dialects.postgresql.psycopg
 import typer.main
 
 import dispatchkit
@@ -32,7 +38,7 @@ from dispatchkit.cli import main
 from dispatchkit.kernel import failpoints
 from dispatchkit.store import connect
 
-LOADED = (ortools, pydantic)  # imported late by the program
+LOADED_LATE = (alembic, duckdb, ortools, pyarrow, pydantic, sqlalchemy)  # by the program
 
 
 def load_program() -> None:
@@ -42,6 +48,7 @@ def load_program() -> None:
             import_module(module.name)
     typer.main.get_command = functools.cache(typer.main.get_command)
     typer.main.get_command(main.app)
+    ctypes.CDLL(adbc_driver_postgresql._driver_path())
 
 
 def serve() -> None:

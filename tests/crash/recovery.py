@@ -7,6 +7,8 @@ import time
 from datetime import timedelta
 from zlib import crc32
 
+import pytest
+from _pytest.mark import ParameterSet
 from sqlalchemy import Engine
 
 from dispatchkit.domain.tables import TABLES
@@ -31,6 +33,14 @@ PACE = {"availability": (90, 6), "reassignment": (0, 3), "escalation": (5, 6)}
 def seed() -> int:
     """Return the seed of this session: from the environment, or a new one, the same in all workers."""
     return int(os.environ.get(SEED) or crc32(os.environ[databases.HOME].encode()) % 10**6)
+
+
+def drawn_by_day(shares: int) -> list[ParameterSet]:
+    """Return the numbers of all shares of a long test; a pull request runs only the drawn one."""
+    return [
+        pytest.param(n, marks=[] if n == seed() % shares else pytest.mark.nightly)
+        for n in range(shares)
+    ]
 
 
 def sweep_command(sweep: str, batch: int | None = None) -> tuple[str, ...]:

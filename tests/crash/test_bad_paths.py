@@ -18,6 +18,7 @@ from tests import counts, databases
 from tests.crash.recovery import (
     broken_invariants,
     differences,
+    drawn_by_day,
     sweep_command,
     table_contents,
     wait_for_disconnects,
@@ -36,6 +37,7 @@ QUARANTINED = (
 )
 LEDGER = "SELECT status, decided, applied, stale, poison, busy FROM dk.sweep_runs"
 Held = dict[str, list[str]]
+SHARES = 2  # of the points
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,14 @@ def outcome(engine: Engine) -> Held:
     return table_contents(engine) | {"quarantined": rows(engine, QUARANTINED)}
 
 
+@pytest.mark.parametrize("share", drawn_by_day(SHARES))
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "sweep",
     [pytest.param(sweep, marks=[] if sweep == SHORT else pytest.mark.nightly) for sweep in BATCH],
 )
-def test_sweep_killed_on_a_bad_path_recovers(fork_server, victim, sweep, path):
+def test_sweep_killed_on_a_bad_path_recovers(fork_server, victim, sweep, path, share):
     """The trouble lasts: the re-run meets it again, and does all the rest.
 
     A kill that left every table as it was leaves the database to the next; of kills that left the
@@ -125,7 +128,7 @@ def test_sweep_killed_on_a_bad_path_recovers(fork_server, victim, sweep, path):
     assert differences(wanted, before | {"quarantined": []}).keys() >= {"audit", "decisions"}, (
         "the others are written"
     )
-    ends, finished = list(enumerate(whole.points))[::-1], list[Held]()
+    ends, finished = list(enumerate(whole.points))[share::SHARES][::-1], list[Held]()
     while ends:
         with databases.fresh("sample", sound=False) as engine, trouble(engine, its) as beside:
             while ends:

@@ -19,7 +19,7 @@ from dispatchkit.store.postgres import PostgresStore
 from tests import counts
 from tests.builders import NOW, Row, a_delivery, a_driver, a_duty, an_offer, minutes, tables
 
-DRIVERS = 24
+DRIVERS = 12
 THEN = NOW + timedelta(seconds=5)
 ENDED = """SELECT o.state, d.state, r.duty, count(*) FROM dk.drivers r
   JOIN dk.driver_offers o ON o.driver_id = r.id

@@ -28,7 +28,7 @@ from tests.crash.recovery import (
 
 ROTATION = "DISPATCHKIT_TEST_ROTATION"  # one cut in so many a night; 1: all of them
 ENDS_A_ROUND_TRIP = "QS"
-PULL_REQUEST, SILENT = 60, 1  # cuts over all sweeps, and how many of a sweep's are black holes
+PULL_REQUEST, SILENT = 40, 1  # cuts over all sweeps, and how many of a sweep's are black holes
 SWEEPS = tuple(catalog.FEATURES)
 SLOW = 2  # sweeps that a pull request runs through a slow network: it is the same road for all
 SHARES = 4

@@ -109,7 +109,7 @@ def in_force(engine: Engine) -> int:
 
 
 CONTESTS = [
-    pytest.param(Contest(40, 4), id="short"),
+    pytest.param(Contest(16, 4), id="short"),
     pytest.param(
         Contest(400, 16), id="full", marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]
     ),

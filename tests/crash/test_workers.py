@@ -9,6 +9,7 @@ from tests.crash.recovery import (
     SEED,
     broken_invariants,
     differences,
+    drawn_by_day,
     seed,
     sweep_command,
     table_contents,
@@ -34,13 +35,7 @@ def test_three_workers_write_what_one_writes(fork_server, undisturbed):
         assert differences(table_contents(engine), undisturbed[1]) == {}
 
 
-@pytest.mark.parametrize(
-    "share",
-    [
-        pytest.param(n, marks=[] if n == seed() % SHARES else pytest.mark.nightly)
-        for n in range(SHARES)
-    ],
-)
+@pytest.mark.parametrize("share", drawn_by_day(SHARES))
 def test_killed_run_of_three_workers_recovers(fork_server, undisturbed, share):
     """One worker leaves the last deliveries undone, so a re-run ends as if nothing had been; three
     leave gaps.
