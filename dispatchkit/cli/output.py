@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from dispatchkit.config import Settings
-    from dispatchkit.store.postgres import PostgresStore
+    from dispatchkit.store.contract import Store
 
 WIDE = 2_000  # columns; no cell of ours is cut
 MAX_ID = 2**63 - 1  # what a bigint holds
@@ -43,7 +43,7 @@ class CliContext:
 
     def store(
         self, now: str | None = None, *, batch: int | None = None, workers: int | None = None
-    ) -> PostgresStore:
+    ) -> Store:
         """Return the store behind --db, its schema checked; it takes `now` for its clock, if one is given."""
         from dispatchkit.flows.data.database import store
         from dispatchkit.kernel.clock import parse_instant

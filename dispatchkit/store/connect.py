@@ -25,6 +25,7 @@ from dispatchkit.kernel.errors import (
     Usage,
 )
 from dispatchkit.store import embedded
+from dispatchkit.store.statements import query
 
 RETRIED = frozenset({"40P01", "40001", "55P03"})  # deadlock, serialisation, lock timeout
 # libpq's limits for a network that does not answer; every connection has them.
@@ -136,6 +137,27 @@ def _hosts(option: str | tuple[str, ...] | None) -> list[str]:
     """Return the hosts in a URL's query option, which may appear several times or hold commas."""
     values = (option,) if isinstance(option, str) else option or ()
     return [host for value in values for host in value.split(",")]
+
+
+def open_database(db: str, data: Path, waits: Database | None = None) -> Engine:
+    """Return the database that --db names, for `migrate`, `check`, `intake` and `read`."""
+    return engine(resolve(db, data), waits)
+
+
+def release_lock(connection: Connection, sweep: str) -> None:
+    """Release a lock before its connection closes.
+
+    The server notices a closed connection a moment late, and the next run would find the lock
+    taken.
+    """
+    if connection.closed or connection.invalidated:
+        return
+    # A connection that is lost has lost its lock with it.
+    with suppress(DBAPIError):
+        if connection.in_transaction():
+            connection.rollback()
+        with connection.begin():
+            connection.execute(query("drop_lock"), {"sweep": sweep})
 
 
 @contextmanager

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from dispatchkit.domain.changes import Change, Fact
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.stable_random import stable_id
+
+if TYPE_CHECKING:
+    from dispatchkit.store.audit import Trail
+    from dispatchkit.store.outbox import EventOutbox
+    from dispatchkit.store.privacy import PersonalData
 
 Args = Mapping[str, int | datetime]
 
@@ -139,7 +144,35 @@ def ping_id(driver: int, at: datetime) -> int:
 
 
 class Store(Protocol):
-    """Where rows live and decisions are written."""
+    """Where rows live and decisions are written.
+
+    A store in memory raises Usage for `trail`, `privacy` and `outbox`, which it does not keep.
+    """
+
+    @property
+    def trail(self) -> Trail:
+        """The audit trail: every version of every row, chained and sealed."""
+        ...
+
+    @property
+    def privacy(self) -> PersonalData:
+        """Names and positions of persons, to erase or purge."""
+        ...
+
+    @property
+    def outbox(self) -> EventOutbox:
+        """The events of decisions, which the senders deliver."""
+        ...
+
+    @property
+    def now_given(self) -> bool:
+        """Return whether `clock` is an instant that never moves."""
+        ...
+
+    @property
+    def until(self) -> float:
+        """Return the deadline of the current run on the monotonic clock, infinity without a run."""
+        ...
 
     def clock(self) -> datetime:
         """Return the instant that counts as now: the operator's --now, else the database clock."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 
 from dispatchkit.domain.changes import Change, Fact, Value
 from dispatchkit.domain.tables import ENTITIES, TABLES
-from dispatchkit.kernel.errors import IllegalTransition, TryLater
+from dispatchkit.kernel.errors import IllegalTransition, TryLater, Usage
 from dispatchkit.kernel.sql import bind
 from dispatchkit.store import rules
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, Stale, ping_id
@@ -36,6 +37,8 @@ class MemoryStore:
     Rows are read from the frame when a table's rows are first needed. Written rows go into the
     frame when the table is read next.
     """
+
+    now_given, until = True, math.inf
 
     def __init__(self, tables: Mapping[str, pl.DataFrame], now: datetime) -> None:
         self.now = now
@@ -64,6 +67,21 @@ class MemoryStore:
     def clock(self) -> datetime:
         """Return the simulated instant."""
         return self.now
+
+    @property
+    def trail(self) -> NoReturn:
+        """Raise Usage: there is none."""
+        raise Usage("the in-memory store keeps no audit trail")
+
+    @property
+    def privacy(self) -> NoReturn:
+        """Raise Usage: there is none."""
+        raise Usage("the in-memory store keeps no personal data")
+
+    @property
+    def outbox(self) -> NoReturn:
+        """Raise Usage: there is none."""
+        raise Usage("only a database has an outbox to send from")
 
     def frame(self, table: str) -> pl.DataFrame:
         """Return a whole table as a frame, rows by ascending id."""

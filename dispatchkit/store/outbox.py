@@ -7,8 +7,8 @@ the root's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,6 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig, TryLater
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store import connect
-from dispatchkit.store.postgres import PostgresStore, release_lock
 from dispatchkit.store.statements import query
 
 SQL = parse(Path(__file__).with_name("outbox.sql").read_text("utf-8"))
@@ -158,59 +157,65 @@ class OutboxReader:
             )
 
 
-@contextmanager
-def serving(
-    store: PostgresStore, subscription: Subscription, *, give_up: timedelta, push_ack: timedelta
-) -> Iterator[OutboxReader]:
-    """Yield the outbox of one sender under its lock.
+@dataclass(frozen=True)
+class EventOutbox:
+    """The events that left with decisions, for all senders of one database."""
 
-    Raises TryLater while another run serves it.
-    """
-    lock_name = _lock_name(subscription)
-    with store.connected() as connection:
-        with connection.begin():
-            if not connection.execute(query("take_lock"), {"sweep": lock_name}).scalar_one():
-                raise TryLater(f"another run is sending to {subscription.name}")
-        try:
-            yield OutboxReader(connection, subscription, give_up, push_ack)
-        finally:
-            release_lock(connection, lock_name)
+    _connected: Callable[[], AbstractContextManager[Connection]]
 
+    @contextmanager
+    def serving(
+        self, subscription: Subscription, *, give_up: timedelta, push_ack: timedelta
+    ) -> Iterator[OutboxReader]:
+        """Yield the outbox of one sender under its lock.
 
-def settle(store: PostgresStore, subscriptions: Sequence[Subscription]) -> int:
-    """Close the events that are finished at every subscriber or have none; return how many."""
-    pairs = [
-        (subscription.name, p) for subscription in subscriptions for p in subscription.patterns
-    ]
-    args = {"senders": [sender for sender, _ in pairs], "patterns": [p for _, p in pairs]}
-    closed, after = 0, 0
-    with store.connected() as connection:
-        while True:
+        Raises TryLater while another run serves it.
+        """
+        lock_name = _lock_name(subscription)
+        with self._connected() as connection:
             with connection.begin():
-                page = {"after": after, "limit": SETTLE_BATCH}
-                ids = list(connection.execute(_statement("open"), page).scalars())
-                if not ids:
-                    return closed
-                closed += connection.execute(_statement("settle"), args | {"ids": ids}).rowcount
-            after = ids[-1]
+                if not connection.execute(query("take_lock"), {"sweep": lock_name}).scalar_one():
+                    raise TryLater(f"another run is sending to {subscription.name}")
+            try:
+                yield OutboxReader(connection, subscription, give_up, push_ack)
+            finally:
+                connect.release_lock(connection, lock_name)
 
+    def settle(self, subscriptions: Sequence[Subscription]) -> int:
+        """Close the events that are finished at every subscriber or have none; return how many."""
+        pairs = [
+            (subscription.name, p) for subscription in subscriptions for p in subscription.patterns
+        ]
+        args = {"senders": [sender for sender, _ in pairs], "patterns": [p for _, p in pairs]}
+        closed, after = 0, 0
+        with self._connected() as connection:
+            while True:
+                with connection.begin():
+                    page = {"after": after, "limit": SETTLE_BATCH}
+                    ids = list(connection.execute(_statement("open"), page).scalars())
+                    if not ids:
+                        return closed
+                    closed += connection.execute(_statement("settle"), args | {"ids": ids}).rowcount
+                after = ids[-1]
 
-def due(store: PostgresStore, subscription: Subscription) -> int:
-    """Return how many events a sender would receive now."""
-    return _count(store, "due", {"sender": subscription.name, "wanted": subscription.patterns})
+    def due(self, subscription: Subscription) -> int:
+        """Return how many events a sender would receive now."""
+        return self._count("due", {"sender": subscription.name, "wanted": subscription.patterns})
 
+    def unsettled(self) -> int:
+        """Return how many events are not closed."""
+        return self._count("unsettled", {})
 
-def unsettled(store: PostgresStore) -> int:
-    """Return how many events are not closed."""
-    return _count(store, "unsettled", {})
+    def retry(self, sender: str, *, dry_run: bool = False) -> int:
+        """Make a sender's given-up events due again; return how many."""
+        if dry_run:
+            return self._count("failed", {"sender": sender})
+        with self._connected() as connection, connection.begin():
+            return connection.execute(_statement("retry"), {"sender": sender}).rowcount
 
-
-def retry(store: PostgresStore, sender: str, *, dry_run: bool = False) -> int:
-    """Make a sender's given-up events due again; return how many."""
-    if dry_run:
-        return _count(store, "failed", {"sender": sender})
-    with store.connected() as connection, connection.begin():
-        return connection.execute(_statement("retry"), {"sender": sender}).rowcount
+    def _count(self, name: str, args: Mapping[str, Any]) -> int:
+        with self._connected() as connection, connection.begin():
+            return int(connection.execute(_statement(name), args).scalar_one())
 
 
 def failed_sends(engine: Engine, now: datetime | None = None) -> list[tuple[str, str, int]]:
@@ -233,11 +238,6 @@ def _verify(
         if now is not None:
             connection.execute(query("set_clock"), {"now": rfc3339(now)})
         return connection.execute(_statement(name), args).all()
-
-
-def _count(store: PostgresStore, name: str, args: Mapping[str, Any]) -> int:
-    with store.connected() as connection, connection.begin():
-        return int(connection.execute(_statement(name), args).scalar_one())
 
 
 def _statement(name: str) -> TextClause:

@@ -20,8 +20,11 @@ from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import DatabaseUnavailable, DispatchError, TryLater, Usage
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.store import connect, migrate, parallel, read, statements
-from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, ping_id
+from dispatchkit.store.audit import Trail
+from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, Store, ping_id
 from dispatchkit.store.groups import groups
+from dispatchkit.store.outbox import EventOutbox
+from dispatchkit.store.privacy import PersonalData
 from dispatchkit.store.statements import query
 from dispatchkit.store.write import Deadline, Writer
 
@@ -34,12 +37,12 @@ class SlotDone(Exception):
     """This slot of the sweep has been done."""
 
 
-def open_store(db: str, data: Path, waits: Database, now: datetime | None = None) -> PostgresStore:
+def open_store(db: str, data: Path, waits: Database, now: datetime | None = None) -> Store:
     """Return the store that --db names, its schema checked.
 
     Raises DatabaseUnavailable, SchemaMismatch, Usage.
     """
-    engine = connect.engine(connect.resolve(db, data), waits)
+    engine = connect.open_database(db, data, waits)
     migrate.require(engine)
     return PostgresStore(engine, waits, now=now)
 
@@ -51,6 +54,9 @@ class PostgresStore:
         self, engine: Engine, waits: Database | None = None, *, now: datetime | None = None
     ) -> None:
         self.engine, self.waits, self._now = engine, waits or Database(), now
+        self.trail = Trail(engine, self.waits)
+        self.privacy = PersonalData(engine)
+        self.outbox = EventOutbox(self.connected)
         self._run: PostgresRun | None = None
 
     @property
@@ -101,7 +107,7 @@ class PostgresStore:
                     migrate.require_on(connection)
                 yield from self._with_ledger(connection, ticket, leader)
             finally:
-                release_lock(connection, ticket.sweep)
+                connect.release_lock(connection, ticket.sweep)
 
     def time_of(self, ticket: RunRequest) -> timedelta:
         """Return how long a run may begin batches: its own deadline, or the one in the settings."""
@@ -340,19 +346,3 @@ class PostgresActing:
             "code": code,
         }
         self._connection.execute(query("write_refusal"), values | {"was": was, "offer": offer_id})
-
-
-def release_lock(connection: Connection, sweep: str) -> None:
-    """Release a lock before its connection closes.
-
-    The server notices a closed connection a moment late, and the next run would find the lock
-    taken.
-    """
-    if connection.closed or connection.invalidated:
-        return
-    # A connection that is lost has lost its lock with it.
-    with suppress(DBAPIError):
-        if connection.in_transaction():
-            connection.rollback()
-        with connection.begin():
-            connection.execute(query("drop_lock"), {"sweep": sweep})

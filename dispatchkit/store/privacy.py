@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -43,66 +44,68 @@ def query(name: str) -> TextClause:
     return text(_named()[name])
 
 
-def erase(engine: Engine, person: Person, *, dry_run: bool = False) -> dict[str, int]:
-    """Remove the names and positions of a person; return how many rows of each kind held them.
+@dataclass(frozen=True)
+class PersonalData:
+    """The personal data in one database."""
 
-    It is one transaction. Raises Refused for an unknown person, a driver on duty, and a person with
-    a delivery that is not finished.
-    """
-    kind, id_ = person
-    with open_connection(engine, role="dk_privacy") as connection, connection.begin():
-        connection.execute(query("lock_erasure"), {"kind": kind, "id": str(id_)})
-        _check_erasable(connection, person)
-        removed = {}
-        for what in ("subject", WHERE[kind][2]):
-            values = {"kind": kind, "id": id_} if what == "subject" else {"id": id_}
-            removed[what] = int(connection.execute(query(f"count_{what}"), values).scalar_one())
-            if removed[what] and not dry_run:
-                connection.execute(query(f"erase_{what}"), values)
-                failpoint(f"{what} erased")
-        if not dry_run:
-            connection.execute(
-                query("journal"), {"kind": kind, "id": id_, "removed": sum(removed.values())}
-            )
-    failpoint("erasure committed")
-    return removed
+    _engine: Engine
 
+    def erase(self, person: Person, *, dry_run: bool = False) -> dict[str, int]:
+        """Remove the names and positions of a person; return how many rows of each kind held them.
 
-def erased(engine: Engine) -> list[Person]:
-    """Return everybody whose data was erased, from the journal."""
-    with open_connection(engine, role="dk_privacy") as connection:
-        return [(row[0], int(row[1])) for row in connection.execute(query("erased"))]
+        It is one transaction. Raises Refused for an unknown person, a driver on duty, and a person with
+        a delivery that is not finished.
+        """
+        kind, id_ = person
+        with open_connection(self._engine, role="dk_privacy") as connection, connection.begin():
+            connection.execute(query("lock_erasure"), {"kind": kind, "id": str(id_)})
+            _check_erasable(connection, person)
+            removed = {}
+            for what in ("subject", WHERE[kind][2]):
+                values = {"kind": kind, "id": id_} if what == "subject" else {"id": id_}
+                removed[what] = int(connection.execute(query(f"count_{what}"), values).scalar_one())
+                if removed[what] and not dry_run:
+                    connection.execute(query(f"erase_{what}"), values)
+                    failpoint(f"{what} erased")
+            if not dry_run:
+                connection.execute(
+                    query("journal"), {"kind": kind, "id": id_, "removed": sum(removed.values())}
+                )
+        failpoint("erasure committed")
+        return removed
 
+    def erased(self) -> list[Person]:
+        """Return everybody whose data was erased, from the journal."""
+        with open_connection(self._engine, role="dk_privacy") as connection:
+            return [(row[0], int(row[1])) for row in connection.execute(query("erased"))]
 
-def known(engine: Engine, people: Iterable[Person]) -> list[Person]:
-    """Return those of some people who are in the database at all."""
-    with open_connection(engine, role="dk_privacy") as connection:
-        return [person for person in people if _person_status(connection, person).known]
+    def known(self, people: Iterable[Person]) -> list[Person]:
+        """Return those of some people who are in the database at all."""
+        with open_connection(self._engine, role="dk_privacy") as connection:
+            return [person for person in people if _person_status(connection, person).known]
 
+    def database_id(self) -> str:
+        """Return the identity that exports of this database carry."""
+        with open_connection(self._engine, role="dk_privacy") as connection:
+            return str(connection.execute(query("database_id")).scalar_one())
 
-def database_id(engine: Engine) -> str:
-    """Return the identity that exports of this database carry."""
-    with open_connection(engine, role="dk_privacy") as connection:
-        return str(connection.execute(query("database_id")).scalar_one())
-
-
-def purge(engine: Engine, what: str, before: datetime, *, dry_run: bool = False) -> int:
-    """Purge `pings` or `payloads` older than an instant; return how many (dry: would be)."""
-    with open_connection(engine, role="dk_privacy") as connection:
-        if dry_run:
-            return int(
-                connection.execute(query(f"count_old_{what}"), {"before": before}).scalar_one()
-            )
-        total = 0
-        while True:
-            with connection.begin():
-                purged = connection.execute(
-                    query(f"purge_{what}"), {"before": before, "most": BATCH}
-                ).rowcount
-            failpoint(f"{what} purged")
-            total += purged
-            if purged < BATCH:
-                return total
+    def purge(self, what: str, before: datetime, *, dry_run: bool = False) -> int:
+        """Purge `pings` or `payloads` older than an instant; return how many (dry: would be)."""
+        with open_connection(self._engine, role="dk_privacy") as connection:
+            if dry_run:
+                return int(
+                    connection.execute(query(f"count_old_{what}"), {"before": before}).scalar_one()
+                )
+            total = 0
+            while True:
+                with connection.begin():
+                    purged = connection.execute(
+                        query(f"purge_{what}"), {"before": before, "most": BATCH}
+                    ).rowcount
+                failpoint(f"{what} purged")
+                total += purged
+                if purged < BATCH:
+                    return total
 
 
 def _check_erasable(connection: Connection, person: Person) -> None:

@@ -16,8 +16,8 @@ from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import audit
 from dispatchkit.kernel.errors import BadData
-from dispatchkit.store import audit as trail
 from dispatchkit.store import embedded, migrate
+from dispatchkit.store.audit import Trail
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
 from tests.crash.recovery import broken_invariants, differences, table_contents
@@ -113,7 +113,7 @@ def test_restored_dump_continues_work_and_seals(tmp_path):
         assert sealed == [["1", "2", "3"], ["2", "1", str(events)]], (
             "what the old server left, then the new one's own"
         )
-        assert trail.unsealed(new)[0] == 0
+        assert Trail(new).unsealed()[0] == 0
         assert audit.verify(PostgresStore(new), file).findings == []
 
         change(old, 5)  # it was meant to be switched off
@@ -138,7 +138,7 @@ def test_whoever_seals_seals_every_epoch_that_is_left(sample_db, tmp_path, by):
     else:
         done = sweep(store, catalog.settings(), "audit", Options()).job_counts
         assert done == {"sealed": born + 2 + 3 + 4, "unsealed": 0}
-    engine = [line.split()[:3] for line in trail.seal_lines(sample_db)]
+    engine = [line.split()[:3] for line in Trail(sample_db).seal_lines()]
     assert engine == [["1", "1", str(born)], ["2", "1", "2"], ["3", "1", "3"], ["4", "1", "4"]]
     assert audit.unsealed(store) == 0
     assert audit.verify(store).findings == []

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import audit
-from dispatchkit.store import audit as trail
+from dispatchkit.store.audit import Trail
 from dispatchkit.store.postgres import PostgresStore
 from tests import counts, databases
 from tests.crash.recovery import broken_invariants, wait_for_disconnects
@@ -28,7 +28,7 @@ def worked() -> Iterator[Engine]:
     with databases.fresh("sample") as engine:
         for name in ("reassignment", "offers"):
             sweep(PostgresStore(engine, now=databases.NOW), catalog.settings(), name, Options())
-        trail.seal(engine)
+        Trail(engine).seal()
         yield engine
 
 
@@ -85,10 +85,10 @@ def test_killed_seal_is_in_file_once(fork_server, worked, tmp_path):
             connection.exec_driver_sql("UPDATE dk.drivers SET timeouts = timeouts + 1 WHERE id = 1")
         assert killed(fork_server, worked, words, end_at) == wanted
         assert broken_invariants(worked) == []
-        assert set(file.read_text().splitlines()) <= set(trail.seal_lines(worked))
+        assert set(file.read_text().splitlines()) <= set(Trail(worked).seal_lines())
         assert fork_server.run(worked, *words).exit == 0
-        assert file.read_text().splitlines() == trail.seal_lines(worked), wanted
-    assert len(trail.seal_lines(worked)) == 4
+        assert file.read_text().splitlines() == Trail(worked).seal_lines(), wanted
+    assert len(Trail(worked).seal_lines()) == 4
     assert audit.verify(PostgresStore(worked), file).findings == []
 
 

@@ -248,3 +248,18 @@ def foreign_faults(name: str, text: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), 1):
         if found := FOREIGN.search(line):
             yield f"{name}:{number} says {found.group()!r}"
+
+
+def store_faults(tree: Iterable[Module]) -> Iterator[str]:
+    """Yield every use of Postgres or of an engine above the store, which is reached by `Store`."""
+    for module in tree:
+        if module.room not in ("flows", "cli", "server", "replay"):
+            continue
+        for node in ast.walk(module.tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Attribute) and node.attr == "engine":
+                owner = ast.unparse(node.value).split(".")[-1]
+                names = [f"{owner}.engine"] if owner in ("store", "_store", "connect") else []
+            for name in names:
+                if re.fullmatch(r"PostgresStore|Engine|Connection|\w+\.engine", name):
+                    yield f"{module.name}:{getattr(node, 'lineno', 0)} uses {name}"

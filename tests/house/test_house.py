@@ -16,6 +16,7 @@ from tests.house.tree import ROOT, TOP, modules, texts
     [
         rules.floor_faults,
         rules.library_faults,
+        rules.store_faults,
         rules.purity_faults,
         rules.docstring_faults,
         rules.loose_sql_faults,

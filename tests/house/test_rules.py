@@ -110,6 +110,21 @@ def test_a_heavy_library_stays_in_its_room(tmp_path, place, library, fine):
 
 
 @pytest.mark.parametrize(
+    ("place", "body", "fine"),
+    [
+        ("flows__act", "from dispatchkit.store.postgres import PostgresStore", False),
+        ("flows__act", "from dispatchkit.store.postgres import open_store", True),
+        ("cli__act", "x = store.engine", False),
+        ("flows__act", "x = connect.engine(url)", False),
+        ("cli__routes", "x = plan.engine", True),
+        ("store__write", "x = store.engine", True),
+    ],
+)
+def test_postgres_stays_in_the_store(tmp_path, place, body, fine):
+    assert bool(list(rules.store_faults(tree(tmp_path, **{place: body})))) is not fine
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "import time",

@@ -21,8 +21,8 @@ from dispatchkit.flows.trail import audit, retention
 from dispatchkit.flows.trail import seal_file as anchor
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, TryLater
-from dispatchkit.store import audit as trail
 from dispatchkit.store import check
+from dispatchkit.store.audit import Trail
 from dispatchkit.store.check import offenders
 from dispatchkit.store.postgres import PostgresStore
 from tests import databases
@@ -167,12 +167,12 @@ def test_every_seal_is_in_outside_file_once(cli_in_process, sample_db, tmp_path)
     assert (
         f"and {changes} events that no seal covers yet" in cli_in_process(*dry, db=sample_db).stderr
     )
-    trail.seal(sample_db)  # made by the job: the file gets it with the next
+    Trail(sample_db).seal()  # made by the job: the file gets it with the next
     swept(sample_db, "reassignment")
     for _ in range(2):
         assert cli_in_process("audit", "seal", "--to", file, db=sample_db).exit == 0
-    assert file.read_text().splitlines() == trail.seal_lines(sample_db)
-    assert len(trail.seal_lines(sample_db)) == 3
+    assert file.read_text().splitlines() == Trail(sample_db).seal_lines()
+    assert len(Trail(sample_db).seal_lines()) == 3
     assert file.stat().st_mode & 0o777 == 0o600
     ran = cli_in_process("audit", "verify", "--seals", file, db=sample_db)
     assert (ran.exit, "seal_file_lines\t3" in ran.stdout) == (0, True), ran.stderr
@@ -234,7 +234,7 @@ def counts(engine) -> tuple[int, int]:
 def worked(engine) -> None:
     for name in catalog.FEATURES:
         swept(engine, name)
-    trail.seal(engine)
+    Trail(engine).seal()
 
 
 def test_pruned_bodies_stand_in_archives_and_all_still_verifies(
@@ -277,7 +277,7 @@ def test_unsealed_events_and_young_ones_stay(sample_db, tmp_path):
     assert retention.prune(PostgresStore(sample_db), SOON, tmp_path).events == 0, (
         "nothing is sealed yet"
     )
-    trail.seal(sample_db)
+    Trail(sample_db).seal()
     assert (
         retention.prune(
             PostgresStore(sample_db), datetime.now(UTC) - timedelta(days=90), tmp_path
@@ -423,7 +423,7 @@ def test_the_trail_of_nobody_is_refused(sample_db):
 
 
 def test_two_runs_do_not_prune_at_once(sample_db, tmp_path):
-    with trail.pruning(sample_db), pytest.raises(TryLater):
+    with Trail(sample_db).pruning(), pytest.raises(TryLater):
         retention.prune(PostgresStore(sample_db), SOON, tmp_path)
     retention.prune(PostgresStore(sample_db), SOON, tmp_path)
 
@@ -494,7 +494,7 @@ def test_a_trail_that_nobody_seals_is_a_finding(sample_db):
         for silence in check.silences(sample_db, ["audit"], later)[1]
     }
     assert waiting["audit"] == one(sample_db, "SELECT min(at) FROM dk_aud.delivery_audit_logs")
-    trail.seal(sample_db)
+    Trail(sample_db).seal()
     assert check.silences(sample_db, ["audit"], later)[1][0].oldest_due is None
 
 

@@ -18,7 +18,6 @@ from dispatchkit.domain.tables import ENTITIES
 from dispatchkit.flows.live import catalog
 from dispatchkit.flows.live.sweep import Options, sweep
 from dispatchkit.flows.trail import audit, retention
-from dispatchkit.store import audit as trail
 from dispatchkit.store.postgres import PostgresStore
 from tests import counts, databases
 from tests.integration.invariant_breaks import LONG_CHAIN, TRIGGERS_OFF
@@ -238,7 +237,7 @@ def verdict(world: World, monkeypatch, *statements: str) -> audit.Verdict:
         driver.execute(TRIGGERS_OFF)
         for statement in statements:
             driver.execute(statement)
-        monkeypatch.setattr(trail, "_snapshot", lambda engine: _inside(connection))
+        monkeypatch.setattr("dispatchkit.store.audit._snapshot", lambda engine: _inside(connection))
         found = audit.verify(PostgresStore(world.engine), world.seals, [world.archive])
         monkeypatch.undo()
         connection.rollback()

@@ -107,19 +107,21 @@ def import_files(
 
     Raises Refused when more rows than `max_changes` would be written; then nothing is.
     """
-    made = connect.engine(connect.resolve(db, data))
-    migrate.require(made)
+    database = connect.open_database(db, data)
+    migrate.require(database)
     if max_changes is not None:
-        wanted = sum(counts.inserted for counts in insert(made, came.frames, dry_run=True).values())
+        wanted = sum(
+            counts.inserted for counts in insert(database, came.frames, dry_run=True).values()
+        )
         if wanted > max_changes:
             raise Refused(
                 f"{wanted} rows would be written, --max-changes is {max_changes}; nothing written"
             )
     if dry_run:
-        return Imported(intake=came, tables=insert(made, came.frames, dry_run=True))
+        return Imported(intake=came, tables=insert(database, came.frames, dry_run=True))
     data.mkdir(parents=True, exist_ok=True)
     with staged(data / QUARANTINE_FILE, quarantine_csv(came.quarantine)):
-        tables = insert(made, came.frames)
+        tables = insert(database, came.frames)
     return Imported(intake=came, tables=tables)
 
 
@@ -137,11 +139,11 @@ def extract(
     All tables come from one repeatable-read snapshot. Raises DatabaseUnavailable, SchemaMismatch, and as ExportWriter.
     """
     inside(to)
-    made = connect.engine(connect.resolve(db, data))
+    database = connect.open_database(db, data)
     period = {"since": since or EARLIEST, "until": until or LATEST}
     cut = _PERIOD if since or until else {}
     with (
-        read.snapshot(made) as snapshot,
+        read.snapshot(database) as snapshot,
         ExportWriter(
             to,
             as_of=snapshot.as_of,

@@ -12,7 +12,8 @@ from dispatchkit.flows.live import catalog
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Usage
 from dispatchkit.store import check, connect, migrate, outbox
-from dispatchkit.store.postgres import PostgresStore, open_store
+from dispatchkit.store.contract import Store
+from dispatchkit.store.postgres import open_store
 
 LATE = timedelta(minutes=15)  # a row due for longer, and no run since: that sweep fell silent
 
@@ -25,11 +26,11 @@ def store(
     now: datetime | None = None,
     batch: int | None = None,
     workers: int | None = None,
-) -> PostgresStore:
+) -> Store:
     """Return the store behind --db with its schema checked. Raises DatabaseUnavailable, SchemaMismatch."""
     waits = settings.database
-    given = replace(waits, batch=batch or waits.batch, workers=workers or waits.workers)
-    return open_store(db, data, given, now)
+    waits = replace(waits, batch=batch or waits.batch, workers=workers or waits.workers)
+    return open_store(db, data, waits, now)
 
 
 def migrate_up(
@@ -41,57 +42,57 @@ def migrate_up(
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Bring the schema up and return where it stands; a dry run returns the steps that would run."""
-    made = connect.engine(connect.resolve(db, data))
+    database = connect.open_database(db, data)
     if dry_run:
-        at = migrate.status(made).revision or ""
+        at = migrate.status(database).revision or ""
         return {
             "would run": [
                 stem for step, stem in migrate.history() if at < step <= _target(revision)
             ]
         }
-    status = migrate.up(made, revision)
+    status = migrate.up(database, revision)
     if strict_clock:
-        migrate.strict_clock(made)
-    return _told(status)
+        migrate.strict_clock(database)
+    return _as_document(status)
 
 
 def migrate_down(db: str, data: Path, revision: str, *, dry_run: bool = False) -> dict[str, Any]:
     """Take the schema down and return where it stands; rows wait in schema dk_kept."""
-    made = connect.engine(connect.resolve(db, data))
+    database = connect.open_database(db, data)
     if dry_run:
-        at = migrate.status(made).revision or ""
+        at = migrate.status(database).revision or ""
         undone = [stem for step, stem in migrate.history() if _target(revision) < step <= at]
         return {"would undo": list(reversed(undone))}
-    return _told(migrate.down(made, revision))
+    return _as_document(migrate.down(database, revision))
 
 
 def schema_status(db: str, data: Path) -> dict[str, Any]:
     """Return revision, newest revision and whether the schema drifted from what was migrated."""
-    return _told(migrate.status(connect.engine(connect.resolve(db, data))))
+    return _as_document(migrate.status(connect.open_database(db, data)))
 
 
 def invariants() -> list[tuple[str, str, str]]:
     """Return (name, what an offender is, SQL) of every invariant."""
-    return [(found.name, found.offender, found.sql) for found in check.checks()]
+    return [(rule.name, rule.offender, rule.sql) for rule in check.checks()]
 
 
 def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str, Any]:
     """Return every invariant with its offenders, the sweeps with their silence, and the findings in words."""
-    made = connect.engine(connect.resolve(db, data))
-    migrate.require(made)
-    counted = check.offenders(made)
-    at, silences = check.silences(made, list(catalog.SWEEPS), now)
-    findings = [f"{found.name}: {count} x {found.offender}" for found, count in counted if count]
-    if migrate.status(made).drifted:
+    database = connect.open_database(db, data)
+    migrate.require(database)
+    counted = check.offenders(database)
+    at, silences = check.silences(database, list(catalog.SWEEPS), now)
+    findings = [f"{rule.name}: {count} x {rule.offender}" for rule, count in counted if count]
+    if migrate.status(database).drifted:
         findings.append("the schema differs from what was migrated; compare with a fresh database")
-    for sender, state, number in outbox.failed_sends(made, now):
+    for sender, state, number in outbox.failed_sends(database, now):
         what = "were given up on" if state == "FAILED" else "were refused for good within a day"
         findings.append(
             f"sender {sender}: {number} events {what}; see `show outbox --state {state}`"
         )
-    for sender, number, said in outbox.stuck(made, LATE, now):
+    for sender, number, response in outbox.stuck(database, LATE, now):
         findings.append(
-            f"sender {sender}: {number} events tried in vain for over 15 minutes, last {said}"
+            f"sender {sender}: {number} events tried in vain for over 15 minutes, last {response}"
         )
     for silence in silences:
         if silence.oldest_due is None or at - silence.oldest_due <= LATE:
@@ -100,14 +101,15 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
             findings.append(
                 f"sweep {silence.sweep} fell silent: its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
             )
-        elif silence.sweep == "outbox" and check.senders_gone(made):
+        elif silence.sweep == "outbox" and check.senders_gone(database):
             findings.append(
                 f"no sender takes events any more: the oldest has waited since {silence.oldest_due:%FT%TZ}; "
                 "see [senders] in the configuration"
             )
     return {
         "checks": [
-            {"name": f.name, "offenders": count, "offender": f.offender} for f, count in counted
+            {"name": rule.name, "offenders": count, "offender": rule.offender}
+            for rule, count in counted
         ],
         "sweeps": [
             {"sweep": s.sweep, "last_ok": _stamp(s.last_ok), "oldest_due": _stamp(s.oldest_due)}
@@ -126,7 +128,7 @@ def _target(revision: str) -> str:
     return known[revision]
 
 
-def _told(status: migrate.Status) -> dict[str, Any]:
+def _as_document(status: migrate.Status) -> dict[str, Any]:
     return {
         "revision": status.revision,
         "newest": status.newest,

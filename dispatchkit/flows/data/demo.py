@@ -57,7 +57,7 @@ def demo(to: Path, settings: Settings, show_step: Callable[[str], None]) -> Demo
     )
 
     connect.forget(to)
-    status = migrate.up(connect.engine(connect.resolve("embedded", to)))
+    status = migrate.up(connect.open_database("embedded", to))
     done(f"started a Postgres under {to / 'postgres'} and migrated it to {status.revision}")
 
     files = data_io.read_files([to / "city"], None, now=scenario.as_of)

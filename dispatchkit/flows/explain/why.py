@@ -21,8 +21,7 @@ from dispatchkit.kernel.canonical_json import plain
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import Refused
 from dispatchkit.kernel.flags import bucket
-from dispatchkit.store import read
-from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.store.contract import Store
 
 SQL = Path(__file__).with_name("why.sql")
 NOT_YET_DUE = ("CREATED", "SCHEDULED")
@@ -38,7 +37,7 @@ OLD_KEYS = {  # of a decision's `why`, as the first version wrote them
 Document = dict[str, Any]
 
 
-def why(store: PostgresStore, settings: Settings, delivery: int) -> Document:
+def why(store: Store, settings: Settings, delivery: int) -> Document:
     """Return what is known of a delivery, fit for JSON: its state and the reasons for it.
 
     With a driver: `assignment`, and the `suspicion` against the driver. Open: `search`. Ended:
@@ -69,7 +68,7 @@ def why(store: PostgresStore, settings: Settings, delivery: int) -> Document:
     return document | {"explanation": explanation_text.why(document)}
 
 
-def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int) -> Document:
+def why_not(store: Store, settings: Settings, delivery: int, driver: int) -> Document:
     """Return why a delivery is not with a driver: the first rule against it, figures, the relaxation.
 
     Raises Refused if there is no such delivery or driver.
@@ -101,10 +100,10 @@ def why_not(store: PostgresStore, settings: Settings, delivery: int, driver: int
     return document | {"explanation": explanation_text.why_not(document)}
 
 
-def _history(store: PostgresStore, delivery: int) -> dict[str, list[Document]]:
+def _history(store: Store, delivery: int) -> dict[str, list[Document]]:
     """Return the rows of every query of why.sql. Raises Refused if there is no such delivery."""
     named = {name: sql for name, sql in queries(SQL).items() if name != "driver"}
-    frames = read.frames(store.engine, named, {"delivery": delivery}, store.waits, "dk_verify")
+    frames = store.trail.read(named, {"delivery": delivery})
     if frames["delivery"].is_empty():
         raise Refused(f"there is no delivery {delivery}")
     return {name: frame.to_dicts() for name, frame in frames.items()}
@@ -162,7 +161,7 @@ def _decision(
 
 
 def _search(
-    store: PostgresStore, settings: Settings, history: Mapping[str, list[Document]], now: datetime
+    store: Store, settings: Settings, history: Mapping[str, list[Document]], now: datetime
 ) -> Document:
     """Return the open episode, the pending offers with their decisions, and what a sweep would do now."""
     row = history["delivery"][0]
@@ -186,7 +185,7 @@ def _search(
     }
 
 
-def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime) -> Document:
+def _next(store: Store, settings: Settings, delivery: int, now: datetime) -> Document:
     """Return what the offers sweep would do now: make an offer (`driver_id`), or none, by which `rule`."""
     frames, blocked = _frames(store, settings, delivery, now)
     if blocked:
@@ -211,7 +210,7 @@ def _next(store: PostgresStore, settings: Settings, delivery: int, now: datetime
 
 
 def _frames(
-    store: PostgresStore, settings: Settings, delivery: int, now: datetime
+    store: Store, settings: Settings, delivery: int, now: datetime
 ) -> tuple[Frames, Document]:
     """Return the frames of the offers sweep, and the rule if the rollout leaves this delivery out."""
     offers = catalog.feature("offers")

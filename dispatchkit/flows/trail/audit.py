@@ -19,9 +19,8 @@ from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
 from dispatchkit.kernel.files import check_output, write_whole
 from dispatchkit.kernel.flags import Flag
-from dispatchkit.store import audit
+from dispatchkit.store.audit import Fault, Verified
 from dispatchkit.store.contract import Store
-from dispatchkit.store.postgres import PostgresStore
 
 FLAG = "audit"  # governs whose trail `show` tells, and whether `export` may; what is captured knows no flag
 SUFFIXES = (".parquet", ".csv", ".json")
@@ -37,14 +36,14 @@ class Shown:
     runs: Sequence[Mapping[str, Any]]
     decisions: Mapping[int, str]
     refusals: Sequence[Mapping[str, Any]]
-    broken: Sequence[audit.Fault]
+    broken: Sequence[Fault]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a verification found: the size of the trail, its faults, lines of the outside file that it contradicts."""
 
-    found: audit.Verified
+    found: Verified
     lines: int
     contradicted: Sequence[str]
     archives: retention.Read
@@ -61,7 +60,7 @@ class Verdict:
         return told + [f"archive: {wrong}" for wrong in self.archives.wrong]
 
 
-def place(fault: audit.Fault) -> str:
+def place(fault: Fault) -> str:
     """Return where a fault shows, in the words of an operator."""
     if fault.fault == "seal":
         return f"seal {fault.row_version} {fault.row_id}"
@@ -80,7 +79,7 @@ def subject(chain: int) -> str:
 
 
 def show(
-    store: PostgresStore,
+    store: Store,
     settings: Settings,
     chain: int,
     at: datetime | None = None,
@@ -92,7 +91,7 @@ def show(
     is off, Refused if there is no such chain.
     """
     _permit(settings.flag(FLAG), abs(chain))
-    found = audit.chain(store.engine, chain)
+    found = store.trail.chain(chain)
     if not found.events:
         raise Refused(f"the trail knows no {subject(chain)}")
     bodies = retention.bodies(files, chain) if files else {}
@@ -104,19 +103,19 @@ def show(
     )
 
 
-def verify(store: PostgresStore, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
+def verify(store: Store, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
     """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
     kept = (
         anchor.read(seals) if seals else []
     )  # first: what the database seals meanwhile is no contradiction
-    found, held = audit.verify(store.engine)
-    known = audit.archives(store.engine)
+    found, held = store.trail.verify()
+    known = store.trail.archives()
     archives = retention.verify(store, files, known)
     unread = sorted(set(known) - set(archives.given))
     return Verdict(found, len(kept), anchor.contradictions(kept, held), archives, unread)
 
 
-def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
+def seal(store: Store, to: Path, *, dry_run: bool = False) -> list[str]:
     """Seal what is not sealed, append every seal that the file lacks, and return those lines.
 
     Raises BadData when the file contradicts the database, TryLater while another run appends.
@@ -125,7 +124,7 @@ def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
         raise CannotCreate(f"{to.parent}: no such directory")
     if dry_run:
         kept = anchor.read(to) if to.exists() else []
-        held = audit.seal_lines(store.engine)
+        held = store.trail.seal_lines()
         wrong = anchor.contradictions(kept, held)
         if wrong:
             raise BadData(
@@ -135,22 +134,22 @@ def seal(store: PostgresStore, to: Path, *, dry_run: bool = False) -> list[str]:
         return [line for line in held if line not in set(kept)]
     with anchor.appending(to) as file:
         anchor.missing(
-            file, audit.seal_lines(store.engine)
+            file, store.trail.seal_lines()
         )  # one that contradicts is refused before a seal is made
         if unsealed(store):
-            audit.seal(store.engine)
-        lines = anchor.missing(file, audit.seal_lines(store.engine))
+            store.trail.seal()
+        lines = anchor.missing(file, store.trail.seal_lines())
         file.append(lines)
     return lines
 
 
-def unsealed(store: PostgresStore) -> int:
+def unsealed(store: Store) -> int:
     """Return how many finished events no seal covers yet."""
-    return audit.unsealed(store.engine)[0]
+    return store.trail.unsealed()[0]
 
 
 def export(
-    store: PostgresStore,
+    store: Store,
     settings: Settings,
     to: Path,
     *,
@@ -166,25 +165,26 @@ def export(
     if to.suffix not in SUFFIXES:
         raise Usage(f"{to}: by its suffix neither of {', '.join(SUFFIXES)}")
     check_output(to, force=force)
-    audit.note(store.engine, "export")
-    frame = audit.period(store.engine, since or EARLIEST, until or LATEST)
+    store.trail.note_reading("export")
+    frame = store.trail.period(since or EARLIEST, until or LATEST)
     write_whole(to, _encoded(frame, to.suffix))
     return frame.height
 
 
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
     """Seal what waits, if the last seal is old enough; return how many events were sealed and how many wait."""
-    if not isinstance(store, PostgresStore):  # in memory there is no trail
+    try:
+        open_, last_seal_at = store.trail.unsealed()
+    except Usage:  # the store in memory has no trail
         return {"sealed": 0, "unsealed": 0}
-    open_, made_at = audit.unsealed(store.engine)
-    due = (
-        made_at is None or abs(now - made_at) >= settings.params("audit", Params).seal
-    )  # --now may lie anywhere
+    # --now may be before the last seal or after it.
+    pause = settings.params("audit", Params).seal
+    due = last_seal_at is None or abs(now - last_seal_at) >= pause
     if not (open_ and due):
         return {"sealed": 0, "unsealed": open_}
     if dry_run:
         return {"sealed": open_, "unsealed": 0}
-    sealed = sum(int(line.split()[2]) for line in audit.seal(store.engine))
+    sealed = sum(int(line.split()[2]) for line in store.trail.seal())
     return {"sealed": sealed, "unsealed": unsealed(store)}
 
 

@@ -13,8 +13,8 @@ from dispatchkit.flows.trail import retention
 from dispatchkit.kernel.errors import DispatchError, Refused
 from dispatchkit.kernel.failpoints import failpoint
 from dispatchkit.kernel.files import exclusive_lock, translate_os_errors
-from dispatchkit.store import privacy
-from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.store.contract import Store
+from dispatchkit.store.privacy import Person
 from dispatchkit.warehouse import manifest
 
 
@@ -27,7 +27,7 @@ class Erased:
 
 
 def erase(
-    store: PostgresStore,
+    store: Store,
     people: Sequence[str],
     *,
     outside: Path | None = None,
@@ -43,7 +43,7 @@ def erase(
     wanted = [journal.person(told) for told in people]
     if not wanted:
         noted = journal.read(outside) if outside else []
-        wanted = privacy.known(store.engine, sorted({*privacy.erased(store.engine), *noted}))
+        wanted = store.privacy.known(sorted({*store.privacy.erased(), *noted}))
     found = _each(store, wanted, dry_run=True)
     if people and found.refused:
         raise Refused(f"{'; '.join(found.refused.values())}; nobody erased")
@@ -57,19 +57,19 @@ def erase(
     return _each(store, wanted, dry_run=False)
 
 
-def _each(store: PostgresStore, people: Sequence[privacy.Person], *, dry_run: bool) -> Erased:
+def _each(store: Store, people: Sequence[Person], *, dry_run: bool) -> Erased:
     """Return what became of each person by themselves."""
     held, refused = {}, {}
     for kind, id_ in people:
         try:
-            held[f"{kind}:{id_}"] = privacy.erase(store.engine, (kind, id_), dry_run=dry_run)
+            held[f"{kind}:{id_}"] = store.privacy.erase((kind, id_), dry_run=dry_run)
         except Refused as why:
             refused[f"{kind}:{id_}"] = str(why)
     return Erased(held, refused)
 
 
 def purge(
-    store: PostgresStore,
+    store: Store,
     data: Path,
     settings: Settings,
     now: datetime | None,
@@ -86,8 +86,7 @@ def purge(
     extracts = _old_extracts(store, data, retention.limit(store, settings, "extracts", now))
     if dry_run or max_changes is not None:
         found = {
-            what: privacy.purge(store.engine, what, limit, dry_run=True)
-            for what, limit in limits.items()
+            what: store.privacy.purge(what, limit, dry_run=True) for what, limit in limits.items()
         }
         found["extracts"] = len(extracts)
         if dry_run:
@@ -96,15 +95,15 @@ def purge(
             raise Refused(
                 f"{sum(found.values())} would be purged, --max-changes is {max_changes}; nothing done"
             )
-    done = {what: privacy.purge(store.engine, what, limit) for what, limit in limits.items()}
+    done = {what: store.privacy.purge(what, limit) for what, limit in limits.items()}
     for directory in extracts:
         _remove(directory)
     return {**done, "extracts": len(extracts)}
 
 
-def _old_extracts(store: PostgresStore, data: Path, before: datetime) -> list[Path]:
+def _old_extracts(store: Store, data: Path, before: datetime) -> list[Path]:
     """Return the exports right under `data` that this very database wrote before an instant."""
-    mine = privacy.database_id(store.engine)
+    mine = store.privacy.database_id()
     found = []
     for path in sorted(data.glob(f"*/{manifest.NAME}")):
         try:

@@ -30,8 +30,7 @@ from dispatchkit.kernel.files import (
     translate_os_errors,
     write_whole,
 )
-from dispatchkit.store import audit
-from dispatchkit.store.postgres import PostgresStore
+from dispatchkit.store.contract import Store
 
 FILE = ("chain", "seq", "epoch", "txid", "head", "image", "prev", "hash")
 KEYS = ("tbl", "row_id", "row_version", "op")  # of a link, as the head of its body names them
@@ -57,19 +56,17 @@ class Read:
     strange: tuple[str, ...]
 
 
-def limit(
-    store: PostgresStore, settings: Settings, name: str, now: datetime | None = None
-) -> datetime:
+def limit(store: Store, settings: Settings, name: str, now: datetime | None = None) -> datetime:
     """Return the instant before which [audit] `name` has passed, by --now or the database clock.
 
     Raises Usage for --now where the clock is strict.
     """
     kept: timedelta = getattr(settings.params("audit", Params), name)
-    return audit.clock(store.engine, now) - kept
+    return store.trail.clock(now) - kept
 
 
 def prune(
-    store: PostgresStore,
+    store: Store,
     before: datetime,
     to: Path,
     *,
@@ -83,7 +80,7 @@ def prune(
     """
     check_folder(to)
     if dry_run or max_changes is not None:
-        waiting = audit.retirable_count(store.engine, before)
+        waiting = store.trail.retirable_count(before)
         if dry_run:
             return Pruned(waiting, ())
         if max_changes is not None and waiting > max_changes:
@@ -92,10 +89,10 @@ def prune(
             )
     make_folder(to)
     moved, names = 0, []
-    with audit.pruning(store.engine):
-        while (events := audit.retirable(store.engine, before)).height:
+    with store.trail.pruning():
+        while (events := store.trail.retirable(before)).height:
             name, told = _archive(events, to)
-            moved += audit.retire(store.engine, name, told, before, events)
+            moved += store.trail.retire(name, told, before, events)
             names.append(name)
     return Pruned(moved, tuple(names))
 
@@ -113,7 +110,7 @@ def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
     return path.name, told
 
 
-def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]) -> Read:
+def verify(store: Store, files: Sequence[Path], known: Mapping[str, str]) -> Read:
     """Return the archives that were read and what is wrong with them, the first bad row of each named."""
     given, wrong, strange = [], [], []
     names = {told: name for name, told in known.items()}
@@ -121,7 +118,7 @@ def verify(store: PostgresStore, files: Sequence[Path], known: Mapping[str, str]
         name = names.get(digest(path)[1])
         if name is not None:
             given.append(name)
-            wrong += _misfits(path, audit.retired_links(store.engine, name))
+            wrong += _misfits(path, store.trail.retired_links(name))
         elif path.name in known:
             wrong.append(f"{path}: not the file that was archived")
         else:
