@@ -14,7 +14,7 @@ from dispatchkit.kernel.clock import parse_instant, rfc3339
 from dispatchkit.kernel.errors import BadData, Usage
 
 if TYPE_CHECKING:
-    from dispatchkit.flows.trail.audit import Shown
+    from dispatchkit.flows.trail.audit import ChainView
     from dispatchkit.store.audit import Fault
 
 RENAMED = {"tbl": "table", "op": "operation", "chain": "chain_id"}  # columns in the documents
@@ -59,11 +59,11 @@ def show(
         raise Usage("`audit show` takes the id of a delivery, or --driver ID")
     chain = delivery if delivery is not None else -(driver or 0)
     instant = parse_instant(at) if at else None
-    found = audit.show(call(ctx).store(), call(ctx).settings(), chain, instant, archive or ())
+    view = audit.show(call(ctx).store(), call(ctx).settings(), chain, instant, archive or ())
     if call(ctx).json:
-        output.document(_document(found))
-    elif found.state is not None:
-        for table, images in found.state.items():
+        output.document(_document(view))
+    elif view.state is not None:
+        for table, images in view.state.items():
             output.table(
                 list(images[0]),
                 [[image.get(key) for key in images[0]] for image in images],
@@ -72,18 +72,18 @@ def show(
     else:
         output.table(
             ("at", "row", "version", "changed", "by", "run", "reason"),
-            _rows(found),
-            title=found.subject,
+            _rows(view),
+            title=view.subject,
         )
-        if found.refusals:
-            rows = [(rfc3339(r["at"]), *list(r.values())[1:]) for r in found.refusals]
-            output.table(list(found.refusals[0]), rows, title="refused")
-    if found.state == {}:
-        begins = rfc3339(found.steps[0].event.at)
-        output.note(ctx, f"nothing before; the trail of {found.subject} begins {begins}")
-    for fault in found.broken:
+        if view.refusals:
+            rows = [(rfc3339(r["at"]), *list(r.values())[1:]) for r in view.refusals]
+            output.table(list(view.refusals[0]), rows, title="refused")
+    if view.state == {}:
+        begins = rfc3339(view.steps[0].event.at)
+        output.note(ctx, f"nothing before; the trail of {view.subject} begins {begins}")
+    for fault in view.broken:
         raise BadData(
-            f"the chain of {found.subject} is broken: {fault.fault} at seq {fault.seq}",
+            f"the chain of {view.subject} is broken: {fault.fault} at seq {fault.seq}",
             code="DK-AUD",
         )
 
@@ -105,38 +105,38 @@ def verify(
     from dispatchkit.flows.trail import audit
 
     with output.working(ctx, "verifying"):
-        found = audit.verify(call(ctx).store(), seals, archive or ())
+        check = audit.verify(call(ctx).store(), seals, archive or ())
     counts = {
-        "events": found.found.events,
-        "chains": found.found.chains,
-        "seals": found.found.seals,
+        "events": check.trail.events,
+        "chains": check.trail.chains,
+        "seals": check.trail.seals,
     }
-    counts |= {"archives": found.found.archives, "seal_file_lines": found.lines}
+    counts |= {"archives": check.trail.archives, "seal_file_lines": check.lines}
     if call(ctx).json:
-        faults = [_fault(fault) for fault in found.found.faults]
+        faults = [_fault(fault) for fault in check.trail.faults]
         output.document(
             {
                 **counts,
                 "faults": faults,
-                "findings": found.findings,
-                "archives_unread": list(found.unread),
+                "findings": check.findings,
+                "archives_unread": list(check.unread),
             }
         )
     else:
         output.table(("what", "count"), list(counts.items()))
-    if found.archives.strange:
+    if check.archives.foreign:
         output.note(
             ctx,
-            f"{', '.join(found.archives.strange)}: of no archive of this database; its bodies never left",
+            f"{', '.join(check.archives.foreign)}: of no archive of this database; its bodies never left",
         )
-    if found.unread:
+    if check.unread:
         output.note(
             ctx,
-            f"{len(found.unread)} archives were not given; their links were checked, their bodies not read",
+            f"{len(check.unread)} archives were not given; their links were checked, their bodies not read",
         )
-    if found.findings:
+    if check.findings:
         raise BadData(
-            f"the audit trail is not as it was written: {'; '.join(found.findings)}", code="DK-AUD"
+            f"the audit trail is not as it was written: {'; '.join(check.findings)}", code="DK-AUD"
         )
 
 
@@ -158,17 +158,17 @@ def seal(
 
     store = call(ctx).store()
     lines = audit.seal(store, to, dry_run=dry_run)
-    open_ = audit.unsealed(store)
+    unsealed = audit.unsealed(store)
     if call(ctx).json:
-        output.document({"dry_run": dry_run, "seals": lines, "unsealed": open_})
+        output.document({"dry_run": dry_run, "seals": lines, "unsealed": unsealed})
     else:
         for line in lines:
             output.line(line)
         output.note(
             ctx, f"{len(lines)} seals {'would be appended' if dry_run else 'appended'} to {to}"
         )
-        if dry_run and open_:
-            output.note(ctx, f"and {open_} events that no seal covers yet")
+        if dry_run and unsealed:
+            output.note(ctx, f"and {unsealed} events that no seal covers yet")
 
 
 def prune(
@@ -273,11 +273,11 @@ def _at(text: str | None) -> datetime | None:
     return parse_instant(text) if text else None
 
 
-def _rows(found: Shown) -> list[tuple[object, ...]]:
+def _rows(view: ChainView) -> list[tuple[object, ...]]:
     """Return one line a step: what became of which row, by whom, and why."""
-    sweeps = {run["run_id"]: run["sweep"] for run in found.runs}
+    sweeps = {run["run_id"]: run["sweep"] for run in view.runs}
     rows: list[tuple[object, ...]] = []
-    for step in found.steps:
+    for step in view.steps:
         event = step.event
         changed = {"D": "gone"}.get(event.op) or (
             "archived" if event.archived else _changes(step.changed)
@@ -292,15 +292,18 @@ def _rows(found: Shown) -> list[tuple[object, ...]]:
 
 def _changes(changed: Any) -> str:
     """Return what changed: of a birth the state alone says it."""
-    born = all(was is None for was, _ in changed.values()) and "id" in changed
+    inserted = all(before is None for before, _ in changed.values()) and "id" in changed
     shown = {
         key: pair
         for key, pair in changed.items()
-        if not born or key in ("state", "duty", "driver_id")
+        if not inserted or key in ("state", "duty", "driver_id")
     }
-    told = {key: ["-" if value is None else value for value in pair] for key, pair in shown.items()}
+    printable = {
+        key: ["-" if value is None else value for value in pair] for key, pair in shown.items()
+    }
     return ", ".join(
-        f"{key} {now}" if born else f"{key} {was} -> {now}" for key, (was, now) in told.items()
+        f"{key} {after}" if inserted else f"{key} {before} -> {after}"
+        for key, (before, after) in printable.items()
     )
 
 
@@ -309,7 +312,7 @@ def _fault(fault: Fault) -> dict[str, Any]:
     return {RENAMED.get(name, name): value for name, value in vars(fault).items()}
 
 
-def _document(found: Shown) -> dict[str, Any]:
+def _document(view: ChainView) -> dict[str, Any]:
     """Return the whole chain for programs; each event of a run names its decision, each run what it decided with."""
     from dispatchkit.decide.audit.trail import Event
     from dispatchkit.kernel.canonical_json import plain
@@ -322,13 +325,13 @@ def _document(found: Shown) -> dict[str, Any]:
                 key: {"before": before, "after": after}
                 for key, (before, after) in step.changed.items()
             },
-            "decision_id": found.decisions.get(step.event.seq),
+            "decision_id": view.decisions.get(step.event.seq),
         }
-        for step in found.steps
+        for step in view.steps
     ]
-    document: dict[str, Any] = {"subject": found.subject, "steps": steps, "runs": found.runs}
-    document["refusals"] = found.refusals
-    document["faults"] = [_fault(fault) for fault in found.broken]
-    if found.state is not None:
-        document["state"] = found.state
+    document: dict[str, Any] = {"subject": view.subject, "steps": steps, "runs": view.runs}
+    document["refusals"] = view.refusals
+    document["faults"] = [_fault(fault) for fault in view.broken]
+    if view.state is not None:
+        document["state"] = view.state
     return {key: plain(value) for key, value in document.items()}

@@ -73,11 +73,11 @@ def sample(
 
     Example: dispatchkit data sample --orders 1200 --days 2 --to data/city
     """
-    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data import data_io
     from dispatchkit.flows.data.sample import write_sample
     from dispatchkit.simulation import Scenario
 
-    upkeep.inside(to)
+    data_io.inside(to)
     plan = Scenario(orders=orders, days=days, start=parse_day(start), seed=seed)
     with output.working(ctx, f"making up {orders:,} orders"):
         manifest = write_sample(plan, to, force=force)
@@ -117,14 +117,14 @@ def bring(
 
     Example: dispatchkit data import orders.csv --mapping configs/imports/doordash.toml --dry-run
     """
-    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data import data_io
 
     with output.working(ctx, "reading"):
-        came = upkeep.read_files(
+        came = data_io.read_files(
             files, mapping, now=_now(now), strict=strict, sha256=sha256, rows=rows
         )
     with output.working(ctx, "writing"):
-        done = upkeep.import_files(
+        done = data_io.import_files(
             call(ctx).db, call(ctx).data, came, dry_run=dry_run, max_changes=max_changes
         )
     tables = {
@@ -174,14 +174,14 @@ def extract(
 
     Example: dispatchkit data extract --since 2026-03-06 --until 2026-03-07 --to data/extract --force
     """
-    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data import data_io
 
     lower, upper = (_instant(ctx, text) for text in (since, until))
     if lower and upper and lower >= upper:
         raise Usage(f"--since {since} is not before --until {until}")
     to = to or _under_data(ctx, "extract")
     with output.working(ctx, "extracting"):
-        manifest = upkeep.extract(
+        manifest = data_io.extract(
             call(ctx).db, call(ctx).data, to, since=lower, until=upper, force=force
         )
     _wrote(ctx, manifest, to)
@@ -204,13 +204,15 @@ def load(
 
     Example: dispatchkit data load data/extract --max-age 2h
     """
-    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data import data_io
 
     to = to or _under_data(ctx, WAREHOUSE_FILE)
-    upkeep.inside(to)
+    data_io.inside(to)
     with output.working(ctx, "loading"):
-        found = upkeep.load_export(export, to, now=_now(now), max_age=_span(max_age), strict=strict)
-    _loaded(ctx, found, to.with_name(QUARANTINE_FILE))
+        loaded = data_io.load_export(
+            export, to, now=_now(now), max_age=_span(max_age), strict=strict
+        )
+    _loaded(ctx, loaded, to.with_name(QUARANTINE_FILE))
 
 
 def check(
@@ -224,11 +226,11 @@ def check(
 
     Example: dispatchkit data check data/extract --strict
     """
-    from dispatchkit.flows.data import data_io as upkeep
+    from dispatchkit.flows.data import data_io
 
     with output.working(ctx, "checking"):
-        found = upkeep.check_export(export, now=_now(now), max_age=_span(max_age), strict=strict)
-    _loaded(ctx, found, None)
+        checked = data_io.check_export(export, now=_now(now), max_age=_span(max_age), strict=strict)
+    _loaded(ctx, checked, None)
 
 
 def _wrote(ctx: typer.Context, manifest: Manifest, to: Path) -> None:
@@ -247,34 +249,34 @@ def _wrote(ctx: typer.Context, manifest: Manifest, to: Path) -> None:
         output.note(ctx, f"export of {rfc3339(manifest.as_of)} written to {to}")
 
 
-def _loaded(ctx: typer.Context, found: LoadReport, quarantine: Path | None) -> None:
+def _loaded(ctx: typer.Context, report: LoadReport, quarantine: Path | None) -> None:
     if call(ctx).json:
         output.document(
             {
-                "as_of": rfc3339(found.as_of),
-                "database_id": found.database_id,
-                "sha256": found.manifest_sha256,
-                "rows": found.rows,
-                "quarantine": _by_reason(found.quarantine),
+                "as_of": rfc3339(report.as_of),
+                "database_id": report.database_id,
+                "sha256": report.manifest_sha256,
+                "rows": report.rows,
+                "quarantine": _by_reason(report.quarantine),
             }
         )
     else:
-        output.table(["table", "rows"], list(found.rows.items()))
-    _warn(ctx, found.warnings, found.quarantine, quarantine)
+        output.table(["table", "rows"], list(report.rows.items()))
+    _warn(ctx, report.warnings, report.quarantine, quarantine)
 
 
 def _warn(
-    ctx: typer.Context, warnings: list[str], quarantine: pl.DataFrame, written: Path | None
+    ctx: typer.Context, warnings: list[str], quarantine: pl.DataFrame, file: Path | None
 ) -> None:
     for warning in warnings:
         output.warn(warning)
     if len(quarantine):
         first = quarantine.row(0, named=True)
-        told = (
+        first_reason = (
             f"{first['code']}: {first['file']}:{first['row']}: {first['column']}: {first['reason']}"
         )
-        where = f", all of them in {written}" if written else ""
-        output.refuse(ctx, f"{len(quarantine)} rows quarantined{where}; the first: {told}")
+        where = f", all of them in {file}" if file else ""
+        output.refuse(ctx, f"{len(quarantine)} rows quarantined{where}; the first: {first_reason}")
 
 
 def _by_reason(quarantine: pl.DataFrame) -> list[dict[str, Any]]:
@@ -305,10 +307,10 @@ def _now(text: str | None) -> datetime:
 
 
 def _span(text: str | None) -> timedelta | None:
-    found = span(text) if text is not None else None
-    if text is not None and found is None:
+    duration = span(text) if text is not None else None
+    if text is not None and duration is None:
         raise Usage(f"--max-age is {text!r}; expected a span such as 30s, 15min, 2h or 7d")
-    return found
+    return duration
 
 
 def _instant(ctx: typer.Context, text: str | None) -> datetime | None:

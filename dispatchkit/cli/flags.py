@@ -28,14 +28,14 @@ def flags(ctx: typer.Context) -> None:
     from dispatchkit.flows.live import catalog
 
     settings = call(ctx).settings()
-    found = [settings.flag(name) for name in catalog.FLAGS]
+    rollouts = [settings.flag(name) for name in catalog.FLAGS]
     if call(ctx).json:
         output.document(
-            [{"name": f.name, "enabled": f.enabled, "percent": f.percent} for f in found]
+            [{"name": f.name, "enabled": f.enabled, "percent": f.percent} for f in rollouts]
         )
     else:
         output.table(
-            ("flag", "enabled", "percent"), [(f.name, f.enabled, f.percent) for f in found]
+            ("flag", "enabled", "percent"), [(f.name, f.enabled, f.percent) for f in rollouts]
         )
 
 
@@ -61,8 +61,8 @@ def who(
 
     if flag not in catalog.FLAGS:
         raise Usage(f"unknown flag {flag!r}; expected one of {', '.join(catalog.FLAGS)}")
-    found = call(ctx).settings().flag(flag)
-    rows = [{"id": id_, "bucket": bucket(flag, id_), "inside": found.admits(id_)} for id_ in ids]
+    rollout = call(ctx).settings().flag(flag)
+    rows = [{"id": id_, "bucket": bucket(flag, id_), "inside": rollout.admits(id_)} for id_ in ids]
     if call(ctx).json:
         output.document(rows)
     else:

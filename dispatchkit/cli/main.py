@@ -33,8 +33,8 @@ app = typer.Typer(
 GROUPS = tuple("demo db data sweep act show why outbox report streets routes flags audit".split())
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"dispatchkit {__version__}")
         raise typer.Exit
 
@@ -167,16 +167,16 @@ def _help(fault: TyperException) -> str:
 
 
 def _usage(fault: TyperException) -> str:
-    said = getattr(fault, "format_message", None)
-    return str(said() if said else fault).replace("\n", " ").strip() or "no command given"
+    message = getattr(fault, "format_message", None)
+    return str(message() if message else fault).replace("\n", " ").strip() or "no command given"
 
 
 def _os_error(fault: OSError) -> DispatchError:
     where = f"{fault.filename}: " if fault.filename else ""
     if fault.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):
         return NotPermitted(f"{where}permission denied")
-    said = os.strerror(fault.errno) if fault.errno else "I/O error"
-    return IOFailed(f"{where}{said}; what is complete stands, nothing is half-written")
+    message = os.strerror(fault.errno) if fault.errno else "I/O error"
+    return IOFailed(f"{where}{message}; what is complete stands, nothing is half-written")
 
 
 def _fail(code: str, text: str, exit_code: int, debug: bool = False) -> int:

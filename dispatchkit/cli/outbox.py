@@ -40,8 +40,8 @@ def retry(
     from dispatchkit.flows.live import outbox
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    found = outbox.retry(store, settings, sender, dry_run=dry_run, max_changes=max_changes)
+    due = outbox.retry(store, settings, sender, dry_run=dry_run, max_changes=max_changes)
     if call(ctx).json:
-        output.document({"sender": sender, "due": found, "dry_run": dry_run})
+        output.document({"sender": sender, "due": due, "dry_run": dry_run})
     else:
-        output.table(("sender", "due"), [(sender, found)])
+        output.table(("sender", "due"), [(sender, due)])

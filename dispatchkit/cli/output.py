@@ -48,15 +48,15 @@ class CliContext:
         from dispatchkit.flows.data.database import store
         from dispatchkit.kernel.clock import parse_instant
 
-        given = parse_instant(now) if now else None
-        return store(self.db, self.data, self.settings(), now=given, batch=batch, workers=workers)
+        instant = parse_instant(now) if now else None
+        return store(self.db, self.data, self.settings(), now=instant, batch=batch, workers=workers)
 
 
 def call(ctx: typer.Context) -> CliContext:
     """Return the options that every command has."""
-    found = ctx.find_root().obj
-    assert isinstance(found, CliContext)
-    return found
+    context = ctx.find_root().obj
+    assert isinstance(context, CliContext)
+    return context
 
 
 def document(value: Any) -> None:

@@ -63,8 +63,8 @@ def erase(
     else:
         rows = [
             (person, what, count)
-            for person, found in done.held.items()
-            for what, count in found.items()
+            for person, counts in done.held.items()
+            for what, count in counts.items()
         ]
         output.table(("person", "held in", "rows"), rows)
         output.note(ctx, f"{len(done.held)} people {'would be ' if dry_run else ''}erased")

@@ -51,30 +51,30 @@ def plan(
 
     dispatchkit route plan lc101.txt --format lilim --seconds 10 --out plan.json
     """
-    from dispatchkit.flows.planning import routes as routing
+    from dispatchkit.flows.planning import routes as planning
     from dispatchkit.kernel.files import check_output
 
     if out:
         check_output(out, force=force)
     with working(ctx, f"planning {file}"):
-        made = routing.plan(
+        result = planning.plan(
             file, form, engine=engine, seconds=seconds, seed=seed, solutions=solutions
         )
     if out:
-        routing.write(made, out)
+        planning.write(result, out)
     if call(ctx).json:
-        document(made)
+        document(result)
     else:
-        rows = zip(made["vehicle_ids"], made["routes"], strict=True)
+        rows = zip(result["vehicle_ids"], result["routes"], strict=True)
         table(
             ("vehicle", "stops", "route"),
             [(id_, len(nodes), " ".join(map(str, nodes))) for id_, nodes in rows],
         )
         note(
             ctx,
-            f"{made['vehicles']} vehicles, distance {made['distance']}, engine {made['engine']}",
+            f"{result['vehicles']} vehicles, distance {result['distance']}, engine {result['engine']}",
         )
-    for job in made["unassigned"]:
+    for job in result["unassigned"]:
         refuse(ctx, f"job {job['id']} is in no route: {job['reason']}")
 
 
@@ -93,23 +93,24 @@ def check(
 
     dispatchkit route check lc101.txt plan.json --format lilim
     """
-    from dispatchkit.flows.planning import routes as routing
+    from dispatchkit.flows.planning import routes as planning
 
-    found = routing.check(file, form, plan_file)
+    violations = planning.check(file, form, plan_file)
     if call(ctx).json:
         document(
             {
                 "violations": [
                     {"code": v.code, "vehicle": v.vehicle, "job": v.job, "text": v.text}
-                    for v in found
+                    for v in violations
                 ]
             }
         )
-    elif found:
+    elif violations:
         table(
-            ("code", "vehicle", "job", "what"), [(v.code, v.vehicle, v.job, v.text) for v in found]
+            ("code", "vehicle", "job", "what"),
+            [(v.code, v.vehicle, v.job, v.text) for v in violations],
         )
     else:
         line("no violation")
-    if found:
-        refuse(ctx, f"{plan_file} breaks {len(found)} rules")
+    if violations:
+        refuse(ctx, f"{plan_file} breaks {len(violations)} rules")

@@ -25,21 +25,21 @@ def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list
 
     check_cost: also compare `plan.cost` with the cost of the stated times.
     """
-    found = list(_whole(problem, plan))
+    broken = list(_whole(problem, plan))
     routes = [r for r in plan.routes if _known(problem, r)]
     for route in routes:
-        found += _first(problem, plan, route)
-        found += _goods(problem, route)
-        found += _times(problem, route)
+        broken += _first(problem, plan, route)
+        broken += _goods(problem, route)
+        broken += _times(problem, route)
     if (
         check_cost
-        and not found
+        and not broken
         and (cost := sum(_cost(problem, route) for route in routes)) != plan.cost
     ):
-        found.append(
+        broken.append(
             Violation("COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}")
         )
-    return found
+    return broken
 
 
 def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> VehicleRoute:
@@ -73,23 +73,26 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
     for vehicle, times in sorted(Counter(route.vehicle for route in plan.routes).items()):
         if times > 1:
             yield Violation(
-                "VEHICLE_TWICE", _car(problem, vehicle), None, f"{times} routes for one vehicle"
+                "VEHICLE_TWICE",
+                _vehicle_id(problem, vehicle),
+                None,
+                f"{times} routes for one vehicle",
             )
-    made = Counter(visit.task for route in plan.routes for visit in route.visits)
+    visits = Counter(visit.task for route in plan.routes for visit in route.visits)
     left_out = {job for job, _ in plan.unplanned}
     for index, task in enumerate(problem.tasks):
-        if made[index] > 1:
+        if visits[index] > 1:
             yield Violation(
-                "STOP_TWICE", None, task.job, f"{task.kind} is made {made[index]} times"
+                "STOP_TWICE", None, task.job, f"{task.kind} is made {visits[index]} times"
             )
-        if made[index] and task.job in left_out:
+        if visits[index] and task.job in left_out:
             yield Violation(
                 "PLANNED_AND_LEFT_OUT",
                 None,
                 task.job,
                 f"{task.kind} is made, yet the job is left out",
             )
-        if not made[index] and task.job not in left_out:
+        if not visits[index] and task.job not in left_out:
             yield Violation(
                 "STOP_MISSING",
                 None,
@@ -128,7 +131,7 @@ def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
                 "WRONG_VEHICLE",
                 car.id,
                 task.job,
-                f"{task.kind} belongs to {_car(problem, task.only)}",
+                f"{task.kind} belongs to {_vehicle_id(problem, task.only)}",
             )
         if load > max(car.capacity, car.load):
             yield Violation(
@@ -203,5 +206,5 @@ def _cost(problem: Problem, route: VehicleRoute) -> int:
     )
 
 
-def _car(problem: Problem, vehicle: int) -> int:
+def _vehicle_id(problem: Problem, vehicle: int) -> int:
     return problem.vehicles[vehicle].id if 0 <= vehicle < len(problem.vehicles) else vehicle

@@ -20,15 +20,15 @@ def insert_all(problem: Problem) -> Plan:
     for job in sorted(jobs, key=lambda job: _urgency(problem, jobs[job])):
         best = min(_places(problem, jobs[job], orders, costs), default=None)
         if best is None:
-            problem, reason = _let_go(problem, jobs[job]), why_not(problem, jobs[job])
+            problem, reason = _without_first(problem, jobs[job]), why_not(problem, jobs[job])
             unplanned.append((job, reason))
             continue
         _, vehicle, cost, order = best
         orders[vehicle], costs[vehicle] = order, cost
     routes = tuple(
-        VehicleRoute(vehicle=v, visits=found[0])
+        VehicleRoute(vehicle=v, visits=timed[0])
         for v, order in enumerate(orders)
-        if order and (found := schedule(problem, v, order))
+        if order and (timed := schedule(problem, v, order))
     )
     return Plan(
         routes=routes, unplanned=tuple(sorted(unplanned)), cost=sum(costs), engine="insertion"
@@ -48,19 +48,24 @@ def tasks_by_job(problem: Problem) -> dict[int, tuple[int, ...]]:
 
 def why_not(problem: Problem, tasks: tuple[int, ...]) -> str:
     """Return why a job is in no route: what stops it even alone, or that it does not fit beside the others."""
-    lax = replace(problem, tasks=tuple(replace(t, latest=None, due=None) for t in problem.tasks))
-    roomy = replace(
-        lax,
+    without_windows = replace(
+        problem, tasks=tuple(replace(t, latest=None, due=None) for t in problem.tasks)
+    )
+    without_capacity = replace(
+        without_windows,
         vehicles=tuple(
-            replace(v, capacity=sum(abs(t.load) for t in lax.tasks)) for v in lax.vehicles
+            replace(v, capacity=sum(abs(t.load) for t in without_windows.tasks))
+            for v in without_windows.vehicles
         ),
     )
-    endless = replace(lax, vehicles=tuple(replace(v, end_by=None) for v in lax.vehicles))
+    without_end = replace(
+        without_windows, vehicles=tuple(replace(v, end_by=None) for v in without_windows.vehicles)
+    )
     for looser, reason in (
         (problem, "does not fit beside the other jobs"),
-        (lax, "its time window cannot be kept"),
-        (endless, "the shift ends too early"),
-        (roomy, "there is no room on board"),
+        (without_windows, "its time window cannot be kept"),
+        (without_end, "the shift ends too early"),
+        (without_capacity, "there is no room on board"),
     ):
         cars = [replace(v, first=None, load=v.load) for v in looser.vehicles]
         alone = replace(looser, vehicles=tuple(cars))
@@ -89,22 +94,22 @@ def _places(
                 continue
             seen_empty.add(alike)
         for candidate in _insertions(order, tasks):
-            found = schedule(problem, vehicle, candidate)
-            if found:
-                yield found[1] - costs[vehicle], vehicle, found[1], candidate
+            timed = schedule(problem, vehicle, candidate)
+            if timed:
+                yield timed[1] - costs[vehicle], vehicle, timed[1], candidate
 
 
 def _insertions(order: tuple[int, ...], tasks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     for i in range(len(order) + 1):
-        begun = (*order[:i], tasks[0])
+        prefix = (*order[:i], tasks[0])
         if len(tasks) == 1:
-            yield (*begun, *order[i:])
+            yield (*prefix, *order[i:])
             continue
         for j in range(i, len(order) + 1):
-            yield (*begun, *order[i:j], tasks[1], *order[j:])
+            yield (*prefix, *order[i:j], tasks[1], *order[j:])
 
 
-def _let_go(problem: Problem, tasks: tuple[int, ...]) -> Problem:
+def _without_first(problem: Problem, tasks: tuple[int, ...]) -> Problem:
     """Return the problem without the demand that a stop which cannot be made comes first."""
     cars = tuple(replace(v, first=None) if v.first in tasks else v for v in problem.vehicles)
     return replace(problem, vehicles=cars)

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from dispatchkit.kernel.errors import BadData, shown
-from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights
+from dispatchkit.routing.problem import Problem, Task, VehicleType, Weights
 
 Node = Mapping[str, int]
 NODE = {"id", "earliest", "latest", "due", "service", "load", "delivery", "vehicle"}
@@ -117,7 +117,10 @@ def read_json(text: str) -> Instance:
         raise BadData(f"unknown key {shown(unknown[0])!r}")
     nodes = _entries(whole["nodes"], "node", NODE, {"id"})
     cars = _entries(
-        whole["vehicles"], "vehicle", {f.name for f in fields(Vehicle)}, {"id", "start", "capacity"}
+        whole["vehicles"],
+        "vehicle",
+        {f.name for f in fields(VehicleType)},
+        {"id", "start", "capacity"},
     )
     time = whole["time"]
     if not isinstance(time, list) or [len(r) if isinstance(r, list) else -1 for r in time] != [
@@ -139,30 +142,30 @@ def _no_float(word: str) -> int:
     raise ValueError(f"{word} is not a whole number")
 
 
-def _entries(found: object, what: str, known: set[str], needed: set[str]) -> list[dict[str, int]]:
+def _entries(items: object, what: str, known: set[str], needed: set[str]) -> list[dict[str, int]]:
     """Return objects of whole numbers with known keys; null means left out."""
-    if not isinstance(found, list):
+    if not isinstance(items, list):
         raise BadData(f"{what}s are not a list")
     entries = []
-    for i, entry in enumerate(found):
+    for i, entry in enumerate(items):
         if not isinstance(entry, dict):
             raise BadData(f"{what} number {i} is not an object")
-        given = {key: value for key, value in entry.items() if value is not None}
-        if unknown := sorted(set(given) - known):
+        values = {key: value for key, value in entry.items() if value is not None}
+        if unknown := sorted(set(values) - known):
             raise BadData(f"{what} number {i}: unknown key {shown(unknown[0])!r}")
-        if missing := sorted(needed - set(given)):
+        if missing := sorted(needed - set(values)):
             raise BadData(f"{what} number {i}: {missing[0]} is missing")
         if wrong := [
             key
-            for key, value in sorted(given.items())
+            for key, value in sorted(values.items())
             if type(value) is not int or abs(value) > LARGEST
         ]:
             raise BadData(f"{what} number {i}: {wrong[0]} is not a whole number of sensible size")
         if below := [
-            key for key, value in sorted(given.items()) if value < 0 and key not in SIGNED
+            key for key, value in sorted(values.items()) if value < 0 and key not in SIGNED
         ]:
             raise BadData(f"{what} number {i}: {below[0]} is below zero")
-        entries.append(given)
+        entries.append(values)
     return entries
 
 
@@ -190,7 +193,7 @@ def _instance(
         _find(car, node.get("vehicle"), f"node {node['id']}: vehicle")
     tasks = tuple(_task(node, place, task, car, pickup) for node in stops)
     vehicles = tuple(
-        Vehicle(
+        VehicleType(
             id=v["id"],
             start=place[v["start"]],
             at=v.get("at", 0),
@@ -240,10 +243,10 @@ def _task(
 
 
 def _numbered(ids: Sequence[int], what: str) -> dict[int, int]:
-    found = {id_: i for i, id_ in enumerate(ids)}
-    if not ids or len(found) != len(ids):
+    index = {id_: i for i, id_ in enumerate(ids)}
+    if not ids or len(index) != len(ids):
         raise BadData(f"expected at least one {what}, and each id once")
-    return found
+    return index
 
 
 def _find(known: Mapping[int, int], name: int | None, where: str) -> int | None:

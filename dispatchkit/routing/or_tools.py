@@ -42,15 +42,15 @@ def search(
         if "CP Solver fail" not in str(fault):
             raise
         return None
-    found = routing.SolveWithParameters(_parameters(solutions, seconds, routing, seed))
-    if found is None:
+    assignment = routing.SolveWithParameters(_parameters(solutions, seconds, routing, seed))
+    if assignment is None:
         return None
     orders = []
     for v in range(len(cars)):
-        order, index = [], found.Value(routing.NextVar(routing.Start(v)))
+        order, index = [], assignment.Value(routing.NextVar(routing.Start(v)))
         while not routing.IsEnd(index):
             order.append(manager.IndexToNode(index))
-            index = found.Value(routing.NextVar(index))
+            index = assignment.Value(routing.NextVar(index))
         orders.append(tuple(order))
     return orders
 

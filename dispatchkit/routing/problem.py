@@ -34,7 +34,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vehicle:
+class VehicleType:
     """Who drives: where and when it starts, what is on board, and the one stop that must come first, if any.
 
     end: the place to return to, None where the route may end anywhere; end_by: latest return (hard).
@@ -65,7 +65,7 @@ class Problem:
     """Tasks, vehicles and travel times between places (-1: no way)."""
 
     tasks: tuple[Task, ...]
-    vehicles: tuple[Vehicle, ...]
+    vehicles: tuple[VehicleType, ...]
     time: Sequence[Sequence[int]]
     weights: Weights = Weights()
 

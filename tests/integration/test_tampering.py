@@ -229,7 +229,7 @@ DONE: Mapping[str, tuple[str, set[str]]] = {
 }  # fmt: skip
 
 
-def verdict(world: World, monkeypatch, *statements: str) -> audit.Verdict:
+def verdict(world: World, monkeypatch, *statements: str) -> audit.TrailCheck:
     """Return what a verification finds after these statements of a superuser; nothing of it stays."""
     with world.engine.connect() as connection:
         driver = connection.connection.driver_connection
@@ -251,15 +251,15 @@ def _inside(connection):
 
 def test_a_trail_that_nobody_touched_verifies_whole(world, monkeypatch):
     found = verdict(world, monkeypatch)
-    assert (found.findings, found.lines, len(found.archives.given), found.unread) == ([], 2, 1, [])
+    assert (found.findings, found.lines, len(found.archives.verified), found.unread) == ([], 2, 1, [])
 
 
 @pytest.mark.parametrize("how", DONE)
 def test_superuser_tampering_is_found_by_row(world, monkeypatch, how):
     sql, kinds = DONE[how]
     found = verdict(world, monkeypatch, sql)
-    assert {fault.fault for fault in found.found.faults} == kinds, found.findings
-    assert all(fault.count > 0 for fault in found.found.faults)
+    assert {fault.fault for fault in found.trail.faults} == kinds, found.findings
+    assert all(fault.count > 0 for fault in found.trail.faults)
     counts.add("superuser tampers found by verify")
     named = next(told for told in found.findings if told.split(":")[0] in kinds)
     assert named.split("first ")[1].split()[0] in ("delivery", "driver", "seal", *ENTITIES.values())
@@ -278,13 +278,13 @@ def rollback(world: World) -> str:
 def test_a_consistent_rollback_is_found_by_its_seal(world, monkeypatch):
     """Event, head, row, decision and event in the outbox, all turned back together: cli_in_process, only the seal still knows."""
     found = verdict(world, monkeypatch, rollback(world))
-    assert {fault.fault for fault in found.found.faults} == {"seal"}, found.findings
+    assert {fault.fault for fault in found.trail.faults} == {"seal"}, found.findings
     assert found.contradicted == []
 
 
 def test_resealed_rollback_is_found_by_outside_file(world, monkeypatch):
     found = verdict(world, monkeypatch, rollback(world), RESEAL)
-    assert (found.found.faults, found.archives.wrong) == ((), ())
+    assert (found.trail.faults, found.archives.wrong) == ((), ())
     assert len(found.contradicted) == 1
     assert found.findings[0].startswith("outside: 1 of 2 seals are not the database's, first 1 2")
     counts.add("consistent rollbacks found by the outside file alone")
@@ -294,7 +294,7 @@ def test_a_function_that_lies_is_not_asked(world, monkeypatch):
     """A superuser edits an event and teaches the database's own hashing to agree: verify spells its hashing out."""
     lie = "CREATE OR REPLACE FUNCTION dk_aud.root(p_epoch int, lo xid8, hi xid8, OUT events bigint, OUT root bytea) LANGUAGE sql STABLE AS 'SELECT 0::bigint, ''''::bytea'"
     found = verdict(world, monkeypatch, lie, f"UPDATE {LOGS} SET reason = 'x' WHERE {LAST}")
-    assert {fault.fault for fault in found.found.faults} == {"hash"}
+    assert {fault.fault for fault in found.trail.faults} == {"hash"}
 
 
 def test_verify_command_exits_65_with_one_line(cli_in_process, world):

@@ -20,11 +20,11 @@ def register(app: typer.Typer) -> None:
     act = typer.Typer(
         help="One event by a person or a system.", no_args_is_help=True, rich_markup_mode=None
     )
-    for word, (told, parts) in GROUPS.items():
-        group = typer.Typer(help=told, no_args_is_help=True, rich_markup_mode=None)
+    for name, (help_text, parts) in GROUPS.items():
+        group = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)
         for part in parts:
             for command in part.COMMANDS:
                 group.command(command.__name__.strip("_").replace("_", "-"))(limited(command))
-        act.add_typer(group, name=word)
+        act.add_typer(group, name=name)
     act.command()(ping.ping)
     app.add_typer(act, name="act")

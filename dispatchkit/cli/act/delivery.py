@@ -108,7 +108,7 @@ def step(name: str) -> Callable[..., None]:
         now: Now = None,
         dry_run: Dry = False,
     ) -> None:
-        _told(ctx, name, delivery, driver, at, now, dry_run)
+        _report(ctx, name, delivery, driver, at, now, dry_run)
 
     command.__name__ = name
     command.__doc__ = f"{STEPS[name]}\n\nExample: dispatchkit act delivery {name} 12 --driver 7"
@@ -129,7 +129,7 @@ def fail(
 
     Example: dispatchkit act delivery fail 12 --driver 7 --reason SPILT
     """
-    _told(ctx, "fail", delivery, driver, at, now, dry_run, reason=reason, liable=liable)
+    _report(ctx, "fail", delivery, driver, at, now, dry_run, reason=reason, liable=liable)
 
 
 def return_(
@@ -145,7 +145,7 @@ def return_(
 
     Example: dispatchkit act delivery return 12 --driver 7 --reason NOBODY_HOME
     """
-    _told(ctx, "return", delivery, driver, None, now, dry_run, reason=reason, liable=liable)
+    _report(ctx, "return", delivery, driver, None, now, dry_run, reason=reason, liable=liable)
 
 
 def rescue(
@@ -184,7 +184,7 @@ def handover(
     )
 
 
-def _told(
+def _report(
     ctx: typer.Context,
     name: str,
     delivery: int,

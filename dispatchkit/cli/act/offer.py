@@ -54,7 +54,7 @@ def decline(
 
     Example: dispatchkit act offer decline 81 --driver 7 --reason TOO_FAR
     """
-    told = {"reason": reason}
+    args = {"reason": reason}
     send(
         ctx,
         now,
@@ -63,7 +63,7 @@ def decline(
         actor=f"driver:{driver}",
         offer_id=offer,
         driver_id=driver,
-        args=told,
+        args=args,
     )
 
 
@@ -111,7 +111,7 @@ def undeliverable(
 
     Example: dispatchkit act offer undeliverable 81 --driver 7 --reason NO_ACKNOWLEDGEMENT
     """
-    told = {"reason": word(reason, "--reason")}
+    args = {"reason": word(reason, "--reason")}
     send(
         ctx,
         now,
@@ -120,7 +120,7 @@ def undeliverable(
         actor="system:push",
         offer_id=offer,
         driver_id=driver,
-        args=told,
+        args=args,
     )
 
 

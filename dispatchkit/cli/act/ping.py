@@ -30,12 +30,12 @@ def ping(
     from dispatchkit.flows.live.pings import ping as run
 
     settings, store = call(ctx).settings(), call(ctx).store(now)
-    made = run(
+    result = run(
         store, settings, driver, lat, lon, at=parse_instant(at) if at else None, dry_run=dry_run
     )
     if call(ctx).json:
-        output.document(made.document())
+        output.document(result.document())
     else:
-        output.line(f"{made.code} repeated" if made.repeated else made.code)
-    if made.refused:
-        output.refuse(ctx, f"ping refused: {made.code}")
+        output.line(f"{result.code} repeated" if result.repeated else result.code)
+    if result.refused:
+        output.refuse(ctx, f"ping refused: {result.code}")

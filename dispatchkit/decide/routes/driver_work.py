@@ -15,7 +15,7 @@ from dispatchkit.domain.states import CUSTODY, HOLDS_GOODS
 from dispatchkit.kernel.canonical_json import canonical
 from dispatchkit.kernel.clock import LATEST
 from dispatchkit.kernel.geo import Point
-from dispatchkit.routing.problem import Problem, Task, Vehicle
+from dispatchkit.routing.problem import Problem, Task, VehicleType
 from dispatchkit.travel.interface import Travel
 
 # States in which a stop is in motion. If several deliveries are, the first state listed decides.
@@ -129,7 +129,7 @@ def problem_of(
     pickups = {stop.delivery.id: i for i, stop in enumerate(work.stops) if stop.kind == "pickup"}
     tasks = tuple(_task(stop, i, pickups, params, now) for i, stop in enumerate(work.stops, 1))
     on_board = sum(row.state in HOLDS_GOODS for row in work.held)
-    driver = Vehicle(
+    driver = VehicleType(
         id=work.driver.id, start=0, capacity=work.driver.max_stack, load=on_board, first=work.first
     )
     return Problem(tasks=tasks, vehicles=(driver,), time=seconds, weights=params.weights), metres

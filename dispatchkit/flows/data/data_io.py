@@ -92,16 +92,21 @@ def read_files(
     meaning = read_mapping(mapping)
     if sha256 is not None:
         require_checksum(paths[0], sha256)
-    found = read_foreign(paths, meaning, strict=strict)
-    if rows is not None and found.counts["lines"] != rows:
+    batch = read_foreign(paths, meaning, strict=strict)
+    if rows is not None and batch.counts["lines"] != rows:
         raise BadData(
-            f"{paths[0]}: {found.counts['lines']} rows, {rows} were announced", code="DK-IN-009"
+            f"{paths[0]}: {batch.counts['lines']} rows, {rows} were announced", code="DK-IN-009"
         )
-    return found
+    return batch
 
 
 def import_files(
-    db: str, data: Path, came: ImportBatch, *, dry_run: bool = False, max_changes: int | None = None
+    db: str,
+    data: Path,
+    batch: ImportBatch,
+    *,
+    dry_run: bool = False,
+    max_changes: int | None = None,
 ) -> Imported:
     """Write what was read to Postgres, all tables or none; quarantine lines go to quarantine.csv under `data`.
 
@@ -110,19 +115,19 @@ def import_files(
     database = connect.open_database(db, data)
     migrate.require(database)
     if max_changes is not None:
-        wanted = sum(
-            counts.inserted for counts in insert(database, came.frames, dry_run=True).values()
+        inserted = sum(
+            counts.inserted for counts in insert(database, batch.frames, dry_run=True).values()
         )
-        if wanted > max_changes:
+        if inserted > max_changes:
             raise Refused(
-                f"{wanted} rows would be written, --max-changes is {max_changes}; nothing written"
+                f"{inserted} rows would be written, --max-changes is {max_changes}; nothing written"
             )
     if dry_run:
-        return Imported(intake=came, tables=insert(database, came.frames, dry_run=True))
+        return Imported(intake=batch, tables=insert(database, batch.frames, dry_run=True))
     data.mkdir(parents=True, exist_ok=True)
-    with staged(data / QUARANTINE_FILE, quarantine_csv(came.quarantine)):
-        tables = insert(database, came.frames)
-    return Imported(intake=came, tables=tables)
+    with staged(data / QUARANTINE_FILE, quarantine_csv(batch.quarantine)):
+        tables = insert(database, batch.frames)
+    return Imported(intake=batch, tables=tables)
 
 
 def extract(
@@ -171,9 +176,9 @@ def extract(
 def _ahead(items: Iterator[T]) -> Iterator[T]:
     """Yield items, the next one being fetched while one is used: the database reads as the disk writes."""
     with ThreadPoolExecutor(1) as fetcher:
-        coming = fetcher.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = fetcher.submit(next, items, None)
+        upcoming = fetcher.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = fetcher.submit(next, items, None)
             yield item
 
 

@@ -95,18 +95,18 @@ def _drivers(store: Store, settings: Settings, state: str | None, limit: int) ->
     rows = store.read({"drivers": queries(SQL)["drivers"] + cut}, {"now": now, "limit": limit})[
         "drivers"
     ]
-    held, asked, duty = pl.col("held"), pl.col("asked"), pl.col("state")
+    held, offered, duty = pl.col("held"), pl.col("asked"), pl.col("state")
     work = (
         pl.when(held > 0)
         .then(pl.format("ASSIGNED({})", held))
-        .otherwise(pl.when(asked).then(pl.lit("OFFERED")).otherwise(pl.lit("IDLE")))
+        .otherwise(pl.when(offered).then(pl.lit("OFFERED")).otherwise(pl.lit("IDLE")))
     )
     fresh = pl.Series(
         "freshness", [params.freshness(at, now) for at in rows["pinged_at"]], dtype=pl.String
     )
     drivers = rows.with_columns(
         fresh,
-        availability=availability(duty, held, asked),
+        availability=availability(duty, held, offered),
         work=work,
         same_place=pl.col("same_place").fill_null(False),
     ).with_columns(

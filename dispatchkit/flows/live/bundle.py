@@ -58,7 +58,7 @@ def keep(
         "code_version": __version__,
         "config_sha256": settings.sha256,
         "inputs_sha256": fingerprint(frames),
-        "params": _written(catalog.params(catalog.feature(sweep), settings)),
+        "params": _params_table(catalog.params(catalog.feature(sweep), settings)),
         "travel": travel.name,
     }
     final = to / f"{sweep}-{run_id}"
@@ -78,34 +78,34 @@ def keep(
 
 def replay(bundle: Path) -> dict[str, Any]:
     """Return what deciding once more came to. Raises BadData with the first difference or for an altered bundle."""
-    told = json.loads(_read(bundle / RUN))
-    feature = catalog.feature(told["sweep"])
+    run = json.loads(_read(bundle / RUN))
+    feature = catalog.feature(run["sweep"])
     if feature.decide is None:
         raise BadData(f"{bundle}: {feature.name} decides nothing")
     frames = {name: _frame(bundle, name) for name in feature.reads}
-    if fingerprint(frames) != told["inputs_sha256"]:
+    if fingerprint(frames) != run["inputs_sha256"]:
         raise BadData(f"{bundle}: its frames are not those that the run decided on")
-    params = config.build(feature.params, told["params"], feature.name)
-    travel = Replayed(told["travel"], _read(bundle / TRAVEL))
-    decision = feature.decide(frames, params, parse_instant(told["now"]), travel, told["seed"])
-    again = _lines(told["sweep"], decision.changes)
+    params = config.build(feature.params, run["params"], feature.name)
+    travel = Replayed(run["travel"], _read(bundle / TRAVEL))
+    decision = feature.decide(frames, params, parse_instant(run["now"]), travel, run["seed"])
+    again = _lines(run["sweep"], decision.changes)
     _compare(str(bundle), _read(bundle / CHANGES).decode().splitlines(), again)
-    same = told["code_version"] == __version__
+    same = run["code_version"] == __version__
     return {
-        **{key: told[key] for key in ("sweep", "run_id", "now", "inputs_sha256")},
+        **{key: run[key] for key in ("sweep", "run_id", "now", "inputs_sha256")},
         "decisions": len(again),
     } | {
         "same": True,
-        "code_version": told["code_version"]
+        "code_version": run["code_version"]
         if same
-        else f"{told['code_version']}, here {__version__}",
+        else f"{run['code_version']}, here {__version__}",
     }
 
 
 def _compare(name: str, then: Sequence[str], again: Sequence[str]) -> None:
-    for number, (was, now) in enumerate(zip(then, again, strict=False), 1):
-        if was != now:
-            old, new = json.loads(was), json.loads(now)
+    for number, (old_line, new_line) in enumerate(zip(then, again, strict=False), 1):
+        if old_line != new_line:
+            old, new = json.loads(old_line), json.loads(new_line)
             key = next((key for key in old if old[key] != new.get(key)), "bytes")
             row = f"{old['entity']} {old['id']} version {old['version']}"
             raise BadData(
@@ -123,17 +123,17 @@ def _lines(sweep: str, changes: Sequence[Change]) -> list[str]:
     ]
 
 
-def _written(params: Any) -> dict[str, Any]:
+def _params_table(params: Any) -> dict[str, Any]:
     """Return a Params as its TOML table would say it: spans as text."""
-    return {field.name: _told(getattr(params, field.name)) for field in fields(params)}
+    return {field.name: _as_toml(getattr(params, field.name)) for field in fields(params)}
 
 
-def _told(value: Any) -> Any:
+def _as_toml(value: Any) -> Any:
     if isinstance(value, timedelta):
         return f"{value // timedelta(seconds=1)}s"  # a configuration says whole seconds only
     if isinstance(value, Mapping):
-        return {key: _told(item) for key, item in value.items()}
-    return [_told(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _as_toml(item) for key, item in value.items()}
+    return [_as_toml(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _frame(bundle: Path, name: str) -> pl.DataFrame:

@@ -56,8 +56,8 @@ def feature(name: str) -> Feature[Any]:
     known = {**FEATURES, **ANSWERING}
     if name not in known:
         raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(SWEEPS)} or `all`")
-    found: Feature[Any] = import_module(known[name]).FEATURE
-    return found
+    feature_: Feature[Any] = import_module(known[name]).FEATURE
+    return feature_
 
 
 def sweeps(names: Sequence[str]) -> list[str]:
@@ -70,16 +70,16 @@ def sweeps(names: Sequence[str]) -> list[str]:
 
 def job(name: str) -> Job:
     """Return a job by name."""
-    found: Job = import_module(JOBS[name]).run
-    return found
+    run: Job = import_module(JOBS[name]).run
+    return run
 
 
 def answering(event: str) -> Feature[Any]:
     """Return the feature that answers an act."""
     for name in (*FEATURES, *ANSWERING):
-        found = feature(name)
-        if event in found.events:
-            return found
+        candidate = feature(name)
+        if event in candidate.events:
+            return candidate
     raise Usage(f"no feature answers the event {event!r}")
 
 
@@ -93,29 +93,31 @@ def report(name: str) -> Report:
 
 def settings(files: Sequence[Path] = ()) -> config.Settings:
     """Return the settings of a run, every feature's table checked: a typing error never waits for its sweep."""
-    found = config.load(files, known=TABLES, flags=FLAGS)
+    loaded = config.load(files, known=TABLES, flags=FLAGS)
     for name in (*FEATURES, *ANSWERING):
-        params(feature(name), found)
+        params(feature(name), loaded)
     for name in FLAGS:
-        found.flag(name)
-    found.params("travel", TravelParams)
-    found.params("dispatch", Dispatch)
-    found.params("audit", Audit)
-    found.params("outbox", Outbox)
-    sender_configs(found)
-    _ = found.market, found.database
-    return found
+        loaded.flag(name)
+    loaded.params("travel", TravelParams)
+    loaded.params("dispatch", Dispatch)
+    loaded.params("audit", Audit)
+    loaded.params("outbox", Outbox)
+    sender_configs(loaded)
+    _ = loaded.market, loaded.database
+    return loaded
 
 
-def params(feature_: Feature[Any], found: config.Settings) -> Any:
+def params(feature_: Feature[Any], loaded: config.Settings) -> Any:
     """Return a feature's Params: its own table over the shared [dispatch] table."""
     names = {field.name for field in dataclasses.fields(feature_.params)}
-    shared = {key: value for key, value in found.tables.get("dispatch", {}).items() if key in names}
+    shared = {
+        key: value for key, value in loaded.tables.get("dispatch", {}).items() if key in names
+    }
     return config.build(
-        feature_.params, shared | found.tables.get(feature_.name, {}), feature_.name
+        feature_.params, shared | loaded.tables.get(feature_.name, {}), feature_.name
     )
 
 
-def travel(found: config.Settings) -> Travel:
+def travel(loaded: config.Settings) -> Travel:
     """Return the provider of travel times that the settings name."""
-    return open_travel(found.params("travel", TravelParams))
+    return open_travel(loaded.params("travel", TravelParams))

@@ -19,7 +19,7 @@ SQL = Path(__file__).with_name("pings.sql")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pinged:
+class PingResult:
     """What a ping came to. repeated: the phone gave the very same place before, as a frozen one does."""
 
     code: str
@@ -33,13 +33,13 @@ class Pinged:
 
     def document(self) -> dict[str, Any]:
         """Return the result as it stands in `--json` output; the place is not repeated."""
-        told = {
+        result = {
             "event": "ping",
             "code": self.code,
             "refused": self.refused,
             "dry_run": self.dry_run,
         }
-        return told | {"at": rfc3339(self.at), "repeated": self.repeated}
+        return result | {"at": rfc3339(self.at), "repeated": self.repeated}
 
 
 def ping(
@@ -51,7 +51,7 @@ def ping(
     *,
     at: datetime | None = None,
     dry_run: bool = False,
-) -> Pinged:
+) -> PingResult:
     """Keep one position and return OK, or OK_REPLAY if that instant of the driver is known already.
 
     Refused and recorded: NOT_FOUND for an unknown driver, CLOCK_SKEW for an instant further ahead than max_skew.
@@ -63,19 +63,19 @@ def ping(
         raise Usage("position 0, 0 is no place; a phone says so when it does not know where it is")
     now = store.clock()
     when = at or now
-    code, repeated = _judged(store, settings, driver, lat, lon, when, now)
+    code, repeated = _check(store, settings, driver, lat, lon, when, now)
     if dry_run:
-        return Pinged(code=code, at=when, repeated=repeated, dry_run=True)
+        return PingResult(code=code, at=when, repeated=repeated, dry_run=True)
     if code == "OK" and not store.ping(driver, when, lat, lon):
         code = "OK_REPLAY"  # another process was faster
-    made = Pinged(code=code, at=when, repeated=repeated)
-    if made.refused:
+    result = PingResult(code=code, at=when, repeated=repeated)
+    if result.refused:
         with store.acting(("driver", driver), drivers=(), actor=f"driver:{driver}") as acting:
             acting.refuse("ping", ("driver", driver), code)
-    return made
+    return result
 
 
-def _judged(
+def _check(
     store: Store,
     settings: Settings,
     driver: int,
@@ -85,12 +85,12 @@ def _judged(
     now: datetime,
 ) -> tuple[str, bool]:
     """Return the code, and whether the ping before it was at the very same place."""
-    found = store.read(dict(queries(SQL)), {"driver": driver, "at": at})
-    if found["driver"].is_empty():
+    frames = store.read(dict(queries(SQL)), {"driver": driver, "at": at})
+    if frames["driver"].is_empty():
         return "NOT_FOUND", False
     if at > now + settings.params("dispatch", Dispatch).max_skew:
         return "CLOCK_SKEW", False
-    last = found["last"].row(0, named=True) if found["last"].height else None
+    last = frames["last"].row(0, named=True) if frames["last"].height else None
     if last and last["at"] == at:
         return "OK_REPLAY", False
     return "OK", bool(last and (last["lat"], last["lon"]) == (lat, lon))

@@ -30,41 +30,47 @@ def plan(
     """
     instance = _read(file, form)
     began = monotonic()
-    found = answer(instance.problem, engine=engine, seconds=seconds, seed=seed, solutions=solutions)
-    took = None if seconds is None else round(monotonic() - began, 2)
-    wrong = violations(instance.problem, found)
-    assert not wrong, f"the engine broke a rule: {wrong[0]}"
-    return _document(instance, found) | {"seconds": took}
+    solution = answer(
+        instance.problem, engine=engine, seconds=seconds, seed=seed, solutions=solutions
+    )
+    duration_s = None if seconds is None else round(monotonic() - began, 2)
+    broken = violations(instance.problem, solution)
+    assert not broken, f"the engine broke a rule: {broken[0]}"
+    return _document(instance, solution) | {"seconds": duration_s}
 
 
 def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
     """Return every violation of a plan (a document as `plan` writes it, or one with `routes` alone)."""
     instance = _read(file, form, judge=True)
     document = _json(plan_file)
-    task = {node: i for i, node in enumerate(instance.nodes)}
-    car = {vehicle.id: i for i, vehicle in enumerate(instance.problem.vehicles)}
-    given = _routes(document, plan_file)
-    ids = document.get("vehicle_ids") or list(car)[: len(given)]
-    found: list[Violation] = []
+    task_index = {node: i for i, node in enumerate(instance.nodes)}
+    vehicle_index = {vehicle.id: i for i, vehicle in enumerate(instance.problem.vehicles)}
+    node_lists = _routes(document, plan_file)
+    ids = document.get("vehicle_ids") or list(vehicle_index)[: len(node_lists)]
+    faults: list[Violation] = []
     routes: list[VehicleRoute] = []
-    for n, nodes in enumerate(given):
-        unknown = [node for node in nodes if node not in task]
-        found += [
+    for n, nodes in enumerate(node_lists):
+        unknown = [node for node in nodes if node not in task_index]
+        faults += [
             Violation("UNKNOWN", None, None, f"route {n + 1} names node {node}") for node in unknown
         ]
-        if n < len(ids) and ids[n] in car:
+        if n < len(ids) and ids[n] in vehicle_index:
             routes.append(
-                timed(instance.problem, car[ids[n]], [task[node] for node in nodes if node in task])
+                timed(
+                    instance.problem,
+                    vehicle_index[ids[n]],
+                    [task_index[node] for node in nodes if node in task_index],
+                )
             )
         else:
-            found.append(Violation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
-    judged = Plan(
+            faults.append(Violation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
+    solution = Plan(
         routes=tuple(routes), unplanned=_left_out(document, plan_file), cost=0, engine="given"
     )
     return (
-        found
-        + violations(instance.problem, judged, check_cost=False)
-        + _figures(instance, judged, document)
+        faults
+        + violations(instance.problem, solution, check_cost=False)
+        + _figures(instance, solution, document)
     )
 
 
@@ -144,12 +150,12 @@ def _text(file: Path) -> str:
 
 def _json(file: Path) -> Document:
     try:
-        found = json.loads(_text(file))
+        document = json.loads(_text(file))
     except (ValueError, RecursionError) as fault:
         raise BadData(f"{file} is not JSON: {fault}") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise BadData(f"{file}: expected an object with routes")
-    return found
+    return document
 
 
 def _routes(document: Document, file: Path) -> list[list[int]]:

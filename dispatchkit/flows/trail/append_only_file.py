@@ -23,7 +23,7 @@ def read(path: Path) -> tuple[list[str], str]:
 
 
 @contextmanager
-def appending(path: Path, what: str) -> Iterator[Outside]:
+def appending(path: Path, what: str) -> Iterator[AppendOnlyFile]:
     """Yield the file, made if need be, held against others. Raises TryLater, NotPermitted, IOFailed.
 
     what: its name in the points that a run passes.
@@ -41,12 +41,12 @@ def appending(path: Path, what: str) -> Iterator[Outside]:
             if fresh:
                 sync_directory(path.parent)
             data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        yield Outside(path, descriptor, what, *_lines(data))
+        yield AppendOnlyFile(path, descriptor, what, *_lines(data))
     finally:
         os.close(descriptor)
 
 
-class Outside:
+class AppendOnlyFile:
     """The file while it is held: the whole lines in it, and the start of one that a crash cut short."""
 
     def __init__(self, path: Path, descriptor: int, what: str, lines: list[str], torn: str) -> None:

@@ -13,8 +13,7 @@ import polars as pl
 from dispatchkit.config import Settings
 from dispatchkit.decide.audit.model import Params
 from dispatchkit.decide.audit.trail import Event, Image, Step, state_at, timeline
-from dispatchkit.flows.trail import retention
-from dispatchkit.flows.trail import seal_file as anchor
+from dispatchkit.flows.trail import retention, seal_file
 from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
 from dispatchkit.kernel.files import check_output, write_whole
@@ -27,7 +26,7 @@ SUFFIXES = (".parquet", ".csv", ".json")
 
 
 @dataclass(frozen=True)
-class Shown:
+class ChainView:
     """One chain: its steps, its rows at an instant if one was asked for, its runs, what was refused, broken links."""
 
     subject: str
@@ -40,24 +39,24 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrailCheck:
     """What a verification found: the size of the trail, its faults, lines of the outside file that it contradicts."""
 
-    found: Verified
+    trail: Verified
     lines: int
     contradicted: Sequence[str]
-    archives: retention.Read
+    archives: retention.ArchiveCheck
     unread: Sequence[str]
 
     @property
     def findings(self) -> list[str]:
         """Return every finding in words, none if all is as it was written."""
-        told = [f"{f.fault}: {f.count}, first {place(f)}" for f in self.found.faults]
+        findings = [f"{f.fault}: {f.count}, first {place(f)}" for f in self.trail.faults]
         if self.contradicted:
             count = f"{len(self.contradicted)} of {self.lines}"
             first = " ".join(self.contradicted[0].split()[:2])
-            told.append(f"outside: {count} seals are not the database's, first {first}")
-        return told + [f"archive: {wrong}" for wrong in self.archives.wrong]
+            findings.append(f"outside: {count} seals are not the database's, first {first}")
+        return findings + [f"archive: {wrong}" for wrong in self.archives.wrong]
 
 
 def place(fault: Fault) -> str:
@@ -84,35 +83,37 @@ def show(
     chain: int,
     at: datetime | None = None,
     files: Sequence[Path] = (),
-) -> Shown:
+) -> ChainView:
     """Return a chain's timeline, and how its rows stood `at` an instant; bodies from archives where `files` hold them.
 
     chain: a delivery's id, or a driver's with a minus sign. The reading is recorded. Raises NotPermitted while the flag
     is off, Refused if there is no such chain.
     """
     _permit(settings.flag(FLAG), abs(chain))
-    found = store.trail.chain(chain)
-    if not found.events:
+    held = store.trail.chain(chain)
+    if not held.events:
         raise Refused(f"the trail knows no {subject(chain)}")
     bodies = retention.bodies(files, chain) if files else {}
-    decisions = {row["seq"]: row.pop("decision_id") for row in found.events}
-    events = [Event(**row | bodies.get(row["seq"], {})) for row in found.events]
+    decisions = {row["seq"]: row.pop("decision_id") for row in held.events}
+    events = [Event(**row | bodies.get(row["seq"], {})) for row in held.events]
     state = state_at(events, at) if at else None
-    return Shown(
-        subject(chain), timeline(events), state, found.runs, decisions, found.refusals, found.broken
+    return ChainView(
+        subject(chain), timeline(events), state, held.runs, decisions, held.refusals, held.broken
     )
 
 
-def verify(store: Store, seals: Path | None = None, files: Sequence[Path] = ()) -> Verdict:
+def verify(store: Store, seals: Path | None = None, files: Sequence[Path] = ()) -> TrailCheck:
     """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
-    kept = (
-        anchor.read(seals) if seals else []
+    file_lines = (
+        seal_file.read(seals) if seals else []
     )  # first: what the database seals meanwhile is no contradiction
-    found, held = store.trail.verify()
-    known = store.trail.archives()
-    archives = retention.verify(store, files, known)
-    unread = sorted(set(known) - set(archives.given))
-    return Verdict(found, len(kept), anchor.contradictions(kept, held), archives, unread)
+    trail, seal_lines = store.trail.verify()
+    archived = store.trail.archives()
+    archives = retention.verify(store, files, archived)
+    unread = sorted(set(archived) - set(archives.verified))
+    return TrailCheck(
+        trail, len(file_lines), seal_file.contradictions(file_lines, seal_lines), archives, unread
+    )
 
 
 def seal(store: Store, to: Path, *, dry_run: bool = False) -> list[str]:
@@ -123,22 +124,22 @@ def seal(store: Store, to: Path, *, dry_run: bool = False) -> list[str]:
     if not to.parent.is_dir():
         raise CannotCreate(f"{to.parent}: no such directory")
     if dry_run:
-        kept = anchor.read(to) if to.exists() else []
-        held = store.trail.seal_lines()
-        wrong = anchor.contradictions(kept, held)
+        file_lines = seal_file.read(to) if to.exists() else []
+        seal_lines = store.trail.seal_lines()
+        wrong = seal_file.contradictions(file_lines, seal_lines)
         if wrong:
             raise BadData(
                 f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's",
                 code="DK-AUD-SEAL",
             )
-        return [line for line in held if line not in set(kept)]
-    with anchor.appending(to) as file:
-        anchor.missing(
+        return [line for line in seal_lines if line not in set(file_lines)]
+    with seal_file.appending(to) as file:
+        seal_file.missing(
             file, store.trail.seal_lines()
         )  # one that contradicts is refused before a seal is made
         if unsealed(store):
             store.trail.seal()
-        lines = anchor.missing(file, store.trail.seal_lines())
+        lines = seal_file.missing(file, store.trail.seal_lines())
         file.append(lines)
     return lines
 
@@ -174,16 +175,16 @@ def export(
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
     """Seal what waits, if the last seal is old enough; return how many events were sealed and how many wait."""
     try:
-        open_, last_seal_at = store.trail.unsealed()
+        unsealed_count, last_seal_at = store.trail.unsealed()
     except Usage:  # the store in memory has no trail
         return {"sealed": 0, "unsealed": 0}
     # --now may be before the last seal or after it.
     pause = settings.params("audit", Params).seal
     due = last_seal_at is None or abs(now - last_seal_at) >= pause
-    if not (open_ and due):
-        return {"sealed": 0, "unsealed": open_}
+    if not (unsealed_count and due):
+        return {"sealed": 0, "unsealed": unsealed_count}
     if dry_run:
-        return {"sealed": open_, "unsealed": 0}
+        return {"sealed": unsealed_count, "unsealed": 0}
     sealed = sum(int(line.split()[2]) for line in store.trail.seal())
     return {"sealed": sealed, "unsealed": unsealed(store)}
 
@@ -202,7 +203,7 @@ def _encoded(frame: pl.DataFrame, suffix: str) -> bytes:
     if suffix == ".parquet":
         frame.write_parquet(out, compression="zstd")
         return out.getvalue()
-    told = frame.with_columns(pl.col("at").map_elements(rfc3339, return_dtype=pl.String))
+    printable = frame.with_columns(pl.col("at").map_elements(rfc3339, return_dtype=pl.String))
     if suffix == ".csv":
-        return told.write_csv().encode()
-    return told.write_json().encode() + b"\n"
+        return printable.write_csv().encode()
+    return printable.write_json().encode() + b"\n"

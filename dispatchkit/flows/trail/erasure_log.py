@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dispatchkit.flows.trail import append_only_file as outside
+from dispatchkit.flows.trail import append_only_file
 from dispatchkit.kernel.errors import BadData, Usage
 from dispatchkit.store.privacy import WHERE, Person
 
 
-def person(told: str) -> Person:
+def person(text: str) -> Person:
     """Return the person that `customer:ID` or `driver:ID` names. Raises Usage."""
-    kind, _, id_ = told.partition(":")
+    kind, _, id_ = text.partition(":")
     if kind not in WHERE or not id_.isascii() or not id_.isdigit() or not 0 < int(id_) < 2**63:
-        raise Usage(f"{told!r} names nobody; expected customer:ID or driver:ID")
+        raise Usage(f"{text!r} names nobody; expected customer:ID or driver:ID")
     return kind, int(id_)
 
 
 def read(path: Path) -> list[Person]:
     """Return everybody in the file. Raises BadData for a line that names nobody or is cut short, InputMissing."""
-    lines, torn = outside.read(path)
-    found = _people(path, lines)
+    lines, torn = append_only_file.read(path)
+    people = _people(path, lines)
     if torn:  # half an id would name somebody else
         raise _cut_short(path, lines)
-    return found
+    return people
 
 
 def append(path: Path, people: Iterable[Person]) -> None:
@@ -32,9 +32,11 @@ def append(path: Path, people: Iterable[Person]) -> None:
 
     Raises TryLater while another run appends, BadData, NotPermitted, IOFailed.
     """
-    with outside.appending(path, "journal") as file:
-        there = set(_people(path, file.lines))
-        lines = [f"{kind}:{id_}" for kind, id_ in dict.fromkeys(people) if (kind, id_) not in there]
+    with append_only_file.appending(path, "journal") as file:
+        logged = set(_people(path, file.lines))
+        lines = [
+            f"{kind}:{id_}" for kind, id_ in dict.fromkeys(people) if (kind, id_) not in logged
+        ]
         if not file.fits(lines) or (_names(file.torn) and file.torn != lines[0]):
             raise _cut_short(
                 path, file.lines
@@ -43,19 +45,19 @@ def append(path: Path, people: Iterable[Person]) -> None:
 
 
 def _people(path: Path, lines: Sequence[str]) -> list[Person]:
-    found = []
+    people = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(person(line))
+            people.append(person(line))
         except Usage as fault:
             raise BadData(f"{path}:{number}: {fault}") from None
-    return found
+    return people
 
 
-def _names(told: str) -> bool:
+def _names(text: str) -> bool:
     """Return whether a line that is cut short names somebody all the same."""
     try:
-        return bool(person(told))
+        return bool(person(text))
     except Usage:
         return False
 

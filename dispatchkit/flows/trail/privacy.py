@@ -40,16 +40,16 @@ def erase(
     an old file or backup, which may not know some of them; of these whoever may go goes, also when others may not.
     Raises Refused, before anybody is touched, if one of those named is at work, and for more rows than `max_changes`.
     """
-    wanted = [journal.person(told) for told in people]
+    wanted = [journal.person(text) for text in people]
     if not wanted:
-        noted = journal.read(outside) if outside else []
-        wanted = store.privacy.known(sorted({*store.privacy.erased(), *noted}))
-    found = _each(store, wanted, dry_run=True)
-    if people and found.refused:
-        raise Refused(f"{'; '.join(found.refused.values())}; nobody erased")
+        logged = journal.read(outside) if outside else []
+        wanted = store.privacy.known(sorted({*store.privacy.erased(), *logged}))
+    preview = _each(store, wanted, dry_run=True)
+    if people and preview.refused:
+        raise Refused(f"{'; '.join(preview.refused.values())}; nobody erased")
     if dry_run:
-        return found
-    rows = sum(sum(held.values()) for held in found.held.values())
+        return preview
+    rows = sum(sum(held.values()) for held in preview.held.values())
     if max_changes is not None and rows > max_changes:
         raise Refused(f"{rows} rows would be erased, --max-changes is {max_changes}; nothing done")
     if outside and people:
@@ -63,8 +63,8 @@ def _each(store: Store, people: Sequence[Person], *, dry_run: bool) -> Erased:
     for kind, id_ in people:
         try:
             held[f"{kind}:{id_}"] = store.privacy.erase((kind, id_), dry_run=dry_run)
-        except Refused as why:
-            refused[f"{kind}:{id_}"] = str(why)
+        except Refused as error:
+            refused[f"{kind}:{id_}"] = str(error)
     return Erased(held, refused)
 
 
@@ -85,15 +85,15 @@ def purge(
     limits = {what: retention.limit(store, settings, name, now) for what, name in spans.items()}
     extracts = _old_extracts(store, data, retention.limit(store, settings, "extracts", now))
     if dry_run or max_changes is not None:
-        found = {
+        counts = {
             what: store.privacy.purge(what, limit, dry_run=True) for what, limit in limits.items()
         }
-        found["extracts"] = len(extracts)
+        counts["extracts"] = len(extracts)
         if dry_run:
-            return found
-        if max_changes is not None and sum(found.values()) > max_changes:
+            return counts
+        if max_changes is not None and sum(counts.values()) > max_changes:
             raise Refused(
-                f"{sum(found.values())} would be purged, --max-changes is {max_changes}; nothing done"
+                f"{sum(counts.values())} would be purged, --max-changes is {max_changes}; nothing done"
             )
     done = {what: store.privacy.purge(what, limit) for what, limit in limits.items()}
     for directory in extracts:
@@ -103,24 +103,24 @@ def purge(
 
 def _old_extracts(store: Store, data: Path, before: datetime) -> list[Path]:
     """Return the exports right under `data` that this very database wrote before an instant."""
-    mine = store.privacy.database_id()
-    found = []
+    own_id = store.privacy.database_id()
+    folders = []
     for path in sorted(data.glob(f"*/{manifest.NAME}")):
         try:
-            told = manifest.read(path.parent)
+            export = manifest.read(path.parent)
         except DispatchError:  # a foreign or damaged folder is not ours to remove
             continue
-        if told.database_id == mine and told.as_of < before:
-            found.append(path.parent)
-    return found
+        if export.database_id == own_id and export.as_of < before:
+            folders.append(path.parent)
+    return folders
 
 
 def _remove(directory: Path) -> None:
     """Remove an export's files, the manifest last: what a killed run leaves is refused by readers, and found again."""
-    told = manifest.read(directory)
+    export = manifest.read(directory)
     with exclusive_lock(directory), translate_os_errors(directory):
-        for facts in told.files:
-            (directory / facts.name).unlink(missing_ok=True)
+        for file in export.files:
+            (directory / file.name).unlink(missing_ok=True)
         failpoint("export emptied")
         (directory / manifest.NAME).unlink()
         if not any(directory.iterdir()):

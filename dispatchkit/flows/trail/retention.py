@@ -37,7 +37,7 @@ KEYS = ("tbl", "row_id", "row_version", "op")  # of a link, as the head of its b
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruneResult:
     """How many events left, and the files that hold them now."""
 
     events: int
@@ -45,15 +45,15 @@ class Pruned:
 
 
 @dataclass(frozen=True)
-class Read:
+class ArchiveCheck:
     """Archives that were read, what is wrong with them, and files that are none of this database's archives.
 
     Such a file is no fault: a prune that was killed leaves one, whose bodies never left the database.
     """
 
-    given: tuple[str, ...]
+    verified: tuple[str, ...]
     wrong: tuple[str, ...]
-    strange: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 def limit(store: Store, settings: Settings, name: str, now: datetime | None = None) -> datetime:
@@ -72,7 +72,7 @@ def prune(
     *,
     dry_run: bool = False,
     max_changes: int | None = None,
-) -> Pruned:
+) -> PruneResult:
     """Move the bodies of sealed events older than `before` to archive files in the directory `to`, made if need be.
 
     The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
@@ -82,7 +82,7 @@ def prune(
     if dry_run or max_changes is not None:
         waiting = store.trail.retirable_count(before)
         if dry_run:
-            return Pruned(waiting, ())
+            return PruneResult(waiting, ())
         if max_changes is not None and waiting > max_changes:
             raise Refused(
                 f"{waiting} events would be retired, --max-changes is {max_changes}; nothing done"
@@ -91,10 +91,10 @@ def prune(
     moved, names = 0, []
     with store.trail.pruning():
         while (events := store.trail.retirable(before)).height:
-            name, told = _archive(events, to)
-            moved += store.trail.retire(name, told, before, events)
+            name, checksum = _archive(events, to)
+            moved += store.trail.retire(name, checksum, before, events)
             names.append(name)
-    return Pruned(moved, tuple(names))
+    return PruneResult(moved, tuple(names))
 
 
 def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
@@ -102,41 +102,41 @@ def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
     out = io.BytesIO()
     events.select(FILE).write_parquet(out, compression="zstd")
     data = out.getvalue()
-    told = sha256(data).hexdigest()
-    path = to / f"audit-{told[:16]}.parquet"
-    if not path.exists() or digest(path)[1] != told:
+    checksum = sha256(data).hexdigest()
+    path = to / f"audit-{checksum[:16]}.parquet"
+    if not path.exists() or digest(path)[1] != checksum:
         write_whole(path, data)
     failpoint("archive written")
-    return path.name, told
+    return path.name, checksum
 
 
-def verify(store: Store, files: Sequence[Path], known: Mapping[str, str]) -> Read:
+def verify(store: Store, files: Sequence[Path], known: Mapping[str, str]) -> ArchiveCheck:
     """Return the archives that were read and what is wrong with them, the first bad row of each named."""
-    given, wrong, strange = [], [], []
-    names = {told: name for name, told in known.items()}
+    verified, wrong, foreign = [], [], []
+    names = {checksum: name for name, checksum in known.items()}
     for path in _listed(files):
         name = names.get(digest(path)[1])
         if name is not None:
-            given.append(name)
-            wrong += _misfits(path, store.trail.retired_links(name))
+            verified.append(name)
+            wrong += _first_mismatch(path, store.trail.retired_links(name))
         elif path.name in known:
             wrong.append(f"{path}: not the file that was archived")
         else:
-            strange.append(str(path))
-    return Read(tuple(sorted(given)), tuple(wrong), tuple(strange))
+            foreign.append(str(path))
+    return ArchiveCheck(tuple(sorted(verified)), tuple(wrong), tuple(foreign))
 
 
-def _misfits(path: Path, links: pl.DataFrame) -> list[str]:
+def _first_mismatch(path: Path, links: pl.DataFrame) -> list[str]:
     """Return the first row of an archive that is not the body of its link."""
     rows = _read(path)
     if rows.height != links.height:
         return [f"{path}: {rows.height} events, {links.height} links point to it"]
     for body, link in zip(rows.iter_rows(named=True), links.iter_rows(named=True), strict=True):
-        told = body["head"].encode() + b"\n" + (body["image"] or "").encode()
+        body_text = body["head"].encode() + b"\n" + (body["image"] or "").encode()
         head = dict(zip(("chain", "seq", *KEYS), json.loads(body["head"]), strict=False))
-        hashed = sha256(bytes.fromhex(body["prev"]) + told).hexdigest()
+        body_hash = sha256(bytes.fromhex(body["prev"]) + body_text).hexdigest()
         if (
-            hashed != link["hash"]
+            body_hash != link["hash"]
             or body["prev"] != link["prev"]
             or any(head[k] != link[k] for k in head)
         ):
@@ -148,11 +148,11 @@ def _misfits(path: Path, links: pl.DataFrame) -> list[str]:
 
 def bodies(files: Sequence[Path], chain: int) -> dict[int, dict[str, Any]]:
     """Return what archives hold of one chain: seq -> the fields of an event that its link lacks."""
-    found = {}
+    by_seq = {}
     for path in _listed(files):
         for row in _read(path).filter(pl.col("chain") == chain).iter_rows(named=True):
             login, actor, _, reason, at = json.loads(row["head"])[6:]
-            found[int(row["seq"])] = {
+            by_seq[int(row["seq"])] = {
                 "image": json.loads(row["image"]) if row["image"] else None,
                 "archived": False,
                 "login": login,
@@ -160,18 +160,18 @@ def bodies(files: Sequence[Path], chain: int) -> dict[int, dict[str, Any]]:
                 "reason": reason,
                 "at": datetime.fromisoformat(at).replace(tzinfo=UTC),
             }
-    return found
+    return by_seq
 
 
 def _listed(files: Sequence[Path]) -> list[Path]:
     """Return the files given, those of a directory included. Raises Usage for a directory without archives."""
-    found: list[Path] = []
+    archives: list[Path] = []
     for path in files:
-        inside = sorted(path.glob("audit-*.parquet")) if path.is_dir() else [path]
-        if not inside:
+        contents = sorted(path.glob("audit-*.parquet")) if path.is_dir() else [path]
+        if not contents:
             raise Usage(f"{path}: no archive in it; expected audit-*.parquet")
-        found += inside
-    return found
+        archives += contents
+    return archives
 
 
 def _read(path: Path) -> pl.DataFrame:

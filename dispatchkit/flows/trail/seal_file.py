@@ -11,42 +11,42 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dispatchkit.flows.trail import append_only_file as outside
-from dispatchkit.flows.trail.append_only_file import Outside
+from dispatchkit.flows.trail import append_only_file
+from dispatchkit.flows.trail.append_only_file import AppendOnlyFile
 from dispatchkit.kernel.errors import BadData
 
 SEAL = re.compile(r"\d+ \d+ \d+ [0-9a-f]{64}")
 
 
-def contradictions(kept: Sequence[str], held: Sequence[str]) -> list[str]:
+def contradictions(file_lines: Sequence[str], seal_lines: Sequence[str]) -> list[str]:
     """Return the lines of the outside file that the database does not hold, in their order."""
-    known = set(held)
-    return [line for line in kept if line not in known]
+    known = set(seal_lines)
+    return [line for line in file_lines if line not in known]
 
 
 def read(path: Path) -> list[str]:
     """Return the lines of the file. Raises BadData for one that is no seal, InputMissing, NotPermitted."""
-    return _seals(path, outside.read(path)[0])
+    return _seals(path, append_only_file.read(path)[0])
 
 
 @contextmanager
-def appending(path: Path) -> Iterator[Outside]:
+def appending(path: Path) -> Iterator[AppendOnlyFile]:
     """Yield the file, made if need be, held against others. Raises TryLater, BadData, NotPermitted, IOFailed."""
-    with outside.appending(path, "anchor") as file:
+    with append_only_file.appending(path, "anchor") as file:
         _seals(path, file.lines)
         yield file
 
 
-def missing(file: Outside, held: Sequence[str]) -> list[str]:
+def missing(file: AppendOnlyFile, seal_lines: Sequence[str]) -> list[str]:
     """Return the seals that the file lacks: those after its last line. Raises BadData if it contradicts them."""
-    wrong = contradictions(file.lines, held)
+    wrong = contradictions(file.lines, seal_lines)
     if wrong:
         raise BadData(
             f"{file.path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: it was turned back "
             "or rewritten; nothing appended",
             code="DK-AUD-SEAL",
         )
-    after = list(held[held.index(file.lines[-1]) + 1 :] if file.lines else held)
+    after = list(seal_lines[seal_lines.index(file.lines[-1]) + 1 :] if file.lines else seal_lines)
     if not file.fits(after):
         raise BadData(f"{file.path}: its last line is no seal of this database", code="DK-AUD-SEAL")
     return after
@@ -56,6 +56,6 @@ def _seals(path: Path, lines: list[str]) -> list[str]:
     """Return the lines, each of them a seal."""
     for number, line in enumerate(lines, 1):
         if not SEAL.fullmatch(line):
-            told = f"{path}:{number}: not a seal; expected `epoch number events digest`"
-            raise BadData(told, code="DK-AUD-SEAL")
+            message = f"{path}:{number}: not a seal; expected `epoch number events digest`"
+            raise BadData(message, code="DK-AUD-SEAL")
     return lines

@@ -6,7 +6,7 @@ from itertools import permutations
 
 from hypothesis import strategies as st
 
-from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights, schedule
+from dispatchkit.routing.problem import Problem, Task, VehicleType, Weights, schedule
 
 
 @st.composite
@@ -35,8 +35,8 @@ def problems(draw: st.DrawFn, *, jobs: int = 3, hard: bool = True, vehicles: int
     startable = [i for i, task in enumerate(tasks) if task.after is None and task.only in (None, 0)]
     first = draw(st.none() | st.sampled_from(startable)) if startable else None
     room = draw(st.integers(1, 3)) + (0 if hard else on_board)
-    cars = [Vehicle(id=7, start=0, capacity=room, load=on_board, first=first)]
-    cars += [Vehicle(id=8 + i, start=0, capacity=2) for i in range(vehicles - 1)]
+    cars = [VehicleType(id=7, start=0, capacity=room, load=on_board, first=first)]
+    cars += [VehicleType(id=8 + i, start=0, capacity=2) for i in range(vehicles - 1)]
     weights = draw(
         st.sampled_from(
             [Weights(), Weights(late=3, finish=0, travel=1), Weights(late=1, finish=1, travel=0)]

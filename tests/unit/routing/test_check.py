@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dispatchkit.routing.check import timed, violations
-from dispatchkit.routing.problem import Plan, Problem, Task, Vehicle, VehicleRoute, Visit
+from dispatchkit.routing.problem import Plan, Problem, Task, VehicleRoute, VehicleType, Visit
 
 #                       place 0 is the start, 10 apart along a line
 TIME = [[10 * abs(a - b) for b in range(6)] for a in range(6)]
@@ -18,8 +18,8 @@ TASKS = (
     Task(job=2, kind="dropoff", place=2, load=-1, service=2, only=0),
 )
 CARS = (
-    Vehicle(id=70, start=0, capacity=2, load=1, first=0, end=0, end_by=90),
-    Vehicle(id=80, start=5, capacity=1),
+    VehicleType(id=70, start=0, capacity=2, load=1, first=0, end=0, end_by=90),
+    VehicleType(id=80, start=5, capacity=1),
 )
 PROBLEM = Problem(tasks=TASKS, vehicles=CARS, time=TIME)
 GOOD = (Visit(0, 10, 17), Visit(2, 27, 29), Visit(1, 39, 41))  # leg cost 60, 11 late, finish 71

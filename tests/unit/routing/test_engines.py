@@ -16,7 +16,7 @@ from dispatchkit.routing.engines import answer
 from dispatchkit.routing.exact import best_order
 from dispatchkit.routing.insertion import insert_all
 from dispatchkit.routing.or_tools import search
-from dispatchkit.routing.problem import Problem, Task, Vehicle, Weights, schedule
+from dispatchkit.routing.problem import Problem, Task, VehicleType, Weights, schedule
 from tests.unit.routing.problems import least_cost, problems
 
 LINE = [[abs(a - b) for b in (0, 10, 20, 30, 40)] for a in (0, 10, 20, 30, 40)]
@@ -83,7 +83,9 @@ def eight_jobs() -> Problem:
         for j in range(8)
         for step, kind in enumerate(("pickup", "dropoff"))
     ]
-    return Problem(tasks=tuple(pairs), vehicles=(Vehicle(id=1, start=0, capacity=3),), time=LINE)
+    return Problem(
+        tasks=tuple(pairs), vehicles=(VehicleType(id=1, start=0, capacity=3),), time=LINE
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_ortools_finds_the_proven_optimum(weights: Weights) -> None:
         tasks.append(
             Task(job=job, kind="dropoff", place=2 * job + 2, load=-1, due=due, after=2 * job)
         )
-    cars = (Vehicle(id=1, start=0, capacity=2),)
+    cars = (VehicleType(id=1, start=0, capacity=2),)
     problem = Problem(tasks=tuple(tasks), vehicles=cars, time=time, weights=weights)
     assert (
         answer(problem, engine="ortools", solutions=150).cost
@@ -152,7 +154,9 @@ def test_unfit_engine_is_refused(engine: str, says: str) -> None:
 def test_unplanned_job_states_its_reason(odd: Task, says: str) -> None:
     time = [[*row, -1] for row in LINE] + [[-1] * 5 + [0]]
     fine = Task(job=1, kind="pickup", place=1, load=1)
-    problem = Problem(tasks=(fine, odd), vehicles=(Vehicle(id=1, start=0, capacity=3),), time=time)
+    problem = Problem(
+        tasks=(fine, odd), vehicles=(VehicleType(id=1, start=0, capacity=3),), time=time
+    )
     plan = answer(problem)
     assert plan.unplanned == ((2, says),)
     assert violations(problem, plan) == []
