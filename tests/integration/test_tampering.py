@@ -251,7 +251,12 @@ def _inside(connection):
 
 def test_a_trail_that_nobody_touched_verifies_whole(world, monkeypatch):
     found = verdict(world, monkeypatch)
-    assert (found.findings, found.lines, len(found.archives.verified), found.unread) == ([], 2, 1, [])
+    assert (found.findings, found.lines, len(found.archives.verified), found.unread) == (
+        [],
+        2,
+        1,
+        [],
+    )
 
 
 @pytest.mark.parametrize("how", DONE)
