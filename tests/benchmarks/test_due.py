@@ -142,7 +142,7 @@ def bare(
         return time.perf_counter() - begin
 
 
-def test_sweep_beside_the_bare_update(filled: Engine) -> None:
+def test_sweep_beside_bare_update(filled: Engine) -> None:
     began = time.perf_counter()
     store = PostgresStore(filled, now=databases.NOW)
     changes = sweep(store, catalog.settings(), "offers", Options(dry_run=True)).changes

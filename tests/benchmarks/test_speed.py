@@ -71,7 +71,7 @@ def filled(plan: Scenario) -> Iterator[Engine]:
         yield engine
 
 
-def test_extract_beside_a_raw_read(filled: Engine, tmp_path: Path) -> None:
+def test_extract_beside_raw_read(filled: Engine, tmp_path: Path) -> None:
     url = databases.url(filled)
     count = 0
 

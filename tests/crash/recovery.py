@@ -25,8 +25,8 @@ HISTORY = {
 }
 
 
-# When a sweep finds something to do in the made-up city, and how many changes it writes at once:
-# several batches each.
+# Minutes after NOW at which a sweep has work in the sample city, and a batch size that gives
+# several batches.
 PACE = {"availability": (90, 6), "reassignment": (0, 3), "escalation": (5, 6)}
 
 

@@ -110,7 +110,7 @@ def outcome(engine: Engine) -> Held:
     "sweep",
     [pytest.param(sweep, marks=[] if sweep == SHORT else pytest.mark.nightly) for sweep in BATCH],
 )
-def test_sweep_killed_on_a_bad_path_recovers(fork_server, victim, sweep, path, share):
+def test_sweep_killed_on_bad_path_recovers(fork_server, victim, sweep, path, share):
     """The trouble lasts: the re-run meets it again, and does all the rest.
 
     A kill that left every table as it was leaves the database to the next; of kills that left the

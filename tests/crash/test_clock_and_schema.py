@@ -40,7 +40,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("floor", ["kernel", "decide", "flows", "store", "senders"])
-def test_no_module_reads_the_local_clock(floor):
+def test_no_module_reads_local_clock(floor):
     """Instants come from the database or from --now, spans from a monotonic clock."""
     for path in sorted((ROOT / "dispatchkit" / floor).rglob("*.py")):
         asked = re.findall(

@@ -163,7 +163,7 @@ def test_sweep_recovers_from_every_network_cut(fork_server, undisturbed, sweep, 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_sweep_gives_up_a_silent_network_and_recovers(fork_server, undisturbed, sweep):
+def test_sweep_gives_up_silent_network_and_recovers(fork_server, undisturbed, sweep):
     clean = undisturbed(sweep)
     endure(
         fork_server,

@@ -31,7 +31,7 @@ from tests.crash.recovery import (
 )
 
 COPIES = 8
-# written for each deadlock that may be suffered: so none in a round, or in a night's few
+# One deadlock is tolerated for so many rows written: none in a round, few in a night.
 ROWS_A_DEADLOCK = 10_000
 SWEEPS = tuple(catalog.FEATURES)
 SLOT = ("--slot", rfc3339(databases.NOW))

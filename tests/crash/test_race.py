@@ -36,13 +36,13 @@ Accept = Callable[[int, int, int], str]  # (delivery, offer, driver) -> how it e
 
 @dataclass(frozen=True)
 class Contest:
-    """So many deliveries, each offered to so many drivers at once; a driver is asked once."""
+    """Deliveries that are each offered to `rivals` drivers at once; a driver gets one offer."""
 
     deliveries: int
     rivals: int
 
     def offers(self, delivery: int) -> list[tuple[int, int]]:
-        """Return (offer, driver) of everybody who is asked about a delivery."""
+        """Return (offer, driver) of every offer of a delivery."""
         first = (delivery - 1) * self.rivals + 1
         return [(id_, id_) for id_ in range(first, first + self.rivals)]
 
@@ -64,7 +64,7 @@ def held(contest: Contest, *, sound: bool = True) -> Iterator[Engine]:
 
 @contextmanager
 def releasing(together: Barrier) -> Iterator[None]:
-    """Let nobody wait for a client that has failed."""
+    """Abort the barrier if a client fails, so that no other waits for it."""
     try:
         yield
     except BaseException:

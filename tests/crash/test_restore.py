@@ -122,7 +122,7 @@ def test_restored_dump_continues_work_and_seals(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["command", "job"])
-def test_whoever_seals_seals_every_epoch_that_is_left(sample_db, tmp_path, by):
+def test_command_and_job_seal_every_open_epoch(sample_db, tmp_path, by):
     with sample_db.begin() as connection:
         connection.exec_driver_sql("UPDATE dk_aud.epoch SET cluster = 1")
     assert scalar(sample_db, "SELECT count(*) FROM dk_aud.unsealed WHERE NOT closed") == 0

@@ -224,7 +224,7 @@ def test_folder_without_database_is_left_alone(data):
     assert sorted(path.name for path in (data / "postgres").iterdir()) == before
 
 
-def test_file_in_the_way_is_named():
+def test_file_in_way_is_named():
     data = databases.new_folder() / "data"
     data.write_text("not a folder")
     error = failure(data)
@@ -247,7 +247,7 @@ def test_long_path_works():
 
 
 @pytest.mark.parametrize("created", [True, False], ids=["created before", "not created"])
-def test_full_disk_is_told_and_room_helps(tmp_path, created):
+def test_full_disk_is_reported_and_recovers(tmp_path, created):
     with small_disk(tmp_path / "disk", 120) as disk:
         data = disk / "data"
         if created:

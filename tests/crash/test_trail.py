@@ -54,7 +54,7 @@ def killed(fork_server, engine: Engine, words: tuple[object, ...], end_at: int) 
     return str(result.points[-1])
 
 
-def test_a_prune_killed_at_any_point_loses_no_body(fork_server, worked, tmp_path):
+def test_killed_prune_loses_no_body(fork_server, worked, tmp_path):
     events = one(worked, "SELECT count(*) FROM dk_aud.trail")
     words = ("audit", "prune", "--before", LATE, "--to", tmp_path)
     passed: list[str] = []

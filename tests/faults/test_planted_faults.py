@@ -19,7 +19,7 @@ ONE_IN = 3
 DRAWN = list(FAULTS)[seed() % ONE_IN :: ONE_IN]  # they are listed by subject: some of each
 
 
-def test_every_planted_fault_fits_the_code() -> None:
+def test_every_planted_fault_fits_code() -> None:
     for name in FAULTS:
         with planted(name):
             pass

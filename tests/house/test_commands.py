@@ -85,23 +85,23 @@ def example_faults(path: tuple[str, ...], command: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(("path", "command"), leaves())
-def test_a_command_and_each_of_its_options_has_help(path, command):
+def test_command_and_each_of_its_options_has_help(path, command):
     assert help_faults(command) == []
 
 
 @pytest.mark.parametrize(("path", "command"), leaves())
-def test_a_command_shows_an_example_that_parses(path, command):
+def test_command_shows_example_that_parses(path, command):
     assert example_faults(path, command) == []
 
 
 @pytest.mark.parametrize(("path", "command"), leaves())
-def test_a_command_takes_no_name_that_every_command_has(path, command):
+def test_command_options_do_not_shadow_global_options(path, command):
     """Those are understood wherever they are written, so a command's own would never be seen."""
     of_all = {name for option in typer.main.get_command(app).params for name in option.opts}
     assert not of_all.intersection(name for option in command.params for name in option.opts), path
 
 
-def test_the_program_has_the_commands_of_the_main_job():
+def test_program_has_commands_of_main_job():
     assert {"demo", "db", "data", "sweep", "act", "show", "report", "flags"} <= {
         path[0] for path, _ in walk(typer.main.get_command(app)) if path
     }
@@ -118,7 +118,7 @@ def test_the_program_has_the_commands_of_the_main_job():
         ("Pay a driver what is due.\n\n    dispatchkit fine 7", 1),
     ],
 )
-def test_a_missing_or_broken_example_is_found(text, faults):
+def test_missing_or_broken_example_is_found(text, faults):
     def pay(
         driver: Annotated[int, typer.Argument(help="Who.")],
         cents: Annotated[int, typer.Option(help="How much.")] = 0,
@@ -129,7 +129,7 @@ def test_a_missing_or_broken_example_is_found(text, faults):
     assert len(example_faults(("pay",), typer.main.get_command(made_up))) == faults
 
 
-def test_an_option_without_help_is_found():
+def test_option_without_help_is_found():
     made_up = typer.Typer(rich_markup_mode=None, add_completion=False)
     made_up.command(help="Pay.")(lambda: None)
 
@@ -146,11 +146,11 @@ def test_an_option_without_help_is_found():
 
 
 @pytest.mark.parametrize(("path", "command"), leaves())
-def test_a_command_has_its_line_in_the_readme(path, command):
+def test_command_has_its_line_in_readme(path, command):
     assert told((ROOT / "README.md").read_text(), path)
 
 
-def test_the_readme_names_no_command_that_is_not_there():
+def test_readme_names_only_existing_commands():
     known = {path[0] for path, _ in walk(typer.main.get_command(app)) if path}
     named = set(
         re.findall(
@@ -172,7 +172,7 @@ def test_the_readme_names_no_command_that_is_not_there():
         ("`db`", ("db", "up"), False),
     ],
 )
-def test_a_readme_without_the_line_is_found(readme, path, said):
+def test_readme_without_line_is_found(readme, path, said):
     assert told(readme, path) is said
 
 
@@ -191,7 +191,7 @@ def loaded(script: str, heavy: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def test_no_help_loads_a_heavy_library():
+def test_no_help_loads_heavy_library():
     paths = [list(path) for path, _ in walk(typer.main.get_command(app))]
     script = (
         "from dispatchkit.cli.main import run\nstep('import')\n"
@@ -201,5 +201,5 @@ def test_no_help_loads_a_heavy_library():
     assert loaded(script, HEAVY) == {}
 
 
-def test_a_heavy_import_is_found_where_it_happens():
+def test_heavy_import_is_found_where_it_happens():
     assert loaded("step('a')\nimport wave\nstep('b')\nstep('c')", ["wave"]) == {"b": ["wave"]}

@@ -24,7 +24,7 @@ def pages() -> dict[str, str]:
     return printed
 
 
-def test_reference_pages_equal_the_code():
+def test_reference_pages_equal_code():
     stale = [
         name for name, text in pages().items() if (DOCS / "reference" / name).read_text() != text
     ]

@@ -37,14 +37,14 @@ def test_every_file_keeps(suffix, rule):
     ] == []
 
 
-def test_the_walk_sees_the_whole_package():
+def test_walk_sees_whole_package():
     assert {"kernel", "cli", "flows", "decide"} <= {module.room for module in modules()}
 
 
 @pytest.mark.skipif(
     not (ROOT / ".git").exists() or not shutil.which("git"), reason="not a git checkout"
 )
-def test_nothing_else_is_committed_at_the_top():
+def test_nothing_else_is_committed_at_top():
     git = ["git", "-c", f"safe.directory={ROOT}", "ls-files"]
     tracked = subprocess.run(
         git, cwd=ROOT, capture_output=True, text=True, check=True
@@ -52,7 +52,7 @@ def test_nothing_else_is_committed_at_the_top():
     assert {name.split("/")[0] for name in tracked if name} - set(TOP) == set()
 
 
-def test_ci_runs_the_command_that_the_readme_names():
+def test_ci_runs_command_that_readme_names():
     assert "make test" in (ROOT / ".ci/run").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
     assert "make demo" in (ROOT / "README.md").read_text()

@@ -61,13 +61,13 @@ def tree(root, **files):
         ({"attic__a": ""}, "stands on no floor"),
     ],
 )
-def test_an_import_that_leaves_its_floor_is_found(tmp_path, files, fault):
+def test_import_that_leaves_its_floor_is_found(tmp_path, files, fault):
     found = list(rules.floor_faults(tree(tmp_path, **files)))
     assert len(found) == 1
     assert fault in found[0]
 
 
-def test_imports_downwards_and_within_a_room_are_fine(tmp_path):
+def test_imports_downwards_and_within_room_are_fine(tmp_path):
     good = tree(
         tmp_path,
         kernel__a="",
@@ -102,7 +102,7 @@ def test_imports_downwards_and_within_a_room_are_fine(tmp_path):
         ("measure__nightly", "altair", False),
     ],
 )
-def test_a_heavy_library_stays_in_its_room(tmp_path, place, library, fine):
+def test_heavy_library_stays_in_its_room(tmp_path, place, library, fine):
     found = list(
         rules.library_faults(tree(tmp_path, **{place: f"def f():\n    import {library}.sub"}))
     )
@@ -140,7 +140,7 @@ def test_postgres_stays_in_the_store(tmp_path, place, body, fine):
         "now = datetime.now",
     ],
 )
-def test_a_policy_that_does_more_than_compute_is_found(tmp_path, body):
+def test_impure_policy_is_found(tmp_path, body):
     assert len(list(rules.purity_faults(tree(tmp_path, decide__offers__policy=body)))) == 1
     assert len(list(rules.purity_faults(tree(tmp_path / "b", measure__funnel=body)))) == 1
     assert list(rules.purity_faults(tree(tmp_path / "c", flows__sweep=body))) == []
@@ -152,7 +152,7 @@ def test_policy_may_take_now_and_sql_file(tmp_path):
     assert list(rules.purity_faults(tree(tmp_path, decide__offers__policy=body))) == []
 
 
-def test_a_module_without_docstring_is_found(tmp_path):
+def test_module_without_docstring_is_found(tmp_path):
     found = tree(tmp_path, kernel__a='"""Says what it is."""', kernel__b="x = 1")
     assert list(rules.docstring_faults(found)) == ["dispatchkit.kernel.b has no docstring"]
 
@@ -202,11 +202,11 @@ def test_modules_with_allowed_sql_contain_some(monkeypatch):
         ("marts/offers.sql", "SELECT 1 -- one row an offer", 1),
     ],
 )
-def test_a_query_without_name_or_description_is_found(name, text, faults):
+def test_query_without_name_or_description_is_found(name, text, faults):
     assert len(list(rules.sql_faults(name, text))) == faults
 
 
-def test_a_notebook_stored_with_output_is_found():
+def test_notebook_stored_with_output_is_found():
     def notebook(**cell):
         return json.dumps(
             {"cells": [{"cell_type": "markdown"}, {"outputs": [], "execution_count": None, **cell}]}
@@ -234,7 +234,7 @@ def test_a_notebook_stored_with_output_is_found():
         ("postgresql://localhost/dispatch", True),
     ],
 )
-def test_a_path_or_host_of_one_machine_is_found(text, fine):
+def test_path_or_host_of_one_machine_is_found(text, fine):
     assert (list(rules.foreign_faults("f", f"first line\n{text}\n")) == []) is fine
 
 

@@ -56,7 +56,7 @@ def test_one_statement_chains_its_rows_in_order(sample_db):
     assert [row[0] for row in told] == list(range(told[0][0], told[0][0] + count))
 
 
-def test_writers_who_meet_in_one_chain_follow_each_other(sample_db):
+def test_writers_of_one_chain_wait_for_each_other(sample_db):
     """Two rows of one delivery differ: their writers wait only for the head of the chain."""
     with sample_db.connect() as connection:
         delivery = connection.exec_driver_sql(
@@ -107,7 +107,7 @@ def test_replication_role_cannot_bypass_guards_or_trail(sample_db):
     assert there[1:] == (2, 2)
 
 
-def test_a_rolled_back_change_leaves_no_trace(sample_db):
+def test_rolled_back_change_leaves_no_trace(sample_db):
     with psycopg.connect(databases.url(sample_db)) as connection:
         before = connection.execute(f"SELECT count(*) FROM {LOGS}").fetchone()
         connection.execute("UPDATE dk.drivers SET timeouts = timeouts + 1")

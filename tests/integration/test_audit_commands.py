@@ -114,7 +114,7 @@ def test_state_at_instant_matches_tables_then(sample_db):
     )
 
 
-def test_before_its_trail_a_delivery_tells_when_that_begins(cli_in_process, sample_db):
+def test_delivery_before_trail_shows_start_of_trail(cli_in_process, sample_db):
     delivery = one(sample_db, "SELECT min(id) FROM dk.deliveries")
     begins = rfc3339(
         one(sample_db, "SELECT min(at) FROM dk_aud.delivery_audit_logs WHERE chain = %s", delivery)
@@ -178,7 +178,7 @@ def test_every_seal_is_in_outside_file_once(cli_in_process, sample_db, tmp_path)
     assert (ran.exit, "seal_file_lines\t3" in ran.stdout) == (0, True), ran.stderr
 
 
-def test_a_line_that_a_crash_cut_short_is_completed(sample_db, tmp_path):
+def test_incomplete_seal_line_is_completed(sample_db, tmp_path):
     file = tmp_path / "seals.txt"
     line = audit.seal(PostgresStore(sample_db), file)[0]
     for length in (0, 1, len(line) - 1, len(line)):
@@ -198,7 +198,7 @@ def test_contradicting_seal_file_is_refused(cli_in_process, sample_db, tmp_path,
     assert one(sample_db, "SELECT count(*) FROM dk_aud.seal") == 0
 
 
-def test_seal_file_has_one_writer_at_a_time(sample_db, tmp_path):
+def test_seal_file_has_one_writer_at_time(sample_db, tmp_path):
     with anchor.appending(tmp_path / "seals.txt"), pytest.raises(TryLater):
         audit.seal(PostgresStore(sample_db), tmp_path / "seals.txt")
 
@@ -237,9 +237,7 @@ def worked(engine) -> None:
     Trail(engine).seal()
 
 
-def test_pruned_bodies_stand_in_archives_and_all_still_verifies(
-    cli_in_process, sample_db, tmp_path
-):
+def test_pruned_bodies_are_in_archives_and_verify(cli_in_process, sample_db, tmp_path):
     worked(sample_db)
     logs, _ = counts(sample_db)
     rows = one(sample_db, "SELECT count(DISTINCT (tbl, row_id)) FROM dk_aud.delivery_audit_logs")
@@ -287,7 +285,7 @@ def test_unsealed_events_and_young_ones_stay(sample_db, tmp_path):
     assert retention.prune(PostgresStore(sample_db), SOON, tmp_path).events > 0
 
 
-def test_an_archive_that_was_altered_or_swapped_is_found(cli_in_process, sample_db, tmp_path):
+def test_altered_or_swapped_archive_is_found(cli_in_process, sample_db, tmp_path):
     worked(sample_db)
     name = retention.prune(PostgresStore(sample_db), SOON, tmp_path).files[0]
     frame = pl.read_parquet(tmp_path / name)
@@ -354,7 +352,7 @@ def test_audit_export_contains_no_personal_text(cli_in_process, sample_db, tmp_p
     assert one(sample_db, "SELECT count(*) FROM dk_aud.readings WHERE what = 'export'") == 1
 
 
-def test_an_export_keeps_to_its_period(sample_db, tmp_path):
+def test_export_keeps_to_its_period(sample_db, tmp_path):
     then = one(sample_db, "SELECT clock_timestamp()")
     changes = swept(sample_db).outcome.applied
     assert (
@@ -368,7 +366,7 @@ def test_an_export_keeps_to_its_period(sample_db, tmp_path):
 
 
 @pytest.mark.parametrize("name", catalog.FEATURES)
-def test_replayed_run_decides_the_same_bytes(sample_db, tmp_path, name):
+def test_replayed_run_decides_same_bytes(sample_db, tmp_path, name):
     done = swept(sample_db, name, keep=tmp_path)
     told = bundle.replay(tmp_path / f"{name}-{done.run_id}")
     assert (told["decisions"], told["same"]) == (len(done.changes), True)
@@ -410,14 +408,14 @@ def test_altered_bundle_is_detected(cli_in_process, sample_db, tmp_path):
     assert cli_in_process("audit", "replay", tmp_path / "nothing").exit == 66
 
 
-def test_a_dry_run_keeps_no_bundle(cli_in_process, sample_db, tmp_path):
+def test_dry_run_keeps_no_bundle(cli_in_process, sample_db, tmp_path):
     assert (
         cli_in_process("sweep", "offers", "--dry-run", "--keep", tmp_path, db=sample_db).exit == 2
     )
     assert list(Path(tmp_path).iterdir()) == []
 
 
-def test_the_trail_of_nobody_is_refused(sample_db):
+def test_trail_of_unknown_subject_is_refused(sample_db):
     with pytest.raises(Refused, match="no delivery 99999999"):
         audit.show(PostgresStore(sample_db), ALL, 99999999)
 
@@ -428,7 +426,7 @@ def test_two_runs_do_not_prune_at_once(sample_db, tmp_path):
     retention.prune(PostgresStore(sample_db), SOON, tmp_path)
 
 
-def test_a_missing_seal_file_is_said_to_be_missing(cli_in_process, sample_db, tmp_path):
+def test_missing_seal_file_is_reported(cli_in_process, sample_db, tmp_path):
     assert (
         cli_in_process("audit", "verify", "--seals", tmp_path / "none.txt", db=sample_db).exit == 66
     )
@@ -484,7 +482,7 @@ def test_plain_login_needs_documented_audit_roles(cli_in_process, sample_db, tmp
         assert (ran.exit, "may not become dk_" in ran.stderr) == (77, True), (words, ran.stderr)
 
 
-def test_a_trail_that_nobody_seals_is_a_finding(sample_db):
+def test_unsealed_trail_is_finding(sample_db):
     """The job is part of `sweep all`; without it, `db check` tells since when events wait for a
     seal.
     """

@@ -70,13 +70,13 @@ def test_unreachable_database_error_hides_password(run, url, code, words):
         assert one_line(err).startswith("dispatchkit: DK-")
 
 
-def test_a_database_that_does_not_exist_is_unreachable(run, database):
+def test_database_that_does_not_exist_is_unreachable(run, database):
     gone = databases.to_database(databases.url(database), "no_such_database")
     code, _, err = run("--db", gone, "db", "status")
     assert (code, "no_such_database" in one_line(err)) == (69, True)
 
 
-def test_a_database_without_schema_asks_for_it(run, database):
+def test_database_without_schema_asks_for_it(run, database):
     migrate.down(database, "base")
     for words in (
         ("sweep", "offers"),
@@ -106,7 +106,7 @@ def test_other_revision_is_refused_before_writing(run, sample_db, revision):
         assert connection.exec_driver_sql("SELECT count(*) FROM dk.sweep_runs").scalar_one() == 0
 
 
-def test_a_strict_clock_takes_no_instant_from_anyone(run, sample_db):
+def test_strict_clock_takes_no_instant_from_anyone(run, sample_db):
     url = databases.url(sample_db)
     assert run("--db", url, "db", "up", "--strict-clock")[0] == 0
     for words in (("sweep", "offers"), ("act", "offer", "accept", 1, "--driver", 1)):
@@ -157,7 +157,7 @@ def test_act_on_locked_row_exits_try_later(run, sample_db):
     assert (code, out) == (75, ""), err
 
 
-def test_login_without_app_role_is_told_the_grant(run, database):
+def test_login_without_app_role_is_told_grant(run, database):
     with database.begin() as connection:
         connection.exec_driver_sql(
             "DO $$ BEGIN CREATE ROLE dk_test_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN "
@@ -293,7 +293,7 @@ def test_sweep_is_silent_only_with_work_due(run, sample_db, now):
     assert checked(20)[0] == 0
 
 
-def test_a_listing_that_is_cut_says_so(run, sample_db):
+def test_listing_that_is_cut_says_so(run, sample_db):
     with sample_db.connect() as connection:
         count = connection.exec_driver_sql("SELECT count(*) FROM dk.drivers").scalar_one()
     database = ("--db", databases.url(sample_db))

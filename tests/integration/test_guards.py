@@ -120,14 +120,14 @@ def session(engine: Engine, role: str) -> psycopg.Connection:
 
 
 @pytest.mark.parametrize(("what", "role", "sql", "state"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_the_database_refuses(filled, what, role, sql, state):
+def test_database_refuses(filled, what, role, sql, state):
     with session(filled, role) as connection, pytest.raises(psycopg.Error) as fault:
         connection.execute(sql.encode())
         connection.commit()
     assert fault.value.sqlstate == state, f"{what}: {fault.value}"
 
 
-def test_a_second_acceptance_of_an_episode_is_refused_by_the_index(filled):
+def test_second_acceptance_of_episode_is_refused_by_index(filled):
     with session(filled, "dk_app") as connection:
         connection.execute(OFFER.format(id=999999, driver=IDLE, offer=PENDING).encode())
         connection.execute(answered(999999).encode())
@@ -137,7 +137,7 @@ def test_a_second_acceptance_of_an_episode_is_refused_by_the_index(filled):
 
 
 @pytest.mark.parametrize("goes", ["first", "second"])
-def test_a_driver_who_goes_home_meanwhile_gets_no_delivery(goes):
+def test_driver_going_off_duty_gets_no_delivery(goes):
     """Whoever comes second, the gift or the end of the shift, waits for the first and is refused."""
     gift = GIVE.format(state="ASSIGNED", driver=SMALL, slot=1)
     home = f"UPDATE dk.drivers SET duty = 'OFF_DUTY' WHERE id = {SMALL}"
@@ -172,7 +172,7 @@ def test_temporary_table_cannot_replace_transitions(filled):
         connection.rollback()
 
 
-def test_a_closed_run_stays_as_it_was_closed(filled):
+def test_closed_run_stays_as_it_was_closed(filled):
     with session(filled, "postgres") as connection:
         connection.execute(
             "INSERT INTO dk.sweep_runs (run_id, sweep, as_of, status, finished_at) "

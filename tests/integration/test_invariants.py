@@ -24,11 +24,11 @@ def worked():
         yield engine
 
 
-def test_a_city_at_work_has_no_offender(worked):
+def test_city_at_work_has_no_offender(worked):
     assert [(found.name, count) for found, count in offenders(worked) if count] == []
 
 
-def test_every_invariant_has_a_way_to_break_it():
+def test_every_invariant_has_way_to_break_it():
     assert sorted(BREAKS) == sorted(found.name for found in checks())
 
 

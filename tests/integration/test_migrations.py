@@ -85,7 +85,7 @@ def test_full_downgrade_and_upgrade_keeps_everything(worked, now):
     )
 
 
-def test_each_downgrade_restores_the_earlier_schema(worked):
+def test_each_downgrade_restores_earlier_schema(worked):
     with databases.fresh("empty") as fresh:
         migrate.down(fresh, "base")
         on_the_way_up = {}
@@ -116,7 +116,7 @@ def test_changes_without_trail_get_new_baseline(worked):
     assert baselines == drivers > 0
 
 
-def test_the_schema_is_that_of_the_contracts(database):
+def test_schema_is_that_of_contracts(database):
     with database.connect() as connection:
         found = connection.exec_driver_sql(
             "SELECT table_name, column_name, data_type, is_nullable = 'YES' "
@@ -198,7 +198,7 @@ def test_database_and_memory_store_have_same_rules(database):
     }
 
 
-def test_a_schema_changed_by_hand_has_drifted(database):
+def test_schema_changed_by_hand_has_drifted(database):
     with database.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE dk.drivers DISABLE TRIGGER a_guard")
     assert migrate.status(database).drifted
@@ -207,17 +207,17 @@ def test_a_schema_changed_by_hand_has_drifted(database):
     assert not migrate.status(database).drifted
 
 
-def test_the_file_names_tell_the_history_that_alembic_reads():
+def test_migration_file_names_match_their_history():
     steps = [step.revision for step in ScriptDirectory(str(migrate.SCRIPTS)).walk_revisions()]
     assert STEPS == steps[::-1]
 
 
-def test_an_unknown_revision_is_refused_by_name(database):
+def test_unknown_revision_is_refused_by_name(database):
     with pytest.raises(Usage, match="no revision '999'"):
         migrate.up(database, "999")
 
 
-def test_a_database_that_is_behind_is_refused(database):
+def test_database_that_is_behind_is_refused(database):
     migrate.down(database, STEPS[-2])
     with pytest.raises(SchemaMismatch, match=STEPS[-1]):
         migrate.require(database)

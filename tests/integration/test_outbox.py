@@ -228,7 +228,7 @@ def database_findings(engine: Engine, now: datetime) -> list[str]:
     return [finding for finding in found if finding.startswith("sender ")]
 
 
-def test_long_failing_sender_is_a_finding(database):
+def test_long_failing_sender_is_finding(database):
     tell(database, ("a", 1), ("a", 2))
     with gateway(500, 503) as there:
         assert send(database, settings(push=hook(there.url))) == {"push waiting": 2, "closed": 0}
@@ -268,7 +268,7 @@ def test_run_waits_for_retry_due_soon(database):
     assert [row[2:] for row in sendings(database)] == [("DELIVERED", 3), ("DELIVERED", 1)]
 
 
-def test_an_event_that_commits_late_is_not_lost(database, tmp_path):
+def test_event_that_commits_late_is_not_lost(database, tmp_path):
     given = settings(record=a_file(tmp_path))
     with database.connect() as late:
         slow = late.exec_driver_sql(TELL, ("a", 1)).scalar_one()
@@ -280,7 +280,7 @@ def test_an_event_that_commits_late_is_not_lost(database, tmp_path):
     assert [line["id"] for line in written(tmp_path)] == [fast, slow]
 
 
-def test_a_second_run_meanwhile_leaves_with_try_later(database, tmp_path):
+def test_second_run_meanwhile_leaves_with_try_later(database, tmp_path):
     tell(database, ("a", 1))
     store = PostgresStore(database, now=NOW)
     with store.sweeping(RunRequest(sweep="outbox")), pytest.raises(TryLater):
@@ -295,7 +295,7 @@ def test_a_second_run_meanwhile_leaves_with_try_later(database, tmp_path):
     assert written(tmp_path) == []
 
 
-def test_a_dry_run_counts_and_touches_nothing(database, tmp_path):
+def test_dry_run_counts_and_touches_nothing(database, tmp_path):
     tell(database, ("a", 1), ("b", 1))
     with gateway() as there:
         given = settings(push=hook(there.url, events=["b"]), record=a_file(tmp_path))

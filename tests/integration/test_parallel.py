@@ -70,7 +70,7 @@ def counts_of(outcome: Outcome) -> tuple[object, ...]:
     return outcome.applied, outcome.stale, outcome.poisoned, outcome.busy, outcome.already
 
 
-def test_outcome_is_the_same_for_any_number_of_workers(now):
+def test_outcome_is_same_for_any_number_of_workers(now):
     results: list[tuple[tuple[object, ...], tuple[object, ...], dict[str, list[str]]]] = []
     for workers in (1, 2, 5):
         with databases.fresh("sample") as engine:
@@ -112,7 +112,7 @@ LEADER = (
 )
 
 
-def test_workers_of_a_dead_leader_begin_no_batch(sample_db, now):
+def test_workers_of_dead_leader_begin_no_batch(sample_db, now):
     """The leader's connection is lost before a worker begins: what the worker tries is undone."""
     store = PostgresStore(sample_db, Database(batch=2), now=now)
     with (
@@ -129,7 +129,7 @@ def test_workers_of_a_dead_leader_begin_no_batch(sample_db, now):
     assert apply(store, counted(DRIVERS[0])).applied == 1
 
 
-def test_batch_of_an_overtaken_run_is_undone(sample_db, now):
+def test_batch_of_overtaken_run_is_undone(sample_db, now):
     """Rows, events and trail are written when the ledger says that the run is over."""
     store = PostgresStore(sample_db, Database(batch=40), now=now)
     over = (
@@ -169,7 +169,7 @@ def touched(engine: Engine) -> int:
         )
 
 
-def test_database_refuses_a_run_ahead_of_its_clock(sample_db):
+def test_database_refuses_run_ahead_of_its_clock(sample_db):
     ahead = (
         "INSERT INTO dk.sweep_runs (run_id, sweep, as_of) "
         "SELECT gen_random_uuid(), 'offers', now() + interval '1 min'"

@@ -124,7 +124,7 @@ def test_commitment_proves_value_until_salt_is_erased(sample_db):
     assert one(sample_db, proof, NAMES["phone"], committed) == 0
 
 
-def test_what_a_restore_brought_back_goes_with_the_journal(sample_db):
+def test_restored_people_are_erased_by_journal(sample_db):
     store, id_ = PostgresStore(sample_db), plant(sample_db, "driver")
     assert privacy.erase(store, [f"driver:{id_}"]).held[f"driver:{id_}"]["pings"] > 0
     with sample_db.begin() as connection:
@@ -196,7 +196,7 @@ def test_working_driver_does_not_block_other_erasures(cli_in_process, sample_db,
     ("text", "told"),
     [("driver:1\nmoon:2\n", ":2: 'moon:2' names nobody"), ("driver:1\ndriver:10", ":2: cut short")],
 )
-def test_a_damaged_journal_erases_nobody(sample_db, tmp_path, text, told):
+def test_damaged_journal_erases_nobody(sample_db, tmp_path, text, told):
     store, file, id_ = PostgresStore(sample_db), tmp_path / "erased.txt", plant(sample_db, "driver")
     file.write_text(text)
     for people in ((), (f"driver:{id_}",)):
@@ -206,7 +206,7 @@ def test_a_damaged_journal_erases_nobody(sample_db, tmp_path, text, told):
     assert wherever(sample_db, str(LAT)) == ["dk.driver_locations"]
 
 
-def test_while_another_run_notes_people_nobody_is_erased(cli_in_process, sample_db, tmp_path):
+def test_locked_journal_stops_erasure(cli_in_process, sample_db, tmp_path):
     file, id_ = tmp_path / "erased.txt", plant(sample_db, "driver")
     with outside.appending(file, "journal"):
         assert (
@@ -292,14 +292,14 @@ def test_purge_removes_expired_rows_only(cli_in_process, sample_db):
     ).stdout.split() == [*("what", "gone", "pings", "0", "payloads", "0", "extracts", "0")]
 
 
-def test_a_purge_above_its_limit_does_nothing(sample_db, tmp_path):
+def test_purge_above_its_limit_does_nothing(sample_db, tmp_path):
     pings = one(sample_db, "SELECT count(*) FROM dk.driver_locations")
     with pytest.raises(Refused, match=f"{pings} would be purged, --max-changes is 5"):
         privacy.purge(PostgresStore(sample_db), tmp_path, Settings({}), LATER, max_changes=5)
     assert one(sample_db, "SELECT count(*) FROM dk.driver_locations") == pings
 
 
-def test_old_exports_of_this_database_go_and_no_others(sample_db, tmp_path):
+def test_purge_removes_only_own_old_exports(sample_db, tmp_path):
     store = PostgresStore(sample_db)
     url = databases.url(sample_db)
     data_io.extract(url, tmp_path, tmp_path / "extract")
@@ -313,7 +313,7 @@ def test_old_exports_of_this_database_go_and_no_others(sample_db, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "of_another"]
 
 
-def test_the_ledgers_have_the_columns_that_are_classed(database):
+def test_ledgers_have_columns_that_are_classed(database):
     with database.connect() as connection:
         found = connection.exec_driver_sql(
             "SELECT table_name, column_name FROM information_schema.columns "

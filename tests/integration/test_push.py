@@ -123,7 +123,7 @@ def test_refused_push_makes_offer_undeliverable(sample_db, offers):
     )
 
 
-def test_an_offer_that_nobody_acknowledged_in_time_ends_undeliverable(sample_db, offers):
+def test_unacknowledged_offer_becomes_undeliverable(sample_db, offers):
     with gateway(always=503) as there:
         push(sample_db, there.url, SOON)
         assert {state for (state,) in states(sample_db, offers)} == {"PENDING"}, (
@@ -148,14 +148,14 @@ def test_offer_waiting_behind_event_is_not_timed_out(sample_db, offers):
     assert set(states(sample_db, offers, "cause")) == {("UNDELIVERABLE", "NO_ACKNOWLEDGEMENT")}
 
 
-def test_a_run_that_comes_late_still_tries_once(sample_db, offers):
+def test_run_that_comes_late_still_tries_once(sample_db, offers):
     with gateway() as there:
         push(sample_db, there.url, NOW + timedelta(seconds=20))
     assert {state for (state,) in states(sample_db, offers)} == {"PENDING"}
     assert len(there.posts) == len(offers)
 
 
-def test_an_offer_that_was_answered_meanwhile_keeps_its_answer(sample_db, offers):
+def test_answered_offer_keeps_its_answer(sample_db, offers):
     offer, driver, _ = offers[0]
     said = Event(
         name="decline",

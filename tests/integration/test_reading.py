@@ -36,7 +36,7 @@ def test_every_table_is_read_back_unchanged(sample_db):
     assert rows > 5000
 
 
-def test_all_tables_of_a_snapshot_are_of_one_instant(sample_db):
+def test_snapshot_reads_all_tables_at_one_instant(sample_db):
     with read.snapshot(sample_db) as snapshot:
         first = len(list(snapshot.table("customers")))
         with sample_db.begin() as connection:
@@ -54,7 +54,7 @@ def test_all_tables_of_a_snapshot_are_of_one_instant(sample_db):
         ("SELECT * FROM no_such_table", SchemaMismatch),
     ],
 )
-def test_a_read_that_fails_says_so_in_our_words(sample_db, query, fault):
+def test_failed_read_raises_own_error(sample_db, query, fault):
     with pytest.raises(fault) as said:
         read.frames(sample_db, {"query": query}, {}, Database())
     assert "DETAIL" not in str(said.value)
@@ -69,7 +69,7 @@ LIVE = {  # what runs every minute or waits for a person
 
 
 @pytest.mark.parametrize("name", LIVE)
-def test_live_work_never_walks_through_every_delivery_or_offer(sample_db, now, name):
+def test_live_queries_use_indexes(sample_db, now, name):
     ids = dict.fromkeys(("delivery", "driver", "offer", "order", "ticket"), 1)
     query = bind(LIVE[name], {"now": now, "recent": now, "since": now, **ids})
     with sample_db.connect() as connection:

@@ -74,7 +74,7 @@ def test_unstarted_assignment_is_due_until_case_opens(sample_db, now):
     assert oldest(20) == one(sample_db, cases.format("min(grace_until)"))
 
 
-def test_a_run_in_the_future_hides_no_silence(sample_db, now):
+def test_run_in_future_hides_no_silence(sample_db, now):
     later = now + timedelta(minutes=20)
     ran(sample_db, "offers", now + timedelta(days=300))
     assert any("sweep offers fell silent" in found for found in findings(sample_db, later))
@@ -83,7 +83,7 @@ def test_a_run_in_the_future_hides_no_silence(sample_db, now):
 
 
 @pytest.mark.parametrize("sent_before", [False, True])
-def test_events_without_sender_become_a_finding(database, now, tmp_path, sent_before):
+def test_events_without_sender_become_finding(database, now, tmp_path, sent_before):
     record = Settings(
         tables={"senders": {"record": {"kind": "file", "path": str(tmp_path / "events.jsonl")}}}
     )
@@ -109,7 +109,7 @@ def test_events_without_sender_become_a_finding(database, now, tmp_path, sent_be
     assert told_and_swept(record, 17) == []
 
 
-def test_events_behind_a_gateway_that_fails_have_a_sender(database, now):
+def test_events_of_failing_gateway_have_sender(database, now):
     with database.begin() as connection:
         for delivery in range(1, 9):
             connection.exec_driver_sql(TELL, (delivery, now))
@@ -138,7 +138,7 @@ def test_second_concurrent_check_exits_try_later(database, now):
 
 
 @pytest.mark.parametrize("name", catalog.SWEEPS)
-def test_asking_what_is_due_walks_through_no_live_table(sample_db, now, name):
+def test_due_queries_use_indexes(sample_db, now, name):
     plan = explained(sample_db, DUE[name])
     assert not re.findall(
         r"Seq Scan on (?:deliveries|driver_offers|reassignment_cases|outbox|sendings)\b", plan

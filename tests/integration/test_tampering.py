@@ -150,7 +150,7 @@ def refused(engine: Engine, role: str, sql: str) -> str:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_role_of_a_program_can_touch_the_trail(world, role):
+def test_no_role_of_program_can_touch_trail(world, role):
     outcome = {how: refused(world.engine, role, sql) for how, sql, _ in REFUSED}
     assert outcome == {how: state for how, _, state in REFUSED}
     assert len(outcome) >= 20
@@ -160,7 +160,7 @@ def test_no_role_of_a_program_can_touch_the_trail(world, role):
 @pytest.mark.parametrize(
     ("how", "role", "sql", "state"), ONE_ROLE, ids=[row[0] for row in ONE_ROLE]
 )
-def test_what_a_role_may_do_it_may_not_overdo(world, how, role, sql, state):
+def test_roles_cannot_exceed_their_rights(world, how, role, sql, state):
     assert refused(world.engine, role, sql) == state, how
     counts.add("ways of tampering refused by name")
 
@@ -249,7 +249,7 @@ def _inside(connection):
     return nullcontext(connection)
 
 
-def test_a_trail_that_nobody_touched_verifies_whole(world, monkeypatch):
+def test_untouched_trail_verifies(world, monkeypatch):
     found = verdict(world, monkeypatch)
     assert (found.findings, found.lines, len(found.archives.verified), found.unread) == (
         [],
@@ -280,7 +280,7 @@ def rollback(world: World) -> str:
     return ROLLBACK.replace("{columns}", columns).replace("{rehash}", rehash(chain))
 
 
-def test_a_consistent_rollback_is_found_by_its_seal(world, monkeypatch):
+def test_consistent_rollback_is_found_by_its_seal(world, monkeypatch):
     """Event, head, row, decision and event in the outbox, all turned back together: cli_in_process, only the seal still knows."""
     found = verdict(world, monkeypatch, rollback(world))
     assert {fault.fault for fault in found.trail.faults} == {"seal"}, found.findings
@@ -295,7 +295,7 @@ def test_resealed_rollback_is_found_by_outside_file(world, monkeypatch):
     counts.add("consistent rollbacks found by the outside file alone")
 
 
-def test_a_function_that_lies_is_not_asked(world, monkeypatch):
+def test_function_that_lies_is_not_asked(world, monkeypatch):
     """A superuser edits an event and teaches the database's own hashing to agree: verify spells its hashing out."""
     lie = "CREATE OR REPLACE FUNCTION dk_aud.root(p_epoch int, lo xid8, hi xid8, OUT events bigint, OUT root bytea) LANGUAGE sql STABLE AS 'SELECT 0::bigint, ''''::bytea'"
     found = verdict(world, monkeypatch, lie, f"UPDATE {LOGS} SET reason = 'x' WHERE {LAST}")

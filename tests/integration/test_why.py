@@ -96,7 +96,7 @@ def test_accepted_delivery_names_driver_decision_and_run(sample_db, run, offer):
     assert f"before driver {behind['why']['runner_up_driver_id']}." in said["explanation"][2]
 
 
-def test_who_was_second_is_told_by_how_much(sample_db, offer):
+def test_second_candidate_is_shown_with_difference(sample_db, offer):
     offer_id, driver, delivery, decision = offer
     do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
     told = _explained(sample_db, decision)
@@ -138,7 +138,7 @@ def test_manual_assignment_names_person_and_reason(sample_db, offer):
     )
 
 
-def test_pending_offer_explains_the_chosen_driver(sample_db, offer):
+def test_pending_offer_explains_chosen_driver(sample_db, offer):
     offer_id, driver, delivery, decision = offer
     said = asked(sample_db, delivery)
     (asking,) = said["search"]["pending_offers"]
@@ -197,14 +197,14 @@ def test_declined_driver_differs_from_never_asked(sample_db, offer):
     assert [(o["state"], o["cause"]) for o in said["offers"]] == [("DECLINED", "TOO_FAR")]
 
 
-def test_a_delivery_outside_the_rollout_says_so(sample_db, offer):
+def test_delivery_outside_rollout_says_so(sample_db, offer):
     _, _, delivery, _ = offer
     off = Settings(tables={"flags": {"offers": {"enabled": False}}})
     assert asked(sample_db, delivery, off)["search"]["next"]["rule"] == "HELD_BY_FLAG"
     assert why_not(PostgresStore(sample_db, now=SOON), off, delivery, 1)["rule"] == "HELD_BY_FLAG"
 
 
-def test_a_released_delivery_tells_from_whom_it_was_taken(sample_db, offer):
+def test_released_delivery_names_earlier_driver(sample_db, offer):
     offer_id, driver, delivery, _ = offer
     do(sample_db, "accept", f"driver:{driver}", offer_id=offer_id, driver_id=driver)
     do(sample_db, "reassign", "ops", delivery_id=delivery, args={"to": None, "reason": "CAR_BROKE"})

@@ -35,7 +35,7 @@ WORDS = st.one_of(st.integers(), st.text(max_size=20))
     st.integers(0, 10**12),
     st.dictionaries(st.integers(1, 10**9), st.integers(0, 10**9), min_size=1, max_size=30),
 )
-def test_split_sums_exactly_within_a_cent(total, weights):
+def test_split_sums_exactly_within_cent(total, weights):
     shares = split(total, weights)
     assert sum(shares.values()) == total
     whole = sum(weights.values())
@@ -46,7 +46,7 @@ def test_split_sums_exactly_within_a_cent(total, weights):
 
 
 @given(st.fractions())
-def test_rounding_is_symmetric_within_half_a_cent(amount):
+def test_rounding_is_symmetric_within_half_cent(amount):
     assert abs(to_cents(amount) - amount) <= Fraction(1, 2)
     assert to_cents(-amount) == -to_cents(amount)
     assert to_cents(amount + 1) == to_cents(amount) + 1 or amount < 0
@@ -95,7 +95,7 @@ def test_chance_stays_in_its_range_for_any_words(seed, stream, ids):
 
 
 @given(st.sampled_from(MACHINES), st.lists(st.integers(0, 99), max_size=30))
-def test_random_transitions_stay_inside_the_machine(machine, choices):
+def test_random_transitions_stay_inside_machine(machine, choices):
     state = INITIAL
     for choice in choices:
         onward = sorted(machine.moves.get(state, ()))
@@ -107,7 +107,7 @@ def test_random_transitions_stay_inside_the_machine(machine, choices):
 
 
 @given(POINTS, POINTS, POINTS)
-def test_distance_is_a_distance(a, b, c):
+def test_distance_is_distance(a, b, c):
     assert haversine_m(*a, *a) == 0
     assert haversine_m(*a, *b) == haversine_m(*b, *a)
     assert 0 <= haversine_m(*a, *b) <= math.pi * EARTH_M
@@ -117,7 +117,7 @@ def test_distance_is_a_distance(a, b, c):
 
 
 @given(st.lists(st.tuples(POINTS, POINTS), min_size=1, max_size=20))
-def test_the_expression_and_the_function_measure_alike(pairs):
+def test_expression_and_function_measure_alike(pairs):
     frame = pl.DataFrame([(*a, *b) for a, b in pairs], schema=["a", "b", "c", "d"], orient="row")
     found = frame.select(haversine_expr("a", "b", "c", "d")).to_series().to_list()
     assert all(

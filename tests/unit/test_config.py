@@ -80,18 +80,18 @@ def test_flags_toml_names_every_flag():
         ("[market]\ntimezone = 'Mars/Olympus'", "not a time zone"),
     ],
 )
-def test_a_bad_file_is_refused_by_name(tmp_path, text, said):
+def test_bad_file_is_refused_by_name(tmp_path, text, said):
     with pytest.raises(BadConfig) as caught:
         catalog.settings([_written(tmp_path, text)])
     assert said in str(caught.value)
 
 
-def test_a_file_over_a_megabyte_is_refused_unread(tmp_path):
+def test_file_over_megabyte_is_refused_unread(tmp_path):
     with pytest.raises(BadConfig, match="larger than"):
         catalog.settings([_written(tmp_path, "# " + "x" * 1_000_001)])
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputMissing, match=r"absent\.toml"):
         catalog.settings([tmp_path / "absent.toml"])
 
@@ -107,7 +107,7 @@ def test_later_files_override_single_keys(tmp_path):
     assert (params.max_stack, params.timeout, params.max_attempts) == (3, timedelta(seconds=50), 5)
 
 
-def test_an_empty_configuration_is_all_defaults(tmp_path, monkeypatch):
+def test_empty_configuration_is_all_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = catalog.settings()
     for name in catalog.FEATURES:

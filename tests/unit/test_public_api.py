@@ -16,7 +16,7 @@ def test_public_name_is_defined_and_documented(name):
     assert (getattr(dk, name).__doc__ or "").strip()
 
 
-def test_unknown_name_is_an_attribute_error():
+def test_unknown_name_is_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'dispatch'"):
         dk.dispatch  # noqa: B018
 
@@ -30,7 +30,7 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_sweep_runs_on_a_store_in_memory():
+def test_sweep_runs_on_store_in_memory():
     store = dk.MemoryStore(tables(a_driver(1)), NOW)
     swept = dk.sweep(store, dk.Settings(), "offers", dk.SweepOptions(dry_run=True))
     assert list(swept.changes) == []

@@ -36,7 +36,7 @@ print(Change(**words, after=after, reason="", at=at, root=("delivery", 4)).decis
 """
 
 
-def test_the_id_is_the_same_in_every_process():
+def test_id_is_same_in_every_process():
     ids = {
         subprocess.run(
             [sys.executable, "-c", SCRIPT],
@@ -65,7 +65,7 @@ def test_another_decision_has_another_id(other):
     assert replace(CHANGE, **other).decision_id("offers") != CHANGE.decision_id("offers")
 
 
-def test_another_sweep_deciding_the_same_has_another_id():
+def test_another_sweep_deciding_same_has_another_id():
     assert CHANGE.decision_id("offers") != CHANGE.decision_id("reassignment")
 
 
@@ -79,7 +79,7 @@ def test_another_sweep_deciding_the_same_has_another_id():
         {"after": {**CHANGE.after, "responded_at": AT.astimezone(timezone(timedelta(hours=5)))}},
     ],
 )
-def test_the_same_decision_told_otherwise_keeps_its_id(other):
+def test_decision_id_ignores_reason_and_payload(other):
     assert replace(CHANGE, **other).decision_id("offers") == CHANGE.decision_id("offers")
 
 
@@ -96,6 +96,6 @@ def test_canonical_json_has_one_spelling():
     )
 
 
-def test_not_a_number_cannot_be_decided():
+def test_not_number_cannot_be_decided():
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"score": float("nan")})

@@ -49,7 +49,7 @@ def test_insert_expects_version_0_and_update_version_1():
 @pytest.mark.parametrize(
     ("was", "becomes"), [("DELIVERED", "UNASSIGNED"), ("UNASSIGNED", "UNASSIGNED")]
 )
-def test_an_illegal_step_is_refused_at_once(was, becomes):
+def test_illegal_step_is_refused_at_once(was, becomes):
     with pytest.raises(IllegalTransition, match=f'"{was}" may not become "{becomes}"'):
         group().change("delivery", Job(1, was, 0, 1), "x", "x", {"state": becomes})
 

@@ -27,7 +27,7 @@ from dispatchkit.kernel.errors import BadConfig, Usage
         ("2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_an_instant_is_read_as_utc(text, expected):
+def test_instant_is_read_as_utc(text, expected):
     read = parse_instant(text)
     assert read == expected
     assert read.tzinfo is UTC
@@ -62,7 +62,7 @@ def test_what_is_no_day_is_named(text):
         parse_day(text)
 
 
-def test_a_day_is_read():
+def test_day_is_read():
     assert parse_day("2026-03-02") == date(2026, 3, 2)
 
 
@@ -92,7 +92,7 @@ def test_what_is_no_time_zone_is_bad_configuration(name):
         ((2026, 4, 4), "Australia/Lord_Howe", "2026-04-03T17:00:00Z", 24.5),
     ],
 )
-def test_a_service_day_runs_from_four_to_four(day, tz, since, hours):
+def test_service_day_runs_from_four_to_four(day, tz, since, hours):
     window = service_day(date(*day), tz)
     assert window.since == parse_instant(since)
     assert window.length == timedelta(hours=hours)
@@ -107,12 +107,12 @@ def test_calendar_day_may_have_23_or_25_hours(day, hours):
     )
 
 
-def test_the_night_belongs_to_the_evening_before():
+def test_night_belongs_to_evening_before():
     assert day_of(parse_instant("2026-03-03T02:59:59Z"), "Europe/Berlin") == date(2026, 3, 2)
     assert day_of(parse_instant("2026-03-03T03:00:00Z"), "Europe/Berlin") == date(2026, 3, 3)
 
 
-def test_a_window_holds_its_start_and_not_its_end():
+def test_window_holds_its_start_and_not_its_end():
     window = Window(parse_instant("2026-03-02T10:00:00Z"), parse_instant("2026-03-02T11:00:00Z"))
     assert window.since in window
     assert window.until not in window

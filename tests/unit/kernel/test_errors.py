@@ -28,12 +28,12 @@ CLASSES = sorted(
 )
 
 
-def test_the_exit_codes_are_those_of_the_contract():
+def test_exit_codes_are_those_of_contract():
     assert {c.__name__: c.exit_code for c in CLASSES} == EXIT_CODES
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_an_error_says_its_docstring_unless_told_more(error):
+def test_error_message_defaults_to_docstring(error):
     first = error.__doc__.splitlines()[0]
     assert first.endswith(".")
     assert str(error()) == first
@@ -41,7 +41,7 @@ def test_an_error_says_its_docstring_unless_told_more(error):
     assert error.code.startswith("DK-")
 
 
-def test_an_error_may_carry_a_finer_code():
+def test_error_may_carry_finer_code():
     assert InputMissing("x", code="DK-IN-033").code == "DK-IN-033"
     assert InputMissing("x").code == "DK-IN"
 
@@ -57,9 +57,9 @@ def test_an_error_may_carry_a_finer_code():
         (7, "7"),
     ],
 )
-def test_a_value_is_shown_cut_and_escaped(value, text):
+def test_value_is_shown_cut_and_escaped(value, text):
     assert shown(value) == text
 
 
-def test_a_personal_value_is_hidden():
+def test_personal_value_is_hidden():
     assert shown("+49 170 1234", harmless=False) == "<hidden, 12 chars>"

@@ -30,21 +30,21 @@ def test_check_output_refuses_existing_and_linked_names(tmp_path: Path) -> None:
         check_output(tmp_path, force=True)
 
 
-def test_staged_file_is_named_after_the_block(tmp_path: Path) -> None:
+def test_staged_file_is_named_after_block(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", b"old")
     with staged(tmp_path / "a", b"new"):
         assert (tmp_path / "a").read_bytes() == b"old"
     assert (tmp_path / "a").read_bytes() == b"new" and os.listdir(tmp_path) == ["a"]
 
 
-def test_failed_block_leaves_the_old_file(tmp_path: Path) -> None:
+def test_failed_block_leaves_old_file(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", b"old")
     with pytest.raises(KeyError), staged(tmp_path / "a", b"new"):
         raise KeyError
     assert (tmp_path / "a").read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
 
 
-def test_full_disk_stops_before_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_stops_before_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -54,14 +54,14 @@ def test_full_disk_stops_before_the_block(tmp_path: Path, monkeypatch: pytest.Mo
     assert os.listdir(tmp_path) == []
 
 
-def test_directory_in_place_of_file_stops_before_the_block(tmp_path: Path) -> None:
+def test_directory_in_place_of_file_stops_before_block(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(InputMissing, match="a: is a directory"), staged(tmp_path / "a", b"new"):
         pytest.fail("the block was run")
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_staged_folder_is_named_after_the_block(tmp_path: Path, old: bool) -> None:
+def test_staged_folder_is_named_after_block(tmp_path: Path, old: bool) -> None:
     if old:
         (tmp_path / "map").mkdir()
         write_whole(tmp_path / "map" / "old", b"")
@@ -73,7 +73,7 @@ def test_staged_folder_is_named_after_the_block(tmp_path: Path, old: bool) -> No
     assert names == ["map", "map/car", "map/car/new"]
 
 
-def test_failed_block_leaves_the_old_folder(tmp_path: Path) -> None:
+def test_failed_block_leaves_old_folder(tmp_path: Path) -> None:
     (tmp_path / "map").mkdir()
     with pytest.raises(KeyError), staged_folder(tmp_path / "map", replace=True) as folder:
         (folder / "new").touch()

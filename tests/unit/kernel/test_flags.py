@@ -18,13 +18,13 @@ def inside(name: str, percent: float) -> set[int]:
 
 
 @pytest.mark.parametrize("percent", [1.0, 10.0, 50.0, 99.0])
-def test_the_share_inside_is_the_percentage(percent):
+def test_share_inside_is_percentage(percent):
     share = len(inside("offers", percent)) / len(UNITS)
     spread = (percent / 100 * (1 - percent / 100) / len(UNITS)) ** 0.5
     assert abs(share - percent / 100) < 4 * spread
 
 
-def test_raising_the_percentage_only_adds_units():
+def test_raising_percentage_only_adds_units():
     steps = [inside("offers", percent) for percent in (0, 0.01, 5, 5.01, 50, 100)]
     assert all(small <= large for small, large in pairwise(steps))
     assert steps[0] == set()
@@ -36,11 +36,11 @@ def test_two_flags_admit_independently():
     assert abs(both - 0.25) < 0.015
 
 
-def test_a_flag_that_is_off_admits_nobody():
+def test_disabled_flag_admits_no_unit():
     assert not any(Flag(name="offers", enabled=False).admits(unit) for unit in range(100))
 
 
-def test_membership_is_pinned_so_that_an_upgrade_moves_nobody():
+def test_membership_is_pinned_across_upgrades():
     assert (
         sorted(unit for unit in range(1, 41) if Flag(name="offers", percent=20).admits(unit))
         == PINNED

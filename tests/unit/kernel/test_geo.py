@@ -31,12 +31,12 @@ HORSESHOE = [(0, 0), (5, 0), (5, 5), (4, 5), (4, 1), (1, 1), (1, 5), (0, 5), (0,
         ((10, 179.5), (10, -179.5), 109_505),  # across the date line
     ],
 )
-def test_a_distance_is_the_known_one(a, b, metres):
+def test_distance_is_known_one(a, b, metres):
     assert haversine_m(*a, *b) == pytest.approx(metres, rel=1e-3, abs=1e-6)
     assert haversine_m(*b, *a) == pytest.approx(haversine_m(*a, *b))
 
 
-def test_the_expression_gives_the_same_distances():
+def test_expression_gives_same_distances():
     points = [
         (52.5, 13.4, 48.9, 2.3),
         (0.0, 0.0, 0.0, 180.0),
@@ -59,7 +59,7 @@ def test_the_expression_gives_the_same_distances():
         (0, math.inf, False),
     ],
 )
-def test_a_point_is_finite_and_on_the_earth(lat, lon, fine):
+def test_point_is_finite_and_on_earth(lat, lon, fine):
     assert is_point(lat, lon) is fine
 
 
@@ -78,7 +78,7 @@ def test_a_point_is_finite_and_on_the_earth(lat, lon, fine):
         (HORSESHOE, 1, 3, True),
     ],
 )
-def test_a_ring_contains_its_inside_and_its_border(ring, lat, lon, inside):
+def test_ring_contains_its_inside_and_its_border(ring, lat, lon, inside):
     assert contains(ring, lat, lon) is inside
     assert contains(ring[::-1], lat, lon) is inside
 
@@ -99,5 +99,5 @@ def test_a_ring_contains_its_inside_and_its_border(ring, lat, lon, inside):
         ),
     ],
 )
-def test_what_is_wrong_with_a_ring_is_named(ring, fault):
+def test_what_is_wrong_with_ring_is_named(ring, fault):
     assert ring_fault(ring) == fault

@@ -10,7 +10,7 @@ from dispatchkit.kernel.machine import INITIAL, machine
 DOOR = machine("doors", {INITIAL: "SHUT", "SHUT": "OPEN BRICKED", "OPEN": "SHUT"})
 
 
-def test_a_legal_step_returns_the_new_state():
+def test_legal_step_returns_new_state():
     assert DOOR.step("SHUT", "OPEN") == "OPEN"
     assert DOOR.step(INITIAL, "SHUT") == "SHUT"
 
@@ -25,12 +25,12 @@ def test_a_legal_step_returns_the_new_state():
         ("GLASS", "OPEN"),
     ],
 )
-def test_an_unlisted_step_is_refused_by_name(was, becomes):
+def test_unlisted_step_is_refused_by_name(was, becomes):
     with pytest.raises(IllegalTransition, match=f'doors: "{was}" may not become "{becomes}"'):
         DOOR.step(was, becomes)
 
 
-def test_initial_is_not_a_state():
+def test_initial_is_not_state():
     assert DOOR.states == {"SHUT", "OPEN", "BRICKED"}
     assert DOOR.terminal == {"BRICKED"}
 

@@ -27,7 +27,7 @@ def test_halves_round_away_from_zero(amount, cents):
     assert to_cents(amount) == cents
 
 
-def test_a_float_is_never_money():
+def test_float_is_never_money():
     with pytest.raises(TypeError, match="never a float"):
         to_cents(0.5)  # type: ignore[arg-type]
 
@@ -44,12 +44,12 @@ def test_a_float_is_never_money():
         (1, {1: 1, 2: 10**18}, {1: 0, 2: 1}),
     ],
 )
-def test_a_split_follows_the_weights_by_largest_remainder(total, weights, shares):
+def test_split_follows_weights_by_largest_remainder(total, weights, shares):
     assert split(total, weights) == shares
 
 
 @pytest.mark.parametrize(("total", "weights"), [(1, {}), (-1, {1: 1}), (1, {1: 2, 2: -1})])
-def test_a_split_without_sense_is_refused(total, weights):
+def test_split_without_sense_is_refused(total, weights):
     with pytest.raises(ValueError, match="a split needs"):
         split(total, weights)
 

@@ -28,7 +28,7 @@ def compared(
     st.lists(st.tuples(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1)), min_size=2, max_size=30),
     st.sampled_from([1, 500, 1500, 6000, 21_000_000]),
 )
-def test_the_grid_finds_every_pair_and_no_other(centre, offsets, reach):
+def test_grid_finds_every_pair_and_no_other(centre, offsets, reach):
     points = [
         (max(-90.0, min(90.0, centre[0] + y)), (centre[1] + x + 180) % 360 - 180)
         for y, x in offsets
@@ -43,11 +43,11 @@ def test_the_grid_finds_every_pair_and_no_other(centre, offsets, reach):
     )  # the two formulas round apart at the rim
 
 
-def test_across_the_date_line_neighbours_are_neighbours():
+def test_across_date_line_neighbours_are_neighbours():
     assert [
         pair[:2] for pair in within_radius([(10.0, 179.999)], {1: (10.0, -179.999)}, {1: 500})
     ] == [(0, 1)]
 
 
-def test_nobody_is_near_nothing():
+def test_empty_inputs_give_no_pairs():
     assert within_radius([], {1: (0.0, 0.0)}, {1: 10}) == within_radius([(0.0, 0.0)], {}, {}) == []

@@ -40,7 +40,7 @@ def test_draw_is_independent_of_earlier_draws():
     assert forwards == backwards[::-1]
 
 
-def test_uniform_numbers_fill_the_unit_interval_evenly():
+def test_uniform_numbers_fill_unit_interval_evenly():
     draws = [uniform(11, "accept", i) for i in range(20_000)]
     counts = [0] * 20
     for u in draws:
@@ -67,7 +67,7 @@ def test_normal_numbers_have_mean_zero_and_deviation_one():
     assert abs(stdev(draws) - 1) < 0.03
 
 
-def test_keys_are_positive_fit_a_bigint_and_differ():
+def test_keys_are_positive_fit_bigint_and_differ():
     keys = [stable_id("offer", delivery, ask) for delivery in range(200) for ask in range(50)]
     assert all(0 < k < 2**63 for k in keys)
     assert len(set(keys)) == len(keys)

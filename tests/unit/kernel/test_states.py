@@ -88,7 +88,7 @@ def pairs(text: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_machine_allows_the_listed_moves_and_no_other(name):
+def test_machine_allows_listed_moves_and_no_other(name):
     machine = getattr(states, name)
     expected = pairs(EXPECTED[name])
     words = {word for pair in expected for word in pair}
@@ -106,7 +106,7 @@ def test_every_machine_is_listed_once_under_its_own_table():
     assert len({machine.table for machine in MACHINES}) == len(MACHINES)
 
 
-def test_the_active_states_are_those_that_occupy_a_driver():
+def test_active_states_are_those_that_occupy_driver():
     words = (
         "ASSIGNED EN_ROUTE_PICKUP ARRIVED_PICKUP PICKED_UP EN_ROUTE_DROPOFF ARRIVED_DROPOFF "
         "RESCUE RETURNING"
@@ -116,13 +116,13 @@ def test_the_active_states_are_those_that_occupy_a_driver():
     assert not states.OPEN & states.WITH_DRIVER
 
 
-def test_nobody_cancels_what_a_driver_carries():
+def test_carried_goods_cannot_be_cancelled():
     assert not any(
         states.DELIVERY.allows(was, "CANCELLED") for was in states.CUSTODY | {"RESCUE", "RETURNING"}
     )
 
 
-def test_a_decline_counts_only_for_the_four_countable_reasons():
+def test_decline_counts_only_for_four_countable_reasons():
     counted = {reason for reason, counts in states.DECLINE_REASONS.items() if counts}
     assert counted == {"TOO_FAR", "LOW_PAY", "MERCHANT_WAIT", "OTHER"}
     assert len(states.DECLINE_REASONS) == 9

@@ -24,11 +24,11 @@ PLAN = (
 ).split()
 
 
-def test_every_table_of_the_plan_has_a_contract():
+def test_every_table_of_plan_has_contract():
     assert set(PLAN) <= set(TABLES)
 
 
-def test_a_reference_names_a_table_that_comes_before():
+def test_reference_names_table_that_comes_before():
     order = list(TABLES)
     late = [
         (table, column)
@@ -44,7 +44,7 @@ def test_every_table_has_one_key_called_id():
     assert keys == {(table, "id") for table in TABLES}
 
 
-def test_a_name_tells_the_unit():
+def test_name_tells_unit():
     for table, name, column in COLUMNS:
         where = f"{table}.{name}"
         assert name.endswith("_cents") == (column.unit == "cents"), where
@@ -64,7 +64,7 @@ def test_changeable_entities_have_version_and_lock_order():
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.table)
-def test_a_state_column_takes_the_words_of_its_machine(machine):
+def test_state_column_takes_words_of_its_machine(machine):
     columns = TABLES[machine.table].columns()
     column = columns["duty" if machine.table == "drivers" else "state"]
     assert list(column.words) == sorted(machine.states)
@@ -95,7 +95,7 @@ OFFER: dict[str, Any] = {
         ({"id": None}, "id|nullability"),
     ],
 )
-def test_invalid_offer_names_the_broken_rule(wrong, rule):
+def test_invalid_offer_names_broken_rule(wrong, rule):
     schema = TABLES["driver_offers"]
     frame = pl.DataFrame([{**OFFER, **wrong}], schema=schema.dtypes())
     _, failures = schema.filter(frame)
@@ -105,7 +105,7 @@ def test_invalid_offer_names_the_broken_rule(wrong, rule):
 @pytest.mark.parametrize(
     ("until", "fine"), [(None, True), (AT + timedelta(seconds=1), True), (AT, False)]
 )
-def test_a_duty_interval_is_not_empty(until, fine):
+def test_duty_interval_is_not_empty(until, fine):
     schema = TABLES["driver_availability_history"]
     row = {
         "id": 1,

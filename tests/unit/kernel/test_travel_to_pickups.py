@@ -79,7 +79,7 @@ def test_blocks_give_same_travel_times(travel, monkeypatch):
     assert max(sources for sources, _ in travel.asked) < len(FREE) / 2
 
 
-def test_who_cannot_get_there_is_left_out(travel):
+def test_unreachable_driver_is_left_out(travel):
     found = approaches(
         [a_free(1, 0, vehicle="walker"), a_free(2, 500)],
         {1: at_place((0, 0))},

@@ -47,7 +47,7 @@ EVENING = [
 ]  # fmt: skip
 
 
-def test_states_of_an_evening_add_up_to_clock_time():
+def test_states_of_evening_add_up_to_clock_time():
     jobs = [delivered(1, "12:58", 32), delivered(2, "13:34", 32), delivered(3, "17:28", 62)]
     section = measured(jobs, EVENING, driver_offers=[an_offer("11:00", 3)])
     # on duty 7 h 24 min: busy 13:00-13:30, 13:36-14:00 and 17:30-18:00, offered 3 min;
@@ -151,7 +151,7 @@ def test_gap_of_history_belongs_to_no_state():
     )
 
 
-def test_hours_cap_ignores_finishing_a_delivery():
+def test_hours_cap_ignores_finishing_delivery():
     history = [
         duty("ON_DUTY", "05:00", "10:00"), duty("ON_BREAK", "10:00", "10:30"), duty("ON_DUTY", "10:30", "18:12"),
         duty("ON_DUTY", "05:00", "17:00", 2), duty("ENDING_SHIFT", "17:00", "17:20", 2),
@@ -191,7 +191,7 @@ def test_without_history_metrics_are_not_available():
     assert section.checks[0].holds and hours(section) == {}
 
 
-def test_overlapping_states_break_the_check():
+def test_overlapping_states_break_check():
     spans = pl.DataFrame(
         {"driver_id": [1, 1], "since": [at("10:00"), at("10:59")], "until": [at("11:00"), at("12:00")],
          "us": [3_600_000_000, 3_660_000_000]}

@@ -34,7 +34,7 @@ def many(driver: int, good: int, bad: int, first: int = 1):
     return [*done, *failed]
 
 
-def test_driver_without_events_has_a_row():
+def test_driver_without_events_has_row():
     section = measured(
         [], drivers=[{"id": n} for n in (1, 2)], driver_availability_history=duty(1, 2)
     )

@@ -42,7 +42,7 @@ def measured(costs=None, revenue=None):
     return economics.measure(marts(tables(jobs, **ledger)), scope())
 
 
-def test_bridge_adds_up_to_the_cent():
+def test_bridge_adds_up_to_cent():
     bridge = dict(measured().table("bridge").frame.iter_rows())
     assert bridge == {
         "revenue": 1550, "refunds, credits, promotions": -120, "driver pay": -1000, "top-ups on orders": -200,
@@ -65,12 +65,12 @@ def test_tips_are_neither_revenue_nor_cost():
     assert before.table("bridge").frame.equals(after.table("bridge").frame)
 
 
-def test_correction_is_an_opposite_line():
+def test_correction_is_opposite_line():
     fixed = measured(costs=[cost("piece_pay", 500, 2, direction=-1), cost("piece_pay", 450, 2)])
     assert dict(fixed.table("bridge").frame.iter_rows())["driver pay"] == -950
 
 
-def test_ledger_that_does_not_add_up_is_a_fault():
+def test_ledger_that_does_not_add_up_is_fault():
     sound = measured()
     assert sound.faults == []
     lost = measured(

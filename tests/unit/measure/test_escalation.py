@@ -56,7 +56,7 @@ def test_search_counts_at_its_highest_level():
     assert levels["share"].sum() == pytest.approx(1)
 
 
-def test_lag_is_that_of_the_highest_level():
+def test_lag_is_that_of_highest_level():
     median, p90 = (
         measured().metric("escalation_lag_median"),
         measured().metric("escalation_lag_p90"),
@@ -125,7 +125,7 @@ def test_search_after_release_has_its_cause(trigger, cause):
     assert causes(**given) == {cause: 1}
 
 
-def test_unknown_pickup_position_is_a_merchant_cause():
+def test_unknown_pickup_position_is_merchant_cause():
     assert causes(merchants=[{"id": 1, "lat": None, "lon": None}]) == {"MERCHANT": 3}
 
 

@@ -31,7 +31,7 @@ def test_accuracy_includes_exactly_five_minutes():
     assert (late.numerator, late.denominator) == (1, 4)
 
 
-def test_unfulfilled_is_a_miss_early_cancel_excluded():
+def test_unfulfilled_is_miss_early_cancel_excluded():
     jobs = [delivered(1, "12:00", 30),
             order(2, "12:00", state="UNFULFILLED", ended_at=at("12:45"), ended_while="UNASSIGNED"),
             order(3, "12:00", state="CANCELLED", ended_at=at("12:10"), ended_while="OFFERING"),

@@ -111,7 +111,7 @@ def test_mean_unassigned_is_waiting_time_per_day():
     assert result.denominator == 24 * 3600
 
 
-def test_replacement_delivery_decides_the_outcome():
+def test_replacement_delivery_decides_outcome():
     first = order(
         1, "12:00", state="FAILED", driver_id=1, assigned_at=at("12:05"), ended_at=at("12:30")
     )

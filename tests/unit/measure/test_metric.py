@@ -107,7 +107,7 @@ def test_bootstrap_draws_days_and_needs_five():
         (None, None, None, None),
     ],
 )
-def test_target_needs_the_whole_interval(value, low, high, met):
+def test_target_needs_whole_interval(value, low, high, met):
     assert Target("> 80 %", ">", 0.8).met(value, low, high) is met
 
 

@@ -40,7 +40,7 @@ def rows(section: Any, table: str) -> list[dict[str, Any]]:
     return list(section.table(table).frame.iter_rows(named=True))
 
 
-def test_mart_counts_declines_like_the_vocabulary():
+def test_mart_counts_declines_like_vocabulary():
     sent = [offer("DECLINED", cause=reason) for reason in DECLINE_REASONS]
     counted = {row["reason"]: row["countable"] for row in rows(measured(*sent), "answers")}
     assert counted == DECLINE_REASONS
@@ -101,7 +101,7 @@ def test_prediction_falls_with_travel_time_and_deliveries_in_hand():
     assert far < 0.5 < near
 
 
-def test_refusals_of_the_same_round_are_not_counted():
+def test_refusals_of_same_round_are_not_counted():
     one_round = [
         offer(state, driver_id=n) for n, state in enumerate(("DECLINED", "DECLINED", "ACCEPTED"), 1)
     ]

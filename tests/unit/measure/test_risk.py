@@ -34,7 +34,7 @@ def measured(*frames: pl.DataFrame, as_of: Any = NIGHT) -> Any:
     return risk.measure({"mart_episodes": pl.concat(frames)}, scope(as_of))
 
 
-def test_risk_of_few_searches_shrinks_to_the_city():
+def test_risk_of_few_searches_shrinks_to_city():
     table = measured(searches(("many", 200, 80, 0), ("few", 2, 2, 0))).table("risk").frame
     shown = {row["zone"]: row for row in table.iter_rows(named=True)}
     city = 82 / 202
@@ -83,7 +83,7 @@ def test_skill_needs_earlier_days():
     assert (alone.value, alone.missing_reason) == (None, "no earlier days are loaded")
 
 
-def test_new_zone_gets_the_share_of_the_city():
+def test_new_zone_gets_share_of_city():
     past = searches(("old", 100, 50, 0), day=EARLIER)
     new = measured(past, searches(("new", 4, 2, 0))).metric("long_search_forecast_skill")
     assert new.value == pytest.approx(0, abs=0.01)

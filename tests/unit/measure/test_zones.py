@@ -72,7 +72,7 @@ def test_driver_counts_in_zone_of_last_order():
     assert (day["east"]["available_h"], day["west"]["available_h"]) == (1.0, 2.0)
 
 
-def test_long_wait_strains_a_zone():
+def test_long_wait_strains_zone():
     jobs = [delivered(n, "12:00", 30, assigned_at=after("12:00", 8)) for n in range(1, 9)]
     zone = measured(jobs)["centre"]
     assert (zone["wait_p90_min"], zone["band"]) == (8.0, "STRAINED")
@@ -84,7 +84,7 @@ def test_order_without_zone_uses_merchant_cell():
     assert list(measured([delivered(1, "12:00", 20)], merchants=merchant)) == ["cell 40.75/-74.0"]
 
 
-def test_deliveries_alone_leave_the_band_unknown():
+def test_deliveries_alone_leave_band_unknown():
     jobs = [delivered(n, "12:00", 20, assigned_at=None) for n in range(1, 11)]
     assert measured(jobs)["centre"]["band"] == "UNKNOWN"
 

@@ -126,7 +126,7 @@ def test_heading_is_in_words_with_unit(column, heading):
     assert words.heading(column) == heading
 
 
-def test_remark_is_shown_beside_the_value():
+def test_remark_is_shown_beside_value():
     rule = "no promise: 40 min after placement"
     result = findings(
         metric(name="on_time_all_orders", remark=rule),
@@ -146,7 +146,7 @@ def test_times_are_shown_in_market_time_zone():
     assert "13:00" in charts.day(quarters(), "Europe/Berlin")
 
 
-def test_markdown_escapes_a_bar_in_a_cell():
+def test_markdown_escapes_bar_in_cell():
     table = Table(
         name="t", title="T", frame=pl.DataFrame({"zone": ["a|b"], "n": [1]}), units={"n": "count"}
     )

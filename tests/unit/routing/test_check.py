@@ -74,19 +74,19 @@ def test_goods_on_board_stay_with_their_vehicle() -> None:
     ]
 
 
-def test_two_routes_of_a_vehicle_are_a_violation() -> None:
+def test_two_routes_of_vehicle_are_violation() -> None:
     halves = (VehicleRoute(vehicle=0, visits=GOOD[:1]), VehicleRoute(vehicle=0, visits=GOOD[1:]))
     assert ("VEHICLE_TWICE", 70, None) in found(
         Plan(routes=halves, unplanned=(), cost=0, engine="test")
     )
 
 
-def test_overload_is_a_violation() -> None:
+def test_overload_is_violation() -> None:
     small = replace(PROBLEM, vehicles=(replace(CARS[0], capacity=1), CARS[1]))
     assert found(plan(), small) == [("OVERLOAD", 70, 1)]
 
 
-def test_missing_leg_is_a_violation() -> None:
+def test_missing_leg_is_violation() -> None:
     cut = replace(
         PROBLEM, time=[[-1 if (a, b) == (1, 2) else TIME[a][b] for b in range(6)] for a in range(6)]
     )
@@ -97,6 +97,6 @@ def test_timed_gives_earliest_times() -> None:
     assert timed(PROBLEM, 0, [0, 2, 1]).visits == GOOD
 
 
-def test_violation_states_the_amount() -> None:
+def test_violation_states_amount() -> None:
     late = violations(PROBLEM, plan(*GOOD[:2], Visit(1, 39, 63)))
     assert "dropoff begins 1 after its window" in [v.text for v in late]

@@ -24,7 +24,7 @@ LINE = [[abs(a - b) for b in (0, 10, 20, 30, 40)] for a in (0, 10, 20, 30, 40)]
 
 @given(problems())
 @settings(max_examples=150, deadline=None)
-def test_exact_finds_the_cheapest_order(problem: Problem) -> None:
+def test_exact_finds_cheapest_order(problem: Problem) -> None:
     order = best_order(problem)
     found = schedule(problem, 0, order) if order else None
     assert (found[1] if found else None) == least_cost(problem)
@@ -32,7 +32,7 @@ def test_exact_finds_the_cheapest_order(problem: Problem) -> None:
 
 @given(problems(jobs=4))
 @settings(max_examples=100, deadline=None)
-def test_plans_pass_the_checker_with_reasons(problem: Problem) -> None:
+def test_plans_pass_checker_with_reasons(problem: Problem) -> None:
     for plan in (answer(problem), insert_all(problem)):
         assert violations(problem, plan) == []
         assert all(reason for _, reason in plan.unplanned)
@@ -97,7 +97,7 @@ def eight_jobs() -> Problem:
         Weights(),
     ],
 )
-def test_ortools_finds_the_proven_optimum(weights: Weights) -> None:
+def test_ortools_finds_proven_optimum(weights: Weights) -> None:
     chance = [uniform(5, "routing", i) for i in range(40)]
     spots = [(int(1000 * x), int(1000 * y)) for x, y in pairwise(chance[:10])]
     time = [[abs(a[0] - b[0]) + abs(a[1] - b[1]) for b in spots] for a in spots]
@@ -174,9 +174,7 @@ def test_exhausted_search_ends() -> None:
     "car", [{"at": 100, "end": 0, "end_by": 50}, {"first": 1}, {"capacity": 0}]
 )
 @pytest.mark.parametrize("window", [(0, None), (50, 20), (0, -5)])
-def test_contradicting_limits_leave_the_job_out(
-    car: dict[str, int], window: tuple[int, int]
-) -> None:
+def test_contradicting_limits_leave_job_out(car: dict[str, int], window: tuple[int, int]) -> None:
     whole = eight_jobs()
     pickup = replace(whole.tasks[0], earliest=window[0], latest=window[1])
     stuck = replace(

@@ -103,7 +103,7 @@ def test_two_runs_never_write_to_one_file(tmp_path):
         ("link", "Too many levels"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_a_receipt(tmp_path, place, said):
+def test_unwritable_path_gives_receipt(tmp_path, place, said):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     receipt = FileSender(tmp_path / place, 5).send(message(1))

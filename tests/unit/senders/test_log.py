@@ -21,13 +21,13 @@ MESSAGE = Message(
 )
 
 
-def test_each_message_is_a_line_of_json(capsys):
+def test_each_message_is_line_of_json(capsys):
     sender = LogSender(5)
     assert (sender.send(MESSAGE), sender.flush()) == (DELIVERED, "")
     assert json.loads(capsys.readouterr().err)["key"] == "k1"
 
 
-def test_a_full_stderr_is_a_receipt(monkeypatch):
+def test_full_stderr_is_receipt(monkeypatch):
     full = open("/dev/full", "w")  # noqa: SIM115
     monkeypatch.setattr(sys, "stderr", full)
     sender = LogSender(5)
@@ -40,7 +40,7 @@ def test_a_full_stderr_is_a_receipt(monkeypatch):
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_closed_stderr_is_a_receipt(monkeypatch, tmp_path, missing):
+def test_closed_stderr_is_receipt(monkeypatch, tmp_path, missing):
     closed = (tmp_path / "err").open("w")
     closed.close()
     monkeypatch.setattr(sys, "stderr", None if missing else closed)

@@ -61,7 +61,7 @@ def test_senders_are_read_by_name():
         ),
     ],
 )
-def test_a_contradiction_is_named(senders, named):
+def test_contradiction_is_named(senders, named):
     with pytest.raises(BadConfig) as said:
         read(**senders)
     assert named in str(said.value)
@@ -79,12 +79,12 @@ def test_a_contradiction_is_named(senders, named):
         {"patience": timedelta(seconds=-1)},
     ],
 )
-def test_a_contradiction_in_the_outbox_is_named(given):
+def test_contradiction_in_outbox_is_named(given):
     with pytest.raises(BadConfig, match=f"outbox.*{next(iter(given))}"):
         Outbox(**given)
 
 
-def test_missing_secret_stops_the_run():
+def test_missing_secret_stops_run():
     way = SenderConfig(
         name="a", kind="webhook", url="https://push.example/", secret_env="PUSH_SECRET"
     )

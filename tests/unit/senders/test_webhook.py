@@ -59,14 +59,14 @@ def test_each_answer_has_its_receipt(told, outcome, said):
     assert len(there.posts) == 1
 
 
-def test_a_redirect_is_not_followed():
+def test_redirect_is_not_followed():
     with gateway() as elsewhere, gateway((302, {"Location": elsewhere.url})) as there:
         receipt = sender(there.url).send(message())
     assert (receipt.outcome, receipt.reason, elsewhere.posts) == ("RETRY", "HTTP 302", [])
 
 
 @pytest.mark.parametrize("told", ["hang", "drip"])
-def test_incomplete_answer_is_a_timeout(told):
+def test_incomplete_answer_is_timeout(told):
     with gateway(told) as there:
         began = time.monotonic()
         receipt = sender(there.url, seconds=0.3).send(message())
@@ -74,13 +74,13 @@ def test_incomplete_answer_is_a_timeout(told):
     assert (receipt.outcome, receipt.reason) == ("RETRY", "timeout")
 
 
-def test_nobody_listening_is_tried_again():
+def test_refused_connection_is_retried():
     with gateway() as there:
         url = there.url
     assert sender(url).send(message()).reason == "ConnectionRefusedError"
 
 
-def test_a_message_is_posted_with_its_key_and_signed():
+def test_message_is_posted_with_its_key_and_signed():
     with gateway() as there:
         sender(there.url, secret=b"s3cret").send(message("abc"))
     post = there.posts[0]
@@ -98,13 +98,13 @@ def test_a_message_is_posted_with_its_key_and_signed():
     }
 
 
-def test_without_a_secret_nothing_is_signed():
+def test_without_secret_nothing_is_signed():
     with gateway() as there:
         sender(there.url).send(message())
     assert there.posts[0]["signature"] is None
 
 
-def test_messages_share_a_connection_and_survive_its_end():
+def test_messages_share_connection_and_survive_its_end():
     with gateway(204, "closing", 204) as there:
         sending = sender(there.url)
         receipts = []
@@ -144,7 +144,7 @@ def test_messages_share_a_connection_and_survive_its_end():
         ({"Retry-After": "Mon, 02 Mar 2026 19:32:00 GMT"}, 0),
     ],
 )
-def test_a_wish_to_be_left_alone_is_understood(headers, seconds):
+def test_retry_after_is_parsed(headers, seconds):
     told = Headers()
     for name, value in headers.items():
         told[name] = value

@@ -52,7 +52,7 @@ def test_tables_match_their_contracts(scenario: Scenario) -> None:
         assert frame["id"].is_sorted() and frame["id"].is_unique().all(), name
 
 
-def test_references_lead_to_a_row(scenario: Scenario) -> None:
+def test_references_lead_to_row(scenario: Scenario) -> None:
     frames = frames_of(scenario)
     for name, frame in frames.items():
         for column, table in TABLES[name].references().items():
@@ -62,7 +62,7 @@ def test_references_lead_to_a_row(scenario: Scenario) -> None:
             assert missing.is_empty(), f"{name}.{column}"
 
 
-def test_days_have_the_requested_orders(scenario: Scenario) -> None:
+def test_days_have_requested_orders(scenario: Scenario) -> None:
     assert (
         len(frames_of(scenario)["orders"])
         == len(frames_of(scenario)["deliveries"])
@@ -70,7 +70,7 @@ def test_days_have_the_requested_orders(scenario: Scenario) -> None:
     )
 
 
-def test_scenario_and_seed_determine_the_rows() -> None:
+def test_scenario_and_seed_determine_rows() -> None:
     again = list(days(Scenario(seed=1)))
     for name, frame in frames_of(Scenario(seed=1)).items():
         if name in again[0]:
@@ -83,7 +83,7 @@ def test_scenario_and_seed_determine_the_rows() -> None:
     )
 
 
-def test_nothing_happens_after_the_live_instant(scenario: Scenario) -> None:
+def test_nothing_happens_after_live_instant(scenario: Scenario) -> None:
     known_ahead = {
         "promised_at",
         "ready_at",
@@ -104,7 +104,7 @@ def test_nothing_happens_after_the_live_instant(scenario: Scenario) -> None:
 # What the database enforces by constraints and invariants.
 
 
-def test_state_decides_whether_there_is_a_driver(scenario: Scenario) -> None:
+def test_state_decides_whether_there_is_driver(scenario: Scenario) -> None:
     for row in (
         frames_of(scenario)["deliveries"].select("state", "driver_id", "slot").iter_rows(named=True)
     ):
@@ -157,7 +157,7 @@ def test_pending_offers_match_offering_deliveries(
     assert offers["driver_id"].is_unique().all(), "at most one pending offer a driver"
 
 
-def test_one_accepted_offer_per_episode_names_the_driver(
+def test_one_accepted_offer_per_episode_names_driver(
     scenario: Scenario,
 ) -> None:
     accepted = both(frames_of(scenario), "driver_offers", "deliveries").filter(state="ACCEPTED")
@@ -169,7 +169,7 @@ def test_one_accepted_offer_per_episode_names_the_driver(
     assert in_force["responded_at"].equals(in_force["assigned_at"].alias("responded_at"))
 
 
-def test_answers_respect_the_deadline(scenario: Scenario) -> None:
+def test_answers_respect_deadline(scenario: Scenario) -> None:
     offers = frames_of(scenario)["driver_offers"]
     accepted, expired = offers.filter(state="ACCEPTED"), offers.filter(state="EXPIRED")
     assert (accepted["responded_at"] < accepted["hard_deadline"]).all()
@@ -252,7 +252,7 @@ def test_stages_follow_each_other_in_time(scenario: Scenario) -> None:
     assert ready.is_empty(), "nobody leaves with food that is not ready"
 
 
-def test_states_are_those_of_the_machines(scenario: Scenario) -> None:
+def test_states_are_those_of_machines(scenario: Scenario) -> None:
     frames = frames_of(scenario)
     assert set(frames["driver_offers"]["state"]) <= OFFER.states
     assert set(frames["reassignment_cases"]["state"]) <= CASE.states
@@ -260,7 +260,7 @@ def test_states_are_those_of_the_machines(scenario: Scenario) -> None:
     assert (closed["closed_at"].is_not_null() == closed["state"].is_in(sorted(CASE.terminal))).all()
 
 
-def test_zones_tile_the_city_and_hold_merchants(scenario: Scenario) -> None:
+def test_zones_tile_city_and_hold_merchants(scenario: Scenario) -> None:
     frames = frames_of(scenario)
     rings = [json.loads(ring) for ring in frames["delivery_zones"]["ring"]]
     assert [ring_fault(ring) for ring in rings] == [None] * len(rings)
@@ -288,7 +288,7 @@ def test_impossible_sizes_are_usage_errors() -> None:
             Scenario(**wrong)
 
 
-def test_clock_change_keeps_the_live_instant() -> None:
+def test_clock_change_keeps_live_instant() -> None:
     scenario = Scenario(orders=300, days=2, start=date(2026, 3, 28), tz="Europe/Berlin")
     frames = frames_of(scenario)
     assert scenario.as_of.utcoffset() == timedelta(0) and scenario.as_of.hour == 17, (

@@ -72,7 +72,7 @@ def test_service_is_good_but_not_perfect() -> None:
     assert 25 < float(minutes.median() or 0) < 45  # type: ignore[arg-type]
 
 
-def test_quotes_are_more_exact_near_the_door() -> None:
+def test_quotes_are_more_exact_near_door() -> None:
     quotes = frames_of(WEEK)["eta_quotes"].join(
         delivered(frames_of(WEEK)), left_on="delivery_id", right_on="id"
     )
@@ -106,7 +106,7 @@ def test_cancellations_stalls_and_failures_all_occur() -> None:
     assert set(frames["drivers"]["duty"]) >= {"ON_DUTY", "OFF_DUTY", "ON_BREAK"}
 
 
-def test_topups_lift_shifts_exactly_to_the_guarantee() -> None:
+def test_topups_lift_shifts_exactly_to_guarantee() -> None:
     """Recompute from the tables: hours on duty at 15.00 an hour, less piece pay, to the cent."""
     frames = frames_of(WEEK)
     cost = frames["delivery_costs"].with_columns(day=pl.col("id") // 100_000_000)
@@ -192,7 +192,7 @@ def test_live_instant_has_work_for_every_sweep(scenario: Scenario) -> None:
     assert len(fresh) >= 5, "drivers who could be asked"
 
 
-def test_pings_move_no_faster_than_a_car() -> None:
+def test_pings_move_no_faster_than_car() -> None:
     frames = frames_of(SAMPLE)
     recent = (
         frames["driver_locations"]

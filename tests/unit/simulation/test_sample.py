@@ -13,7 +13,7 @@ from dispatchkit.simulation import Scenario
 TRACKED = Path(__file__).parents[3] / "data" / "sample"
 
 
-def test_tracked_sample_matches_the_seed(tmp_path: Path) -> None:
+def test_tracked_sample_matches_seed(tmp_path: Path) -> None:
     made = write_sample(Scenario(), tmp_path / "city")
     assert [file.table for file in made.files] == list(TABLES)
     for name in TABLES:
@@ -25,7 +25,7 @@ def test_tracked_sample_matches_the_seed(tmp_path: Path) -> None:
         )
 
 
-def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
+def test_two_runs_give_same_bytes(tmp_path: Path) -> None:
     first, second = (
         write_sample(Scenario(orders=240, days=2, seed=5), tmp_path / name)
         for name in ("one", "two")
@@ -33,5 +33,5 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
     assert [file.sha256 for file in first.files] == [file.sha256 for file in second.files]
 
 
-def test_tracked_sample_stays_under_a_megabyte() -> None:
+def test_tracked_sample_stays_under_megabyte() -> None:
     assert sum(file.stat().st_size for file in TRACKED.iterdir()) < 1_000_000

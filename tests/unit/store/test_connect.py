@@ -16,7 +16,7 @@ from dispatchkit.store import connect
         "postgresql:///x?host=/tmp,db.example",
     ],
 )
-def test_over_the_network_the_server_is_verified(monkeypatch, tmp_path, url):
+def test_over_network_server_is_verified(monkeypatch, tmp_path, url):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert connect.engine(url).url.query["sslmode"] == "verify-full"
     assert connect.engine(url).url.query["sslrootcert"] == "system"
@@ -42,6 +42,6 @@ def test_local_or_explicit_url_is_unchanged(url):
     assert "sslrootcert" not in query
 
 
-def test_the_environment_has_its_say(monkeypatch):
+def test_environment_has_its_say(monkeypatch):
     monkeypatch.setenv("PGSSLMODE", "require")
     assert "sslmode" not in connect.engine("postgresql://u@db.example/x").url.query

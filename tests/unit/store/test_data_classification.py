@@ -12,7 +12,7 @@ COLUMNS = [(table, column) for table, schema in TABLES.items() for column in sch
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(key) for key in COLUMNS])
-def test_a_column_has_a_class(table, column):
+def test_column_has_class(table, column):
     assert class_of(table, column) in CLASSES, (
         f"say in store/classes.py what {table}.{column} tells"
     )
@@ -24,7 +24,7 @@ def test_audited_tables_decisions_and_events_hold_nothing_personal():
     assert [key for key in kept if class_of(*key) in PERSONAL] == []
 
 
-def test_whatever_places_a_person_is_what_an_erasure_removes():
+def test_erasure_removes_exactly_personal_columns():
     assert {key for key in COLUMNS if class_of(*key) in PERSONAL} == ERASED
 
 
@@ -32,7 +32,7 @@ def test_only_columns_that_exist_are_classed_by_hand():
     assert set(TEXTS) <= {".".join(key) for key in COLUMNS}
 
 
-def test_a_column_that_nobody_classed_has_no_class():
+def test_unclassified_column_has_no_class():
     assert class_of("outbox", "phone") is None
     assert class_of("drivers", "nickname") is None
     assert class_of("driver_offers", "cause") == "word"

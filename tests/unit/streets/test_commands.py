@@ -57,7 +57,7 @@ def test_build_and_info_show_counts_and_source(tmp_path, capsys):
     assert facts["profiles"]["car"]["dropped"]["nodes_outside_main_part"] == 1
 
 
-def test_matrix_formats_hold_the_same_times(folder, tmp_path, capsys):
+def test_matrix_formats_hold_same_times(folder, tmp_path, capsys):
     here = places(tmp_path / "here.csv", "d1,59.91,10.72", "d2,59.92,10.74")
     there = places(
         tmp_path / "there.csv", "59.915,10.75", "59.925,10.71", "59.92,10.74", header="lat,lon"

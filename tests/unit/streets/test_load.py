@@ -111,7 +111,7 @@ def test_dead_ends_of_one_ways_are_dropped_and_counted(tmp_path):
     }
 
 
-def test_zero_length_takes_a_millisecond(tmp_path):
+def test_zero_length_takes_millisecond(tmp_path):
     path = write(tmp_path / "t.osm", {1: (0, 0), 2: (0, 0)}, [(7, [1, 2], STREET)])
     assert segments(path) == [(1, 2, 0, 1, 1, 7)]
 

@@ -25,7 +25,7 @@ def folder(tmp_path):
     return tmp_path / "map"
 
 
-def test_stored_map_equals_the_graph(folder):
+def test_stored_map_equals_graph(folder):
     manifest, built = read_manifest(folder), city()
     stored = open_profile(folder, manifest, "car")
     for name in Streets.arrays():
@@ -57,7 +57,7 @@ def test_map_answers_each_vehicle_by_its_profile(folder):
         streets.matrix([HERE], [THERE], "sledge")
 
 
-def test_streets_are_longer_than_the_straight_line(folder):
+def test_streets_are_longer_than_straight_line(folder):
     providers = (StraightLine(circuity=1.0), StreetMapTravel(StreetMap(folder)))
     (_, ((crow,),)), (_, ((road,),)) = (
         travel.matrix([HERE], [THERE], "car") for travel in providers
@@ -97,7 +97,7 @@ def test_other_folder_is_neither_read_nor_replaced(tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["letters", "dear.txt"]
 
 
-def test_failed_build_leaves_the_older_map(folder):
+def test_failed_build_leaves_older_map(folder):
     before = (folder / "manifest.json").read_bytes()
     empty = write(folder.parent / "t.osm", {1: (0, 0)}, [])
     with pytest.raises(BadData):
@@ -106,7 +106,7 @@ def test_failed_build_leaves_the_older_map(folder):
     assert sorted(p.name for p in folder.parent.iterdir()) == ["map", "t.osm"]
 
 
-def test_newer_build_replaces_the_map(folder):
+def test_newer_build_replaces_map(folder):
     path = write(
         folder.parent / "t.osm", {1: (0, 0), 2: (90, 0)}, [(1, [1, 2], {"highway": "residential"})]
     )

@@ -60,11 +60,11 @@ def same(one: Streets, other: Streets) -> None:
     )
 
 
-def test_networkx_round_trip_keeps_the_graph():
+def test_networkx_round_trip_keeps_graph():
     same(from_networkx(to_networkx(city()), "car"), city())
 
 
-def test_graphml_round_trip_keeps_the_graph(tmp_path):
+def test_graphml_round_trip_keeps_graph(tmp_path):
     osmnx.save_graphml(to_networkx(city()), tmp_path / "city.graphml")
     same(read_graphml(tmp_path / "city.graphml", "car"), city())
 
@@ -104,7 +104,7 @@ def test_two_way_street_is_one_segment():
     assert (streets.reverse_arc[streets.reverse_arc[two_way]] == np.flatnonzero(two_way)).all()
 
 
-def test_loop_is_split_only_with_a_line():
+def test_loop_is_split_only_with_line():
     graph = nx.MultiDiGraph()
     graph.add_node(1, x=0.0, y=0.0)
     graph.add_node(2, x=0.001, y=0.0)

@@ -61,7 +61,7 @@ def test_far_point_is_not_snapped():
     assert snapped.arc.tolist()[1] >= 0
 
 
-def test_ties_go_to_the_lowest_arc():
+def test_ties_go_to_lowest_arc():
     streets = city()
     snapper = Snapper(streets)
     points = np.random.default_rng(4).uniform(BOX[:2], BOX[2:], (50, 2))

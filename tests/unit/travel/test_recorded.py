@@ -24,7 +24,7 @@ def answers(travel):
     return [[array.tolist() for array in pair] for pair in times]
 
 
-def test_replayed_answers_equal_the_recorded_ones():
+def test_replayed_answers_equal_recorded_ones():
     recorded = Recorded(RandomTravel())
     first = answers(recorded)
     assert first[2] != first[3]

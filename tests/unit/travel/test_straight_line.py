@@ -22,7 +22,7 @@ def test_metres_are_great_circle_times_circuity() -> None:
     ]
 
 
-def test_pairs_are_the_diagonal_of_the_matrix() -> None:
+def test_pairs_are_diagonal_of_matrix() -> None:
     travel = StraightLine()
     matrix, pairs = travel.matrix([A, B], [B, C], "car"), travel.pairs([A, B], [B, C], "car")
     assert [array.tolist() for array in pairs] == [array.diagonal().tolist() for array in matrix]
@@ -35,7 +35,7 @@ def test_empty_points_give_empty_arrays() -> None:
     assert [array.shape for array in travel.pairs([], [], "car")] == [(0,), (0,)]
 
 
-def test_every_vehicle_has_a_speed() -> None:
+def test_every_vehicle_has_speed() -> None:
     travel: Travel = StraightLine()
     for vehicle in Vehicle:
         (row,), _ = travel.matrix([A], [B], vehicle)

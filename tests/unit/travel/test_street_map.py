@@ -18,7 +18,7 @@ def params(tmp_path_factory):
 
 
 @pytest.mark.parametrize("pairs_at_once", [1, 2, 256])
-def test_pairs_equal_cells_of_the_matrix(params, monkeypatch, pairs_at_once):
+def test_pairs_equal_cells_of_matrix(params, monkeypatch, pairs_at_once):
     monkeypatch.setattr(street_map, "PAIRS_AT_ONCE", pairs_at_once)
     travel = open_travel(params)
     rows, columns = [0, 1, 0, 3, 2], [1, 0, 1, 1, 0]

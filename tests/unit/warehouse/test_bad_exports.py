@@ -327,7 +327,7 @@ RINGS = [
 
 
 @pytest.mark.parametrize(("ring", "fault"), RINGS, ids=[f"{r[1]} {r[0][:20]}" for r in RINGS])
-def test_bad_zone_ring_refuses_the_export(ring: str, fault: str, tmp_path: Path) -> None:
+def test_bad_zone_ring_refuses_export(ring: str, fault: str, tmp_path: Path) -> None:
     good = {"id": 6, "name": "east", "ring": "[[13,52],[14,52],[14,53],[13,52]]"}
     data = frames() | {
         "delivery_zones": rows("delivery_zones", good, {"id": 7, "name": "west", "ring": ring})
@@ -465,7 +465,7 @@ def test_bad_row_is_quarantined_alone(line: str, column: str, code: str, tmp_pat
     ]
 
 
-def test_quarantine_is_written_beside_the_database(tmp_path: Path) -> None:
+def test_quarantine_is_written_beside_database(tmp_path: Path) -> None:
     data = frames(2) | {"orders": rows("orders", order(1), order(2, goods_cents=-1))}
     load(export(tmp_path / "x", data), tmp_path / "x.duckdb", now=NOW)
     written = (tmp_path / "quarantine.csv").read_text().splitlines()
@@ -570,7 +570,7 @@ def test_duty_gap_warns_and_quarantines_nothing(
     ]
 
 
-def test_two_accepted_offers_refuse_the_export(tmp_path: Path) -> None:
+def test_two_accepted_offers_refuse_export(tmp_path: Path) -> None:
     accepted = {"state": "ACCEPTED", "responded_at": NOON + timedelta(seconds=9)}
     data = frames(1) | {
         "driver_offers": rows("driver_offers", offer(1, **accepted), offer(2, **accepted))
@@ -589,7 +589,7 @@ def test_repeated_row_is_kept_once(tmp_path: Path) -> None:
     assert report.quarantine.select("row", "code").rows() == [(3, "DK-IN-030")]
 
 
-def test_id_with_two_versions_refuses_the_export(tmp_path: Path) -> None:
+def test_id_with_two_versions_refuses_export(tmp_path: Path) -> None:
     data = frames(2) | {"orders": rows("orders", order(1), order(2), order(1, items=7))}
     with pytest.raises(DispatchError, match="id 1 has two versions") as refused:
         check(export(tmp_path / "x", data), now=NOW)
@@ -597,7 +597,7 @@ def test_id_with_two_versions_refuses_the_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bad", "passes"), [(10, True), (11, False)])
-def test_more_than_ten_bad_rows_refuse_the_file(bad: int, passes: bool, tmp_path: Path) -> None:
+def test_more_than_ten_bad_rows_refuse_file(bad: int, passes: bool, tmp_path: Path) -> None:
     many = [order(i, customer_id=1 if i > bad else 9) for i in range(1, 101)]
     x = export(tmp_path / "x", frames(0) | {"orders": rows("orders", *many)})
     if passes:

@@ -56,7 +56,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_extract_import_extract_gives_the_same_rows(sample_db, database, tmp_path, now):
+def test_extract_import_extract_gives_same_rows(sample_db, database, tmp_path, now):
     data_io.extract(databases.url(sample_db), tmp_path, tmp_path / "a")
     batch = data_io.read_files([tmp_path / "a"], None, now=now + timedelta(days=3650))
     assert batch.quarantine.is_empty()

@@ -33,7 +33,7 @@ def writer(to: Path, *, force: bool = False) -> ExportWriter:
     )
 
 
-def test_loaded_database_holds_the_exported_rows(tmp_path: Path) -> None:
+def test_loaded_database_holds_exported_rows(tmp_path: Path) -> None:
     data = frames(50)
     report = load(export(tmp_path / "x", data), tmp_path / "x.duckdb", now=NOW)
     with open_marts(tmp_path / "x.duckdb") as marts:
@@ -91,7 +91,7 @@ def test_failed_export_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_failed_replacement_keeps_the_old_export(tmp_path: Path) -> None:
+def test_failed_replacement_keeps_old_export(tmp_path: Path) -> None:
     to = export(tmp_path / "x", frames(3))
     before = {path.name: path.read_bytes() for path in to.iterdir()}
     with pytest.raises(BadData, match="missing columns"), writer(to, force=True) as again:
@@ -116,7 +116,7 @@ def test_full_disk_exits_74_and_leaves_nothing(
     assert not (tmp_path / "x").exists()
 
 
-def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+def test_leftovers_of_killed_run_are_removed(tmp_path: Path) -> None:
     to = tmp_path / "x"
     to.mkdir()
     for name in ("orders.parquet.tmp", "customers.parquet"):
@@ -125,7 +125,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in to.iterdir()) == ["manifest.json", "orders.parquet"]
 
 
-def test_force_replaces_only_the_export(tmp_path: Path) -> None:
+def test_force_replaces_only_export(tmp_path: Path) -> None:
     to = export(tmp_path / "x", frames(3))
     (to / "notes.txt").write_text("mine")
     with writer(to, force=True) as again:
@@ -164,13 +164,13 @@ def test_unusable_output_is_refused(
     assert refused.value.exit_code == code
 
 
-def test_second_writer_of_a_directory_is_refused(tmp_path: Path) -> None:
+def test_second_writer_of_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with writer(tmp_path / "x"), pytest.raises(TryLater), writer(tmp_path / "x"):
         pass
 
 
-def test_unknown_table_is_a_usage_error(tmp_path: Path) -> None:
+def test_unknown_table_is_usage_error(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="not one of our tables"), writer(tmp_path / "x") as export:
         export.append('offer"; drop table x--', pl.DataFrame({"id": [1]}))
 

@@ -154,7 +154,7 @@ def test_bad_record_is_quarantined_whole(
     assert line_in_quarantine["column"].endswith(column) and reason in line_in_quarantine["reason"]
 
 
-def test_repeated_hour_means_the_first_without_offset(
+def test_repeated_hour_means_first_without_offset(
     tmp_path: Path,
 ) -> None:
     text = (
@@ -238,13 +238,13 @@ def test_line_in_two_files_counts_once(tmp_path: Path) -> None:
     )
 
 
-def test_differing_records_of_one_id_refuse_the_file(tmp_path: Path) -> None:
+def test_differing_records_of_one_id_refuse_file(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="its key needs more columns") as refused:
         import_csv(tmp_path, HEAD + GOOD + GOOD.replace("1200", "1300"))
     assert refused.value.code == "DK-IN-031"
 
 
-def test_too_many_bad_records_refuse_the_file(tmp_path: Path) -> None:
+def test_too_many_bad_records_refuse_file(tmp_path: Path) -> None:
     bad = "".join(f"{i},2026-03-02 12:00:00,,noon,1,1\n" for i in range(2, 14))
     with pytest.raises(BadData, match=r"shop.csv: 12 of 13 rows bad, limit 10"):
         import_csv(tmp_path, HEAD + GOOD + bad)
@@ -336,7 +336,7 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("document", "gist"), UNUSABLE, ids=[u[1] for u in UNUSABLE])
-def test_bad_mapping_names_the_key(document: dict[str, Any], gist: str) -> None:
+def test_bad_mapping_names_key(document: dict[str, Any], gist: str) -> None:
     with pytest.raises(BadConfig, match=gist) as refused:
         mapping_of(document, "shop.toml")
     assert refused.value.exit_code == 78
@@ -444,7 +444,7 @@ def test_shipped_mappings_read_their_files(
         assert delivery["ended_at"] - delivery["created_at"] == timedelta(minutes=31)
 
 
-def test_foreign_zone_needs_a_ring(tmp_path: Path) -> None:
+def test_foreign_zone_needs_ring(tmp_path: Path) -> None:
     zone = {
         "id": {"key": ["no"]},
         "name": {"constant": "west"},

@@ -27,7 +27,7 @@ def test_rows_beyond_one_row_group_are_loaded(tmp_path: Path) -> None:
         assert marts.frame("orders").get_column("id").equals(many.get_column("id"))
 
 
-def test_second_load_replaces_the_tables(tmp_path: Path) -> None:
+def test_second_load_replaces_tables(tmp_path: Path) -> None:
     first = load(export(tmp_path / "a", frames(3)), tmp_path / "x.duckdb", now=NOW)
     second = load(export(tmp_path / "b", frames(2)), tmp_path / "x.duckdb", now=NOW)
     assert (first.rows["orders"], second.rows["orders"]) == (3, 2)
@@ -35,7 +35,7 @@ def test_second_load_replaces_the_tables(tmp_path: Path) -> None:
         assert len(marts.frame("orders")) == 2
 
 
-def test_refused_load_keeps_the_old_database(tmp_path: Path) -> None:
+def test_refused_load_keeps_old_database(tmp_path: Path) -> None:
     load(export(tmp_path / "a", frames(3)), tmp_path / "x.duckdb", now=NOW)
     before = (tmp_path / "x.duckdb").read_bytes()
     bad = export(tmp_path / "b", frames(2))
@@ -45,7 +45,7 @@ def test_refused_load_keeps_the_old_database(tmp_path: Path) -> None:
     assert (tmp_path / "x.duckdb").read_bytes() == before
 
 
-def test_full_disk_at_quarantine_keeps_the_old_database(
+def test_full_disk_at_quarantine_keeps_old_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_descriptor: int) -> None:

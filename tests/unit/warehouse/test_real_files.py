@@ -76,7 +76,7 @@ def instant(text: str) -> datetime:
     return naive.replace(microsecond=int(part.ljust(6, "0") or 0), tzinfo=NEW_YORK).astimezone(UTC)
 
 
-def test_postmates_counts_agree_with_the_csv() -> None:
+def test_postmates_counts_agree_with_csv() -> None:
     one = {line["delivery_id"]: line for line in csv_lines("postmates")}.values()
     intake = imported("postmates")
     assert intake.counts["records"] == len(one) and intake.quarantine.is_empty()
@@ -102,7 +102,7 @@ def test_postmates_counts_agree_with_the_csv() -> None:
     }
 
 
-def test_postmates_service_day_agrees_with_the_csv() -> None:
+def test_postmates_service_day_agrees_with_csv() -> None:
     day = service_day(datetime(2014, 10, 15).date(), "America/New_York")  # noqa: DTZ001 - a calendar day
     one = {line["delivery_id"]: line for line in csv_lines("postmates")}.values()
     that_day = [line for line in one if day.since <= instant(line[STARTED]) < day.until]
@@ -129,7 +129,7 @@ def test_postmates_service_day_agrees_with_the_csv() -> None:
     assert sorted(waited) == sorted(waits)
 
 
-def test_wolt_lateness_agrees_with_the_csv() -> None:
+def test_wolt_lateness_agrees_with_csv() -> None:
     late = [
         int(line["ACTUAL_DELIVERY_MINUTES - ESTIMATED_DELIVERY_MINUTES"])
         for line in csv_lines("wolt")

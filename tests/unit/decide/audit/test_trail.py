@@ -50,7 +50,7 @@ def test_step_shows_only_changed_values():
     ]
 
 
-def test_rows_of_one_chain_are_told_apart():
+def test_rows_of_one_chain_are_distinguished():
     offer = told(3, {"id": 9, "state": "PENDING", "version": 1}, row=("driver_offers", 9), op="I")
     assert [set(step.changed) for step in timeline([BORN, SEEKS, offer])][1:] == [
         {"state"},
@@ -58,12 +58,12 @@ def test_rows_of_one_chain_are_told_apart():
     ]
 
 
-def test_a_column_that_came_later_was_nothing_before():
+def test_column_that_came_later_was_nothing_before():
     later = told(2, {**(BORN.image or {}), "liable": "merchant"})
     assert timeline([BORN, later])[1].changed == {"liable": (None, "merchant")}
 
 
-def test_what_was_before_an_archived_event_is_not_guessed():
+def test_value_before_archived_event_is_unknown():
     away = told(2, None, archived=True)
     steps = timeline([BORN, away, TAKEN])
     assert steps[1].changed == {}
@@ -81,12 +81,12 @@ def test_what_was_before_an_archived_event_is_not_guessed():
     ("second", "state"),
     [(0, None), (1, "CREATED"), (1.5, "CREATED"), (2, "UNASSIGNED"), (3, "ASSIGNED"), (4, None)],
 )
-def test_an_instant_shows_the_version_that_stood_then(second, state):
+def test_instant_shows_version_that_stood_then(second, state):
     found = state_at([BORN, SEEKS, TAKEN, GONE], NOON + timedelta(seconds=second))
     assert [row["state"] for row in found.get("deliveries", [])] == ([state] if state else [])
 
 
-def test_no_instant_shows_half_a_transaction():
+def test_no_instant_shows_half_transaction():
     offer = told(5, {"id": 9, "state": "ACCEPTED"}, row=("driver_offers", 9), transaction="1/3")
     between = state_at([BORN, SEEKS, TAKEN, offer], TAKEN.at + timedelta(seconds=1))
     assert between == {"deliveries": [SEEKS.image]}
@@ -102,7 +102,7 @@ def test_no_instant_shows_half_a_transaction():
         ({"retention": timedelta(seconds=30)}, "seal (0:01:00) must be shorter than retention"),
     ],
 )
-def test_spans_that_make_no_sense_are_refused_by_name(given, said):
+def test_invalid_spans_are_refused_by_name(given, said):
     with pytest.raises(BadConfig) as fault:
         Params(**given)
     assert said in str(fault.value)

@@ -59,7 +59,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("event_name", "duty", "held"), CASES)
-def test_requests_are_answered_as_the_table_says(event_name, duty, held):
+def test_requests_are_answered_as_table_says(event_name, duty, held):
     job = a_delivery(1, state="PICKED_UP", driver=1) if held else []
     scenario = DutyScenario(
         on_duty(duty=duty, break_until=at(10) if duty.endswith(("BREAK", "PENDING")) else None), job

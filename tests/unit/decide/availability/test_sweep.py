@@ -94,7 +94,7 @@ def test_cancellation_ignores_earlier_drivers():
     assert scenario.history() == [("ENDING_SHIFT", -30, 2), ("OFF_DUTY", 2, None)]
 
 
-def test_earlier_release_does_not_date_the_end():
+def test_earlier_release_does_not_date_end():
     scenario = DutyScenario(
         on_duty(duty="ENDING_SHIFT", since=-5),
         a_delivery(1),
@@ -137,7 +137,7 @@ def test_late_delivery_counts_as_overrun():
     ]
 
 
-def test_who_is_being_asked_just_now_may_still_answer():
+def test_driver_with_pending_offer_stays_on_duty():
     scenario = DutyScenario(
         on_duty(shift_end=at(-1), timeouts=3), a_delivery(1, state="OFFERING"), an_offer(1)
     )
@@ -236,7 +236,7 @@ def test_hours_cap_waits_for_current_delivery():
     assert scenario.history()[1:] == [("ENDING_SHIFT", 0, 4), ("FORCED_OFF", 4, None)]
 
 
-def test_the_suspended_and_the_absent_are_left_alone():
+def test_suspended_and_absent_are_left_alone():
     scenario = DutyScenario(
         on_duty(duty="SUSPENDED", shift_end=at(-9)), on_duty(2, duty="OFF_DUTY", shift_end=at(-9))
     )
@@ -251,7 +251,7 @@ def test_first_change_starts_missing_history():
     assert scenario.history() == [("ON_BREAK", -20, 4), ("OFF_DUTY", 4, None)]
 
 
-def test_outside_the_rollout_nobody_is_moved():
+def test_drivers_outside_rollout_are_left_alone():
     scenario = DutyScenario(resting(), flags={"availability": {"percent": 0.0}})
     scenario.store.now = at(60)
     swept = sweep(scenario.store, scenario.settings, "availability", Options())
@@ -282,7 +282,7 @@ def test_changed_driver_is_stale():
         ({"drive_max": "0s"}, "drive_max"),
     ],
 )
-def test_contradictions_of_the_settings_name_both_keys(given, named):
+def test_contradictions_of_settings_name_both_keys(given, named):
     with pytest.raises(BadConfig, match=named):
         catalog.params(
             catalog.feature("availability"), DutyScenario(on_duty(), availability=given).settings

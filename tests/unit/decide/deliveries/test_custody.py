@@ -120,7 +120,7 @@ def test_custody_is_restored_when_slot_frees():
     assert tell(after, "pickup", driver=7).code == "CUSTODY_RESTORED"
 
 
-def test_who_never_had_it_learns_nothing():
+def test_unrelated_driver_gets_not_found():
     assert tell(released("UNASSIGNED"), "pickup", driver=8) == Answer("NOT_FOUND", (), refused=True)
     doubted = tables(a_delivery(1), a_case(1, driver=7, state="CLEARED"), a_driver(7))
     assert tell(doubted, "pickup", driver=7).code == "NOT_FOUND", "a suspicion is no release"
@@ -183,7 +183,7 @@ def test_rescue_moves_goods_and_frees_slot():
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen before", "not seen before"])
-def test_a_rescue_makes_no_reassignment_relapse(seen):
+def test_rescue_makes_no_reassignment_relapse(seen):
     case = a_case(
         1, driver=9, state="REASSIGNED" if seen else "REOFFERING", released_at=NOW - minutes(12)
     )
@@ -218,7 +218,7 @@ UNABLE = {
 
 
 @pytest.mark.parametrize("because", UNABLE)
-def test_no_goods_are_handed_to_a_driver_when(because):
+def test_no_goods_are_handed_to_driver_when(because):
     assert tell(UNABLE[because], "handover", driver=8) == Answer(
         "DRIVER_UNAVAILABLE", (), refused=True
     )

@@ -62,14 +62,14 @@ LEGAL = [pair for pair in PAIRS if legal(*pair)]
 
 
 @pytest.mark.parametrize(("act", "state"), LEGAL)
-def test_an_act_that_the_table_lists_moves_the_delivery(act, state):
+def test_listed_act_moves_delivery(act, state):
     tables, given = answer(act, state)
     assert (given.code, given.refused) == ("OK", False)
     assert apply(tables, given.changes)["deliveries"]["state"].item() == target(act, state)
 
 
 @pytest.mark.parametrize(("act", "state"), sorted(set(PAIRS) - set(LEGAL)))
-def test_an_act_that_it_does_not_list_changes_nothing(act, state):
+def test_unlisted_act_changes_nothing(act, state):
     _, given = answer(act, state)
     assert given.changes == ()
     assert (given.code == "OK_REPLAY") != given.refused
@@ -80,13 +80,13 @@ def test_an_act_that_it_does_not_list_changes_nothing(act, state):
 
 
 @pytest.mark.parametrize(("act", "state"), LEGAL)
-def test_an_act_told_again_is_a_replay(act, state):
+def test_repeated_act_is_replay(act, state):
     tables, given = answer(act, state)
     again = tell(apply(tables, given.changes), act, driver=8 if act == "handover" else None)
     assert (again.code, again.changes) == ("OK_REPLAY", ())
 
 
-def test_every_line_of_the_table_is_somebodys():
+def test_acts_and_other_writers_cover_every_transition():
     by_acts = {(state, target(act, state)) for act, state in LEGAL}
     told = {(was, to) for _, was, to in DELIVERY.rows() if was}
     assert told == by_acts | ELSEWHERE | RESTORED

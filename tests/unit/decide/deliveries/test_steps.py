@@ -108,7 +108,7 @@ REFUSED: dict[str, tuple[Tables, str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("because", REFUSED)
-def test_a_step_is_refused_by_name_when(because):
+def test_step_is_refused_by_name_when(because):
     tables, act, said, code = REFUSED[because]
     assert tell(tables, act, **said) == Answer(code, (), refused=True)
 
@@ -145,7 +145,7 @@ def test_phone_slightly_behind_means_last_step(told):
     )
 
 
-def test_operations_tell_a_step_in_a_drivers_stead():
+def test_operations_tell_step_in_drivers_stead():
     tables = job("ARRIVED_DROPOFF")
     given = tell(tables, "deliver")
     assert (given.changes[0].reason, row(tables, given.changes)["ended_by"]) == ("OPS", "ops")

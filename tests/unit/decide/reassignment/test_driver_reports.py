@@ -82,7 +82,7 @@ def test_leaving_after_long_wait_gives_no_cooldown(columns, trigger, rests):
     assert (after["drivers"].filter(id=7)["cooldown_until"].item() is not None) == rests
 
 
-def test_giving_back_closes_the_doubt_that_there_was():
+def test_giving_back_closes_doubt_that_there_was():
     town = tables(a_delivery(1, state="ASSIGNED", driver=7), a_case(1, driver=7), a_driver(7))
     after = apply(town, tell(town, "unassign").changes)
     assert after["reassignment_cases"].filter(id=1)["state"].item() == "ABORTED"
@@ -119,13 +119,13 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("act", ["unassign", "breakdown"])
 @pytest.mark.parametrize("because", REFUSED)
-def test_what_a_driver_tells_is_refused_by_name_when(because, act):
+def test_driver_report_is_refused_when(because, act):
     tables, said, code = REFUSED[because]
     if act == "unassign" and said.get("driver", 7) is None:
         code = "NOT_FOUND"  # only a driver gives back
     assert tell(tables, act, **said) == Answer(code, (), refused=True)
 
 
-def test_giving_back_without_a_reason_is_a_usage_error():
+def test_giving_back_without_reason_is_usage_error():
     with pytest.raises(Usage, match="reason"):
         tell(job(), "unassign", reason="")

@@ -35,7 +35,7 @@ def row(tables: Tables, table: str, **where: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("state", ["ASSIGNED", "EN_ROUTE_PICKUP", "ARRIVED_PICKUP"])
-def test_a_person_releases_a_delivery_before_pickup(state):
+def test_person_releases_delivery_before_pickup(state):
     town = held(state)
     given = reassign(town)
     assert [c.event for c in given.changes] == [
@@ -57,7 +57,7 @@ def test_a_person_releases_a_delivery_before_pickup(state):
     assert reassign(after) == Answer("OK_REPLAY")
 
 
-def test_manual_assignment_is_locked_for_an_hour():
+def test_manual_assignment_is_locked_for_hour():
     town = held()
     given = reassign(town, to=8)
     after = apply(town, given.changes)
@@ -87,7 +87,7 @@ def test_manual_assignment_withdraws_pending_offers():
 
 
 @pytest.mark.parametrize("earlier", ["REASSIGNED", "REOFFERING", "RELEASED"])
-def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment(earlier):
+def test_manual_assignment_overrules_suspicion_and_reassignment(earlier):
     cases = [*a_case(1, driver=7, episode=2), *a_case(2, driver=9, state=earlier)]
     town = tables(a_delivery(1, state="ASSIGNED", driver=7, episode=2), cases, a_driver(7))
     after = apply(town, reassign(town).changes)
@@ -95,7 +95,7 @@ def test_a_person_overrules_a_suspicion_and_an_earlier_reassignment(earlier):
     assert (states[1], states[2]) == ("ABORTED", "RELAPSED")
 
 
-def test_manual_assignment_may_fill_the_stack():
+def test_manual_assignment_may_fill_stack():
     busy = [
         *a_delivery(2, state="PICKED_UP", driver=8, slot=1),
         *a_delivery(3, state="PICKED_UP", driver=8, slot=2),
@@ -134,12 +134,12 @@ REFUSED: dict[str, tuple[Tables, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("because", REFUSED)
-def test_a_reassignment_is_refused_by_name_when(because):
+def test_reassignment_is_refused_by_name_when(because):
     tables, event, code = REFUSED[because]
     assert reassign(tables, **event) == Answer(code, (), refused=True)
 
 
-def test_a_reassignment_without_a_reason_is_a_usage_error():
+def test_reassignment_without_reason_is_usage_error():
     with pytest.raises(Usage, match="reason"):
         reassign(held(), reason="")
 

@@ -80,7 +80,7 @@ def test_preview_waits_for_goods():
     assert told["pickup_earlier_s"] == 0
 
 
-def test_a_driver_at_the_counter_is_there():
+def test_driver_at_counter_is_there():
     there = a_delivery(1, state="ARRIVED_PICKUP", driver=7, ready_in=minutes(-5), dropoff=DOOR)
     assert (
         foreseen(tables(there, a_driver(7, at=(40, 0)), a_driver(8)), to=8)["current"]["pickup_at"]
@@ -88,7 +88,7 @@ def test_a_driver_at_the_counter_is_there():
     )
 
 
-def test_an_open_delivery_has_nobody_now():
+def test_preview_of_open_delivery_has_no_current_driver():
     told = foreseen(tables(a_delivery(1), a_driver(8, at=NEAR)), to=8)
     assert (told["current"], told["proposed"]["driver_id"], told["pickup_earlier_s"]) == (
         None,
@@ -107,9 +107,9 @@ def test_preview_of_unseen_driver_has_no_time():
 
 
 @pytest.mark.parametrize("state", ["DELIVERED", "PICKED_UP"])
-def test_nothing_is_foreseen_of_goods_that_are_picked_up(state):
+def test_no_preview_after_pickup(state):
     assert foreseen(tables(a_delivery(1, state=state, driver=7), a_driver(7)), to=8) == {}
 
 
-def test_nobody_there_is_told_as_nobody():
+def test_preview_without_candidates_says_so():
     assert foreseen(tables(WANTED, a_driver(7, at=FAR)))["proposed"] is None

@@ -229,12 +229,12 @@ def test_breakdown_outside_rollout_is_not_acted_on():
     assert run(broken(AT_FIRST), outside=True) == []
 
 
-def test_a_vehicle_that_gets_going_again_clears_the_suspicion():
+def test_vehicle_that_gets_going_again_clears_suspicion():
     assert events(broken(AT_FIRST, a_ping(7, at=(1800, 0)))) == ["reassignment_cleared"]
 
 
 @pytest.mark.parametrize("case", FINE)
-def test_an_assignment_is_left_alone_while(case):
+def test_assignment_is_left_alone_while(case):
     assert run(FINE[case]) == []
 
 
@@ -284,7 +284,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("verdict", WAITS)
-def test_a_suspect_keeps_the_delivery_while(verdict):
+def test_suspect_keeps_delivery_while(verdict):
     assert (verdicts(WAITS[verdict]), run(WAITS[verdict])) == ([verdict.split()[0]], [])
 
 
@@ -314,7 +314,7 @@ def test_off_duty_driver_loses_delivery_immediately():
     assert run(apply(town, changes)) == []
 
 
-def test_two_deliveries_of_one_driver_cool_him_down_once():
+def test_two_releases_give_one_cooldown():
     town = tables(a_driver(7, duty="SUSPENDED"), assigned(1), assigned(2, slot=2))
     changes = run(town)
     assert [c.id for c in changes if c.entity == "driver"] == [7]
@@ -323,7 +323,7 @@ def test_two_deliveries_of_one_driver_cool_him_down_once():
     assert run(town, outside=True) == changes, "a suspension counts whatever is rolled out"
 
 
-def test_one_free_driver_takes_over_one_delivery_of_two():
+def test_free_driver_takes_one_of_two_deliveries():
     town = tables(
         far_and_still(7), far_and_still(9), assigned(1, driver=7, since=12), assigned(2, driver=9, since=12),
         a_case(1, driver=7), a_case(2, delivery=2, driver=9), a_driver(8),
@@ -334,7 +334,7 @@ def test_one_free_driver_takes_over_one_delivery_of_two():
     assert run(apply(town, changes)) == []
 
 
-def test_a_suspicion_is_dropped_when_the_driver_moves():
+def test_suspicion_is_dropped_when_driver_moves():
     town = tables(moving(frm=2000, to=500), assigned(since=12), a_case(1, driver=7), a_driver(8))
     assert events(town) == ["reassignment_cleared"]
 
@@ -427,7 +427,7 @@ BECAME = [
 
 
 @pytest.mark.parametrize(("town", "states"), [b[1:] for b in BECAME], ids=[b[0] for b in BECAME])
-def test_a_case_follows_its_delivery_when(town, states):
+def test_case_follows_its_delivery_when(town, states):
     changes = run(town)
     assert [c.after["state"] for c in changes] == states
     assert run(apply(town, changes)) == []

@@ -84,7 +84,7 @@ def order(change: Change) -> str:
     return " ".join(f"{s['kind'][0].upper()}{s['delivery']}" for s in stops(change) if s["eta"])
 
 
-def test_seed_of_the_run_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seed_of_run_reaches_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
 
     def answer_noting_seed(problem: Problem, *, seed: int, **limits: int) -> Plan:
@@ -112,7 +112,7 @@ def edited(tables: Tables, table: str, id: int, **columns: Any) -> Tables:
     return {**tables, table: type(tables[table])(rows, schema=tables[table].schema)}
 
 
-def test_deliveries_along_the_way_share_a_tour() -> None:
+def test_deliveries_along_way_share_tour() -> None:
     (change,) = sweep(two_in_hand())
     assert (change.entity, change.id, change.version, change.event) == (
         "route",
@@ -156,7 +156,7 @@ def test_no_work_gives_no_plan() -> None:
         ("RETURNING", "R1"),
     ],
 )
-def test_delivery_state_decides_the_stops_left(state: str, expected: str) -> None:
+def test_delivery_state_decides_stops_left(state: str, expected: str) -> None:
     (change,) = sweep(tables(a_driver(1), held(1, state)))
     assert order(change) == expected
 
@@ -232,7 +232,7 @@ def test_unplannable_stop_is_never_overdue() -> None:
 
 
 @pytest.mark.parametrize(("east", "new"), [(20, 0), (-3000, 1)])
-def test_only_a_real_move_replans(east: int, new: int) -> None:
+def test_only_real_move_replans(east: int, new: int) -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     ping = a_ping(1, at=(east, 0), ago=timedelta(0))[0].values
@@ -243,7 +243,7 @@ def test_only_a_real_move_replans(east: int, new: int) -> None:
     assert [c.reason for c in changes] == ["TIMES_MOVED"] * new
 
 
-def test_finished_pickup_keeps_the_known_order() -> None:
+def test_finished_pickup_keeps_known_order() -> None:
     tables = two_in_hand()
     tables = apply(tables, sweep(tables))
     tables = edited(tables, "deliveries", 1, state="PICKED_UP", picked_up_at=NOW, version=2)
