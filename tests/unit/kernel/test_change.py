@@ -79,7 +79,7 @@ def test_another_sweep_deciding_same_has_another_id():
         {"after": {**CHANGE.after, "responded_at": AT.astimezone(timezone(timedelta(hours=5)))}},
     ],
 )
-def test_decision_id_ignores_reason_and_payload(other):
+def test_decision_id_ignores_reason_and_spelling(other):
     assert replace(CHANGE, **other).decision_id("offers") == CHANGE.decision_id("offers")
 
 
