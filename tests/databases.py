@@ -32,6 +32,7 @@ NOW = PLAN.as_of
 HOME = "DISPATCHKIT_TEST_HOME"
 # Copying a database takes 0.04 s in memory and ten times as long on a disk.
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 4 * 2**30
+PREFIX = "dk-test-"
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 _numbers = count(1)
 
@@ -40,10 +41,20 @@ def begin_session() -> None:
     """Make the session's folder; it is removed at exit, after the server has stopped."""
     if HOME not in os.environ:
         in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH_BYTES
+        if in_memory:
+            _remove_abandoned(MEMORY)
         parent = MEMORY if in_memory else None
-        os.environ[HOME] = tempfile.mkdtemp(prefix="dk-test-", dir=parent)
+        os.environ[HOME] = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)
         atexit.register(shutil.rmtree, os.environ[HOME], ignore_errors=True)
         Path(os.environ[HOME]).chmod(0o755)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders of sessions that were killed: their process is gone, their memory is not."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def new_folder() -> Path:
