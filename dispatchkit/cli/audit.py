@@ -127,12 +127,14 @@ def verify(
     if check.archives.foreign:
         output.note(
             ctx,
-            f"{', '.join(check.archives.foreign)}: of no archive of this database; its bodies never left",
+            f"{', '.join(check.archives.foreign)}: of no archive of this database; "
+            "its bodies never left",
         )
     if check.unread:
         output.note(
             ctx,
-            f"{len(check.unread)} archives were not given; their links were checked, their bodies not read",
+            f"{len(check.unread)} archives were not given; "
+            "their links were checked, their bodies not read",
         )
     if check.findings:
         raise BadData(
@@ -291,7 +293,7 @@ def _rows(view: ChainView) -> list[tuple[object, ...]]:
 
 
 def _changes(changed: Any) -> str:
-    """Return what changed: of a birth the state alone says it."""
+    """Return what changed; of an inserted row only its state and driver."""
     inserted = all(before is None for before, _ in changed.values()) and "id" in changed
     shown = {
         key: pair
@@ -313,11 +315,11 @@ def _fault(fault: Fault) -> dict[str, Any]:
 
 
 def _document(view: ChainView) -> dict[str, Any]:
-    """Return the whole chain for programs; each event of a run names its decision, each run what it decided with."""
-    from dispatchkit.decide.audit.trail import Event
+    """Return a chain as a document; each event of a run has the id of its decision."""
+    from dispatchkit.decide.audit.trail import TrailEvent
     from dispatchkit.kernel.canonical_json import plain
 
-    fields = [name for name in Event.__slots__ if name not in ("image", "transaction")]
+    fields = [name for name in TrailEvent.__slots__ if name not in ("image", "transaction")]
     steps = [
         {
             **{RENAMED.get(name, name): getattr(step.event, name) for name in fields},

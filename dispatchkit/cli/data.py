@@ -120,12 +120,12 @@ def bring(
     from dispatchkit.flows.data import data_io
 
     with output.working(ctx, "reading"):
-        came = data_io.read_files(
+        batch = data_io.read_files(
             files, mapping, now=_now(now), strict=strict, sha256=sha256, rows=rows
         )
     with output.working(ctx, "writing"):
         done = data_io.import_files(
-            call(ctx).db, call(ctx).data, came, dry_run=dry_run, max_changes=max_changes
+            call(ctx).db, call(ctx).data, batch, dry_run=dry_run, max_changes=max_changes
         )
     tables = {
         table: {"inserted": n.inserted, "same": n.same, "conflicting": len(n.conflicting)}
@@ -135,20 +135,20 @@ def bring(
         output.document(
             {
                 "dry_run": dry_run,
-                "read": came.counts,
+                "read": batch.counts,
                 "tables": tables,
-                "quarantine": _by_reason(came.quarantine),
+                "quarantine": _by_reason(batch.quarantine),
             }
         )
     else:
-        output.table(["read", "count"], list(came.counts.items()))
-        output.line(_equation(came.counts))
+        output.table(["read", "count"], list(batch.counts.items()))
+        output.line(_equation(batch.counts))
         output.table(
             ["table", "inserted", "same", "conflicting"],
             [[name, *n.values()] for name, n in tables.items()],
         )
     _warn(
-        ctx, came.warnings, came.quarantine, None if dry_run else call(ctx).data / QUARANTINE_FILE
+        ctx, batch.warnings, batch.quarantine, None if dry_run else call(ctx).data / QUARANTINE_FILE
     )
     if done.conflicting:
         output.refuse(

@@ -144,7 +144,7 @@ def _invoke(argv: list[str] | None) -> CliContext | None:
 
 
 def _anywhere(argv: Sequence[str], options: Sequence[Any]) -> list[str]:
-    """Return a command line with the options of every command brought to its front, wherever they were written."""
+    """Return a command line with the global options moved to its front."""
     known = {name: option for option in options for name in option.opts}
     front, rest, words = list[str](), list[str](), iter(argv)
     for word in words:

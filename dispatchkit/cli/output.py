@@ -31,9 +31,8 @@ class CliContext:
     json: bool = False
     quiet: bool = False
     debug: bool = False
-    refused: list[str] = field(
-        default_factory=list
-    )  # reasons for exit 3 once the command is through
+    # Reasons for exit 3 when the command has finished.
+    refused: list[str] = field(default_factory=list)
 
     def settings(self) -> Settings:
         """Return the settings of this run. Raises BadConfig."""
@@ -44,7 +43,7 @@ class CliContext:
     def store(
         self, now: str | None = None, *, batch: int | None = None, workers: int | None = None
     ) -> Store:
-        """Return the store behind --db, its schema checked; it takes `now` for its clock, if one is given."""
+        """Return the store that --db names, its schema checked; `now`, if given, is its clock."""
         from dispatchkit.flows.data.database import store
         from dispatchkit.kernel.clock import parse_instant
 
@@ -93,7 +92,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
 
 
 def text(value: Any) -> str:
-    """Return a value as people read it: nothing for None, yes and no, lists and counts by name without brackets."""
+    """Return a value as text for people: None is empty, lists have no brackets."""
     match value:
         case None:
             return ""
@@ -123,7 +122,7 @@ def warn(text: str) -> None:
 
 
 def refuse(ctx: typer.Context, text: str) -> None:
-    """Remember that something was refused: the command finishes, says so in one line, and exits 3."""
+    """Note a refusal: the command finishes, prints it in one line, and exits 3."""
     call(ctx).refused.append(text)
 
 

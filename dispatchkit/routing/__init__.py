@@ -1,1 +1,1 @@
-"""Multi-stop routing as a pure library: problems, engines, and a checker that shares no code with the engines."""
+"""Multi-stop routing: problems, engines, and a checker that shares no code with the engines."""

@@ -1,4 +1,4 @@
-"""What is wrong with a plan, anyone's: every violation named, in whole numbers, sharing no code with the engines."""
+"""Checks any plan and names every violation; shares no code with the engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dispatchkit.routing.problem import Plan, Problem, VehicleRoute, Visit
 
 @dataclass(frozen=True, slots=True, order=True)
 class Violation:
-    """One broken rule: a stable code, the vehicle and job by their own ids (None: not about one), and the numbers."""
+    """One broken rule: a stable code, ids of vehicle and job (None: not about one), the numbers."""
 
     code: str
     vehicle: int | None
@@ -21,7 +21,7 @@ class Violation:
 
 
 def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list[Violation]:
-    """Return every violation: those of the plan as a whole first, then route by route; an empty list is a valid plan.
+    """Return every violation, first of the whole plan, then by route; none for a valid plan.
 
     check_cost: also compare `plan.cost` with the cost of the stated times.
     """
@@ -43,7 +43,7 @@ def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list
 
 
 def timed(problem: Problem, vehicle: int, order: Sequence[int]) -> VehicleRoute:
-    """Return the route of a bare order of tasks at its earliest times, whatever it breaks: for plans without times."""
+    """Return the route of an order of tasks with earliest times, valid or not."""
     car = problem.vehicles[vehicle]
     place, now, visits = car.start, car.at, []
     for index in order:
@@ -61,7 +61,7 @@ def _known(problem: Problem, route: VehicleRoute) -> bool:
 
 
 def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
-    """Yield what is unknown, missing, doubled, or both planned and left out."""
+    """Yield stops and vehicles that are unknown, missing, planned twice, or also left out."""
     for route in plan.routes:
         if not _known(problem, route):
             yield Violation(
@@ -113,7 +113,7 @@ def _first(problem: Problem, plan: Plan, route: VehicleRoute) -> Iterator[Violat
 
 
 def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
-    """Yield drop-offs without their pickup before them, stops of another vehicle's goods, and too much on board."""
+    """Yield drop-offs without an earlier pickup, stops of another vehicle's goods, overloads."""
     car = problem.vehicles[route.vehicle]
     load, seen = car.load, set()
     for visit in route.visits:
@@ -144,7 +144,7 @@ def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
 
 
 def _times(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
-    """Yield legs that do not exist or are driven too fast, service too early or cut short, and what is too late."""
+    """Yield impossible or too fast legs, service too early or cut short, and late arrivals."""
     car = problem.vehicles[route.vehicle]
     place, now = car.start, car.at
     for visit in route.visits:

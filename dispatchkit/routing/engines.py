@@ -8,7 +8,7 @@ from dispatchkit.kernel.errors import Usage
 from dispatchkit.routing.insertion import insert_all
 from dispatchkit.routing.problem import Plan, Problem
 
-ENGINES = {  # name -> module, loaded when first used: OR-Tools takes its time
+ENGINES = {  # name -> module, imported on first use: OR-Tools is slow to import
     "exact": "dispatchkit.routing.exact",
     "ortools": "dispatchkit.routing.or_tools",
 }
@@ -23,10 +23,11 @@ def answer(
     seconds: float | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Return a plan of every job, or, if no engine finds one, of all that fit with a reason for each other job.
+    """Return a plan of every job, or of those that fit with a reason for each other job.
 
-    engine: a name of ENGINES, or auto: exact for one vehicle with at most `exact_up_to` jobs, else OR-Tools.
-    solutions: limits the work of OR-Tools. seconds: limits its time too; the plan is then not reproducible.
+    engine: a name of ENGINES, or auto: exact for one vehicle with at most `exact_up_to` jobs, else
+    OR-Tools. solutions: limits the work of OR-Tools. seconds: limits its time too; the plan is then
+    not reproducible.
     Raises Usage for an unknown engine, or for the exact engine with a larger problem.
     """
     names = ("auto", *ENGINES)
@@ -35,7 +36,8 @@ def answer(
     small = len(problem.vehicles) == 1 and len({task.job for task in problem.tasks}) <= exact_up_to
     if engine == "exact" and not small:
         raise Usage(
-            f"the exact engine takes one vehicle and at most {exact_up_to} jobs; choose --engine ortools"
+            f"the exact engine takes one vehicle and at most {exact_up_to} jobs; "
+            "choose --engine ortools"
         )
     if not problem.tasks:
         return Plan(routes=(), unplanned=(), cost=0, engine="exact", proven=True)

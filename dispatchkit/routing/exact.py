@@ -1,9 +1,11 @@
-"""The best order of stops for one driver, proven: dynamic programming over what is done and where one stands.
+"""The proven best order of stops for one vehicle, by dynamic programming.
 
-State = (tasks done, last task); as a drop-off comes after its pickup, "done" says what is picked up and what delivered.
-A state keeps every label (time, cost) that no other beats in both, for a later one may have cost less so far.
-Six deliveries are twelve stops and some three thousand states. Source: Psaraftis 1980 (dial-a-ride by dynamic
-programming); the labels are what costs and windows add.
+State = (tasks done, last task). Since a drop-off comes after its pickup, the tasks done tell what is
+on board. A state keeps every label (time, cost) that no other label beats in both: a later one may
+have cost less. Six deliveries are twelve stops and some three thousand states.
+
+Source: Psaraftis 1980 (dial-a-ride by dynamic programming), extended by labels for costs and time
+windows.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ Label = tuple[int, int, "Label | None", int]  # time, cost so far, where it came
 
 
 def solve(problem: Problem, *, solutions: int, seconds: float | None, seed: int) -> Plan | None:
-    """Return the proven best plan for one vehicle, or None if no order keeps every limit. The limits are not needed."""
+    """Return the proven best plan for one vehicle, or None if no order keeps every limit."""
     order = best_order(problem)
     return None if order is None else as_plan(problem, [order], engine="exact", proven=True)
 
 
 def best_order(problem: Problem, vehicle: int = 0) -> tuple[int, ...] | None:
-    """Return all tasks in the cheapest order for one vehicle, or None if no order keeps every hard limit.
+    """Return all tasks in the cheapest order, or None if no order keeps every hard limit.
 
-    Of equal orders the one found first stays; the search runs by task index, so it is always the same.
+    Of equal orders the first one stays; the search runs by task index, so it is always the same.
     Raises ValueError above MAX_TASKS tasks.
     """
     tasks, car = problem.tasks, problem.vehicles[vehicle]

@@ -1,4 +1,4 @@
-"""A quick answer that always comes: cheapest insertion, one job at a time, and the reason for each job left out."""
+"""Cheapest insertion, one job at a time: fast, and always a plan, with a reason for jobs left out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dispatchkit.routing.problem import Plan, Problem, VehicleRoute, schedule
 
 
 def insert_all(problem: Problem) -> Plan:
-    """Return routes built by putting each job where it costs least; what fits nowhere is listed with its reason.
+    """Return a plan with each job where it costs least; jobs that fit nowhere have a reason.
 
-    Order: the job in motion, what is on board, then by due time and job; ties by vehicle and position.
+    Order of jobs: the one in motion, goods on board, due time, id. Ties: by vehicle and position.
     """
     jobs = tasks_by_job(problem)
     orders: list[tuple[int, ...]] = [() for _ in problem.vehicles]
@@ -47,7 +47,7 @@ def tasks_by_job(problem: Problem) -> dict[int, tuple[int, ...]]:
 
 
 def why_not(problem: Problem, tasks: tuple[int, ...]) -> str:
-    """Return why a job is in no route: what stops it even alone, or that it does not fit beside the others."""
+    """Return why a job is in no route: the limit that it breaks even alone, or the other jobs."""
     without_windows = replace(
         problem, tasks=tuple(replace(t, latest=None, due=None) for t in problem.tasks)
     )
@@ -84,7 +84,7 @@ def _urgency(problem: Problem, tasks: tuple[int, ...]) -> tuple[bool, bool, floa
 def _places(
     problem: Problem, tasks: tuple[int, ...], orders: list[tuple[int, ...]], costs: list[int]
 ) -> Iterator[tuple[int, int, int, tuple[int, ...]]]:
-    """Yield (added cost, vehicle, cost of its route, its order) for every place where a job can go."""
+    """Yield (added cost, vehicle, route's cost, its order) for every position of a job."""
     seen_empty: set[tuple[object, ...]] = set()
     for vehicle, order in enumerate(orders):
         if not order:  # empty vehicles that are alike need one try
@@ -110,6 +110,6 @@ def _insertions(order: tuple[int, ...], tasks: tuple[int, ...]) -> Iterator[tupl
 
 
 def _without_first(problem: Problem, tasks: tuple[int, ...]) -> Problem:
-    """Return the problem without the demand that a stop which cannot be made comes first."""
+    """Return the problem without vehicles that must begin with one of these tasks."""
     cars = tuple(replace(v, first=None) if v.first in tasks else v for v in problem.vehicles)
     return replace(problem, vehicles=cars)

@@ -2,17 +2,21 @@
 
 JSON, all numbers whole, times in one unit of your choice:
 
-    {"nodes":    [{"id": 0}, {"id": 1, "load": 1, "earliest": 0, "service": 2, "delivery": 2}, {"id": 2, "due": 30}],
+    {"nodes":    [{"id": 0},
+                  {"id": 1, "load": 1, "earliest": 0, "service": 2, "delivery": 2},
+                  {"id": 2, "due": 30}],
      "vehicles": [{"id": 9, "start": 0, "capacity": 3}],
      "time":     [[0, 5, 9], [5, 0, 4], [9, 4, 0]],
      "weights":  {"late": 10, "finish": 1, "travel": 1, "vehicle": 0}}
 
-A node may have `earliest`, `latest` (hard), `due` (soft), `service`, `load`; a pickup names its `delivery`. A drop-off
-that no pickup names is on board already and names its `vehicle`. A vehicle may have `at`, `load`, `first`, `end`,
-`end_by`. Nodes where vehicles start or end are no stops. Rows and columns of `time` follow `nodes`; -1 means no way.
+A node may have `earliest`, `latest` (hard), `due` (soft), `service`, `load`; a pickup names its
+`delivery`. A drop-off that no pickup names is on board already and names its `vehicle`. A vehicle
+may have `at`, `load`, `first`, `end`, `end_by`. Nodes where vehicles start or end are no stops.
+Rows and columns of `time` follow `nodes`; -1 means unreachable.
 
-Li and Lim: vehicles, capacity, speed; then id, x, y, demand, earliest, latest, service, pickup, delivery a line, node 0
-being the depot. Travel time is the Euclidean distance; fewest vehicles first, then distance.
+Li and Lim: first a line with vehicles, capacity, speed; then a line per node with id, x, y, demand,
+earliest, latest, service, pickup, delivery. Node 0 is the depot. Travel time is the Euclidean
+distance. The fewest vehicles count first, then the distance.
 """
 
 from __future__ import annotations
@@ -34,9 +38,10 @@ VEHICLE_COST = 100_000  # in units of distance: more than any route saves
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A problem with the names its file uses: the node of each task, and travel in the file's own unit.
+    """A problem, with what its file calls things.
 
-    scale: how many of the problem's units make one of the file's.
+    nodes: node id of each task. distance: between places, in the unit of the file. scale: units of
+    the problem per unit of the file.
     """
 
     problem: Problem
@@ -46,10 +51,10 @@ class Instance:
 
 
 def read_lilim(text: str, *, scale: int = 1000, up: bool = True) -> Instance:
-    """Return a Li and Lim instance with times in whole 1/`scale` units. Raises BadData naming the line.
+    """Return a Li and Lim instance, times in whole 1/`scale` units. Raises BadData with the line.
 
-    up: legs are rounded up, so that a plan is valid in exact distances too; to judge others' plans they are rounded
-    down, so that none is wronged.
+    up: round legs up, so that a plan is also valid in exact distances. To check plans of others,
+    round down, so that no valid plan is refused.
     """
     rows = [_numbers(line, n) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
     if len(rows) < 2 or len(rows[0]) != 3 or min(rows[0][:2]) < 1:
@@ -106,7 +111,7 @@ def _lilim_node(table: Mapping[int, Sequence[int]], i: int, scale: int) -> Node:
 
 
 def read_json(text: str) -> Instance:
-    """Return an instance in our own JSON format. Raises BadData naming the entry and what is wrong with it."""
+    """Return an instance of our JSON format. Raises BadData with the entry and its fault."""
     try:
         whole = json.loads(text, parse_float=_no_float, parse_constant=_no_float)
     except (ValueError, RecursionError) as fault:
@@ -143,7 +148,7 @@ def _no_float(word: str) -> int:
 
 
 def _entries(items: object, what: str, known: set[str], needed: set[str]) -> list[dict[str, int]]:
-    """Return objects of whole numbers with known keys; null means left out."""
+    """Return objects of whole numbers with known keys, without null values."""
     if not isinstance(items, list):
         raise BadData(f"{what}s are not a list")
     entries = []
@@ -178,7 +183,7 @@ def _instance(
     distance: Sequence[Sequence[float]],
     scale: int = 1,
 ) -> Instance:
-    """Return the instance of nodes and vehicles that name each other by id. Raises BadData for a name nobody has."""
+    """Return the instance of nodes and vehicles. Raises BadData for an unknown id in one of them."""
     place = _numbered([node["id"] for node in nodes], "node")
     car = _numbered([vehicle["id"] for vehicle in cars], "vehicle")
     for i, vehicle in enumerate(cars):
@@ -226,7 +231,8 @@ def _task(
         and "vehicle" not in node
     ):
         raise BadData(
-            f"node {id_}: no pickup names it as its delivery, so it must name the vehicle that has the goods"
+            f"node {id_}: no pickup names it as its delivery, "
+            "so it must name the vehicle that has the goods"
         )
     return Task(
         job=pickup.get(id_, id_),

@@ -1,7 +1,8 @@
-"""Larger problems by OR-Tools: paired pickups, capacity, windows, soft deadlines, any number of vehicles.
+"""Larger problems, solved by OR-Tools: any number of vehicles, all limits of a Problem.
 
-The only file that imports OR-Tools. A solution limit, not the clock, ends the search, so equal input gives equal output
-(guided local search would run to its time limit even when it is done). Transit matrices, for Python callbacks are slow.
+The only file that imports OR-Tools. A solution limit and not the clock ends the search, so equal
+input gives equal output (guided local search would always use all its time). Transit times are
+matrices, because Python callbacks are slow.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from ortools.constraint_solver import pywrapcp, routing_enums_pb2
 
 from dispatchkit.routing.problem import Plan, Problem, as_plan
 
-FAILURES = 50  # for each solution allowed: where there is nothing left to find, no solution limit is ever reached
+# Per allowed solution: a search with nothing left to find never reaches its solution limit.
+FAILURES = 50
 LNS_S = 3600  # the default, a tenth of a second by the clock, would make results differ
 
 
@@ -27,7 +29,7 @@ def solve(problem: Problem, *, solutions: int, seconds: float | None, seed: int)
 def search(
     problem: Problem, *, solutions: int, seconds: float | None, seed: int
 ) -> list[tuple[int, ...]] | None:
-    """Return one order of tasks per vehicle with all tasks in it, or None if OR-Tools finds no such plan."""
+    """Return an order of tasks per vehicle, all tasks in it, or None if OR-Tools finds none."""
     n, cars = len(problem.tasks), problem.vehicles
     starts = [n + 2 * v for v in range(len(cars))]
     manager = pywrapcp.RoutingIndexManager(
@@ -56,7 +58,10 @@ def search(
 
 
 def _legs(problem: Problem, *, service: bool, horizon: int) -> list[list[int]]:
-    """Return travel between solver nodes: tasks, then each vehicle's start and end. No way outlasts the horizon."""
+    """Return travel between solver nodes: tasks, then each vehicle's start and end.
+
+    An unreachable leg takes longer than the horizon.
+    """
     places: list[int | None] = [task.place for task in problem.tasks]
     waits = [task.service if service else 0 for task in problem.tasks]
     for car in problem.vehicles:

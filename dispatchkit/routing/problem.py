@@ -1,7 +1,8 @@
-"""A routing problem in whole numbers (places, tasks, vehicles, weights), and the plan that solves it.
+"""A routing problem in whole numbers (tasks, vehicles, travel times, weights), and its solution.
 
-An engine turns a Problem into a Plan; `schedule` gives an order of tasks its times; `check` checks any plan.
-Times are whole units (seconds for live work) from an origin that the caller chooses; waiting is allowed anywhere.
+An engine turns a Problem into a Plan; `schedule` gives an order of tasks its times; `check` checks
+any plan. Times are whole units (seconds for live work) from an origin that the caller chooses;
+waiting is allowed anywhere.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ UNREACHABLE = -1
 class Task:
     """One stop to make. A drop-off whose goods are already on board has no `after`.
 
-    job: what it belongs to (a delivery); place: row and column of the matrix; load: what it adds on board.
-    earliest: service does not begin before; latest: nor after (hard); due: leaving later costs (soft).
-    after: index of the pickup that must come first, in the same vehicle; only: the one vehicle that may make it.
+    job: what it belongs to (a delivery). place: row and column of the matrix. load: added on board.
+    earliest, latest: window for the start of service (hard). due: leaving later costs (soft).
+    after: index of the pickup that the same vehicle must make first. only: index of the one vehicle
+    that may make this stop.
     """
 
     job: int
@@ -35,9 +37,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VehicleType:
-    """Who drives: where and when it starts, what is on board, and the one stop that must come first, if any.
+    """A vehicle: where (start) and when (at) it starts, its capacity, and what is on board (load).
 
-    end: the place to return to, None where the route may end anywhere; end_by: latest return (hard).
+    first: the task that must come first. end: the place to return to; None: the route may end
+    anywhere. end_by: latest return (hard).
     """
 
     id: int
@@ -52,7 +55,7 @@ class VehicleType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What one unit costs: leaving a stop after it was due, finishing, travelling, and using a vehicle at all."""
+    """Cost of one unit of lateness, of finish time, of travel; and of using a vehicle."""
 
     late: int = 10
     finish: int = 1
@@ -62,7 +65,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Tasks, vehicles and travel times between places (-1: no way)."""
+    """Tasks, vehicles and travel times between places (-1: unreachable)."""
 
     tasks: tuple[Task, ...]
     vehicles: tuple[VehicleType, ...]
@@ -89,7 +92,7 @@ class VehicleRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """An answer: routes, the jobs left out with the reason for each, and which engine made it.
+    """A solution: routes, the jobs left out with the reason for each, and the engine.
 
     proven: nothing cheaper exists. reproducible: no wall clock stopped the search.
     """
@@ -105,7 +108,7 @@ class Plan:
 def schedule(
     problem: Problem, vehicle: int, order: Sequence[int]
 ) -> tuple[tuple[Visit, ...], int] | None:
-    """Return the visits of an order of tasks with earliest times, and their cost; None if a hard limit breaks.
+    """Return an order's visits at earliest times, and their cost; None if a hard limit breaks.
 
     Leaving as early as possible is never worse, as no cost falls with time.
     """
@@ -150,7 +153,7 @@ def as_plan(
     proven: bool = False,
     reproducible: bool = True,
 ) -> Plan:
-    """Return the plan of one order of tasks per vehicle, all jobs planned. Raises ValueError if a limit breaks."""
+    """Return the plan of one order of tasks per vehicle. Raises ValueError if a limit breaks."""
     routes: list[VehicleRoute] = []
     total = 0
     for vehicle, order in enumerate(orders):

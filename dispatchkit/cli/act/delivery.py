@@ -28,7 +28,7 @@ Reason = Annotated[
 ]
 
 
-class Party(StrEnum):
+class CancelledBy(StrEnum):
     """Who may cancel."""
 
     customer = "customer"
@@ -73,7 +73,7 @@ def create(
 def cancel(
     ctx: typer.Context,
     delivery: Delivery,
-    by: Annotated[Party, typer.Option(help="Who cancels.")],
+    by: Annotated[CancelledBy, typer.Option(help="Who cancels.")],
     liable: Answers = None,
     now: Now = None,
     dry_run: Dry = False,

@@ -16,7 +16,7 @@ UNTOLD = "(archived)"  # what stands for a value whose event is in an archive fi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class TrailEvent:
     """One version of one row. op: I born, U changed, D gone, B baseline; a row that is gone has no image."""
 
     seq: int
@@ -35,29 +35,29 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrailStep:
     """An event with what it changed: column -> (was, is); a birth changes every column that has a value."""
 
-    event: Event
+    event: TrailEvent
     changed: Mapping[str, tuple[Any, Any]]
 
 
-def timeline(events: Sequence[Event]) -> list[Step]:
+def timeline(events: Sequence[TrailEvent]) -> list[TrailStep]:
     """Return each event with what it changed, in the order of the chain."""
-    images: dict[tuple[str, int], Event] = {}
+    images: dict[tuple[str, int], TrailEvent] = {}
     steps = []
     for event in events:
-        steps.append(Step(event, _changed(images.get((event.tbl, event.row_id)), event)))
+        steps.append(TrailStep(event, _changed(images.get((event.tbl, event.row_id)), event)))
         images[event.tbl, event.row_id] = event
     return steps
 
 
-def state_at(events: Sequence[Event], at: datetime) -> dict[str, list[Image]]:
+def state_at(events: Sequence[TrailEvent], at: datetime) -> dict[str, list[Image]]:
     """Return table -> rows as they stood at an instant, in ascending id; archived ones as id and version only."""
     recorded: dict[str, datetime] = {}
     for event in events:
         recorded[event.transaction] = max(event.at, recorded.get(event.transaction, event.at))
-    newest: dict[tuple[str, int], Event] = {}
+    newest: dict[tuple[str, int], TrailEvent] = {}
     for event in events:
         if recorded[event.transaction] <= at:
             newest[event.tbl, event.row_id] = event
@@ -72,7 +72,7 @@ def state_at(events: Sequence[Event], at: datetime) -> dict[str, list[Image]]:
     return found
 
 
-def _changed(before: Event | None, event: Event) -> dict[str, tuple[Any, Any]]:
+def _changed(before: TrailEvent | None, event: TrailEvent) -> dict[str, tuple[Any, Any]]:
     if event.image is None:
         return {}
     if before is None or (before.image is None and not before.archived):

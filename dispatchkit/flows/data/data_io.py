@@ -77,14 +77,16 @@ def read_files(
     sha256: str | None = None,
     rows: int | None = None,
 ) -> ImportBatch:
-    """Return the rows of foreign files (with a mapping) or of one export of ours (without), fit for the database.
+    """Return the rows of foreign files (with a mapping) or of one of our exports, ready to import.
 
-    sha256, rows: what the sender said of a single foreign file; lines after the header. Raises Usage, BadData, ...
+    sha256, rows: checksum and number of data lines that the sender of a single foreign file
+    announced. Raises Usage, BadData, InputMissing, NotPermitted.
     """
     if mapping is None:
         if len(paths) != 1 or paths[0].is_file() or sha256 is not None or rows is not None:
             raise Usage(
-                "an export of ours is one directory and has a manifest; foreign files need --mapping FILE"
+                "an export of ours is one directory and has a manifest; "
+                "foreign files need --mapping FILE"
             )
         return read_export(paths[0], now=now, strict=strict, revisions=_revisions())
     if (sha256 is not None or rows is not None) and len(paths) != 1:
@@ -108,7 +110,9 @@ def import_files(
     dry_run: bool = False,
     max_changes: int | None = None,
 ) -> Imported:
-    """Write what was read to Postgres, all tables or none; quarantine lines go to quarantine.csv under `data`.
+    """Write a batch to the database, all tables or none; return the counts.
+
+    Quarantined lines go to quarantine.csv under `data`.
 
     Raises Refused when more rows than `max_changes` would be written; then nothing is.
     """
@@ -139,9 +143,10 @@ def extract(
     until: datetime | None = None,
     force: bool = False,
 ) -> Manifest:
-    """Write the database, or the orders of a period with all that hangs on them, as an export; return its manifest.
+    """Write the database, or the orders of a period, as an export; return its manifest.
 
-    All tables come from one repeatable-read snapshot. Raises DatabaseUnavailable, SchemaMismatch, and as ExportWriter.
+    All tables come from one repeatable-read snapshot. Raises DatabaseUnavailable, SchemaMismatch,
+    and what ExportWriter raises.
     """
     inside(to)
     database = connect.open_database(db, data)
@@ -174,7 +179,7 @@ def extract(
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield items, the next one being fetched while one is used: the database reads as the disk writes."""
+    """Yield items, fetching the next while one is used: database and disk work in parallel."""
     with ThreadPoolExecutor(1) as fetcher:
         upcoming = fetcher.submit(next, items, None)
         while (item := upcoming.result()) is not None:

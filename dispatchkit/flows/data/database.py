@@ -27,7 +27,10 @@ def store(
     batch: int | None = None,
     workers: int | None = None,
 ) -> Store:
-    """Return the store behind --db with its schema checked. Raises DatabaseUnavailable, SchemaMismatch."""
+    """Return the store that --db names, its schema checked.
+
+    Raises DatabaseUnavailable, SchemaMismatch.
+    """
     waits = settings.database
     waits = replace(waits, batch=batch or waits.batch, workers=workers or waits.workers)
     return open_store(db, data, waits, now)
@@ -41,7 +44,7 @@ def migrate_up(
     strict_clock: bool = False,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Bring the schema up and return where it stands; a dry run returns the steps that would run."""
+    """Migrate up and return the status; a dry run returns the steps that would run."""
     database = connect.open_database(db, data)
     if dry_run:
         at = migrate.status(database).revision or ""
@@ -57,7 +60,7 @@ def migrate_up(
 
 
 def migrate_down(db: str, data: Path, revision: str, *, dry_run: bool = False) -> dict[str, Any]:
-    """Take the schema down and return where it stands; rows wait in schema dk_kept."""
+    """Migrate down and return the status; rows are kept in schema dk_kept."""
     database = connect.open_database(db, data)
     if dry_run:
         at = migrate.status(database).revision or ""
@@ -77,7 +80,7 @@ def invariants() -> list[tuple[str, str, str]]:
 
 
 def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str, Any]:
-    """Return every invariant with its offenders, the sweeps with their silence, and the findings in words."""
+    """Return every invariant with its offenders, when each sweep last ran, and findings as text."""
     database = connect.open_database(db, data)
     migrate.require(database)
     counted = check.offenders(database)
@@ -99,12 +102,13 @@ def check_database(db: str, data: Path, now: datetime | None = None) -> dict[str
             continue
         if silence.last_as_of is None or at - silence.last_as_of > LATE:
             findings.append(
-                f"sweep {silence.sweep} fell silent: its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
+                f"sweep {silence.sweep} fell silent: "
+                f"its oldest due row has waited since {silence.oldest_due:%FT%TZ}"
             )
         elif silence.sweep == "outbox" and check.senders_gone(database):
             findings.append(
-                f"no sender takes events any more: the oldest has waited since {silence.oldest_due:%FT%TZ}; "
-                "see [senders] in the configuration"
+                f"no sender takes events any more: "
+                f"the oldest has waited since {silence.oldest_due:%FT%TZ}; see [senders] in the configuration"
             )
     return {
         "checks": [

@@ -19,7 +19,7 @@ from dispatchkit.kernel.metrics import ReportResult
 from dispatchkit.measure.metric import Scope
 from dispatchkit.warehouse.database import Marts, open_marts
 
-# Days before the window that are read: scores and zones compare with the same hour of earlier weeks.
+# Days read before the window: scores and zones compare with the same hour of earlier weeks.
 HISTORY = timedelta(days=28)
 MARGIN = timedelta(days=1)  # after the window: orders placed in it end later
 # A spreadsheet runs text that begins so as a formula; imported text reaches these tables.
@@ -75,8 +75,9 @@ def write(result: ReportResult, to: Path) -> list[Path]:
 
     Returns the files, HTML first.
 
-    Files carry the report's days in their names. They are for people, so the umask alone limits who reads them.
-    All are written and synced before the first gets its name, so a full disk leaves the older report.
+    File names contain the report's days. Reports are for people, so only the umask limits readers.
+    All files are written and synced before the first gets its name: a full disk leaves the older
+    report.
     Raises CannotCreate, NotPermitted (a symlink), IOFailed.
     """
     from dispatchkit.pages.html import page

@@ -39,7 +39,7 @@ STATES = {
 def listing(
     store: Store, settings: Settings, what: str, *, state: str | None = None, limit: int = 50
 ) -> pl.DataFrame:
-    """Return at most `limit` rows of a listing, those in `state` if one is given. Raises Usage for unknown words."""
+    """Return at most `limit` rows of a listing, of one `state` if given. Raises Usage for unknown names."""
     if what not in LISTINGS:
         raise Usage(f"cannot show {what!r}; expected one of {', '.join(LISTINGS)}")
     if state not in (None, *STATES.get(what, (state,))):
@@ -88,7 +88,7 @@ def _unassigned(store: Store, settings: Settings, state: str | None, limit: int)
 def _drivers(store: Store, settings: Settings, state: str | None, limit: int) -> pl.DataFrame:
     """Return at most `limit` drivers: duty (`state`), work, freshness, and availability.
 
-    state: a duty or an availability. unreachable: at work, but the last ping is too old for an offer.
+    state: a duty or an availability. unreachable: on duty, but the last ping is too old for offers.
     """
     now, params = store.clock(), settings.params("dispatch", Dispatch)
     cut = " LIMIT :limit" if state is None else ""
@@ -119,7 +119,7 @@ def _drivers(store: Store, settings: Settings, state: str | None, limit: int) ->
 
 
 def delivery(store: Store, id_: int) -> dict[str, pl.DataFrame]:
-    """Return one delivery with its offers, cases, searches and tickets. Raises Refused if there is no such delivery."""
+    """Return a delivery with its offers, cases, searches, tickets. Raises Refused if unknown."""
     named = queries(SQL)
     names = {
         "delivery": "one_delivery",

@@ -159,7 +159,8 @@ def _once(
             answer = _answer(feature, frames, event, settings, acting.now)
         if limit is not None and len(answer.changes) > limit:
             raise Refused(
-                f"{event.name} would make {len(answer.changes)} changes, limit {limit}; nothing done"
+                f"{event.name} would make {len(answer.changes)} changes, limit {limit}; "
+                "nothing done"
             )
         state_before = _state_before(frames, event) if answer.refused else None
         if not dry_run:
@@ -176,7 +177,7 @@ def _once(
 def _answer(
     feature: Feature[Any], frames: Frames, event: Event, settings: Settings, now: datetime
 ) -> Answer:
-    """Return the feature's answer; a step that the state machine forbids is refused and recorded."""
+    """Return the feature's answer; a forbidden transition is refused and recorded."""
     assert feature.respond is not None
     try:
         answer = feature.respond(frames, event, catalog.params(feature, settings), now)

@@ -1,12 +1,12 @@
-"""A run's decision as a folder: what it decided on, with what, and what it decided; and the same decided once more.
+"""A run's decision as a folder: inputs, parameters and changes; `replay` decides again from it.
 
     <sweep>-<run id>/
         frames/<read>.parquet   the frames the policy saw, after contracts and rollout
         travel.parquet          what the policy asked the provider of travel times, and the answers
-        run.json                sweep, instant, seed, parameters, travel, code version, fingerprint of the frames
+        run.json                sweep, instant, seed, parameters, travel, code version, digest of frames
         changes.jsonl           one decision a line, canonical JSON, in the order they were made
 
-A folder under its final name is complete: it is filled under a temporary name, synced, then renamed.
+A folder with its final name is complete: it is written under another name, synced, renamed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def keep(
     seed: int,
     travel: Recorded,
 ) -> Path:
-    """Write the bundle of a run into the directory `to` and return its folder. Raises CannotCreate, IOFailed."""
+    """Write a run's bundle into the folder `to`; return its path. Raises CannotCreate, IOFailed."""
     if not to.is_dir():
         raise CannotCreate(f"{to.name or to}: no such directory")
     run = {
@@ -77,7 +77,10 @@ def keep(
 
 
 def replay(bundle: Path) -> dict[str, Any]:
-    """Return what deciding once more came to. Raises BadData with the first difference or for an altered bundle."""
+    """Return a summary of an equal second decision.
+
+    Raises BadData with the first difference, or for an altered bundle.
+    """
     run = json.loads(_read(bundle / RUN))
     feature = catalog.feature(run["sweep"])
     if feature.decide is None:
@@ -109,14 +112,15 @@ def _compare(name: str, then: Sequence[str], again: Sequence[str]) -> None:
             key = next((key for key in old if old[key] != new.get(key)), "bytes")
             row = f"{old['entity']} {old['id']} version {old['version']}"
             raise BadData(
-                f"{name}: decision {number}, {row}: {key} was {old.get(key)!r}, is now {new.get(key)!r}"
+                f"{name}: decision {number}, {row}: "
+                f"{key} was {old.get(key)!r}, is now {new.get(key)!r}"
             )
     if len(then) != len(again):
         raise BadData(f"{name}: {len(then)} decisions then, {len(again)} now")
 
 
 def _lines(sweep: str, changes: Sequence[Change]) -> list[str]:
-    """Return each decision as canonical JSON: all that is written, and all that is said of it."""
+    """Return each change, with its decision id, as canonical JSON."""
     return [
         canonical({"decision_id": change.decision_id(sweep).hex(), **asdict(change)})
         for change in changes
@@ -124,7 +128,7 @@ def _lines(sweep: str, changes: Sequence[Change]) -> list[str]:
 
 
 def _params_table(params: Any) -> dict[str, Any]:
-    """Return a Params as its TOML table would say it: spans as text."""
+    """Return a Params as its TOML table: durations as text."""
     return {field.name: _as_toml(getattr(params, field.name)) for field in fields(params)}
 
 

@@ -19,7 +19,8 @@ from dispatchkit.store.contract import Store
 from dispatchkit.travel.interface import Travel
 from dispatchkit.travel.providers import TravelParams, open_travel
 
-# Sweeps in the order of one cycle: who is there, what stalls, what is open, what stays open, in which order to drive.
+# Sweeps in the order of one cycle: drivers on duty, stalled assignments, open deliveries, searches
+# that stay open, order of stops.
 FEATURES: Mapping[str, str] = {
     "availability": "dispatchkit.decide.availability.policy",
     "reassignment": "dispatchkit.decide.reassignment.policy",
@@ -27,17 +28,17 @@ FEATURES: Mapping[str, str] = {
     "escalation": "dispatchkit.decide.escalation.policy",
     "routes": "dispatchkit.decide.routes.policy",
 }
-# Rooms that only answer acts.
+# Features that only answer acts.
 ANSWERING: Mapping[str, str] = {
     "deliveries": "dispatchkit.decide.deliveries.policy",
 }
-# Upkeep that runs like a sweep, under its own lock and with its line in the ledger, but decides nothing.
+# Jobs that run like a sweep, with their own lock and ledger row, but decide nothing.
 JOBS: Mapping[str, str] = {
     "audit": "dispatchkit.flows.trail.audit",
     "outbox": "dispatchkit.flows.live.outbox",
 }
 SWEEPS = (*FEATURES, *JOBS)
-FLAGS = (*FEATURES, "audit")  # the last governs whose trail is told; what is captured knows no flag
+FLAGS = (*FEATURES, "audit")  # `audit` permits reading the trail; it is always written
 TABLES = ("dispatch", "travel", "senders", *FEATURES, *ANSWERING, *JOBS)
 
 
@@ -61,7 +62,7 @@ def feature(name: str) -> Feature[Any]:
 
 
 def sweeps(names: Sequence[str]) -> list[str]:
-    """Return the sweeps asked for, each once, `all` as one whole cycle. Raises Usage for an unknown one."""
+    """Return each named sweep once; `all` is one whole cycle. Raises Usage for an unknown name."""
     for name in names:
         if name not in (*SWEEPS, "all"):
             raise Usage(f"unknown sweep {name!r}; expected one of {', '.join(SWEEPS)} or `all`")
@@ -92,7 +93,7 @@ def report(name: str) -> Report:
 
 
 def settings(files: Sequence[Path] = ()) -> config.Settings:
-    """Return the settings of a run, every feature's table checked: a typing error never waits for its sweep."""
+    """Return the settings, with every table checked now and not only when its sweep runs."""
     loaded = config.load(files, known=TABLES, flags=FLAGS)
     for name in (*FEATURES, *ANSWERING):
         params(feature(name), loaded)

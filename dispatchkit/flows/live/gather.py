@@ -1,4 +1,4 @@
-"""A feature's reads as checked frames: rows that break their contract are quarantined, never guessed."""
+"""A feature's reads as checked frames: rows that break their contract are quarantined."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a policy decides on, its fingerprint, rows quarantined by rule, units held by the flag."""
+    """Input of a policy: frames, their digest, quarantined rows by rule, units held by the flag."""
 
     frames: Mapping[str, pl.DataFrame]
     inputs_sha256: str
@@ -46,15 +46,19 @@ def queries(path: Path) -> Mapping[str, str]:
 
 
 def bounds(now: datetime) -> Args:
-    """Return the arguments of a sweep's queries: `now`, and the start of pings (recent) and duties (since)."""
+    """Return the arguments of a sweep's queries.
+
+    now; recent: start of the pings; since: start of the duties.
+    """
     return {"now": now, "recent": now - RECENT, "since": now - LOOK_BACK}
 
 
 def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> Gathered:
-    """Return a feature's frames as of `now`, each checked against its contract, without units outside the rollout.
+    """Return a feature's frames as of `now`, checked, without units outside the rollout.
 
-    They are removed before anything is decided, or one of them would claim a driver whom another needs.
-    A read with a column `outside` keeps them, marked: the feature finishes what it began and begins nothing new.
+    These are removed before the decision, or one of them could claim a driver whom another needs. A
+    read with a column `outside` keeps and marks them: the feature finishes what it began there, and
+    begins nothing new.
     """
     named = queries(feature.sql) if feature.sql else {}
     read = reader.read({name: named[name] for name in feature.reads}, bounds(now))
@@ -85,7 +89,7 @@ def gather(reader: Reader, feature: Feature[Any], flag: Flag, now: datetime) -> 
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
-    """Return SHA-256 over the frames' names, columns and rows: the same rows give the same text anywhere."""
+    """Return SHA-256 over the frames' names, columns and rows, equal on every machine."""
     digest = sha256()
     for name in sorted(frames):
         digest.update(f"{name}\n".encode())

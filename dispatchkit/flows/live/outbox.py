@@ -93,7 +93,8 @@ def retry(
     known = [config.name for config in sender_configs(settings)]
     if sender not in known:
         raise Usage(
-            f"no [senders.{shown(sender)}] in the configuration; known: {', '.join(known) or 'none'}"
+            f"no [senders.{shown(sender)}] in the configuration; "
+            f"known: {', '.join(known) or 'none'}"
         )
     if max_changes is not None:
         failed = store.outbox.retry(sender, dry_run=True)

@@ -1,4 +1,4 @@
-"""A driver's phone says where it is: kept as it came, neither audited nor an event, and gone after its time."""
+"""Positions of drivers' phones: stored as received, not audited, purged after their retention."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SQL = Path(__file__).with_name("pings.sql")
 
 @dataclass(frozen=True, kw_only=True)
 class PingResult:
-    """What a ping came to. repeated: the phone gave the very same place before, as a frozen one does."""
+    """The result of a ping. repeated: the last ping had exactly this position: a frozen phone?"""
 
     code: str
     at: datetime
@@ -54,8 +54,8 @@ def ping(
 ) -> PingResult:
     """Keep one position and return OK, or OK_REPLAY if that instant of the driver is known already.
 
-    Refused and recorded: NOT_FOUND for an unknown driver, CLOCK_SKEW for an instant further ahead than max_skew.
-    Raises Usage for what is no place on earth; 0, 0 is what a phone says that knows nothing.
+    Refused and recorded: NOT_FOUND for an unknown driver, CLOCK_SKEW for an instant further in the
+    future than max_skew. Raises Usage for impossible degrees, and for 0, 0: a phone without a fix.
     """
     if not (math.isfinite(lat) and math.isfinite(lon) and abs(lat) <= 90 and abs(lon) <= 180):
         raise Usage("the position must be degrees: latitude -90 to 90, longitude -180 to 180")

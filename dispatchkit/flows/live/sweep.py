@@ -115,7 +115,7 @@ def uncollected() -> Iterator[None]:
 
 @uncollected()
 def sweep(store: Store, settings: Settings, name: str, options: Options) -> Swept:
-    """Run one sweep and return what it did. Raises TryLater when its lock is held, Refused past max_changes."""
+    """Run one sweep; return its result. Raises TryLater while it is locked, Refused past max_changes."""
     if name in catalog.JOBS:
         return _job(store, settings, name, options)
     feature = catalog.feature(name)
@@ -220,7 +220,7 @@ def _run_request(
 
 
 def _parameters(settings: Settings, feature: Feature[Any]) -> Mapping[str, Any]:
-    """Return the run's parameters for the ledger: spans in seconds, the travel engine, the rollout."""
+    """Return the run's parameters for the ledger: durations in seconds, travel engine, rollout."""
     params = dataclasses.asdict(catalog.params(feature, settings))
     spans = {
         key: value.total_seconds() if isinstance(value, timedelta) else value

@@ -24,7 +24,7 @@ Document = dict[str, Any]
 def plan(
     file: Path, form: str, *, engine: str, seconds: float | None, seed: int, solutions: int
 ) -> Document:
-    """Return the plan of a problem file as it is printed; `seconds` is null unless a time limit was asked for.
+    """Return the plan of a problem file as a document; `seconds` is null without a time limit.
 
     Raises InputMissing or BadData for the file, Usage for the engine.
     """
@@ -40,7 +40,7 @@ def plan(
 
 
 def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
-    """Return every violation of a plan (a document as `plan` writes it, or one with `routes` alone)."""
+    """Return every violation of a plan file, which `plan` wrote or which has only `routes`."""
     instance = _read(file, form, judge=True)
     document = _json(plan_file)
     task_index = {node: i for i, node in enumerate(instance.nodes)}

@@ -1,6 +1,6 @@
-"""A file outside the database, a line a fact: only ever appended to, by one run at a time; it belongs on another host.
+"""A text file outside the database, best on another host: lines are only appended, by one run.
 
-A crash may leave the start of a line at its end; the same line, appended again, completes it.
+A crash may leave an incomplete last line; appending the same line again completes it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from dispatchkit.kernel.files import open_existing, sync_directory, translate_os
 
 
 def read(path: Path) -> tuple[list[str], str]:
-    """Return the whole lines, and what stands after the last end of line. Raises InputMissing, NotPermitted."""
+    """Return the complete lines, and an incomplete last one (empty: there is none).
+
+    Raises InputMissing, NotPermitted.
+    """
     with open_existing(path) as file, translate_os_errors(path):
         return _lines(file.read())
 
 
 @contextmanager
 def appending(path: Path, what: str) -> Iterator[AppendOnlyFile]:
-    """Yield the file, made if need be, held against others. Raises TryLater, NotPermitted, IOFailed.
+    """Yield the file, created if missing and locked.
 
-    what: its name in the points that a run passes.
+    what: its name in failpoints. Raises TryLater while another run has it, NotPermitted, IOFailed.
     """
     with translate_os_errors(path):
         fresh = not path.exists()
@@ -47,18 +50,18 @@ def appending(path: Path, what: str) -> Iterator[AppendOnlyFile]:
 
 
 class AppendOnlyFile:
-    """The file while it is held: the whole lines in it, and the start of one that a crash cut short."""
+    """A locked file: its complete `lines`, and the incomplete last one (`torn`) after a crash."""
 
     def __init__(self, path: Path, descriptor: int, what: str, lines: list[str], torn: str) -> None:
         self.path, self.lines, self.torn = path, lines, torn
         self._descriptor, self._what = descriptor, what
 
     def fits(self, lines: Sequence[str]) -> bool:
-        """Return whether lines may follow what stands there: one cut short has to be the start of the first."""
+        """Return whether lines can follow: the first must begin with an incomplete last line."""
         return not self.torn or (bool(lines) and lines[0].startswith(self.torn))
 
     def append(self, lines: Sequence[str]) -> None:
-        """Write lines that fit and sync them; one cut short before is completed, not repeated. Raises IOFailed."""
+        """Write and sync lines that fit, completing an incomplete last line. Raises IOFailed."""
         text = "".join(f"{line}\n" for line in lines)[len(self.torn) :].encode()
         with translate_os_errors(self.path):
             before = os.fstat(self._descriptor).st_size
@@ -67,7 +70,8 @@ class AppendOnlyFile:
                     text = text[os.write(self._descriptor, text) :]
                     failpoint(f"{self._what} written")
                 os.fsync(self._descriptor)
-            except OSError:  # a full disk keeps nothing, so that whatever comes next fits
+            except OSError:
+                # On a full disk nothing is kept, so that the next lines fit, whatever they are.
                 os.ftruncate(self._descriptor, before)
                 raise
         failpoint(f"{self._what} synced")

@@ -1,4 +1,7 @@
-"""The audit trail for people: shown, verified, sealed outside, exported; and the job that seals it every minute."""
+"""The audit trail: shown, verified, sealed in a file outside the database, exported.
+
+`run` is the job that seals it every minute.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import polars as pl
 
 from dispatchkit.config import Settings
 from dispatchkit.decide.audit.model import Params
-from dispatchkit.decide.audit.trail import Event, Image, Step, state_at, timeline
+from dispatchkit.decide.audit.trail import Image, TrailEvent, TrailStep, state_at, timeline
 from dispatchkit.flows.trail import retention, seal_file
 from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
@@ -21,16 +24,20 @@ from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.audit import Fault, Verified
 from dispatchkit.store.contract import Store
 
-FLAG = "audit"  # governs whose trail `show` tells, and whether `export` may; what is captured knows no flag
+# The flag permits `show` by the id of the chain, and `export`. The trail is written in any case.
+FLAG = "audit"
 SUFFIXES = (".parquet", ".csv", ".json")
 
 
 @dataclass(frozen=True)
 class ChainView:
-    """One chain: its steps, its rows at an instant if one was asked for, its runs, what was refused, broken links."""
+    """One chain: steps, runs, refused acts and broken links.
+
+    state: its rows at an instant, by table; None: no instant was requested.
+    """
 
     subject: str
-    steps: Sequence[Step]
+    steps: Sequence[TrailStep]
     state: Mapping[str, Sequence[Image]] | None
     runs: Sequence[Mapping[str, Any]]
     decisions: Mapping[int, str]
@@ -40,7 +47,11 @@ class ChainView:
 
 @dataclass(frozen=True)
 class TrailCheck:
-    """What a verification found: the size of the trail, its faults, lines of the outside file that it contradicts."""
+    """The result of a verification.
+
+    lines, contradicted: of the seal file: how many, and those that the database does not hold.
+    unread: names of archives that were not given.
+    """
 
     trail: Verified
     lines: int
@@ -50,7 +61,7 @@ class TrailCheck:
 
     @property
     def findings(self) -> list[str]:
-        """Return every finding in words, none if all is as it was written."""
+        """Return every finding as text; none if the trail is intact."""
         findings = [f"{f.fault}: {f.count}, first {place(f)}" for f in self.trail.faults]
         if self.contradicted:
             count = f"{len(self.contradicted)} of {self.lines}"
@@ -84,10 +95,10 @@ def show(
     at: datetime | None = None,
     files: Sequence[Path] = (),
 ) -> ChainView:
-    """Return a chain's timeline, and how its rows stood `at` an instant; bodies from archives where `files` hold them.
+    """Return a chain's timeline, and its rows `at` an instant. The reading is recorded.
 
-    chain: a delivery's id, or a driver's with a minus sign. The reading is recorded. Raises NotPermitted while the flag
-    is off, Refused if there is no such chain.
+    chain: a delivery's id, or minus a driver's id. files: archives with the bodies of old events.
+    Raises NotPermitted while the flag is off, Refused if there is no such chain.
     """
     _permit(settings.flag(FLAG), abs(chain))
     held = store.trail.chain(chain)
@@ -95,7 +106,7 @@ def show(
         raise Refused(f"the trail knows no {subject(chain)}")
     bodies = retention.bodies(files, chain) if files else {}
     decisions = {row["seq"]: row.pop("decision_id") for row in held.events}
-    events = [Event(**row | bodies.get(row["seq"], {})) for row in held.events]
+    events = [TrailEvent(**row | bodies.get(row["seq"], {})) for row in held.events]
     state = state_at(events, at) if at else None
     return ChainView(
         subject(chain), timeline(events), state, held.runs, decisions, held.refusals, held.broken
@@ -103,10 +114,9 @@ def show(
 
 
 def verify(store: Store, seals: Path | None = None, files: Sequence[Path] = ()) -> TrailCheck:
-    """Return what is wrong with the trail; with the outside file and archives also what only they can tell."""
-    file_lines = (
-        seal_file.read(seals) if seals else []
-    )  # first: what the database seals meanwhile is no contradiction
+    """Return what is wrong with the trail, compared with the seal file and archives if given."""
+    # The file is read first: a seal made in between is then no contradiction.
+    file_lines = seal_file.read(seals) if seals else []
     trail, seal_lines = store.trail.verify()
     archived = store.trail.archives()
     archives = retention.verify(store, files, archived)
@@ -134,9 +144,8 @@ def seal(store: Store, to: Path, *, dry_run: bool = False) -> list[str]:
             )
         return [line for line in seal_lines if line not in set(file_lines)]
     with seal_file.appending(to) as file:
-        seal_file.missing(
-            file, store.trail.seal_lines()
-        )  # one that contradicts is refused before a seal is made
+        # Called for its check: a file that contradicts the database is refused before sealing.
+        seal_file.missing(file, store.trail.seal_lines())
         if unsealed(store):
             store.trail.seal()
         lines = seal_file.missing(file, store.trail.seal_lines())
@@ -158,9 +167,10 @@ def export(
     until: datetime | None,
     force: bool = False,
 ) -> int:
-    """Write the trail of a period as Parquet, CSV or JSON by the file's suffix; return how many events it holds.
+    """Write the trail of a period; return how many events it holds. The reading is recorded.
 
-    The reading is recorded. Raises NotPermitted while the flag is off, Usage for another suffix, CannotCreate.
+    to: a .parquet, .csv or .json file. Raises NotPermitted while the flag is off, Usage for
+    another suffix, CannotCreate.
     """
     _permit(settings.flag(FLAG))
     if to.suffix not in SUFFIXES:
@@ -173,7 +183,7 @@ def export(
 
 
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
-    """Seal what waits, if the last seal is old enough; return how many events were sealed and how many wait."""
+    """Seal finished events if the last seal is old enough; return how many were and were not."""
     try:
         unsealed_count, last_seal_at = store.trail.unsealed()
     except Usage:  # the store in memory has no trail

@@ -1,4 +1,7 @@
-"""The outside file of who was erased, a line a person, by id only: a restored backup does not know them all."""
+"""The file of erased persons, one id a line, kept outside the database.
+
+A restored backup does not know who was erased after it was made.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,19 @@ def person(text: str) -> Person:
 
 
 def read(path: Path) -> list[Person]:
-    """Return everybody in the file. Raises BadData for a line that names nobody or is cut short, InputMissing."""
+    """Return everybody in the file.
+
+    Raises BadData for a line that names nobody or is cut short, InputMissing.
+    """
     lines, torn = append_only_file.read(path)
     people = _people(path, lines)
-    if torn:  # half an id would name somebody else
+    if torn:  # half of an id is the id of somebody else
         raise _cut_short(path, lines)
     return people
 
 
 def append(path: Path, people: Iterable[Person]) -> None:
-    """Add to the file, made if need be, those of some people whom it does not name yet: all of them or none.
+    """Add people whom the file does not name yet, all or none; create the file if missing.
 
     Raises TryLater while another run appends, BadData, NotPermitted, IOFailed.
     """
@@ -38,9 +44,8 @@ def append(path: Path, people: Iterable[Person]) -> None:
             f"{kind}:{id_}" for kind, id_ in dict.fromkeys(people) if (kind, id_) not in logged
         ]
         if not file.fits(lines) or (_names(file.torn) and file.torn != lines[0]):
-            raise _cut_short(
-                path, file.lines
-            )  # to complete it could take away a person whom it names as it stands
+            # To complete the line could remove a person whom it names now.
+            raise _cut_short(path, file.lines)
         file.append(lines)
 
 
@@ -55,7 +60,7 @@ def _people(path: Path, lines: Sequence[str]) -> list[Person]:
 
 
 def _names(text: str) -> bool:
-    """Return whether a line that is cut short names somebody all the same."""
+    """Return whether an incomplete line is a valid id."""
     try:
         return bool(person(text))
     except Usage:

@@ -1,4 +1,4 @@
-"""Personal data: erased on request with every audit chain intact, and purged when its time is over."""
+"""Personal data: erased on request, purged after its retention; audit chains stay intact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dispatchkit.warehouse import manifest
 
 @dataclass(frozen=True)
 class Erased:
-    """person -> what held their data, how often; and person -> why they may not go yet."""
+    """held: person -> rows per kind of data. refused: person -> why they cannot be erased yet."""
 
     held: Mapping[str, Mapping[str, int]]
     refused: Mapping[str, str]
@@ -34,11 +34,14 @@ def erase(
     dry_run: bool = False,
     max_changes: int | None = None,
 ) -> Erased:
-    """Erase each person, or count what would go; who is named is noted in the file `outside` first.
+    """Erase each person, or count their rows (dry_run); return the rows per person.
 
-    Nobody named: everybody once more who stands in the database's journal or in that file, for rows that came back with
-    an old file or backup, which may not know some of them; of these whoever may go goes, also when others may not.
-    Raises Refused, before anybody is touched, if one of those named is at work, and for more rows than `max_changes`.
+    people: `customer:ID` or `driver:ID`; they are written to the file `outside` first. Empty:
+    erase everybody again who is in the database's journal or in that file, because an old backup
+    or import may have brought rows back; who cannot be erased yet is listed, the others are erased.
+
+    Raises Refused, before anything is erased, if a named person is at work or has a delivery under
+    way, and for more rows than `max_changes`.
     """
     wanted = [journal.person(text) for text in people]
     if not wanted:
@@ -58,7 +61,7 @@ def erase(
 
 
 def _each(store: Store, people: Sequence[Person], *, dry_run: bool) -> Erased:
-    """Return what became of each person by themselves."""
+    """Return the result of erasing each person in a transaction of their own."""
     held, refused = {}, {}
     for kind, id_ in people:
         try:
@@ -77,9 +80,9 @@ def purge(
     dry_run: bool = False,
     max_changes: int | None = None,
 ) -> dict[str, int]:
-    """Purge pings, payloads of events that have left, and exports under `data`, each past its time in [audit].
+    """Remove pings, payloads of sent events and exports under `data` older than [audit] allows.
 
-    Returns how many of each went, or would. Raises Refused when they are more than `max_changes`; then none goes.
+    Returns how many of each kind. Raises Refused for more than `max_changes`; then none is removed.
     """
     spans = {"pings": "pings", "payloads": "sent"}
     limits = {what: retention.limit(store, settings, name, now) for what, name in spans.items()}
@@ -93,7 +96,8 @@ def purge(
             return counts
         if max_changes is not None and sum(counts.values()) > max_changes:
             raise Refused(
-                f"{sum(counts.values())} would be purged, --max-changes is {max_changes}; nothing done"
+                f"{sum(counts.values())} would be purged, --max-changes is {max_changes}; "
+                "nothing done"
             )
     done = {what: store.privacy.purge(what, limit) for what, limit in limits.items()}
     for directory in extracts:
@@ -102,7 +106,7 @@ def purge(
 
 
 def _old_extracts(store: Store, data: Path, before: datetime) -> list[Path]:
-    """Return the exports right under `data` that this very database wrote before an instant."""
+    """Return the exports directly under `data` that this database wrote before an instant."""
     own_id = store.privacy.database_id()
     folders = []
     for path in sorted(data.glob(f"*/{manifest.NAME}")):
@@ -116,7 +120,10 @@ def _old_extracts(store: Store, data: Path, before: datetime) -> list[Path]:
 
 
 def _remove(directory: Path) -> None:
-    """Remove an export's files, the manifest last: what a killed run leaves is refused by readers, and found again."""
+    """Remove an export's files, the manifest last.
+
+    Readers refuse what a killed run leaves, and the next run finds it again.
+    """
     export = manifest.read(directory)
     with exclusive_lock(directory), translate_os_errors(directory):
         for file in export.files:

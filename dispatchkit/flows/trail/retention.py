@@ -1,8 +1,8 @@
 """Retention of the audit trail: old bodies move to archive files, whose links stay in the database.
 
-The file is whole, synced and named before the database lets go of anything; its name comes from its content, so a run
-that was killed in between finds its file again. An archive is Parquet: `head` and `image` are the very text that was
-hashed, so sha256(prev || head || newline || image) = hash for anyone who holds the file.
+The file is complete and synced before the database deletes anything. Its name comes from its
+content, so a run after a killed one finds the file again. An archive is Parquet: `head` and `image` are the
+text that was hashed, so anyone with the file can check sha256(prev || head || newline || image).
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class PruneResult:
 
 @dataclass(frozen=True)
 class ArchiveCheck:
-    """Archives that were read, what is wrong with them, and files that are none of this database's archives.
+    """The names of verified archives, what is wrong, and files that this database does not know.
 
-    Such a file is no fault: a prune that was killed leaves one, whose bodies never left the database.
+    A foreign file is no fault: a killed prune leaves one, and its bodies are still in the database.
     """
 
     verified: tuple[str, ...]
@@ -73,10 +73,10 @@ def prune(
     dry_run: bool = False,
     max_changes: int | None = None,
 ) -> PruneResult:
-    """Move the bodies of sealed events older than `before` to archive files in the directory `to`, made if need be.
+    """Move the bodies of sealed events older than `before` to archive files; return what moved.
 
-    The newest event of every row stays. Raises TryLater while another run prunes, Refused above `max_changes`,
-    CannotCreate, IOFailed.
+    to: a folder, created if missing. The newest event of every row stays. Raises TryLater while
+    another run prunes, Refused above `max_changes`, CannotCreate, IOFailed.
     """
     check_folder(to)
     if dry_run or max_changes is not None:
@@ -111,7 +111,7 @@ def _archive(events: pl.DataFrame, to: Path) -> tuple[str, str]:
 
 
 def verify(store: Store, files: Sequence[Path], known: Mapping[str, str]) -> ArchiveCheck:
-    """Return the archives that were read and what is wrong with them, the first bad row of each named."""
+    """Return which archives were verified, and the first bad row of each."""
     verified, wrong, foreign = [], [], []
     names = {checksum: name for name, checksum in known.items()}
     for path in _listed(files):
@@ -141,7 +141,8 @@ def _first_mismatch(path: Path, links: pl.DataFrame) -> list[str]:
             or any(head[k] != link[k] for k in head)
         ):
             return [
-                f"{path}: {link['tbl']} {link['row_id']} version {link['row_version']}, seq {link['seq']}"
+                f"{path}: {link['tbl']} {link['row_id']} version {link['row_version']}, "
+                f"seq {link['seq']}"
             ]
     return []
 
@@ -164,7 +165,7 @@ def bodies(files: Sequence[Path], chain: int) -> dict[int, dict[str, Any]]:
 
 
 def _listed(files: Sequence[Path]) -> list[Path]:
-    """Return the files given, those of a directory included. Raises Usage for a directory without archives."""
+    """Return the files, and those in folders. Raises Usage for a folder without archives."""
     archives: list[Path] = []
     for path in files:
         contents = sorted(path.glob("audit-*.parquet")) if path.is_dir() else [path]

@@ -1,7 +1,7 @@
-"""The outside file of seals: one line a seal, only ever appended to, kept where no administrator of the database is.
+"""The file of seals, one a line, kept where no administrator of the database can write.
 
-A line says `epoch number events digest`. Each digest includes the one before, so the last line vouches for all. A line
-that the database does not hold, digest for digest, means that the database was turned back or rewritten.
+A line is `epoch number events digest`. Each digest includes the one before, so the last line
+confirms all. A line that the database does not hold means that it was restored or rewritten.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ SEAL = re.compile(r"\d+ \d+ \d+ [0-9a-f]{64}")
 
 
 def contradictions(file_lines: Sequence[str], seal_lines: Sequence[str]) -> list[str]:
-    """Return the lines of the outside file that the database does not hold, in their order."""
+    """Return the lines of the file that the database does not hold, in their order."""
     known = set(seal_lines)
     return [line for line in file_lines if line not in known]
 
 
 def read(path: Path) -> list[str]:
-    """Return the lines of the file. Raises BadData for one that is no seal, InputMissing, NotPermitted."""
+    """Return the lines. Raises BadData for one that is no seal, InputMissing, NotPermitted."""
     return _seals(path, append_only_file.read(path)[0])
 
 
 @contextmanager
 def appending(path: Path) -> Iterator[AppendOnlyFile]:
-    """Yield the file, made if need be, held against others. Raises TryLater, BadData, NotPermitted, IOFailed."""
+    """Yield the locked file. Raises TryLater, BadData, NotPermitted, IOFailed."""
     with append_only_file.appending(path, "anchor") as file:
         _seals(path, file.lines)
         yield file
 
 
 def missing(file: AppendOnlyFile, seal_lines: Sequence[str]) -> list[str]:
-    """Return the seals that the file lacks: those after its last line. Raises BadData if it contradicts them."""
+    """Return the seals after the file's last line. Raises BadData if the file contradicts them."""
     wrong = contradictions(file.lines, seal_lines)
     if wrong:
         raise BadData(
-            f"{file.path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: it was turned back "
-            "or rewritten; nothing appended",
+            f"{file.path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: "
+            "it was turned back or rewritten; nothing appended",
             code="DK-AUD-SEAL",
         )
     after = list(seal_lines[seal_lines.index(file.lines[-1]) + 1 :] if file.lines else seal_lines)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dispatchkit.decide.audit.model import Params
-from dispatchkit.decide.audit.trail import UNTOLD, Event, state_at, timeline
+from dispatchkit.decide.audit.trail import UNTOLD, TrailEvent, state_at, timeline
 from dispatchkit.kernel.errors import BadConfig
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ def told(
     row: tuple[str, int] = ("deliveries", 7),
     op: str = "U",
     **more: Any,
-) -> Event:
+) -> TrailEvent:
     """Return an event `seq` seconds past noon, in a transaction of its own unless it says which."""
     values: dict[str, Any] = {
         "archived": False,
@@ -31,7 +31,9 @@ def told(
         "reason": "offers",
     }
     values |= {"at": NOON + timedelta(seconds=seq), "transaction": f"1/{seq}"} | more
-    return Event(seq=seq, tbl=row[0], row_id=row[1], row_version=seq, op=op, image=image, **values)
+    return TrailEvent(
+        seq=seq, tbl=row[0], row_id=row[1], row_version=seq, op=op, image=image, **values
+    )
 
 
 BORN = told(1, {"id": 7, "state": "CREATED", "driver_id": None, "version": 1}, op="I")
