@@ -85,21 +85,21 @@ class Free:
 class Approach:
     """The trip of one free driver to one pickup.
 
-    seconds: travel time. cost_s: travel time plus a detour for each delivery in hand. air_m: the
-    straight-line distance in metres.
+    travel_s: the travel time. cost_s: travel time plus a detour for each delivery in hand.
+    straight_m: the straight-line distance in metres.
     """
 
     driver: Driver
-    seconds: int
+    travel_s: int
     cost_s: int
-    air_m: int
+    straight_m: int
 
     def pickup_at(self, ready_at: datetime | None, now: datetime) -> datetime:
         """Return when the driver could pick up: arrived, and the goods are ready."""
         there = now + timedelta(seconds=self.cost_s)
         return max(there, ready_at or there)
 
-    def in_shift(self, ready_at: datetime | None, now: datetime) -> bool:
+    def fits_shift(self, ready_at: datetime | None, now: datetime) -> bool:
         """Return whether the driver's shift lasts until that pickup."""
         ends = self.driver.shift_end
         return ends is None or self.pickup_at(ready_at, now) <= ends
@@ -158,15 +158,15 @@ def free_drivers(
 ) -> tuple[list[Free], dict[str, int]]:
     """Return the drivers who may get offers, by id, and how many drivers each rule excluded."""
     free: list[Free] = []
-    kept_out: dict[str, int] = {}
+    unavailable_by_rule: dict[str, int] = {}
     for driver in sorted(drivers, key=lambda d: d.id):
         ping, n = pings.get(driver.id), held.get(driver.id, 0)
         rule = unfit(driver, ping, n, driver.id in pending, params, now)
         if rule is None and ping is not None:
             free.append(Free(driver, (ping.lat, ping.lon), n))
         elif rule is not None:
-            kept_out[rule] = kept_out.get(rule, 0) + 1
-    return free, dict(sorted(kept_out.items()))
+            unavailable_by_rule[rule] = unavailable_by_rule.get(rule, 0) + 1
+    return free, dict(sorted(unavailable_by_rule.items()))
 
 
 def approaches(
@@ -185,8 +185,10 @@ def approaches(
     by_pickup: dict[int, list[Approach]] = {key: [] for key in pickups}
     reach = within_m if isinstance(within_m, Mapping) else dict.fromkeys(pickups, within_m)
     by_vehicle: dict[str, dict[int, list[tuple[int, int]]]] = {}
-    for i, key, air_m in within_radius([one.at for one in free], pickups, reach):
-        by_vehicle.setdefault(free[i].driver.vehicle, {}).setdefault(key, []).append((i, air_m))
+    for i, key, straight_m in within_radius([one.at for one in free], pickups, reach):
+        by_vehicle.setdefault(free[i].driver.vehicle, {}).setdefault(key, []).append(
+            (i, straight_m)
+        )
     detour = int(params.stack_detour.total_seconds())
     for vehicle, pairs in sorted(by_vehicle.items()):
         keys = list(pairs)
@@ -197,10 +199,12 @@ def approaches(
             )
             for column, key in enumerate(block):
                 to_pickup = seconds[[row[i] for i, _ in pairs[key]], column].tolist()
-                for (i, air_m), travel_s in zip(pairs[key], to_pickup, strict=True):
+                for (i, straight_m), travel_s in zip(pairs[key], to_pickup, strict=True):
                     if travel_s >= 0:
                         cost_s = travel_s + free[i].held * detour
-                        by_pickup[key].append(Approach(free[i].driver, travel_s, cost_s, air_m))
+                        by_pickup[key].append(
+                            Approach(free[i].driver, travel_s, cost_s, straight_m)
+                        )
     for candidates in by_pickup.values():
         candidates.sort(key=lambda a: (a.cost_s, a.driver.id))
     return by_pickup

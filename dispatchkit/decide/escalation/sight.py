@@ -176,6 +176,8 @@ def _soonest(
 ) -> Approach | None:
     """Return the soonest driver who could take it: not asked in this search, and not gone before the pickup."""
     fit = (
-        way for way in ways if way.driver.id not in barred and way.in_shift(delivery.ready_at, now)
+        way
+        for way in ways
+        if way.driver.id not in barred and way.fits_shift(delivery.ready_at, now)
     )
     return next(fit, None)

@@ -142,7 +142,7 @@ def _judge(
     per_km = (
         10 * terms.boost_cents / terms.distance_m if terms.distance_m else 0.0
     )  # 1.00 a km = 100 cents in 1000 m
-    p = params.p_accept(float(seeker.refused), way.seconds / 60, float(held), per_km)
+    p = params.p_accept(float(seeker.refused), way.travel_s / 60, float(held), per_km)
     p = max(round(p, 4), LEAST_P)
     wasted = params.timeout.total_seconds() * (1 / p - 1)
     candidate = Candidate(way, held, p, way.cost_s + round(wasted))
@@ -156,7 +156,7 @@ def improved(refusal: Refusal, terms: Terms, way: Approach, params: Params, now:
     if terms.pay_cents >= refusal.pay_cents + params.reoffer_more_cents:
         return True
     was = terms_told(refusal.payload).get("pickup_s")
-    return isinstance(was, int) and way.seconds + params.reoffer_nearer.total_seconds() <= was
+    return isinstance(was, int) and way.travel_s + params.reoffer_nearer.total_seconds() <= was
 
 
 def _hindrance(
@@ -168,9 +168,9 @@ def _hindrance(
     refusal = seeker.refusals.get(driver.id)
     if refusal is not None and not improved(refusal, terms, way, params, now):
         return "NOT_IMPROVED"
-    if way.air_m > seeker.radius_m(params):
+    if way.straight_m > seeker.radius_m(params):
         return "OUTSIDE_RADIUS"
-    if not way.in_shift(seeker.delivery.ready_at, now):
+    if not way.fits_shift(seeker.delivery.ready_at, now):
         return SHIFT_ENDS
     return None
 

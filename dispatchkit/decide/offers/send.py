@@ -55,7 +55,7 @@ def _offer(choice: Choice, candidate: Candidate, params: Params, now: datetime) 
     seeker, driver = choice.seeker, candidate.way.driver
     delivery, attempt = seeker.delivery, seeker.rounds + 1
     pickup = candidate.way.pickup_at(delivery.ready_at, now)
-    told = choice.terms.told(seeker, candidate.way.seconds, candidate.held, pickup)
+    told = choice.terms.told(seeker, candidate.way.travel_s, candidate.held, pickup)
     asked: Values = {
         "delivery_id": delivery.id,
         "driver_id": driver.id,
@@ -135,7 +135,7 @@ def _why(choice: Choice, candidate: Candidate, params: Params) -> Explanation:
     return {
         "chosen_driver_id": candidate.way.driver.id,
         "cost_s": candidate.way.cost_s,
-        "travel_s": candidate.way.seconds,
+        "travel_s": candidate.way.travel_s,
         "p_accept": candidate.p_accept,
         "expected_s": candidate.expected_s,
         "runner_up_driver_id": second.way.driver.id if second else None,

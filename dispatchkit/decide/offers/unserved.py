@@ -41,8 +41,8 @@ def _binding(choice: Choice, params: Params) -> tuple[str, str | None]:
         return "NO_FREE_DRIVER_IN_REACH", None
     outside = [candidate.way for candidate, rule in choice.judged if rule == "OUTSIDE_RADIUS"]
     if outside:
-        nearest = min(outside, key=lambda way: (way.air_m, way.driver.id))
-        return "OUTSIDE_RADIUS", f"radius {nearest.air_m} m reaches driver {nearest.driver.id}"
+        nearest = min(outside, key=lambda way: (way.straight_m, way.driver.id))
+        return "OUTSIDE_RADIUS", f"radius {nearest.straight_m} m reaches driver {nearest.driver.id}"
     candidate, rule = choice.judged[0]
     return rule or TAKEN, f"without it driver {candidate.way.driver.id} would be asked"
 

@@ -119,7 +119,7 @@ def _relaxed(rule: str, choice: Choice, candidate: Candidate, params: Params, no
     """Return the smallest change after which a rule about driver and delivery no longer applies."""
     way, seeker = candidate.way, choice.seeker
     if rule == "OUTSIDE_RADIUS":
-        return f"radius {way.air_m} m instead of {seeker.radius_m(params)} m"
+        return f"radius {way.straight_m} m instead of {seeker.radius_m(params)} m"
     if rule == SHIFT_ENDS:
         return (
             f"a shift that ends at {rfc3339(way.pickup_at(seeker.delivery.ready_at, now))} or later"
@@ -149,11 +149,11 @@ def _figures(choice: Choice, candidate: Candidate, params: Params) -> dict[str, 
     chosen = choice.picked[0] if choice.picked else None
     seeker = choice.seeker
     return {
-        "travel_s": candidate.way.seconds,
+        "travel_s": candidate.way.travel_s,
         "cost_s": candidate.way.cost_s,
         "p_accept": candidate.p_accept,
         "expected_s": candidate.expected_s,
-        "straight_m": candidate.way.air_m,
+        "straight_m": candidate.way.straight_m,
         "radius_m": seeker.radius_m(params),
         "chosen_driver_id": chosen.way.driver.id if chosen else None,
         "chosen_expected_s": chosen.expected_s if chosen else None,

@@ -60,7 +60,7 @@ class ReassignmentRun:
         )
         ready_at = self.ready_at.get(delivery_id)
         for approach in self.approaches.get(delivery_id, ()):
-            if approach.driver.id not in excluded and approach.in_shift(ready_at, self.now):
+            if approach.driver.id not in excluded and approach.fits_shift(ready_at, self.now):
                 return approach
         return None
 

@@ -65,7 +65,7 @@ def _likely_driver(
     free, _ = free_drivers(drivers, _pings(frames), held, pending, params, now)
     candidates = approaches(free, {delivery.id: pickup}, params.reach_m, params, travel)
     for approach in candidates[delivery.id]:
-        if approach.in_shift(delivery.ready_at, now):
+        if approach.fits_shift(delivery.ready_at, now):
             return approach.driver.id
     return None
 

@@ -67,7 +67,7 @@ def test_pickup_has_own_radius_soonest_first(travel):
     assert sorted(way.driver.id for way in found[1]) == [1, 2]
     assert sorted(way.driver.id for way in found[2]) == [1, 2, 3]
     assert [way.cost_s for way in found[2]] == sorted(way.cost_s for way in found[2])
-    assert {way.driver.id: way.cost_s - way.seconds for way in found[2]} == {1: 0, 2: 0, 3: 360}
+    assert {way.driver.id: way.cost_s - way.travel_s for way in found[2]} == {1: 0, 2: 0, 3: 360}
 
 
 def test_blocks_give_same_travel_times(travel, monkeypatch):
