@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import dispatchkit
-from dispatchkit.domain import states
+from dispatchkit.domain import codes, states
 from dispatchkit.domain.contract import Column
 from dispatchkit.domain.tables import ROW_CLASSES, ROW_KINDS, TABLES
 from dispatchkit.kernel import errors
@@ -24,11 +25,7 @@ HEAD = "<!-- Printed by docs/generate.py; do not edit. -->\n\n"
 def states_page() -> str:
     """Return every vocabulary of states, and the moves of each kind of row."""
     lines = ["# States and their moves", ""]
-    enums = [e for e in vars(states).values() if _is_vocabulary(e)]
-    for enum in enums:
-        lines += [f"## {enum.__name__}", "", _first_line(enum), "", "| word | means |", "|---|---|"]
-        lines += [f"| `{member}` | {member.meaning} |" for member in enum]
-        lines.append("")
+    lines += _vocabularies(states)
     lines += ["## Moves", "", "What is not listed is refused.", ""]
     for kind in ROW_KINDS.values():
         if kind.machine is None:
@@ -39,6 +36,13 @@ def states_page() -> str:
             lines.append(f"| {f'`{state}`' if state != INITIAL else '(new)'} | {listed} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def codes_page() -> str:
+    """Return every event, reason, result of an act and rule with its meaning."""
+    lines = ["# Events, reasons, results and rules", ""]
+    lines += ["What receivers of events, `--json` and the audit trail say.", ""]
+    return "\n".join([*lines, *_vocabularies(codes)])
 
 
 def tables_page() -> str:
@@ -108,12 +112,22 @@ def pages() -> dict[str, str]:
     """Return file name -> text of every reference page."""
     texts = {
         "states.md": states_page(),
+        "codes.md": codes_page(),
         "tables.md": tables_page(),
         "exit-codes.md": exit_codes_page(),
         "configuration.md": configuration_page(),
         "python-api.md": python_api_page(),
     }
     return {name: HEAD + text for name, text in texts.items()}
+
+
+def _vocabularies(module: ModuleType) -> list[str]:
+    lines: list[str] = []
+    for enum in (e for e in vars(module).values() if _is_vocabulary(e)):
+        lines += [f"## {enum.__name__}", "", _first_line(enum), "", "| word | means |", "|---|---|"]
+        lines += [f"| `{member}` | {member.meaning} |" for member in enum]
+        lines.append("")
+    return lines
 
 
 def _is_vocabulary(value: object) -> bool:

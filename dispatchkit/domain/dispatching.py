@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from dispatchkit.domain.codes import Rule
 from dispatchkit.domain.contract import contract_of
 from dispatchkit.domain.rows import Delivery
 from dispatchkit.domain.rows import Driver as Driver
@@ -22,7 +23,7 @@ from dispatchkit.kernel.radius_join import within_radius
 from dispatchkit.travel.interface import Travel
 
 PICKUPS_AT_ONCE = 256
-SHIFT_ENDS = "SHIFT_ENDS_BEFORE_PICKUP"
+SHIFT_ENDS = Rule.SHIFT_ENDS_BEFORE_PICKUP
 RECENT = timedelta(minutes=20)  # how far back pings are read; an older one counts as no ping
 
 
@@ -121,17 +122,17 @@ def unfit(
     held: deliveries in hand. pending: whether an offer waits for the driver's answer.
     """
     if driver.duty != "ON_DUTY":
-        return "NOT_ON_DUTY"
+        return Rule.NOT_ON_DUTY
     if pending:
-        return "OFFER_PENDING"
+        return Rule.OFFER_PENDING
     if held >= min(driver.max_stack, params.max_stack):
-        return "STACK_FULL"
+        return Rule.STACK_FULL
     if params.freshness(ping.at if ping else None, now) not in ("FRESH", "AGING"):
-        return "NO_RECENT_PING"
+        return Rule.NO_RECENT_PING
     if driver.timeouts >= params.timeouts_to_offline:
-        return "TIMED_OUT"
+        return Rule.TIMED_OUT
     if driver.cooldown_until is not None and now < driver.cooldown_until:
-        return "COOLDOWN"
+        return Rule.COOLDOWN
     return None
 
 

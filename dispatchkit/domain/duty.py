@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import EventName
 from dispatchkit.domain.rows import Driver, DutyInterval
 from dispatchkit.domain.states import DutyState
 from dispatchkit.kernel.clock import rfc3339
@@ -60,7 +61,7 @@ def change_duty(
         at = max(at, since + TICK)
     changes.update(
         driver,
-        "availability_changed",
+        EventName.AVAILABILITY_CHANGED,
         reason,
         payload={
             "driverId": driver.id,
@@ -77,7 +78,7 @@ def change_duty(
         timeouts=0,
     )
     if last is not None:
-        changes.update(last, "duty_ended", reason, until=at)
+        changes.update(last, EventName.DUTY_ENDED, reason, until=at)
     return begin_interval(changes, driver.id, duty, reason, at, shift_end)
 
 

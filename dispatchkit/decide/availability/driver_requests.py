@@ -11,6 +11,7 @@ from dispatchkit.decide.availability.duty_timeline import DutyTimeline
 from dispatchkit.decide.availability.model import Params
 from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Change
+from dispatchkit.domain.codes import ActResult, ChangeReason, EventName
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
 from dispatchkit.domain.hours import hours_worked
@@ -50,14 +51,14 @@ ALREADY_GRANTED = {  # request -> duties in which it has been granted before
 }
 # With deliveries in hand, the driver first finishes them.
 WHILE_BUSY = {_D.ON_BREAK: _D.BREAK_PENDING, _D.OFF_DUTY: _D.ENDING_SHIFT}
-UNAVAILABLE = "DRIVER_UNAVAILABLE"
+UNAVAILABLE = ChangeReason.DRIVER_UNAVAILABLE
 REASONS = {
-    "start-shift": "SHIFT_STARTED",
-    "resume": "DRIVER_RESUMED",
-    "break": "BREAK_ASKED",
-    "end-shift": "END_ASKED",
-    "suspend": "OPS_SUSPENDED",
-    "reinstate": "OPS_REINSTATED",
+    "start-shift": ChangeReason.SHIFT_STARTED,
+    "resume": ChangeReason.DRIVER_RESUMED,
+    "break": ChangeReason.BREAK_ASKED,
+    "end-shift": ChangeReason.END_ASKED,
+    "suspend": ChangeReason.OPS_SUSPENDED,
+    "reinstate": ChangeReason.OPS_REINSTATED,
 }
 
 
@@ -74,7 +75,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
     break_length, until = _break_length(event, params), _planned_end(event, now)
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
     if driver is None:
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
 
     held = frames["held"].filter(pl.col("driver_id") == driver.id).height
     waits_for_deliveries = driver.duty in WHILE_BUSY.values()
@@ -83,7 +84,7 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 
     duty = _next_duty(event.name, driver.duty, held)
     if duty is None:
-        return refused("ILLEGAL_TRANSITION")
+        return refused(ActResult.ILLEGAL_TRANSITION)
 
     intervals = [i for i in rows(frames["duties"], DutyInterval) if i.driver_id == driver.id]
     timeline = DutyTimeline(ChangeSet(("driver", driver.id), now), driver, intervals)
@@ -92,16 +93,16 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
         run = timeline.run_of_work(params.drive_reset, now)
         if hours_worked(run) >= params.drive_max:
             rested_at = run[-1][1] + params.drive_reset
-            return Answer("HOURS_CAP", refused=True, details={"rested_at": rested_at})
+            return Answer(ActResult.HOURS_CAP, refused=True, details={"rested_at": rested_at})
         # A planned end that has passed no longer counts: the driver works without one.
         still_planned = driver.shift_end if driver.shift_end and driver.shift_end > now else None
         timeline.change_duty(duty, reason, now, until or still_planned)
-        return Answer("OK", tuple(timeline.changes.changes))
+        return Answer(ActResult.OK, tuple(timeline.changes.changes))
 
     requested_break = break_length if event.name == "break" else None
     timeline.change_duty(duty, reason, now, driver.shift_end, requested_break)
     withdrawn = _withdraw_offer(frames, driver, now)
-    code = "OK_PENDING" if duty in WHILE_BUSY.values() else "OK"
+    code = ActResult.OK_PENDING if duty in WHILE_BUSY.values() else ActResult.OK
     return Answer(code, (*withdrawn, *timeline.changes.changes))
 
 
@@ -111,10 +112,10 @@ def _repeated(driver: Driver, event: Event, now: datetime) -> Answer:
     A driver who says that they are at work is no longer silent: the unanswered offers are forgotten.
     """
     if driver.duty != DutyState.ON_DUTY or not driver.timeouts:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     changes = ChangeSet(("driver", driver.id), now)
-    changes.update(driver, "driver_answered", REASONS[event.name], timeouts=0)
-    return Answer("OK", tuple(changes.changes))
+    changes.update(driver, EventName.DRIVER_ANSWERED, REASONS[event.name], timeouts=0)
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def _next_duty(request: str, duty: DutyState, held: int) -> DutyState | None:

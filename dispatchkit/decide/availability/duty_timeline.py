@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from dispatchkit.decide.availability.model import FORCED_OFF_REASONS, Params, Workload
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ChangeReason, EventName
 from dispatchkit.domain.duty import WORKING, begin_interval, change_duty
 from dispatchkit.domain.hours import Stretch, cap_reached_at, current_run
 from dispatchkit.domain.rows import Driver, DutyInterval
 from dispatchkit.domain.states import DutyState
 
-BREAK_EXPIRED = "BREAK_EXPIRED"
+BREAK_EXPIRED = ChangeReason.BREAK_EXPIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,12 @@ class DutyTimeline:
                 BREAK_EXPIRED,
                 since,
                 self.driver.shift_end,
-                "break_expired",
+                EventName.BREAK_EXPIRED,
                 payload,
             )
             return
         self.last = self.changes.update(
-            self.last, "break_expired", BREAK_EXPIRED, payload=payload, reason=BREAK_EXPIRED
+            self.last, EventName.BREAK_EXPIRED, BREAK_EXPIRED, payload=payload, reason=BREAK_EXPIRED
         )
 
 
@@ -145,10 +146,10 @@ def _on_duty(
     if workload.has_offer:
         return
     if timeline.driver.timeouts >= params.timeouts_to_offline:
-        yield _leave(workload, now, DutyState.FORCED_OFF, "TIMEOUTS")
+        yield _leave(workload, now, DutyState.FORCED_OFF, ChangeReason.TIMEOUTS)
     cap_at = cap_reached_at(timeline.run_of_work(params.drive_reset, now), params.drive_max)
     if cap_at:
-        yield _leave(workload, cap_at, DutyState.FORCED_OFF, "HOURS_CAP")
+        yield _leave(workload, cap_at, DutyState.FORCED_OFF, ChangeReason.HOURS_CAP)
     yield from _shift_over(timeline, workload)
 
 
@@ -157,7 +158,9 @@ def _break_pending(
 ) -> Iterator[DutyStep]:
     yield from _shift_over(timeline, workload)
     if not workload.held:
-        yield DutyStep(_finished_at(timeline, workload, now), DutyState.ON_BREAK, "WORK_DONE")
+        yield DutyStep(
+            _finished_at(timeline, workload, now), DutyState.ON_BREAK, ChangeReason.WORK_DONE
+        )
 
 
 def _on_break(
@@ -187,7 +190,7 @@ def _ending_shift(
     if reason in FORCED_OFF_REASONS and not shift_is_over:
         yield DutyStep(at, DutyState.FORCED_OFF, str(reason))
     else:
-        yield DutyStep(at, DutyState.OFF_DUTY, "WORK_DONE")
+        yield DutyStep(at, DutyState.OFF_DUTY, ChangeReason.WORK_DONE)
 
 
 def _forced_off(
@@ -211,7 +214,7 @@ def _shift_over(timeline: DutyTimeline, workload: Workload) -> Iterator[DutyStep
     shift_end = timeline.driver.shift_end
     if shift_end:
         at = max(shift_end, timeline.since or shift_end)
-        yield _leave(workload, at, DutyState.OFF_DUTY, "SHIFT_OVER")
+        yield _leave(workload, at, DutyState.OFF_DUTY, ChangeReason.SHIFT_OVER)
 
 
 def _leave(workload: Workload, at: datetime, duty: DutyState, reason: str) -> DutyStep:

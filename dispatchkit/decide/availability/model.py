@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from dispatchkit.domain.codes import ChangeReason
 from dispatchkit.domain.contract import Column, Contract, contract_of
 from dispatchkit.domain.dispatching import Dispatch, HeldRead
 from dispatchkit.domain.hours import LOOK_BACK, MAX_HOURS, MIN_REST
@@ -14,7 +15,7 @@ from dispatchkit.domain.rows import Delivery, Driver, DutyInterval, Offer
 from dispatchkit.kernel.errors import BadConfig
 
 # Why a driver is taken off duty without having asked for it.
-FORCED_OFF_REASONS = ("TIMEOUTS", "HOURS_CAP")
+FORCED_OFF_REASONS = (ChangeReason.TIMEOUTS, ChangeReason.HOURS_CAP)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from dispatchkit.decide.deliveries.model import Params
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ActResult, ChangeReason, EventName
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import dispatch_at
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
@@ -29,21 +30,21 @@ def create(frames: Frames, event: Event, params: Params, now: datetime) -> Answe
     """
     assert event.delivery_id is not None
     if frames["delivery"].height:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
 
     order = next(iter(rows(frames["asked_for"], Order)), None)
     if order is None:
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
 
     tries = rows(frames["tries"], Delivery)
     replaces = event.args.get("replaces")
     if replaces and replaces not in {delivery.id for delivery in tries}:
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
 
     latest = {delivery.id for delivery in tries} - {delivery.replaces for delivery in tries}
     all_failed = all(delivery.state in NOT_DELIVERED for delivery in tries)
     if not all_failed or (tries and replaces not in latest):
-        return refused("ILLEGAL_TRANSITION")
+        return refused(ActResult.ILLEGAL_TRANSITION)
 
     changes = ChangeSet(("delivery", event.delivery_id), now)
     delivery = Delivery(
@@ -57,12 +58,12 @@ def create(frames: Frames, event: Event, params: Params, now: datetime) -> Answe
     )
     changes.add(
         delivery,
-        "delivery_created",
-        "SECOND_TRY" if replaces else "ORDER",
+        EventName.DELIVERY_CREATED,
+        ChangeReason.SECOND_TRY if replaces else ChangeReason.ORDER,
         payload={
             "deliveryId": delivery.id,
             "orderId": order.id,
             "dispatchAt": delivery.dispatch_at,
         },
     )
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))

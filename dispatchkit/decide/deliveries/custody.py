@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dispatchkit.decide.deliveries.model import DeliveryAct, refuse_state
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ActResult, ChangeReason, EventName
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.duty import change_duty
 from dispatchkit.domain.feature import Answer, refused
@@ -48,11 +49,11 @@ def picked_up_by_another(act: DeliveryAct) -> Answer:
 def _restore_custody(act: DeliveryAct, driver: Driver, slot: int) -> Answer:
     """Give the delivery back to the driver who holds the goods, and end its search and its offers."""
     delivery, changes = act.delivery, act.change_set()
-    withdraw(changes, rows(act.frames["offers"], Offer), "TAKEN_BY_OTHER")
+    withdraw(changes, rows(act.frames["offers"], Offer), ChangeReason.TAKEN_BY_OTHER)
     changes.update(
         delivery,
-        "delivery_picked_up",
-        "CUSTODY_RESTORED",
+        EventName.DELIVERY_PICKED_UP,
+        ChangeReason.CUSTODY_RESTORED,
         payload={"deliveryId": delivery.id, "driverId": driver.id, "at": act.at},
         state=DeliveryState.PICKED_UP,
         driver_id=driver.id,
@@ -61,21 +62,27 @@ def _restore_custody(act: DeliveryAct, driver: Driver, slot: int) -> Answer:
     )
     _put_back_on_duty(changes, act, driver)
     episodes = rows(act.frames["episode"], Episode)
-    close_search(changes, episodes, EpisodeState.CUSTODY, "CUSTODY_RESTORED")
-    return Answer("CUSTODY_RESTORED", tuple(changes.changes))
+    close_search(changes, episodes, EpisodeState.CUSTODY, ChangeReason.CUSTODY_RESTORED)
+    return Answer(ActResult.CUSTODY_RESTORED, tuple(changes.changes))
 
 
 def _put_back_on_duty(changes: ChangeSet, act: DeliveryAct, driver: Driver) -> None:
     """Write the row of a driver who got a delivery back; one who is away is on duty again."""
     duties = DUTIES_BACK_TO_WORK.get(driver.duty, ())
     if not duties:
-        changes.update(driver, "driver_given", "CUSTODY_RESTORED", timeouts=0)
+        changes.update(driver, EventName.DRIVER_GIVEN, ChangeReason.CUSTODY_RESTORED, timeouts=0)
 
     intervals = rows(act.frames["duties"], DutyInterval)
     last = next((i for i in intervals if i.driver_id == driver.id and i.until is None), None)
     for duty in duties:
         last = change_duty(
-            changes, driver, last, duty, "CUSTODY_RESTORED", act.now, shift_end=driver.shift_end
+            changes,
+            driver,
+            last,
+            duty,
+            ChangeReason.CUSTODY_RESTORED,
+            act.now,
+            shift_end=driver.shift_end,
         )
 
 
@@ -84,11 +91,11 @@ def _open_conflict(act: DeliveryAct) -> Answer:
     delivery, changes = act.delivery, act.change_set()
     ticket = ticket_id(delivery.id, delivery.episode, 2, CUSTODY_CONFLICT)
     if ticket not in act.frames["raised"]["id"]:
-        withdraw(changes, rows(act.frames["offers"], Offer), "TAKEN_BY_OTHER")
+        withdraw(changes, rows(act.frames["offers"], Offer), ChangeReason.TAKEN_BY_OTHER)
         if delivery.state == DeliveryState.OFFERING:
             end_round(changes, delivery)
         open_ticket(changes, delivery.id, delivery.episode, 2, CUSTODY_CONFLICT, act.now)
-    return Answer("CUSTODY_CONFLICT", tuple(changes.changes), refused=True)
+    return Answer(ActResult.CUSTODY_CONFLICT, tuple(changes.changes), refused=True)
 
 
 def rescue(act: DeliveryAct) -> Answer:
@@ -98,7 +105,7 @@ def rescue(act: DeliveryAct) -> Answer:
     """
     delivery = act.delivery
     if delivery.state == DeliveryState.RESCUE:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if delivery.state not in CUSTODY:
         return refuse_state(delivery)
 
@@ -106,12 +113,12 @@ def rescue(act: DeliveryAct) -> Answer:
     changes = act.change_set()
     changes.update(
         delivery,
-        "delivery_rescue_approved",
+        EventName.DELIVERY_RESCUE_APPROVED,
         reason,
         payload={"deliveryId": delivery.id, "driverId": delivery.driver_id, "reason": reason},
         state=DeliveryState.RESCUE,
     )
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def handover(act: DeliveryAct) -> Answer:
@@ -122,22 +129,22 @@ def handover(act: DeliveryAct) -> Answer:
     """
     delivery, driver = act.delivery, act.driver(act.event.driver_id)
     if driver is None:
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
     if delivery.driver_id == driver.id and delivery.state in CUSTODY:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if delivery.state != DeliveryState.RESCUE:
         return refuse_state(delivery)
 
     same_driver = delivery.driver_id == driver.id
     slot = delivery.slot if same_driver else act.free_slot(driver)
     if slot is None or driver.duty in (*AWAY, DutyState.SUSPENDED):
-        return refused("DRIVER_UNAVAILABLE")
+        return refused(ActResult.DRIVER_UNAVAILABLE)
 
     changes = act.change_set()
     changes.update(
         delivery,
-        "delivery_handed_over",
-        "RESCUE",
+        EventName.DELIVERY_HANDED_OVER,
+        ChangeReason.RESCUE,
         payload={
             "deliveryId": delivery.id,
             "fromDriverId": delivery.driver_id,
@@ -149,5 +156,5 @@ def handover(act: DeliveryAct) -> Answer:
         episode=delivery.episode + (not same_driver),
         arrived_dropoff_at=None,
     )
-    touch_driver(changes, driver, "RESCUE")
-    return Answer("OK", tuple(changes.changes))
+    touch_driver(changes, driver, ChangeReason.RESCUE)
+    return Answer(ActResult.OK, tuple(changes.changes))

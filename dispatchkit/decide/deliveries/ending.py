@@ -6,6 +6,7 @@ from typing import Any
 
 from dispatchkit.decide.deliveries.model import DeliveryAct, refuse_state
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ActResult, ChangeReason, EventName
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, refused
 from dispatchkit.domain.rows import Episode, Offer
@@ -29,14 +30,14 @@ def cancel(act: DeliveryAct) -> Answer:
         DeliveryState.RETURNING,
         DeliveryState.RETURNED,
     ):
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if delivery.state in HOLDS_GOODS:
-        return _start_return(act, by, "DELIVERY_CANCELLED")
+        return _start_return(act, by, ChangeReason.DELIVERY_CANCELLED)
     if delivery.state not in BEFORE_PICKUP:
         return refuse_state(delivery)
 
     changes = act.change_set()
-    withdraw(changes, rows(act.frames["offers"], Offer), "DELIVERY_CANCELLED")
+    withdraw(changes, rows(act.frames["offers"], Offer), ChangeReason.DELIVERY_CANCELLED)
     columns: dict[str, Any] = {
         "state": DeliveryState.CANCELLED,
         "ended_at": act.at,
@@ -45,11 +46,13 @@ def cancel(act: DeliveryAct) -> Answer:
     if delivery.driver_id:
         # The driver who accepted is let go; the episode in which they accepted ends with them.
         columns |= {"driver_id": None, "slot": None, "episode": delivery.episode + 1}
-    changes.update(delivery, "delivery_cancelled", by.upper(), payload=_payload(act, by), **columns)
+    changes.update(
+        delivery, EventName.DELIVERY_CANCELLED, by.upper(), payload=_payload(act, by), **columns
+    )
     episodes = rows(act.frames["episode"], Episode)
-    close_search(changes, episodes, EpisodeState.CANCELLED, "DELIVERY_CANCELLED")
+    close_search(changes, episodes, EpisodeState.CANCELLED, ChangeReason.DELIVERY_CANCELLED)
     _announce_cancellation_pay(changes, act)
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def _announce_cancellation_pay(changes: ChangeSet, act: DeliveryAct) -> None:
@@ -59,8 +62,8 @@ def _announce_cancellation_pay(changes: ChangeSet, act: DeliveryAct) -> None:
         return
     changes.update(
         driver,
-        "cancellation_pay_due",
-        "DELIVERY_CANCELLED",
+        EventName.CANCELLATION_PAY_DUE,
+        ChangeReason.DELIVERY_CANCELLED,
         payload={"deliveryId": delivery.id, "driverId": driver.id, "stage": delivery.state},
         timeouts=driver.timeouts,
     )
@@ -69,16 +72,16 @@ def _announce_cancellation_pay(changes: ChangeSet, act: DeliveryAct) -> None:
 def fail(act: DeliveryAct) -> Answer:
     """Return the answer when goods will reach nobody: lost, spoilt, or impossible to return."""
     if act.delivery.state == DeliveryState.FAILED:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if act.delivery.state not in HOLDS_GOODS:
         return refuse_state(act.delivery)
-    return _end(act, DeliveryState.FAILED, "delivery_failed")
+    return _end(act, DeliveryState.FAILED, EventName.DELIVERY_FAILED)
 
 
 def bring_back(act: DeliveryAct) -> Answer:
     """Return the answer when goods cannot be delivered and go back to the merchant."""
     if act.delivery.state in (DeliveryState.RETURNING, DeliveryState.RETURNED):
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if act.delivery.state not in HOLDS_GOODS:
         return refuse_state(act.delivery)
     return _start_return(act, act.party, str(act.event.args["reason"]))
@@ -87,10 +90,10 @@ def bring_back(act: DeliveryAct) -> Answer:
 def returned(act: DeliveryAct) -> Answer:
     """Return the answer when the goods are back at the merchant."""
     if act.delivery.state == DeliveryState.RETURNED:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if act.delivery.state != DeliveryState.RETURNING:
         return refuse_state(act.delivery)
-    return _end(act, DeliveryState.RETURNED, "delivery_returned")
+    return _end(act, DeliveryState.RETURNED, EventName.DELIVERY_RETURNED)
 
 
 def _start_return(act: DeliveryAct, by: str, reason: str) -> Answer:
@@ -98,13 +101,13 @@ def _start_return(act: DeliveryAct, by: str, reason: str) -> Answer:
     changes = act.change_set()
     changes.update(
         act.delivery,
-        "delivery_returning",
+        EventName.DELIVERY_RETURNING,
         reason,
         payload=_payload(act, by),
         state=DeliveryState.RETURNING,
         **_ending(act, by),
     )
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def _end(act: DeliveryAct, state: DeliveryState, event: str) -> Answer:
@@ -112,7 +115,7 @@ def _end(act: DeliveryAct, state: DeliveryState, event: str) -> Answer:
     delivery = act.delivery
     at = act.not_before(delivery.picked_up_at)
     if at is None:
-        return refused("CLOCK_SKEW")
+        return refused(ActResult.CLOCK_SKEW)
 
     columns: dict[str, Any] = {"state": state, "slot": None, "ended_at": at}
     if delivery.ended_while is None:
@@ -120,7 +123,7 @@ def _end(act: DeliveryAct, state: DeliveryState, event: str) -> Answer:
     changes = act.change_set()
     reason = str(act.event.args.get("reason") or state)
     changes.update(delivery, event, reason, payload=_payload(act, act.party), **columns)
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def _ending(act: DeliveryAct, by: str) -> dict[str, Any]:

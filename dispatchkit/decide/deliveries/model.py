@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ActResult
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import Dispatch, free_slot
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
@@ -81,11 +82,11 @@ class DeliveryAct:
             and self.delivery.state == DeliveryState.CANCELLED
             and self.had_delivery(driver)
         ):
-            return refused("DELIVERY_CANCELLED")
-        return refused("NOT_FOUND")
+            return refused(ActResult.DELIVERY_CANCELLED)
+        return refused(ActResult.NOT_FOUND)
 
 
 def refuse_state(delivery: Delivery) -> Answer:
     """Return the refusal of an act that a delivery's state does not allow."""
     cancelled = delivery.state == DeliveryState.CANCELLED
-    return refused("DELIVERY_CANCELLED" if cancelled else "ILLEGAL_TRANSITION")
+    return refused(ActResult.DELIVERY_CANCELLED if cancelled else ActResult.ILLEGAL_TRANSITION)

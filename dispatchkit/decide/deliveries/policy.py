@@ -10,6 +10,7 @@ from dispatchkit.decide.deliveries.custody import handover, rescue
 from dispatchkit.decide.deliveries.ending import bring_back, cancel, fail, returned
 from dispatchkit.decide.deliveries.model import DeliveryAct, Params
 from dispatchkit.decide.deliveries.steps import STEPS, step
+from dispatchkit.domain.codes import ActResult
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Answer, Event, Feature, Frames, refused
 from dispatchkit.domain.rows import Delivery
@@ -39,13 +40,13 @@ def respond(frames: Frames, event: Event, params: Params, now: datetime) -> Answ
 
     delivery = next(iter(rows(frames["delivery"], Delivery)), None)
     if delivery is None:
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
     if event.name in BY_DRIVER_OF_DELIVERY and event.driver_id not in (None, delivery.driver_id):
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
 
     at = event.args.get("at") or now
     if at > now + params.max_skew:
-        return refused("CLOCK_SKEW")
+        return refused(ActResult.CLOCK_SKEW)
     act = DeliveryAct(frames, event, delivery, min(at, now), now, params.max_skew)
     return ACTS[event.name](act)
 

@@ -11,17 +11,26 @@ from typing import Any
 
 from dispatchkit.decide.deliveries.custody import picked_up_by_another
 from dispatchkit.decide.deliveries.model import DeliveryAct, refuse_state
+from dispatchkit.domain.codes import ActResult, ChangeReason, EventName
 from dispatchkit.domain.feature import Answer, refused
 from dispatchkit.domain.states import CHAIN, DeliveryState
 
 # Act -> the state it leads to, the column that keeps its time, and its event.
 STEPS = {
-    "start": (DeliveryState.EN_ROUTE_PICKUP, "started_at", "delivery_started"),
-    "arrive-pickup": (DeliveryState.ARRIVED_PICKUP, "arrived_pickup_at", "delivery_at_pickup"),
-    "pickup": (DeliveryState.PICKED_UP, "picked_up_at", "delivery_picked_up"),
-    "depart": (DeliveryState.EN_ROUTE_DROPOFF, None, "delivery_departed"),
-    "arrive-dropoff": (DeliveryState.ARRIVED_DROPOFF, "arrived_dropoff_at", "delivery_at_dropoff"),
-    "deliver": (DeliveryState.DELIVERED, "ended_at", "delivery_delivered"),
+    "start": (DeliveryState.EN_ROUTE_PICKUP, "started_at", EventName.DELIVERY_STARTED),
+    "arrive-pickup": (
+        DeliveryState.ARRIVED_PICKUP,
+        "arrived_pickup_at",
+        EventName.DELIVERY_AT_PICKUP,
+    ),
+    "pickup": (DeliveryState.PICKED_UP, "picked_up_at", EventName.DELIVERY_PICKED_UP),
+    "depart": (DeliveryState.EN_ROUTE_DROPOFF, None, EventName.DELIVERY_DEPARTED),
+    "arrive-dropoff": (
+        DeliveryState.ARRIVED_DROPOFF,
+        "arrived_dropoff_at",
+        EventName.DELIVERY_AT_DROPOFF,
+    ),
+    "deliver": (DeliveryState.DELIVERED, "ended_at", EventName.DELIVERY_DELIVERED),
 }
 TIME_COLUMNS = ("assigned_at", *(column for _, column, _ in STEPS.values() if column))
 PICKUP = CHAIN.index(DeliveryState.PICKED_UP)
@@ -47,7 +56,7 @@ def step(act: DeliveryAct) -> Answer:
     # `ended_at` does not count as reported: a delivery that ended otherwise has it too.
     keeps_time = column is not None and column != "ended_at"
     if delivery.state == target or (keeps_time and getattr(delivery, str(column)) is not None):
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     if delivery.state not in CHAIN:
         return refuse_state(delivery)
 
@@ -60,7 +69,7 @@ def step(act: DeliveryAct) -> Answer:
 
     timed = _in_order(act, column)
     if timed is None:
-        return refused("CLOCK_SKEW")
+        return refused(ActResult.CLOCK_SKEW)
     return _move_on(timed) if is_ahead else _add_time(timed, str(column))
 
 
@@ -91,7 +100,7 @@ def _move_on(act: DeliveryAct) -> Answer:
     changes.update(
         delivery,
         event,
-        "DRIVER_EVENT" if act.event.driver_id else "OPS",
+        ChangeReason.DRIVER_EVENT if act.event.driver_id else ChangeReason.OPS,
         payload={
             "deliveryId": delivery.id,
             "driverId": delivery.driver_id,
@@ -100,7 +109,7 @@ def _move_on(act: DeliveryAct) -> Answer:
         },
         **columns,
     )
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def _add_time(act: DeliveryAct, column: str) -> Answer:
@@ -108,9 +117,9 @@ def _add_time(act: DeliveryAct, column: str) -> Answer:
     delivery, changes = act.delivery, act.change_set()
     changes.update(
         delivery,
-        "delivery_corrected",
-        "OUT_OF_ORDER",
+        EventName.DELIVERY_CORRECTED,
+        ChangeReason.OUT_OF_ORDER,
         payload={"deliveryId": delivery.id, "driverId": delivery.driver_id, "at": act.at},
         **dict[str, Any]({column: act.at}),
     )
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))

@@ -14,6 +14,7 @@ from dispatchkit.decide.reassignment.case_tracking import (
 )
 from dispatchkit.decide.reassignment.model import Params
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ActResult, ChangeReason, EventName
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.dispatching import free_slot, rest_until
 from dispatchkit.domain.feature import Answer, Event, Frames, refused
@@ -48,17 +49,17 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     to = event.args.get("to")
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == to), None)
     if delivery is None or (to is not None and driver is None):
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
     if code := _refusal(delivery):
         return refused(code)
     if driver and delivery.driver_id == driver.id:
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     slot = None
     if driver and driver.duty == DutyState.ON_DUTY:
         # A person may use the driver's own max_stack, beyond the limit of the sweeps.
         slot = free_slot(frames["held"], driver.id, driver.max_stack)
     if driver and slot is None:
-        return refused("DRIVER_UNAVAILABLE")
+        return refused(ActResult.DRIVER_UNAVAILABLE)
 
     changes = ChangeSet(("delivery", delivery.id), now)
     if delivery.state in TO_PICKUP:
@@ -66,12 +67,12 @@ def reassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     elif driver is None:
         open_cases = rows(frames["case"], Case)
         released = any(c.state in (CaseState.RELEASED, CaseState.REOFFERING) for c in open_cases)
-        return Answer("OK_REPLAY") if released else refused("ILLEGAL_TRANSITION")
+        return Answer(ActResult.OK_REPLAY) if released else refused(ActResult.ILLEGAL_TRANSITION)
     else:
-        withdraw(changes, rows(frames["offers"], Offer), "OPS")
+        withdraw(changes, rows(frames["offers"], Offer), ChangeReason.OPS)
     if driver and slot is not None:
         _assign(changes, frames, delivery, driver, slot, params)
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -86,22 +87,22 @@ def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
     delivery = _delivery(frames)
     driver = next((d for d in rows(frames["drivers"], Driver) if d.id == event.driver_id), None)
     if delivery is None or driver is None:
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
     if delivery.driver_id != driver.id:
         released = frames["cases"].filter(
             (pl.col("driver_id") == driver.id) & pl.col("released_at").is_not_null()
         )
-        return Answer("OK_REPLAY") if released.height else refused("NOT_FOUND")
+        return Answer(ActResult.OK_REPLAY) if released.height else refused(ActResult.NOT_FOUND)
     if code := _refusal(delivery):
         return refused(code)
     changes = ChangeSet(("delivery", delivery.id), now)
     if _kept_waiting(frames, delivery, params, now):
         _release_for(changes, frames, delivery, event, CaseTrigger.MERCHANT_WAIT)
-        return Answer("OK", tuple(changes.changes))
+        return Answer(ActResult.OK, tuple(changes.changes))
     _release_for(changes, frames, delivery, event, CaseTrigger.DRIVER_UNASSIGN)
     until = rest_until(driver, now + params.driver_cooldown)
-    changes.update(driver, "driver_cooled_down", "DRIVER_UNASSIGN", cooldown_until=until)
-    return Answer("OK", tuple(changes.changes))
+    changes.update(driver, EventName.DRIVER_COOLED_DOWN, CaseTrigger.DRIVER_UNASSIGN, cooldown_until=until)
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def report_breakdown(frames: Frames, event: Event, params: Params, now: datetime) -> Answer:
@@ -113,14 +114,14 @@ def report_breakdown(frames: Frames, event: Event, params: Params, now: datetime
     """
     delivery = _delivery(frames)
     if delivery is None or event.driver_id not in (None, delivery.driver_id):
-        return refused("NOT_FOUND")
+        return refused(ActResult.NOT_FOUND)
     if code := _refusal(delivery):
         return refused(code)
     if delivery.state not in TO_PICKUP or delivery.driver_id is None:
-        return refused("ILLEGAL_TRANSITION")
+        return refused(ActResult.ILLEGAL_TRANSITION)
     suspicions = [case for case in rows(frames["case"], Case) if case.state in CASE_SUSPECT]
     if any(case.trigger == CaseTrigger.VEHICLE for case in suspicions):
-        return Answer("OK_REPLAY")
+        return Answer(ActResult.OK_REPLAY)
     changes = ChangeSet(("delivery", delivery.id), now)
     for case in suspicions:
         step(changes, case, CaseState.ABORTED, CaseTrigger.VEHICLE)
@@ -134,7 +135,7 @@ def report_breakdown(frames: Frames, event: Event, params: Params, now: datetime
         actor=event.actor,
         why={"reason": "VEHICLE"},
     )
-    return Answer("OK", tuple(changes.changes))
+    return Answer(ActResult.OK, tuple(changes.changes))
 
 
 def _delivery(frames: Frames) -> Delivery | None:
@@ -144,12 +145,12 @@ def _delivery(frames: Frames) -> Delivery | None:
 def _refusal(delivery: Delivery) -> str | None:
     """Return why a delivery cannot be taken from or given to any driver, or None."""
     if delivery.state == DeliveryState.CANCELLED:
-        return "DELIVERY_CANCELLED"
+        return ActResult.DELIVERY_CANCELLED
     if delivery.state in HOLDS_GOODS:
-        return "CUSTODY_CONFLICT"
+        return ActResult.CUSTODY_CONFLICT
     if delivery.state in TO_PICKUP or delivery.state in OPEN:
         return None
-    return "ILLEGAL_TRANSITION"
+    return ActResult.ILLEGAL_TRANSITION
 
 
 def _release_for(
@@ -184,15 +185,15 @@ def _assign(
     """Assign the delivery to a driver unasked, locked, and close its search."""
     changes.update(
         delivery,
-        "delivery_assigned",
-        "OPS",
+        EventName.DELIVERY_ASSIGNED,
+        ChangeReason.OPS,
         state=DeliveryState.ASSIGNED,
         driver_id=driver.id,
         slot=slot,
         assigned_at=changes.at,
         lock_until=changes.at + params.lock_expiry,
     )
-    touch_driver(changes, driver, "OPS")
+    touch_driver(changes, driver, ChangeReason.OPS)
     episodes = rows(frames["episode"], Episode)
     if delivery.state in TO_PICKUP:  # its search began with the release in this change set
         number = delivery.episode + 1
@@ -205,7 +206,7 @@ def _assign(
             version=1,
         )
         episodes = [begun]
-    close_search(changes, episodes, EpisodeState.ASSIGNED, "OPS")
+    close_search(changes, episodes, EpisodeState.ASSIGNED, ChangeReason.OPS)
 
 
 def _kept_waiting(frames: Frames, delivery: Delivery, params: Params, now: datetime) -> bool:

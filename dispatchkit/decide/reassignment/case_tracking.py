@@ -9,6 +9,7 @@ from typing import Any
 from dispatchkit.decide.reassignment.model import TrackedDelivery
 from dispatchkit.domain.change_set import ChangeSet
 from dispatchkit.domain.changes import Ref, Value
+from dispatchkit.domain.codes import ChangeReason, EventName
 from dispatchkit.domain.rows import Case, Delivery
 from dispatchkit.domain.search import open_search
 from dispatchkit.domain.states import (
@@ -24,16 +25,16 @@ from dispatchkit.domain.states import (
 # The delivery has been taken from the driver of the case.
 RELEASED_STATES = (CaseState.RELEASED, CaseState.REOFFERING, CaseState.REASSIGNED)
 EVENTS = {
-    CaseState.GRACE: "reassignment_suspected",
-    CaseState.CONFIRMED: "reassignment_confirmed",
-    CaseState.CLEARED: "reassignment_cleared",
-    CaseState.RELEASED: "reassignment_released",
-    CaseState.REOFFERING: "reassignment_reoffering",
-    CaseState.REASSIGNED: "reassignment_reassigned",
-    CaseState.SUCCEEDED: "reassignment_succeeded",
-    CaseState.RELAPSED: "reassignment_relapsed",
-    CaseState.EXHAUSTED: "reassignment_exhausted",
-    CaseState.ABORTED: "reassignment_aborted",
+    CaseState.GRACE: EventName.REASSIGNMENT_SUSPECTED,
+    CaseState.CONFIRMED: EventName.REASSIGNMENT_CONFIRMED,
+    CaseState.CLEARED: EventName.REASSIGNMENT_CLEARED,
+    CaseState.RELEASED: EventName.REASSIGNMENT_RELEASED,
+    CaseState.REOFFERING: EventName.REASSIGNMENT_REOFFERING,
+    CaseState.REASSIGNED: EventName.REASSIGNMENT_REASSIGNED,
+    CaseState.SUCCEEDED: EventName.REASSIGNMENT_SUCCEEDED,
+    CaseState.RELAPSED: EventName.REASSIGNMENT_RELAPSED,
+    CaseState.EXHAUSTED: EventName.REASSIGNMENT_EXHAUSTED,
+    CaseState.ABORTED: EventName.REASSIGNMENT_ABORTED,
 }
 
 
@@ -105,7 +106,7 @@ def release(
     """Put a delivery back into the search, with a higher priority, and open its next episode."""
     changes.update(
         delivery,
-        "delivery_released",
+        EventName.DELIVERY_RELEASED,
         reason,
         expects=expects,
         payload=payload,
@@ -151,15 +152,15 @@ def track(changes: ChangeSet, case: Case, delivery: TrackedDelivery) -> None:
 def _missing_steps(case: Case, delivery: TrackedDelivery) -> list[tuple[CaseState, str]]:
     """Return the states that a case has yet to pass, each with its reason."""
     if delivery.state == DeliveryState.CANCELLED:
-        return [(CaseState.ABORTED, "DELIVERY_CANCELLED")]
+        return [(CaseState.ABORTED, ChangeReason.DELIVERY_CANCELLED)]
     if case.state in RELEASED_STATES:
         return _steps_after_release(case, delivery)
     if delivery.episode != case.episode or delivery.driver_id != case.driver_id:
-        return [(CaseState.ABORTED, "NO_LONGER_ASSIGNED")]
+        return [(CaseState.ABORTED, ChangeReason.NO_LONGER_ASSIGNED)]
     if delivery.state in TO_PICKUP:
         return []
     confirmed = case.state == CaseState.CONFIRMED
-    return [(CaseState.ABORTED if confirmed else CaseState.CLEARED, "PICKED_UP")]
+    return [(CaseState.ABORTED if confirmed else CaseState.CLEARED, ChangeReason.PICKED_UP)]
 
 
 def _steps_after_release(case: Case, delivery: TrackedDelivery) -> list[tuple[CaseState, str]]:
@@ -169,14 +170,14 @@ def _steps_after_release(case: Case, delivery: TrackedDelivery) -> list[tuple[Ca
     a rescue opens a new episode too.
     """
     if delivery.restored:
-        return [(CaseState.ABORTED, "CUSTODY_RESTORED")]
+        return [(CaseState.ABORTED, ChangeReason.CUSTODY_RESTORED)]
     if delivery.driver_id == case.driver_id and delivery.episode == case.episode + 1:
-        return [(CaseState.ABORTED, "GIVEN_BACK")]
+        return [(CaseState.ABORTED, ChangeReason.GIVEN_BACK)]
     if delivery.state == DeliveryState.UNASSIGNED:
         return []
-    steps = []
+    steps: list[tuple[CaseState, str]] = []
     if case.state == CaseState.RELEASED:
-        steps.append((CaseState.REOFFERING, "SEARCH_RESUMED"))
+        steps.append((CaseState.REOFFERING, ChangeReason.SEARCH_RESUMED))
     if delivery.state in OPEN:
         return steps
     if delivery.state in (
@@ -186,9 +187,9 @@ def _steps_after_release(case: Case, delivery: TrackedDelivery) -> list[tuple[Ca
     ):
         return [*steps, (CaseState.EXHAUSTED, delivery.state)]
     if case.state != CaseState.REASSIGNED:
-        steps.append((CaseState.REASSIGNED, "NEW_DRIVER"))
+        steps.append((CaseState.REASSIGNED, ChangeReason.NEW_DRIVER))
     if delivery.state == DeliveryState.DELIVERED:
-        steps.append((CaseState.SUCCEEDED, "DELIVERED"))
+        steps.append((CaseState.SUCCEEDED, ChangeReason.DELIVERED))
     return steps
 
 

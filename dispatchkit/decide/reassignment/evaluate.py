@@ -17,6 +17,7 @@ from dispatchkit.decide.reassignment.case_tracking import (
 from dispatchkit.decide.reassignment.model import AssignmentView, Params
 from dispatchkit.decide.reassignment.suspicion import Suspicion, distance_m
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ChangeReason, EventName, Rule
 from dispatchkit.domain.dispatching import Approach, rest_until
 from dispatchkit.domain.rows import Case, Driver
 from dispatchkit.domain.states import CASE_SUSPECT, CaseState, CaseTrigger, DutyState
@@ -120,7 +121,7 @@ def evaluate(
     case = next((c for c in cases if changes.latest(c).state in CASE_SUSPECT), None)
     if suspicion is None:
         if case is not None:
-            end_suspicion(changes, case, "PROGRESS")
+            end_suspicion(changes, case, ChangeReason.PROGRESS)
         return None
 
     # A driver off duty gets no grace and no limit on releases: nobody would carry the delivery.
@@ -130,30 +131,30 @@ def evaluate(
     lock = view.delivery.lock_until
     if lock is not None and run.now < lock and not suspended:
         if case is not None:
-            step(changes, case, CaseState.ABORTED, "MANUAL_LOCK")
-        return _verdict(view, suspicion, "MANUAL_LOCK")
+            step(changes, case, CaseState.ABORTED, ChangeReason.MANUAL_LOCK)
+        return _verdict(view, suspicion, Rule.MANUAL_LOCK)
 
     releases = len(run.released_from.get(view.delivery.id, ()))
     used_up = not off_duty and releases >= run.params.max_per_delivery
     reassigned = [c for c in cases if changes.latest(c).state == CaseState.REASSIGNED]
     if case is None and used_up and not reassigned:
-        return _verdict(view, suspicion, "ATTEMPTS_USED_UP")
+        return _verdict(view, suspicion, Rule.ATTEMPTS_USED_UP)
     if case is None:
         case = _open_case(run, changes, view, suspicion)
     if not off_duty and _in_grace(run, changes, case):
-        return _verdict(view, suspicion, "IN_GRACE")
+        return _verdict(view, suspicion, Rule.IN_GRACE)
     if used_up:
-        step(changes, case, CaseState.ABORTED, "ATTEMPTS_USED_UP")
+        step(changes, case, CaseState.ABORTED, ChangeReason.ATTEMPTS_USED_UP)
         for earlier in reassigned:
-            step(changes, earlier, CaseState.EXHAUSTED, "ATTEMPTS_USED_UP")
-        return _verdict(view, suspicion, "ATTEMPTS_USED_UP")
+            step(changes, earlier, CaseState.EXHAUSTED, ChangeReason.ATTEMPTS_USED_UP)
+        return _verdict(view, suspicion, Rule.ATTEMPTS_USED_UP)
 
     replacement = run.best_replacement(view.delivery.id)
     comparison = compare(view, suspicion.arrives_in, replacement, run.now)
     if not off_duty and not comparison.sufficient(run.params):
-        reason = "GAIN_TOO_SMALL" if comparison.replacement else "NO_OTHER_DRIVER"
+        reason = Rule.GAIN_TOO_SMALL if comparison.replacement else Rule.NO_OTHER_DRIVER
         return _verdict(view, suspicion, reason, comparison)
-    verdict = _verdict(view, suspicion, "RELEASED", comparison)
+    verdict = _verdict(view, suspicion, Rule.RELEASED, comparison)
     _release(run, changes, view, case, cases, comparison, suspicion.trigger, verdict)
     return verdict
 
@@ -162,7 +163,7 @@ def drop_cases(changes: ChangeSet, cases: Sequence[Case]) -> None:
     """Abort the suspicions against an assignment outside the rollout, except reported breakdowns."""
     for case in cases:
         if case.trigger != CaseTrigger.VEHICLE and changes.latest(case).state in CASE_SUSPECT:
-            step(changes, case, CaseState.ABORTED, "ROLLOUT")
+            step(changes, case, CaseState.ABORTED, ChangeReason.ROLLOUT)
 
 
 def _open_case(
@@ -213,7 +214,7 @@ def _release(
     if replacement is not None:
         run.claimed.add(replacement.id)
     step(changes, case, CaseState.CONFIRMED, trigger, confirmed_at=run.now)
-    close_other_cases(changes, [c for c in cases if c.id != case.id], "RELEASED_AGAIN")
+    close_other_cases(changes, [c for c in cases if c.id != case.id], ChangeReason.RELEASED_AGAIN)
     expects = (("driver", replacement.id, replacement.version),) if replacement else ()
     release(changes, view.delivery, trigger, expects=expects, why=verdict)
     step(changes, case, CaseState.RELEASED, trigger, released_at=run.now)
@@ -222,7 +223,12 @@ def _release(
     if driver.id not in run.cooled_down:
         run.cooled_down.add(driver.id)
         until = rest_until(driver, run.now + run.params.driver_cooldown)
-        changes.update(driver, "driver_cooled_down", "DELIVERY_RELEASED", cooldown_until=until)
+        changes.update(
+            driver,
+            EventName.DRIVER_COOLED_DOWN,
+            ChangeReason.DELIVERY_RELEASED,
+            cooldown_until=until,
+        )
 
 
 def _verdict(

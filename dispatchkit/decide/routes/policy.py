@@ -20,6 +20,7 @@ from dispatchkit.decide.routes.model import READS, Carrier, HeldDelivery, Params
 from dispatchkit.decide.routes.stops import ListedStop, differs, list_stops, overdue, parse
 from dispatchkit.domain.change_set import ChangeExtras, ChangeSet
 from dispatchkit.domain.changes import Change, Value
+from dispatchkit.domain.codes import ChangeReason, EventName
 from dispatchkit.domain.contract import rows
 from dispatchkit.domain.feature import Decision, Feature, Frames
 from dispatchkit.domain.rows import Ping, Route
@@ -132,10 +133,10 @@ def _reason(known: Sequence[ListedStop], stops: Sequence[ListedStop]) -> str:
     """Return why a plan is written."""
     before, after = [stop.key for stop in known], [stop.key for stop in stops]
     if not known:
-        return "FIRST_PLAN"
+        return ChangeReason.FIRST_PLAN
     if sorted(before) != sorted(after):
-        return "WORK_CHANGED"
-    return "TIMES_MOVED" if before == after else "ORDER_IMPROVED"
+        return ChangeReason.WORK_CHANGED
+    return ChangeReason.TIMES_MOVED if before == after else ChangeReason.ORDER_IMPROVED
 
 
 def _distance_m(problem: Problem, visits: Sequence[Visit], metres: Sequence[Sequence[int]]) -> int:
@@ -161,7 +162,7 @@ def _empty(stored: Route, now: datetime) -> list[Change]:
         "inputs_sha256": NO_INPUTS,
     }
     extras: ChangeExtras = {"payload": {"driver_id": stored.driver_id, "stops": []}}
-    return _write(stored.driver_id, stored, "WORK_ENDED", columns, extras, now)
+    return _write(stored.driver_id, stored, ChangeReason.WORK_ENDED, columns, extras, now)
 
 
 def _write(
@@ -174,7 +175,7 @@ def _write(
 ) -> list[Change]:
     """Return the change of a driver's plan: of a stored one only the columns that differ."""
     changes = ChangeSet(("driver", driver_id), now)
-    event = "route_planned" if columns["state"] == "PLANNED" else "route_emptied"
+    event = EventName.ROUTE_PLANNED if columns["state"] == "PLANNED" else EventName.ROUTE_EMPTIED
     if stored is None:
         changes.insert("route", driver_id, event, reason, columns, **extras)
     else:

@@ -12,6 +12,7 @@ import polars as pl
 
 from dispatchkit.config import Settings
 from dispatchkit.domain.changes import Change
+from dispatchkit.domain.codes import ActResult
 from dispatchkit.domain.feature import Answer, Event, Feature, Frames, refused
 from dispatchkit.domain.hours import LOOK_BACK
 from dispatchkit.flows.live import catalog
@@ -154,7 +155,7 @@ def _once(
         )
         if root[0] == "driver" and set(frames["pending"]["delivery_id"]) - {delivery}:
             return None
-        answer = refused("NOT_FOUND")
+        answer = refused(ActResult.NOT_FOUND)
         if feature.respond and not (event.offer_id and not delivery):
             answer = _answer(feature, frames, event, settings, acting.now)
         if limit is not None and len(answer.changes) > limit:
@@ -170,7 +171,7 @@ def _once(
                 )
             if answer.changes:
                 acting.write(answer.changes, reason=str(event.args.get("reason") or event.name))
-        visible = state_before if answer.code != "NOT_FOUND" else None
+        visible = state_before if answer.code != ActResult.NOT_FOUND else None
         return Acted(event, answer, acting.now, dry_run, visible)
 
 
@@ -182,9 +183,9 @@ def _answer(
     try:
         answer = feature.respond(frames, event, catalog.params(feature, settings), now)
     except IllegalTransition:
-        return refused("ILLEGAL_TRANSITION")
+        return refused(ActResult.ILLEGAL_TRANSITION)
     if answer.changes and _too_early(frames, now):
-        return refused("CLOCK_SKEW")
+        return refused(ActResult.CLOCK_SKEW)
     return answer
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatchkit.config import Settings
+from dispatchkit.domain.codes import ActResult
 from dispatchkit.domain.dispatching import Dispatch
 from dispatchkit.flows.live.gather import queries
 from dispatchkit.kernel.clock import rfc3339
@@ -29,7 +30,7 @@ class PingResult:
 
     @property
     def refused(self) -> bool:
-        return self.code in ("NOT_FOUND", "CLOCK_SKEW")
+        return self.code in (ActResult.NOT_FOUND, ActResult.CLOCK_SKEW)
 
     def document(self) -> dict[str, Any]:
         """Return the result as it stands in `--json` output; the place is not repeated."""
@@ -66,8 +67,8 @@ def ping(
     code, repeated = _check(store, settings, driver, lat, lon, when, now)
     if dry_run:
         return PingResult(code=code, at=when, repeated=repeated, dry_run=True)
-    if code == "OK" and not store.ping(driver, when, lat, lon):
-        code = "OK_REPLAY"  # another process was faster
+    if code == ActResult.OK and not store.ping(driver, when, lat, lon):
+        code = ActResult.OK_REPLAY  # another process was faster
     result = PingResult(code=code, at=when, repeated=repeated)
     if result.refused:
         with store.acting(("driver", driver), drivers=(), actor=f"driver:{driver}") as acting:
@@ -87,10 +88,10 @@ def _check(
     """Return the code, and whether the ping before it was at the very same place."""
     frames = store.read(dict(queries(SQL)), {"driver": driver, "at": at})
     if frames["driver"].is_empty():
-        return "NOT_FOUND", False
+        return ActResult.NOT_FOUND, False
     if at > now + settings.params("dispatch", Dispatch).max_skew:
-        return "CLOCK_SKEW", False
+        return ActResult.CLOCK_SKEW, False
     last = frames["last"].row(0, named=True) if frames["last"].height else None
     if last and last["at"] == at:
-        return "OK_REPLAY", False
-    return "OK", bool(last and (last["lat"], last["lon"]) == (lat, lon))
+        return ActResult.OK_REPLAY, False
+    return ActResult.OK, bool(last and (last["lat"], last["lon"]) == (lat, lon))
