@@ -101,7 +101,9 @@ def unassign(frames: Frames, event: Event, params: Params, now: datetime) -> Ans
         return Answer(ActResult.OK, tuple(changes.changes))
     _release_for(changes, frames, delivery, event, CaseTrigger.DRIVER_UNASSIGN)
     until = rest_until(driver, now + params.driver_cooldown)
-    changes.update(driver, EventName.DRIVER_COOLED_DOWN, CaseTrigger.DRIVER_UNASSIGN, cooldown_until=until)
+    changes.update(
+        driver, EventName.DRIVER_COOLED_DOWN, CaseTrigger.DRIVER_UNASSIGN, cooldown_until=until
+    )
     return Answer(ActResult.OK, tuple(changes.changes))
 
 
