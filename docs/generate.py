@@ -14,7 +14,7 @@ import dispatchkit
 from dispatchkit.domain import codes, states
 from dispatchkit.domain.contract import Column
 from dispatchkit.domain.tables import ROW_CLASSES, ROW_KINDS, TABLES
-from dispatchkit.kernel import errors
+from dispatchkit.kernel import errors, fault_codes
 from dispatchkit.kernel.documented_enum import DocumentedEnum
 from dispatchkit.kernel.machine import INITIAL
 
@@ -77,6 +77,7 @@ def exit_codes_page() -> str:
         lines.append(f"| {error.exit_code} | `{error.code}` | {_first_line(error)} |")
     lines += ["", "130 and 143: interrupted, terminated. 141: whoever read the output went away."]
     lines += ["", "Exit code 1 is always a bug; please report it.", ""]
+    lines += _vocabularies(fault_codes)
     return "\n".join(lines)
 
 

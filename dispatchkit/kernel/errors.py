@@ -17,7 +17,7 @@ class DispatchError(Exception):
         doc = (type(self).__doc__ or "").strip().splitlines()[0]
         super().__init__(message or doc)
         if code:
-            self.code = code
+            self.code = str(code)
 
 
 class Usage(DispatchError):

@@ -26,6 +26,7 @@ from dispatchkit.kernel.errors import (
     NotPermitted,
     TryLater,
 )
+from dispatchkit.kernel.fault_codes import FileFault
 
 TMP = ".tmp"  # suffix of every unfinished file and folder
 PRIVATE, SHARED = 0o600, 0o666  # file modes before the umask: for the owner alone, or for people
@@ -49,21 +50,29 @@ def _translated(error: OSError, path: Path) -> DispatchError:
     """Return the error of this package for a system error on `path`."""
     match error.errno:
         case errno.ENOENT:
-            return InputMissing(f"{path}: no such file", code="DK-IN-001")
+            return InputMissing(f"{path}: no such file", code=FileFault.NO_SUCH_FILE)
         case errno.EISDIR:
-            return InputMissing(f"{path}: is a directory, a file belongs there", code="DK-IN-002")
+            return InputMissing(
+                f"{path}: is a directory, a file belongs there", code=FileFault.WRONG_KIND
+            )
         case errno.ENOTDIR:
-            return InputMissing(f"{path}: is a file, a directory belongs there", code="DK-IN-002")
+            return InputMissing(
+                f"{path}: is a file, a directory belongs there", code=FileFault.WRONG_KIND
+            )
         case errno.EACCES | errno.EPERM:
-            return NotPermitted(f"{path}: permission denied", code="DK-IN-003")
+            return NotPermitted(f"{path}: permission denied", code=FileFault.NOT_READABLE)
         case errno.EROFS:
             return CannotCreate(f"{path}: the file system is read-only")
         case errno.ELOOP:
-            return NotPermitted(f"{path}: symlink refused; give the file itself", code="DK-IN-047")
+            return NotPermitted(
+                f"{path}: symlink refused; give the file itself", code=FileFault.SYMLINK
+            )
         case errno.EEXIST:
-            return CannotCreate(f"{path}: exists; give --force to replace it", code="DK-IN-048")
+            return CannotCreate(
+                f"{path}: exists; give --force to replace it", code=FileFault.NOT_WRITABLE
+            )
         case errno.ENOSPC | errno.EDQUOT:
-            return IOFailed(f"{path}: disk full, nothing kept", code="DK-IN-049")
+            return IOFailed(f"{path}: disk full, nothing kept", code=FileFault.DISK_FULL)
         case _:
             return IOFailed(f"{path}: {error.strerror or 'input or output failed'}")
 
@@ -89,7 +98,9 @@ def create_new(path: Path, *, mode: int = PRIVATE) -> BinaryIO:
         try:
             descriptor = os.open(path, flags, mode)
         except FileNotFoundError as error:
-            raise CannotCreate(f"{path.parent}: no such directory", code="DK-IN-048") from error
+            raise CannotCreate(
+                f"{path.parent}: no such directory", code=FileFault.NOT_WRITABLE
+            ) from error
     return os.fdopen(descriptor, "wb", buffering=_BLOCK)
 
 
@@ -117,7 +128,7 @@ def check_output(path: Path, *, force: bool) -> None:
         if path.exists() and not force:
             raise OSError(errno.EEXIST, "")
     if not path.parent.is_dir():
-        raise CannotCreate(f"{path.parent}: no such directory", code="DK-IN-048")
+        raise CannotCreate(f"{path.parent}: no such directory", code=FileFault.NOT_WRITABLE)
 
 
 def check_folder(path: Path) -> None:
@@ -126,7 +137,9 @@ def check_folder(path: Path) -> None:
     A symlink is refused, because it would send the files somewhere else.
     """
     if path.is_symlink():
-        raise NotPermitted(f"{path}: symlink refused; give the folder itself", code="DK-IN-047")
+        raise NotPermitted(
+            f"{path}: symlink refused; give the folder itself", code=FileFault.SYMLINK
+        )
     if not path.parent.is_dir():
         raise CannotCreate(f"{path.parent}: no such directory; make it first")
     if path.exists() and not path.is_dir():

@@ -15,6 +15,7 @@ import polars as pl
 
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, IOFailed, shown
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.sql import parse
 from dispatchkit.warehouse.export_files import CsvTable, ParquetTable, open_table
 from dispatchkit.warehouse.manifest import Manifest
@@ -98,7 +99,7 @@ def _unknown_columns(source: ParquetTable | CsvTable, *, strict: bool) -> list[s
     file = source.facts.name
     warnings = [f"{file}: unknown column {shown(column)}" for column in source.unknown_columns()]
     if warnings and strict:
-        raise BadData(warnings[0], code="DK-IN-027")
+        raise BadData(warnings[0], code=FileFault.UNKNOWN_COLUMN)
     return warnings
 
 

@@ -20,6 +20,7 @@ from dispatchkit.kernel.errors import (
     Usage,
     shown,
 )
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.sql import parse
 from dispatchkit.warehouse.marts import TIME
 
@@ -78,7 +79,7 @@ class Marts:
         if name not in self.names:
             raise Usage(
                 f"{shown(name)!r} is no table here; there are: {', '.join(self.names)}",
-                code="DK-IN-050",
+                code=FileFault.UNKNOWN_TABLE,
             )
         selected = ", ".join(f'"{column}"' for column in columns) or "*"
         try:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Usage, shown
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import (
     TMP,
     create_new,
@@ -175,7 +176,7 @@ class ExportWriter:
     def append(self, table: str, data: Batch | Iterable[Batch]) -> None:
         """Add rows to a table; their columns must be those of the contract, in any order."""
         if table not in TABLES:
-            raise Usage(f"{shown(table)!r} is not one of our tables", code="DK-IN-050")
+            raise Usage(f"{shown(table)!r} is not one of our tables", code=FileFault.UNKNOWN_TABLE)
         with translate_os_errors(self.to / (table + ".parquet")):
             if table not in self._files:
                 self._files[table] = _TableFile(self.to, table, self._origin)
@@ -237,13 +238,13 @@ def _prepare(to: Path, *, force: bool) -> bool:
     """
     if to.is_symlink():
         raise NotPermitted(
-            f"{to.name}: symlink refused; give the directory itself", code="DK-IN-047"
+            f"{to.name}: symlink refused; give the directory itself", code=FileFault.SYMLINK
         )
     if to.exists() and not to.is_dir():
-        raise CannotCreate(f"{to.name}: is a file; give a directory", code="DK-IN-048")
+        raise CannotCreate(f"{to.name}: is a file; give a directory", code=FileFault.NOT_WRITABLE)
     if not to.exists():
         if not to.parent.is_dir():
-            raise CannotCreate(f"{to.parent.name}: no such directory", code="DK-IN-048")
+            raise CannotCreate(f"{to.parent.name}: no such directory", code=FileFault.NOT_WRITABLE)
         with translate_os_errors(to):
             to.mkdir(mode=0o700)
         return True
@@ -252,7 +253,7 @@ def _prepare(to: Path, *, force: bool) -> bool:
     if not force and any(path.name not in leftovers for path in to.iterdir()):
         raise CannotCreate(
             f"{to.name}: exists and is not empty; give --force to replace the export",
-            code="DK-IN-048",
+            code=FileFault.NOT_WRITABLE,
         )
     return False
 
@@ -269,7 +270,8 @@ def _as_contract(batch: Batch, schema: pa.Schema, table: str) -> pa.Table:
         missing = sorted(set(schema.names) - set(rows.column_names))
         unknown = sorted(set(rows.column_names) - set(schema.names))
         raise BadData(
-            f"{table}: missing columns {missing}, unknown columns {unknown}", code="DK-IN-026"
+            f"{table}: missing columns {missing}, unknown columns {unknown}",
+            code=FileFault.WRONG_COLUMNS,
         )
     try:
         return rows.select(schema.names).cast(schema)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import open_existing, translate_os_errors
 from dispatchkit.warehouse.manifest import FileFacts, Manifest
 from dispatchkit.warehouse.quarantine import (
@@ -58,13 +59,15 @@ class ParquetTable:
             file.seek(max(0, facts.bytes - 4))
             tail = file.read(4)
         if head != _MAGIC:
-            raise BadData(f"{facts.name}: not a Parquet file", code="DK-IN-019")
+            raise BadData(f"{facts.name}: not a Parquet file", code=FileFault.NOT_PARQUET)
         try:
             self._schema = pq.read_schema(path)
         except (pa.ArrowException, OSError) as error:
-            raise BadData(f"{facts.name}: not a complete Parquet file", code="DK-IN-017") from error
+            raise BadData(
+                f"{facts.name}: not a complete Parquet file", code=FileFault.PARQUET_CUT
+            ) from error
         if tail != _MAGIC:
-            raise BadData(f"{facts.name}: not a complete Parquet file", code="DK-IN-017")
+            raise BadData(f"{facts.name}: not a complete Parquet file", code=FileFault.PARQUET_CUT)
         self._scan = pl.scan_parquet(path, glob=False)
         self._require_same_origin(manifest)
 
@@ -79,12 +82,12 @@ class ParquetTable:
             database = shown(origin["database_id"])
             raise BadData(
                 f"{name}: made from database {database}, expected {manifest.database_id}",
-                code="DK-IN-013",
+                code=FileFault.OTHER_DATABASE,
             )
         if origin.get("snapshot", manifest.snapshot) != manifest.snapshot:
             raise BadData(
                 f"{name}: snapshots differ from the manifest's: tables of two extracts",
-                code="DK-IN-010",
+                code=FileFault.TWO_SNAPSHOTS,
             )
 
     def unknown_columns(self) -> list[str]:
@@ -96,14 +99,16 @@ class ParquetTable:
         expected = polars_schema(self.facts.table)
         for column in names:
             if names.count(column) > 1:
-                raise BadData(f"{file}: column {shown(column)} is there twice", code="DK-IN-028")
+                raise BadData(
+                    f"{file}: column {shown(column)} is there twice", code=FileFault.COLUMN_TWICE
+                )
         actual = self._scan.collect_schema()
         for column, dtype in expected.items():
             if column not in actual:
-                raise BadData(f"{file}: missing column {column}", code="DK-IN-026")
+                raise BadData(f"{file}: missing column {column}", code=FileFault.WRONG_COLUMNS)
             if actual[column] != dtype:
                 fault = f"column {column} is {actual[column]}, the contract says {dtype}"
-                raise BadData(f"{file}: {fault}", code="DK-IN-026")
+                raise BadData(f"{file}: {fault}", code=FileFault.WRONG_COLUMNS)
         return sorted(set(names) - set(expected))
 
     def ids(self) -> pl.Series:
@@ -113,12 +118,13 @@ class ParquetTable:
             ids = self._scan.select("id").collect().get_column("id")
         if len(ids) != facts.rows:
             raise BadData(
-                f"{facts.name}: {len(ids)} rows, manifest says {facts.rows}", code="DK-IN-009"
+                f"{facts.name}: {len(ids)} rows, manifest says {facts.rows}",
+                code=FileFault.NOT_AS_ANNOUNCED,
             )
         distinct = len(ids) if ids_rise(ids) else ids.n_unique()
         if distinct != facts.distinct_ids:
             fault = f"{distinct} distinct ids, manifest says {facts.distinct_ids}"
-            raise BadData(f"{facts.name}: {fault}", code="DK-IN-009")
+            raise BadData(f"{facts.name}: {fault}", code=FileFault.NOT_AS_ANNOUNCED)
         return ids
 
     def batches(self) -> Iterator[pl.DataFrame]:
@@ -138,7 +144,8 @@ class ParquetTable:
                 first += len(rows)
         if table_facts.cents != facts.cents or table_facts.ranges() != facts.ranges:
             raise BadData(
-                f"{facts.name}: sums or ranges differ from the manifest's", code="DK-IN-009"
+                f"{facts.name}: sums or ranges differ from the manifest's",
+                code=FileFault.NOT_AS_ANNOUNCED,
             )
 
     @contextmanager
@@ -147,7 +154,7 @@ class ParquetTable:
             yield
         except (pl.exceptions.PolarsError, OSError) as error:
             raise BadData(
-                f"{self.facts.name}: not a complete Parquet file", code="DK-IN-017"
+                f"{self.facts.name}: not a complete Parquet file", code=FileFault.PARQUET_CUT
             ) from error
 
 
@@ -162,10 +169,11 @@ class CsvTable:
         self._header, text = read_csv(directory / facts.name)
         for name in TABLES[facts.table].column_names():
             if name not in self._header:
-                raise BadData(f"{facts.name}: missing column {name}", code="DK-IN-026")
+                raise BadData(f"{facts.name}: missing column {name}", code=FileFault.WRONG_COLUMNS)
         if len(text) != facts.rows:
             raise BadData(
-                f"{facts.name}: {len(text)} rows, manifest says {facts.rows}", code="DK-IN-009"
+                f"{facts.name}: {len(text)} rows, manifest says {facts.rows}",
+                code=FileFault.NOT_AS_ANNOUNCED,
             )
         self._rows, self.quarantine = _typed_rows(facts.table, facts.name, text)
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData, Usage
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import digest
 from dispatchkit.warehouse import manifest as manifests
 from dispatchkit.warehouse.build import build
@@ -65,4 +66,4 @@ def require_checksum(path: Path, sha256: str) -> None:
     if len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef"):
         raise Usage("--sha256 expects 64 hexadecimal digits")
     if digest(path)[1] != sha256.lower():
-        raise BadData(f"{path.name}: checksum mismatch; fetch it again", code="DK-IN-008")
+        raise BadData(f"{path.name}: checksum mismatch; fetch it again", code=FileFault.CHECKSUM)

@@ -15,6 +15,7 @@ import polars as pl
 
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import CannotCreate, IOFailed
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import TMP, exclusive_lock, staged, translate_os_errors
 from dispatchkit.kernel.sql import parse
 from dispatchkit.warehouse import QUARANTINE_FILE
@@ -60,7 +61,9 @@ def load(
     manifest = manifests.read(export_dir)
     manifests.verify(export_dir, manifest, now=now, max_age=max_age, revisions=revisions)
     if not database_file.parent.is_dir():
-        raise CannotCreate(f"{database_file.parent.name}: no such directory", code="DK-IN-048")
+        raise CannotCreate(
+            f"{database_file.parent.name}: no such directory", code=FileFault.NOT_WRITABLE
+        )
     _require_replaceable(database_file)
 
     tmp = database_file.with_name(database_file.name + TMP)
@@ -136,11 +139,12 @@ def _require_replaceable(file: Path) -> None:
     if not file.exists():
         return
     if file.is_dir():
-        raise CannotCreate(f"{file.name}: is a directory; give a file", code="DK-IN-048")
+        raise CannotCreate(f"{file.name}: is a directory; give a file", code=FileFault.NOT_WRITABLE)
     with translate_os_errors(file), file.open("rb") as opened:
         if opened.read(12)[8:] != b"DUCK":
             raise CannotCreate(
-                f"{file.name}: exists and is not a DuckDB file; give another name", code="DK-IN-048"
+                f"{file.name}: exists and is not a DuckDB file; give another name",
+                code=FileFault.NOT_WRITABLE,
             )
     try:
         with translate_duckdb_errors(file):

@@ -27,6 +27,7 @@ from dispatchkit.kernel.errors import (
     TryLater,
     shown,
 )
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import digest, open_existing
 from dispatchkit.warehouse.table_facts import polars_schema
 
@@ -105,20 +106,22 @@ def read(directory: Path) -> Manifest:
     Raises InputMissing (no such directory), BadData (no manifest, or damaged), NotPermitted.
     """
     if not directory.exists():
-        raise InputMissing(f"{directory.name}: no such export", code="DK-IN-001")
+        raise InputMissing(f"{directory.name}: no such export", code=FileFault.NO_SUCH_FILE)
     if not directory.is_dir():
         raise InputMissing(
-            f"{directory.name}: is a file; give the directory of an export", code="DK-IN-002"
+            f"{directory.name}: is a file; give the directory of an export",
+            code=FileFault.WRONG_KIND,
         )
     try:
         with open_existing(directory / NAME) as file:
             data = file.read(_MAX_BYTES + 1)
     except InputMissing as error:
         raise BadData(
-            f"{directory.name}: no manifest, so this is no complete export", code="DK-IN-007"
+            f"{directory.name}: no manifest, so this is no complete export",
+            code=FileFault.NO_MANIFEST,
         ) from error
     if len(data) > _MAX_BYTES:
-        raise BadData(f"{NAME}: larger than {_MAX_BYTES >> 20} MiB", code="DK-IN-015")
+        raise BadData(f"{NAME}: larger than {_MAX_BYTES >> 20} MiB", code=FileFault.BAD_MANIFEST)
     return decode(data)
 
 
@@ -130,14 +133,16 @@ def decode(data: bytes) -> Manifest:
     try:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_object_without_repeats)
     except UnicodeDecodeError as error:
-        raise BadData(f"{NAME}: not UTF-8 at byte {error.start}", code="DK-IN-015") from error
+        raise BadData(
+            f"{NAME}: not UTF-8 at byte {error.start}", code=FileFault.BAD_MANIFEST
+        ) from error
     except (json.JSONDecodeError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
-        raise BadData(f"{NAME}: unreadable at line {line}", code="DK-IN-015") from error
+        raise BadData(f"{NAME}: unreadable at line {line}", code=FileFault.BAD_MANIFEST) from error
     if isinstance(document, dict) and document.get("format") != FORMAT:
         version = shown(document.get("format"))
         raise SchemaMismatch(
-            f"{NAME}: format {version}, this program reads {FORMAT}", code="DK-IN-014"
+            f"{NAME}: format {version}, this program reads {FORMAT}", code=FileFault.OTHER_FORMAT
         )
     try:
         files = tuple(_file_facts(entry) for entry in document["files"])
@@ -153,7 +158,8 @@ def decode(data: bytes) -> Manifest:
         raise
     except (DispatchError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadData(
-            f"{NAME}: not a manifest of an export: keys or types differ", code="DK-IN-015"
+            f"{NAME}: not a manifest of an export: keys or types differ",
+            code=FileFault.BAD_MANIFEST,
         ) from error
 
 
@@ -165,7 +171,7 @@ def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise BadData(f"{NAME}: key {shown(key)!r} is there twice", code="DK-IN-015")
+            raise BadData(f"{NAME}: key {shown(key)!r} is there twice", code=FileFault.BAD_MANIFEST)
         result[key] = value
     return result
 
@@ -184,10 +190,13 @@ def _file_facts(entry: dict[str, Any]) -> FileFacts:
         or "\\" in facts.name
     ):
         raise NotPermitted(
-            f"{NAME}: {shown(facts.name)!r} lies outside the export directory", code="DK-IN-016"
+            f"{NAME}: {shown(facts.name)!r} lies outside the export directory",
+            code=FileFault.OUTSIDE_EXPORT,
         )
     if facts.table not in TABLES or facts.name not in {facts.table + suffix for suffix in SUFFIXES}:
-        raise BadData(f"{NAME}: {shown(facts.name)!r} is not one of our tables", code="DK-IN-015")
+        raise BadData(
+            f"{NAME}: {shown(facts.name)!r} is not one of our tables", code=FileFault.BAD_MANIFEST
+        )
     numbers = (facts.bytes, facts.rows, facts.distinct_ids, *facts.cents.values())
     if not all(type(number) is int for number in numbers) or not isinstance(facts.sha256, str):
         raise TypeError("numbers of a file are whole")
@@ -212,18 +221,20 @@ def verify(
     """
     if manifest.as_of > now + _CLOCK_SKEW:
         raise BadData(
-            f"{NAME}: as_of {rfc3339(manifest.as_of)} lies in the future", code="DK-IN-012"
+            f"{NAME}: as_of {rfc3339(manifest.as_of)} lies in the future",
+            code=FileFault.IN_THE_FUTURE,
         )
     if max_age is not None and now - manifest.as_of > max_age:
         age = _rounded(now - manifest.as_of)
         raise TryLater(
             f"{NAME}: as_of is {age} old, limit {_rounded(max_age)}: extract again",
-            code="DK-IN-011",
+            code=FileFault.TOO_OLD,
         )
     if database_id is not None and manifest.database_id != database_id:
         actual = shown(manifest.database_id)
         raise BadData(
-            f"{NAME}: made from database {actual}, expected {database_id}", code="DK-IN-013"
+            f"{NAME}: made from database {actual}, expected {database_id}",
+            code=FileFault.OTHER_DATABASE,
         )
     contracts = fingerprint([facts.table for facts in manifest.files])
     known_revision = revisions is None or manifest.revision in revisions
@@ -231,9 +242,11 @@ def verify(
         actual = f"schema {shown(manifest.revision)} (contracts {shown(manifest.contracts[:12])})"
         numbered = [revision for revision in revisions or () if revision.isdigit()]
         expected = f"{max(numbered, default='any')} (contracts {contracts[:12]})"
-        raise SchemaMismatch(f"{NAME}: {actual}, this program reads {expected}", code="DK-IN-014")
+        raise SchemaMismatch(
+            f"{NAME}: {actual}, this program reads {expected}", code=FileFault.OTHER_FORMAT
+        )
     for link in sorted(path for path in directory.iterdir() if path.is_symlink()):
-        raise NotPermitted(f"{link.name}: symlink refused in an export", code="DK-IN-047")
+        raise NotPermitted(f"{link.name}: symlink refused in an export", code=FileFault.SYMLINK)
     for facts in manifest.files:
         _verify_file(directory / facts.name, facts)
 
@@ -242,17 +255,17 @@ def _verify_file(path: Path, facts: FileFacts) -> None:
     size, checksum = digest(path)
     if size == 0 and facts.bytes:
         raise BadData(
-            f"{facts.name}: empty file, manifest says {facts.rows} rows", code="DK-IN-004"
+            f"{facts.name}: empty file, manifest says {facts.rows} rows", code=FileFault.EMPTY
         )
     if size != facts.bytes:
         raise BadData(
             f"{facts.name}: {size} bytes, manifest says {facts.bytes}: not a complete file,"
             " checksum mismatch",
-            code="DK-IN-008",
+            code=FileFault.CHECKSUM,
         )
     if checksum != facts.sha256:
         raise BadData(
-            f"{facts.name}: checksum mismatch; copy or extract it again", code="DK-IN-008"
+            f"{facts.name}: checksum mismatch; copy or extract it again", code=FileFault.CHECKSUM
         )
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from enum import StrEnum
 
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.fault_codes import FileFault
 
 ROW = "row_number"  # extra column of checked frames: the number of the data row in its file
 MAX_QUARANTINE = 0.01  # share of a file's rows that may be quarantined
@@ -28,22 +28,6 @@ QUARANTINE = pl.Schema(
         "reason": pl.String(),
     }
 )
-
-
-class RowFault(StrEnum):
-    """Why a row is quarantined; the code stays the same in every release."""
-
-    DUPLICATE = "DK-IN-030"  # repeats an earlier row exactly
-    BAD_ID = "DK-IN-032"  # an id that is missing or not a positive whole number
-    NOT_A_WHOLE_NUMBER = "DK-IN-033"  # not a number, or lines of one order that differ
-    OUT_OF_RANGE = "DK-IN-034"  # a number outside its range: negative money, for example
-    BAD_COORDINATE = "DK-IN-035"  # not a latitude or longitude in degrees
-    NULL_ISLAND = "DK-IN-036"  # position 0,0: a missing position written as a number
-    NO_TIME_ZONE = "DK-IN-037"  # a time without offset, or in the hour that a clock change skips
-    BAD_TIME = "DK-IN-038"  # not a time, outside 2000 to 2100, or a delivery that lasted too long
-    EMPTY_INTERVAL = "DK-IN-039"  # an interval that ends before it begins, or overlaps another
-    BAD_WORD = "DK-IN-040"  # a word that is not in the column's vocabulary
-    ORPHAN = "DK-IN-041"  # points to a row that does not exist
 
 
 def empty_quarantine() -> pl.DataFrame:
@@ -88,7 +72,7 @@ def require_few(file: str, bad: int, rows: int, max_share: float) -> None:
     if bad > limit:
         raise BadData(
             f"{file}: {bad} of {rows} rows bad, limit {limit}: a bad file, nothing kept",
-            code="DK-IN-045",
+            code=FileFault.TOO_MANY_BAD_ROWS,
         )
 
 

@@ -10,8 +10,9 @@ import polars as pl
 
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.fault_codes import FileFault, RowFault
 from dispatchkit.kernel.sql import parse
-from dispatchkit.warehouse.quarantine import ROW, RowFault, empty_quarantine, quarantine_lines
+from dispatchkit.warehouse.quarantine import ROW, empty_quarantine, quarantine_lines
 
 _DRIVERS_IN_WARNING = 5
 _SQL = parse(Path(__file__).with_name("relations.sql").read_text("utf-8"))
@@ -56,7 +57,7 @@ def remove_contradictions(
         raise BadData(
             f"{files.get('driver_offers', 'driver_offers')}: delivery {delivery} episode {episode}"
             " has two accepted offers: an episode ends with the first one",
-            code="DK-IN-042",
+            code=FileFault.TWO_ACCEPTED,
         )
     return pl.concat(lines)
 

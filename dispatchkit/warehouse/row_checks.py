@@ -16,10 +16,10 @@ import polars as pl
 from dispatchkit.domain.contract import Column, Contract
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.fault_codes import FileFault, RowFault
 from dispatchkit.kernel.geo import ring_fault
 from dispatchkit.warehouse.quarantine import (
     ROW,
-    RowFault,
     empty_quarantine,
     first_fault_per_row,
     quarantine_lines,
@@ -76,7 +76,8 @@ def duplicate_rows(table: str, file: str, rows: pl.DataFrame) -> pl.DataFrame:
     differing = distinct.filter(pl.col("id").is_duplicated() & pl.col("id").is_not_null())
     if len(differing):
         raise BadData(
-            f"{file}: id {differing.get_column('id')[0]} has two versions", code="DK-IN-031"
+            f"{file}: id {differing.get_column('id')[0]} has two versions",
+            code=FileFault.TWO_VERSIONS,
         )
     repeats = rows.join(distinct.select(ROW), on=ROW, how="anti", maintain_order="left")
     reason = "is a duplicate, one kept"
@@ -149,7 +150,7 @@ def _failed_check(column: Column, check: str) -> str:
 def _require_polygons(file: str, zones: pl.DataFrame) -> None:
     for zone, ring in zones.select("id", "ring").iter_rows():
         if fault := _polygon_fault(ring):
-            raise BadData(f"{file}: zone {zone}: {fault}", code="DK-IN-062")
+            raise BadData(f"{file}: zone {zone}: {fault}", code=FileFault.BAD_POLYGON)
 
 
 def _polygon_fault(ring: str) -> str | None:

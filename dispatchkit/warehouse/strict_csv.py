@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import open_existing, translate_os_errors
 from dispatchkit.warehouse.quarantine import ROW
 
@@ -42,15 +43,17 @@ def read_csv(
     lines = _csv_lines(path.name, _read_text(path, encoding), delimiter)
     header = next(lines, None)
     if header is None:
-        raise BadData(f"{path.name}: empty file, a header was expected", code="DK-IN-004")
+        raise BadData(f"{path.name}: empty file, a header was expected", code=FileFault.EMPTY)
     if len(header) > _MAX_COLUMNS:
         raise BadData(
             f"{path.name}: too many columns ({len(header)}, limit {_MAX_COLUMNS})",
-            code="DK-IN-043",
+            code=FileFault.TOO_WIDE,
         )
     for name in header:
         if header.count(name) > 1:
-            raise BadData(f"{path.name}: column {shown(name)} is there twice", code="DK-IN-028")
+            raise BadData(
+                f"{path.name}: column {shown(name)} is there twice", code=FileFault.COLUMN_TWICE
+            )
 
     columns = list(zip(*lines, strict=True)) or [()] * len(header)
     frame = pl.DataFrame(
@@ -71,20 +74,24 @@ def _read_text(path: Path, encoding: str) -> str:
     with open_existing(path) as file, translate_os_errors(path):
         data = file.read(_MAX_BYTES + 1)
     if data.startswith(_COMPRESSED):
-        raise BadData(f"{path.name}: compressed input refused; unpack it first", code="DK-IN-044")
+        raise BadData(
+            f"{path.name}: compressed input refused; unpack it first", code=FileFault.TOO_LARGE
+        )
     if len(data) > _MAX_BYTES:
         raise BadData(
-            f"{path.name}: larger than {_MAX_BYTES >> 30} GiB; split it", code="DK-IN-044"
+            f"{path.name}: larger than {_MAX_BYTES >> 30} GiB; split it", code=FileFault.TOO_LARGE
         )
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise BadData(
-            f"{path.name}: not {encoding.upper()} at byte {error.start}", code="DK-IN-023"
+            f"{path.name}: not {encoding.upper()} at byte {error.start}", code=FileFault.ENCODING
         ) from error
     if match := _CONTROL_CHARACTER.search(text):
         at = len(text[: match.start()].encode(encoding, "replace"))
-        raise BadData(f"{path.name}: control character at byte {at}", code="DK-IN-024")
+        raise BadData(
+            f"{path.name}: control character at byte {at}", code=FileFault.CONTROL_CHARACTER
+        )
     return text
 
 
@@ -112,19 +119,19 @@ def _csv_lines(name: str, text: str, delimiter: str) -> Iterator[list[str]]:
             if lines.end not in (line_end, ""):  # the last line may lack one
                 raise BadData(
                     f"{name}: line {reader.line_num}: line ends differ from the first line's",
-                    code="DK-IN-025",
+                    code=FileFault.OTHER_DIALECT,
                 )
             if len(fields) != width:
                 raise BadData(
                     f"{name}: line {reader.line_num}: {len(fields)} of {width} fields",
-                    code="DK-IN-021",
+                    code=FileFault.UNEVEN_LINE,
                 )
             yield fields
     except csv.Error as error:
         line = f"{name}: line {reader.line_num}"
         if "field limit" in str(error):
-            raise BadData(f"{line}: field too long", code="DK-IN-043") from error
+            raise BadData(f"{line}: field too long", code=FileFault.TOO_WIDE) from error
         fault = f"not CSV: {shown(error)}"
         if "unexpected end" in str(error):
             fault = "unterminated quote"
-        raise BadData(f"{line}: {fault}", code="DK-IN-022") from error
+        raise BadData(f"{line}: {fault}", code=FileFault.NOT_CSV) from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from dispatchkit.domain.tables import TABLES
-from dispatchkit.warehouse.quarantine import RowFault
+from dispatchkit.kernel.fault_codes import RowFault
 from dispatchkit.warehouse.row_checks import fault_of_column
 
 _WHOLE = "^-?(0|[1-9][0-9]{0,18})$"

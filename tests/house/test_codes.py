@@ -11,6 +11,7 @@ import pytest
 from dispatchkit.decide import __path__ as decide_path
 from dispatchkit.domain import codes, duty, states
 from dispatchkit.kernel.documented_enum import DocumentedEnum
+from dispatchkit.kernel.fault_codes import FileFault, RowFault
 
 FILES = sorted(Path(next(iter(decide_path))).rglob("*.py"))
 CODE = re.compile(r"[A-Z]{2,}(_[A-Z]+)+")
@@ -42,6 +43,16 @@ def test_invented_code_is_noticed() -> None:
     assert undocumented_codes('refused("NOT_INVENTED_YET")') == {"NOT_INVENTED_YET"}
 
 
+def test_error_codes_are_written_once() -> None:
+    package = Path(codes.__file__).parents[1]
+    with_code = {
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r'"DK-(IN|AUD)-\w+"', path.read_text("utf-8"))
+    }
+    assert with_code == {"fault_codes.py"}
+
+
 def test_every_code_has_a_meaning() -> None:
-    enums = (codes.EventName, codes.ChangeReason, codes.ActResult, codes.Rule)
+    enums = (codes.EventName, codes.ChangeReason, codes.ActResult, codes.Rule, FileFault, RowFault)
     assert [member for enum in enums for member in enum if not member.meaning] == []

@@ -13,6 +13,7 @@ from typing import TypeVar
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.clock import EARLIEST, LATEST
 from dispatchkit.kernel.errors import BadData, NotPermitted, Refused, Usage
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import staged
 from dispatchkit.kernel.sql import parse
 from dispatchkit.store import connect, migrate, read
@@ -97,7 +98,8 @@ def read_files(
     batch = read_foreign(paths, meaning, strict=strict)
     if rows is not None and batch.counts["lines"] != rows:
         raise BadData(
-            f"{paths[0]}: {batch.counts['lines']} rows, {rows} were announced", code="DK-IN-009"
+            f"{paths[0]}: {batch.counts['lines']} rows, {rows} were announced",
+            code=FileFault.NOT_AS_ANNOUNCED,
         )
     return batch
 
@@ -191,7 +193,8 @@ def inside(to: Path) -> None:
     """Raise NotPermitted for a relative output path that climbs out of the working folder."""
     if not to.is_absolute() and os.path.normpath(to).startswith(".."):
         raise NotPermitted(
-            f"{to}: outside output root; give an absolute path if that is meant", code="DK-IN-046"
+            f"{to}: outside output root; give an absolute path if that is meant",
+            code=FileFault.OUTSIDE_ROOT,
         )
 
 

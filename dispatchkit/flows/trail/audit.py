@@ -19,6 +19,7 @@ from dispatchkit.decide.audit.trail import Image, TrailEvent, TrailStep, state_a
 from dispatchkit.flows.trail import retention, seal_file
 from dispatchkit.kernel.clock import EARLIEST, LATEST, rfc3339
 from dispatchkit.kernel.errors import BadData, CannotCreate, NotPermitted, Refused, Usage
+from dispatchkit.kernel.fault_codes import FileFault
 from dispatchkit.kernel.files import check_output, write_whole
 from dispatchkit.kernel.flags import Flag
 from dispatchkit.store.audit import Fault, Verified
@@ -140,7 +141,7 @@ def seal(store: Store, to: Path, *, dry_run: bool = False) -> list[str]:
         if wrong:
             raise BadData(
                 f"{to}: seal {' '.join(wrong[0].split()[:2])} is not the database's",
-                code="DK-AUD-SEAL",
+                code=FileFault.SEAL,
             )
         return [line for line in seal_lines if line not in set(file_lines)]
     with seal_file.appending(to) as file:

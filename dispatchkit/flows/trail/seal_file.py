@@ -14,6 +14,7 @@ from pathlib import Path
 from dispatchkit.flows.trail import append_only_file
 from dispatchkit.flows.trail.append_only_file import AppendOnlyFile
 from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.fault_codes import FileFault
 
 SEAL = re.compile(r"\d+ \d+ \d+ [0-9a-f]{64}")
 
@@ -44,11 +45,13 @@ def missing(file: AppendOnlyFile, seal_lines: Sequence[str]) -> list[str]:
         raise BadData(
             f"{file.path}: seal {' '.join(wrong[0].split()[:2])} is not the database's: "
             "it was turned back or rewritten; nothing appended",
-            code="DK-AUD-SEAL",
+            code=FileFault.SEAL,
         )
     after = list(seal_lines[seal_lines.index(file.lines[-1]) + 1 :] if file.lines else seal_lines)
     if not file.fits(after):
-        raise BadData(f"{file.path}: its last line is no seal of this database", code="DK-AUD-SEAL")
+        raise BadData(
+            f"{file.path}: its last line is no seal of this database", code=FileFault.SEAL
+        )
     return after
 
 
@@ -57,5 +60,5 @@ def _seals(path: Path, lines: list[str]) -> list[str]:
     for number, line in enumerate(lines, 1):
         if not SEAL.fullmatch(line):
             message = f"{path}:{number}: not a seal; expected `epoch number events digest`"
-            raise BadData(message, code="DK-AUD-SEAL")
+            raise BadData(message, code=FileFault.SEAL)
     return lines

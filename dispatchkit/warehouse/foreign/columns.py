@@ -7,9 +7,10 @@ from typing import TypeAlias
 import polars as pl
 
 from dispatchkit.domain.tables import TABLES
+from dispatchkit.kernel.fault_codes import RowFault
 from dispatchkit.kernel.stable_random import stable_id
 from dispatchkit.warehouse.foreign.mapping import Column, Constant, Key, Mapping, Source, Sum, Text
-from dispatchkit.warehouse.quarantine import ROW, RowFault
+from dispatchkit.warehouse.quarantine import ROW
 from dispatchkit.warehouse.typed_values import TypedText, decimal, typed
 
 # The values of a column, and what could not be read: row_number, text, code, reason.

@@ -15,17 +15,12 @@ import polars as pl
 
 from dispatchkit.domain.states import DELIVERY
 from dispatchkit.kernel.errors import BadData
+from dispatchkit.kernel.fault_codes import FileFault, RowFault
 from dispatchkit.warehouse.foreign.columns import column_values
 from dispatchkit.warehouse.foreign.mapping import Column, Mapping, Source
 from dispatchkit.warehouse.foreign.records import FILE, LINES, Records, read_records
 from dispatchkit.warehouse.imports import ImportBatch
-from dispatchkit.warehouse.quarantine import (
-    MAX_QUARANTINE,
-    ROW,
-    RowFault,
-    first_fault_per_row,
-    require_few,
-)
+from dispatchkit.warehouse.quarantine import MAX_QUARANTINE, ROW, first_fault_per_row, require_few
 from dispatchkit.warehouse.row_checks import check_rows, may_be_quoted
 from dispatchkit.warehouse.table_facts import polars_schema
 
@@ -173,7 +168,8 @@ def _one_row_per_id(table: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     if table not in SHARED_TABLES and len(first) < len(rows):
         repeated = rows.filter(pl.col("id").is_duplicated()).get_column("id")[0]
         raise BadData(
-            f"{table}: id {repeated} has two versions; its key needs more columns", code="DK-IN-031"
+            f"{table}: id {repeated} has two versions; its key needs more columns",
+            code=FileFault.TWO_VERSIONS,
         )
     varying = distinct.filter(pl.col("id").is_duplicated()).get_column("id").n_unique()
     return first.sort("id"), varying

@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from dispatchkit.kernel.errors import BadData, shown
+from dispatchkit.kernel.fault_codes import FileFault, RowFault
 from dispatchkit.warehouse.foreign.mapping import Mapping, Sum
-from dispatchkit.warehouse.quarantine import QUARANTINE, ROW, RowFault
+from dispatchkit.warehouse.quarantine import QUARANTINE, ROW
 from dispatchkit.warehouse.strict_csv import read_csv
 
 # Columns of records beside those of the file. Their blanks make it unlikely that a header has them.
@@ -74,15 +75,15 @@ def _check_header(file: str, header: list[str], mapping: Mapping, *, strict: boo
     if missing and len(missing) == len(mapping.columns):
         raise BadData(
             f"{file}: unexpected header, none of the mapping's columns; other delimiter?",
-            code="DK-IN-025",
+            code=FileFault.OTHER_DIALECT,
         )
     if missing:
-        raise BadData(f"{file}: missing column {missing[0]}", code="DK-IN-026")
+        raise BadData(f"{file}: missing column {missing[0]}", code=FileFault.WRONG_COLUMNS)
 
     unknown = [name for name in header if name not in mapping.columns]
     warnings = [f"{file}: unknown column {shown(name)}" for name in unknown]
     if warnings and strict:
-        raise BadData(warnings[0], code="DK-IN-027")
+        raise BadData(warnings[0], code=FileFault.UNKNOWN_COLUMN)
     return warnings
 
 
