@@ -61,6 +61,7 @@ class EventName(DocumentedEnum):
     UNASSIGNED_ORDER_REMINDER = "unassigned_order_reminder", "a search still needs a person"
     UNASSIGNED_ORDER_ACKNOWLEDGED = "unassigned_order_acknowledged", "a person looks after it"
     UNASSIGNED_ORDER_SNOOZED = "unassigned_order_snoozed", "a person asked for quiet"
+    CUSTOMER_DELAY_NOTICE = "customer_delay_notice", "the customer hears that it takes longer"
     SUPPORT_TICKET_CREATED = "support_ticket_created", "a person has to look"
     SUPPORT_TICKET_CLOSED = "support_ticket_closed", "nothing is left to ask of a person"
     # cases against an assignment
@@ -149,6 +150,16 @@ class ChangeReason(DocumentedEnum):
     ORDER_IMPROVED = "ORDER_IMPROVED", "another order of the stops is better"
     TIMES_MOVED = "TIMES_MOVED", "the same order, at other times"
     WORK_ENDED = "WORK_ENDED", "nothing is left to drive"
+
+
+class LadderClock(DocumentedEnum):
+    """Why a search reaches a level, or ends; the reason of `unassigned_order_escalated`."""
+
+    AGE = "AGE", "the search has lasted too long"
+    SLACK = "SLACK", "too little time is left before the promise"
+    ATTEMPTS = "ATTEMPTS", "too many rounds of offers ended without a driver"
+    OPS = "OPS", "a person raised it"
+    UNFULFILLED = "UNFULFILLED", "the search is given up"
 
 
 class ActResult(DocumentedEnum):

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
-from dispatchkit.domain.change_set import ChangeSet, Row
+from dispatchkit.domain.change_set import ChangeSet, Row, Values
+from dispatchkit.domain.codes import ChangeReason, EventName
 from dispatchkit.domain.rows import Episode
 from dispatchkit.domain.states import DeliveryState, EpisodeState, OfferState
 from dispatchkit.kernel.stable_random import stable_id
@@ -55,7 +56,7 @@ def open_search(
         opened_at=since,
         version=1,
     )
-    return changes.add(opened, "episode_opened", reason)
+    return changes.add(opened, EventName.EPISODE_OPENED, reason)
 
 
 def close_search(changes: ChangeSet, episodes: Iterable[Row], state: str, reason: str) -> None:
@@ -64,7 +65,7 @@ def close_search(changes: ChangeSet, episodes: Iterable[Row], state: str, reason
         changes.change(
             "episode",
             episode,
-            "episode_closed",
+            EventName.EPISODE_CLOSED,
             reason,
             {"state": state, "closed_at": changes.at},
         )
@@ -77,7 +78,7 @@ def withdraw(changes: ChangeSet, offers: Iterable[OfferRow], cause: str) -> None
         changes.change(
             "offer",
             offer,
-            "offer_revoked",
+            EventName.OFFER_REVOKED,
             cause,
             {"state": OfferState.REVOKED, "cause": cause, "responded_at": changes.at},
             payload={"offerId": offer.id, "driverId": offer.driver_id, "cause": cause},
@@ -89,8 +90,8 @@ def end_round(changes: ChangeSet, delivery: DeliveryRow) -> None:
     changes.change(
         "delivery",
         delivery,
-        "delivery_unassigned",
-        "ROUND_OVER",
+        EventName.DELIVERY_UNASSIGNED,
+        ChangeReason.ROUND_OVER,
         {"state": DeliveryState.UNASSIGNED, "attempt": delivery.attempt + 1},
     )
 
@@ -100,4 +101,5 @@ def touch_driver(changes: ChangeSet, driver: DriverRow, reason: str) -> None:
 
     This raises the row's version: a decision that was based on the driver being free is stale.
     """
-    changes.change("driver", driver, "driver_given", reason, {"timeouts": driver.timeouts})
+    unchanged: Values = {"timeouts": driver.timeouts}
+    changes.change("driver", driver, EventName.DRIVER_GIVEN, reason, unchanged)

@@ -1,15 +1,14 @@
-"""Tickets: what a person has to look at, opened once for each delivery, episode, level and cause."""
+"""Tickets: what a person has to look at, once for each delivery, episode, level and cause."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import EventName
 from dispatchkit.domain.rows import Ticket
 from dispatchkit.domain.states import TicketState
 from dispatchkit.kernel.stable_random import stable_id
-
-CUSTODY_CONFLICT = "CUSTODY_CONFLICT"  # two drivers report having the goods of one delivery
 
 
 def ticket_id(delivery_id: int, episode: int, level: int, cause: str) -> int:
@@ -33,4 +32,4 @@ def open_ticket(
         version=1,
     )
     payload = {"ticketId": ticket.id, "deliveryId": delivery_id, "level": level, "cause": cause}
-    changes.add(ticket, "support_ticket_created", cause, payload=payload)
+    changes.add(ticket, EventName.SUPPORT_TICKET_CREATED, cause, payload=payload)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from dispatchkit.config import Settings
-from dispatchkit.decide.escalation.params import Params
+from dispatchkit.decide.escalation.model import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.domain.feature import Event
 from dispatchkit.flows.live import catalog

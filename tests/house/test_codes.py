@@ -54,5 +54,13 @@ def test_error_codes_are_written_once() -> None:
 
 
 def test_every_code_has_a_meaning() -> None:
-    enums = (codes.EventName, codes.ChangeReason, codes.ActResult, codes.Rule, FileFault, RowFault)
+    enums = (
+        codes.EventName,
+        codes.ChangeReason,
+        codes.LadderClock,
+        codes.ActResult,
+        codes.Rule,
+        FileFault,
+        RowFault,
+    )
     assert [member for enum in enums for member in enum if not member.meaning] == []

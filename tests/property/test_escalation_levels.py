@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatchkit.decide.escalation.params import Params
+from dispatchkit.decide.escalation.model import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import Frames
 from dispatchkit.travel.straight_line import StraightLine
 from tests.builders import NOW, a_delivery, a_driver, an_offer, minutes, tables
 from tests.unit.decide.corridor import gather
-from tests.unit.decide.escalation.ladder import ESCALATED, dues
+from tests.unit.decide.escalation.scenario import ESCALATED, dues
 
 pytestmark = pytest.mark.timeout(1800)  # by night there are ten times as many examples
 PARAMS, TRAVEL = Params(), StraightLine()

@@ -18,7 +18,7 @@ from dispatchkit.domain.states import (
     DutyState,
     EpisodeState,
 )
-from dispatchkit.domain.tickets import CUSTODY_CONFLICT, open_ticket, ticket_id
+from dispatchkit.domain.tickets import open_ticket, ticket_id
 
 # A driver who holds goods is on duty. One who had gone off duty ends the shift after this delivery.
 DUTIES_BACK_TO_WORK = {
@@ -89,12 +89,14 @@ def _put_back_on_duty(changes: ChangeSet, act: DeliveryAct, driver: Driver) -> N
 def _open_conflict(act: DeliveryAct) -> Answer:
     """Open one ticket, and revoke pending offers: the goods are no longer at the pickup."""
     delivery, changes = act.delivery, act.change_set()
-    ticket = ticket_id(delivery.id, delivery.episode, 2, CUSTODY_CONFLICT)
+    ticket = ticket_id(delivery.id, delivery.episode, 2, ChangeReason.CUSTODY_CONFLICT)
     if ticket not in act.frames["raised"]["id"]:
         withdraw(changes, rows(act.frames["offers"], Offer), ChangeReason.TAKEN_BY_OTHER)
         if delivery.state == DeliveryState.OFFERING:
             end_round(changes, delivery)
-        open_ticket(changes, delivery.id, delivery.episode, 2, CUSTODY_CONFLICT, act.now)
+        open_ticket(
+            changes, delivery.id, delivery.episode, 2, ChangeReason.CUSTODY_CONFLICT, act.now
+        )
     return Answer(ActResult.CUSTODY_CONFLICT, tuple(changes.changes), refused=True)
 
 

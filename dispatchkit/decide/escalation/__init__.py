@@ -1,1 +1,1 @@
-"""Escalation: what stays without a driver climbs a ladder, each rung once, until somebody resolves it."""
+"""Escalation: a search without a driver climbs from level to level until somebody resolves it."""

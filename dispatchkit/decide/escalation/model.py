@@ -1,64 +1,107 @@
-"""The words of escalation: rows as the policy sees them, and the reads with their contracts."""
+"""Parameters of escalation, its levels, and what its queries read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
+from itertools import pairwise
 
-import polars as pl
-
-from dispatchkit.domain.contract import Column, Contract
-from dispatchkit.domain.dispatching import DriverRead, HeldRead, PingRead
-from dispatchkit.domain.tables import TABLES
+from dispatchkit.domain.contract import Contract, contract_of
+from dispatchkit.domain.dispatching import Dispatch, DriverRead, HeldRead, PingRead
+from dispatchkit.domain.rows import (
+    Case,
+    Delivery,
+    Episode,
+    Id,
+    Instant,
+    Lat,
+    Lon,
+    Offer,
+    Ordinal,
+    Ticket,
+)
+from dispatchkit.domain.states import EpisodeState
+from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
 
+# Level 1 concerns machines alone: a wider radius, and a boost is allowed.
+OPS_LEVEL = 2  # operations are notified, and reminded from here on
+TICKET_LEVEL = 3  # a ticket is opened and the customer hears of the delay
+TOP_LEVEL = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Dispatch):
+    """When each level is reached, by whichever clock runs out first, and what slack is made of."""
+
+    age_1: timedelta = timedelta(minutes=3)  # since the episode opened
+    age_2: timedelta = timedelta(minutes=6)
+    age_3: timedelta = timedelta(minutes=10)
+    age_4: timedelta = timedelta(minutes=20)
+    unfulfilled: timedelta = timedelta(
+        minutes=45
+    )  # then the search is given up, see `ladder.ends_at`
+    slack_1: timedelta = timedelta(minutes=15)  # less time than this to spare before the promise
+    slack_2: timedelta = timedelta(minutes=8)
+    slack_3: timedelta = timedelta()
+    attempts_1: int = 3  # rounds of offers that nobody accepted
+    attempts_2: int = 5
+    attempts_3: int = 8
+    reminder: timedelta = timedelta(minutes=10)  # from level 2 on, after the last notice
+    stuck_after: timedelta = timedelta(minutes=5)  # past a driver's grace, without a replacement
+    reach_m: int = 6000  # straight-line distance within which drivers are counted on
+    pickup_service: timedelta = timedelta(minutes=2)
+    dropoff_service: timedelta = timedelta(minutes=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for low, high in pairwise(("age_1", "age_2", "age_3", "age_4", "unfulfilled")):
+            self._ordered(low, high)
+        for low, high in pairwise(("slack_3", "slack_2", "slack_1")):
+            self._ordered(low, high)
+        for low, high in pairwise(("attempts_1", "attempts_2", "attempts_3")):
+            self._ordered(low, high)
+        for name in ("age_1", "reminder"):
+            if getattr(self, name) <= timedelta():
+                raise BadConfig(f"{name} must be longer than zero")
+        for name in ("pickup_service", "dropoff_service", "stuck_after"):
+            if getattr(self, name) < timedelta():
+                raise BadConfig(f"{name} is below zero")
+        for name in ("attempts_1", "reach_m"):
+            if getattr(self, name) < 1:
+                raise BadConfig(f"{name} is {getattr(self, name)}; expected 1 or more")
+
+    def _ordered(self, low: str, high: str) -> None:
+        if getattr(self, low) > getattr(self, high):
+            raise BadConfig(
+                f"{low} is {getattr(self, low)} and {high} is {getattr(self, high)}: "
+                f"{low} may not be more"
+            )
+
+    @property
+    def ages(self) -> Sequence[timedelta]:
+        return self.age_1, self.age_2, self.age_3, self.age_4
+
+    @property
+    def slacks(self) -> Sequence[timedelta]:
+        return self.slack_1, self.slack_2, self.slack_3
+
+    @property
+    def attempts(self) -> Sequence[int]:
+        return self.attempts_1, self.attempts_2, self.attempts_3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """One search for a driver and how far it has climbed."""
+class SearchedDelivery(Delivery):
+    """A delivery that seeks a driver, with its times and places. outside: not in the rollout."""
 
-    id: int
-    delivery_id: int
-    episode: int
-    state: str
-    opened_at: datetime
-    closed_at: datetime | None
-    level: int
-    level_due_at: datetime | None
-    level_at: datetime | None
-    acked_at: datetime | None
-    snoozed_until: datetime | None
-    reminders: int
-    reminded_at: datetime | None
-    cause: str | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A delivery's row as far as the ladder changes it."""
-
-    id: int
-    state: str
-    episode: int
-    attempt: int
-    priority: int
-    ended_at: datetime | None
-    ended_by: str | None
-    ended_while: str | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sought(Job):
-    """A delivery that seeks a driver, with what its slack is made of. outside: not in the rollout."""
-
-    ready_at: datetime | None
-    promised_at: datetime | None
-    pickup_lat: float | None
-    pickup_lon: float | None
-    dropoff_lat: float | None
-    dropoff_lon: float | None
+    ready_at: Instant | None
+    promised_at: Instant | None
+    pickup_lat: Lat | None
+    pickup_lon: Lon | None
+    dropoff_lat: Lat | None
+    dropoff_lon: Lon | None
     outside: bool
 
     @property
@@ -71,130 +114,35 @@ class Sought(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """An offer's row, as far as rounds are counted by it."""
+class OpenTicket(Ticket):
+    """An open ticket. search: the state of the search that it belongs to, if it belongs to one."""
 
-    id: int
-    delivery_id: int
-    driver_id: int
-    episode: int
-    attempt: int
-    state: str
-    sent_at: datetime
-    responded_at: datetime | None
+    search: EpisodeState | None
+    outside: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
-    """An open ticket."""
+class StalledDelivery:
+    """A delivery that has a driver and needs a person. since: when the reason for it began."""
 
-    id: int
-    delivery_id: int
-    cause: str
-    state: str
-    closed_at: datetime | None
-    closed_by: str | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept(Ticket):
-    """An open ticket, and the state of the search it belongs to, if it belongs to one."""
-
-    search: str | None
-
-
-# episodes: the open ones.
-EpisodeRead = TABLES["unassigned_orders"].only(
-    "id delivery_id episode state opened_at closed_at level level_due_at level_at "
-    "acked_at snoozed_until reminders reminded_at cause version"
-)
-
-
-# deliveries: those that seek a driver.
-SoughtRead = (
-    TABLES["deliveries"]
-    .only("id state episode attempt priority ended_at ended_by ended_while version")
-    .with_columns(
-        ready_at=TABLES["orders"].fields["ready_at"],
-        promised_at=TABLES["orders"].fields["promised_at"],
-        pickup_lat=TABLES["merchants"].fields["lat"],
-        pickup_lon=TABLES["merchants"].fields["lon"],
-        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
-        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
-        outside=Column(dtype=pl.Boolean()),
-    )
-)
-
-
-# offers: every offer so far for a delivery that seeks a driver.
-OfferRead = TABLES["driver_offers"].only(
-    "id delivery_id driver_id episode attempt state sent_at responded_at"
-)
-
-
-# releases: cases in which a delivery was taken from its driver.
-ReleaseRead = TABLES["reassignment_cases"].only("id delivery_id driver_id episode trigger")
-
-
-# pending: offers that wait for an answer.
-PendingRead = TABLES["driver_offers"].only("id driver_id")
-
-
-# tickets: the open ones, and how the search that each belongs to stands.
-TicketRead = (
-    TABLES["support_tickets"]
-    .only("id delivery_id cause state closed_at closed_by version")
-    .with_columns(
-        search=Column(dtype=pl.String(), nullable=True), outside=Column(dtype=pl.Boolean())
-    )
-)
-
-
-# stranded: deliveries whose goods are with a suspended driver.
-StrandedRead = (
-    TABLES["deliveries"]
-    .only("id episode")
-    .with_columns(since=TABLES["drivers"].fields["duty_since"], outside=Column(dtype=pl.Boolean()))
-)
-
-
-# exhausted: deliveries that were taken from as many drivers as may be, and wait for pickup again.
-ExhaustedRead = (
-    TABLES["deliveries"]
-    .only("id episode")
-    .with_columns(
-        since=TABLES["reassignment_cases"].fields["closed_at"], outside=Column(dtype=pl.Boolean())
-    )
-)
-
-
-# stuck: deliveries still with a driver whose grace period is over; since: when it ended.
-StuckRead = (
-    TABLES["deliveries"]
-    .only("id episode")
-    .with_columns(
-        since=TABLES["reassignment_cases"].fields["grace_until"], outside=Column(dtype=pl.Boolean())
-    )
-)
-
-
-# told: tickets, open or closed, that have called a person already.
-ToldRead = TABLES["support_tickets"].only("id")
+    id: Id
+    episode: Ordinal
+    since: Instant | None
+    outside: bool
 
 
 READS: dict[str, Contract] = {
-    "episodes": EpisodeRead,
-    "deliveries": SoughtRead,
-    "offers": OfferRead,
-    "releases": ReleaseRead,
-    "tickets": TicketRead,
-    "stranded": StrandedRead,
-    "exhausted": ExhaustedRead,
-    "stuck": StuckRead,
-    "told": ToldRead,
+    "episodes": contract_of(Episode),
+    "deliveries": contract_of(SearchedDelivery),
+    "offers": contract_of(Offer),
+    "releases": contract_of(Case).only("id delivery_id driver_id episode trigger"),
+    "tickets": contract_of(OpenTicket),
+    "stranded": contract_of(StalledDelivery),
+    "exhausted": contract_of(StalledDelivery),
+    "stuck": contract_of(StalledDelivery),
+    "notified": contract_of(Ticket).only("id"),
     "drivers": DriverRead,
     "pings": PingRead,
     "held": HeldRead,
-    "pending": PendingRead,
+    "pending": contract_of(Offer).only("id driver_id"),
 }

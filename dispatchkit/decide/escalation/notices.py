@@ -1,4 +1,4 @@
-"""The steps that the ladder writes, by a sweep or by a person: levels, tickets, reminders, and the end of a search."""
+"""The changes that the ladder writes, for a sweep or a person: levels, tickets, reminders, ends."""
 
 from __future__ import annotations
 
@@ -6,74 +6,72 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dispatchkit.decide.escalation.ladder import Search, Step
-from dispatchkit.decide.escalation.model import Episode, Job, Kept, Ticket
-from dispatchkit.decide.escalation.params import CALLS, OPS, TICKET, Params
-from dispatchkit.domain.change_set import ChangeSet, Values
+from dispatchkit.decide.escalation.ladder import LadderStep, OpenSearch
+from dispatchkit.decide.escalation.model import OPS_LEVEL, TICKET_LEVEL, Params
+from dispatchkit.domain.change_set import ChangeSet
+from dispatchkit.domain.codes import ChangeReason, EventName
+from dispatchkit.domain.rows import Delivery, Episode, Party, Ticket
 from dispatchkit.domain.search import close_search
-from dispatchkit.domain.states import DelayCause
+from dispatchkit.domain.states import DeliveryState, EpisodeState, TicketState
 from dispatchkit.domain.tickets import open_ticket
 from dispatchkit.kernel.clock import rfc3339
 
-RESOLVED = (
-    "ASSIGNED",
-    "CUSTODY",
-    "CANCELLED",
-)  # how a search ends that leaves nothing to do; UNFULFILLED: a refund
-
 
 def climb(
-    group: ChangeSet,
+    changes: ChangeSet,
     episode: Episode,
-    delivery: Job,
-    taken: Sequence[Step],
+    delivery: Delivery,
+    steps: Sequence[LadderStep],
     cause: str,
     why: Mapping[str, Any],
 ) -> None:
-    """Add these levels, each an event of its own; of several at once only the last asks for somebody's attention.
+    """Add these levels, each with its event; of several at once only the last one notifies people.
 
     Level 3 also opens a ticket and tells the customer.
     """
-    for step in taken:
-        level: Values = {
-            "level": step.level,
-            "level_due_at": step.due_at,
-            "level_at": group.at,
-            "cause": cause,
-        }
-        told = {
+    for step in steps:
+        payload = {
             "deliveryId": delivery.id,
             "episode": episode.episode,
             "level": step.level,
             "reason": step.clock,
             "cause": cause,
-            **_lag(step.due_at, group.at),
-            "notify": step is taken[-1],
+            **_lag(step.due_at, changes.at),
+            "notify": step is steps[-1],
         }
-        group.change(
-            "episode",
+        changes.update(
             episode,
-            "unassigned_order_escalated",
+            EventName.UNASSIGNED_ORDER_ESCALATED,
             step.clock,
-            level,
-            payload=told,
+            payload=payload,
             why=why,
+            level=step.level,
+            level_due_at=step.due_at,
+            level_at=changes.at,
+            cause=cause,
         )
-        if step.level == TICKET:
-            open_ticket(group, delivery.id, episode.episode, TICKET, cause, step.due_at)
-            told = {"deliveryId": delivery.id, "episode": episode.episode, "level": TICKET}
-            same: Values = {
-                "priority": delivery.priority
-            }  # nothing of the delivery changes but that its customer knows
-            group.change("delivery", delivery, "customer_delay_notice", cause, same, payload=told)
+        if step.level == TICKET_LEVEL:
+            open_ticket(changes, delivery.id, episode.episode, step.level, cause, step.due_at)
+            # The event needs a change of the delivery; its priority is written as it is.
+            changes.update(
+                delivery,
+                EventName.CUSTOMER_DELAY_NOTICE,
+                cause,
+                payload={
+                    "deliveryId": delivery.id,
+                    "episode": episode.episode,
+                    "level": step.level,
+                },
+                priority=delivery.priority,
+            )
 
 
-def reminds(episode: Episode, params: Params, now: datetime) -> bool:
-    """Return whether operations are to be told again: `reminder` after the last notice, unless a person has said hush.
+def reminder_due(episode: Episode, params: Params, now: datetime) -> bool:
+    """Return whether operations are reminded at `now`: `reminder` after the last notice.
 
-    An acknowledgement holds until the next level, a snooze until its time.
+    An acknowledgement silences reminders until the next level, a snooze until its time.
     """
-    if episode.level < OPS:
+    if episode.level < OPS_LEVEL:
         return False
     reached_at = episode.level_at or episode.opened_at
     if episode.acked_at is not None and episode.acked_at >= reached_at:
@@ -83,60 +81,61 @@ def reminds(episode: Episode, params: Params, now: datetime) -> bool:
     return now - max(reached_at, episode.reminded_at or reached_at) >= params.reminder
 
 
-def remind(group: ChangeSet, search: Search) -> None:
-    """Add one reminder; a late sweep sends one and not those it missed."""
+def remind(changes: ChangeSet, search: OpenSearch) -> None:
+    """Add one reminder; a late sweep does not repeat those that it missed."""
     episode = search.episode
-    number = episode.reminders + 1
-    told = {
+    count = episode.reminders + 1
+    payload = {
         "deliveryId": episode.delivery_id,
         "episode": episode.episode,
         "level": episode.level,
-        "count": number,
-        "ageS": int((group.at - episode.opened_at).total_seconds()),
+        "count": count,
+        "ageS": int((changes.at - episode.opened_at).total_seconds()),
     }
-    after: Values = {"reminders": number, "reminded_at": group.at}
-    group.change("episode", episode, "unassigned_order_reminder", search.cause, after, payload=told)
+    changes.update(
+        episode,
+        EventName.UNASSIGNED_ORDER_REMINDER,
+        search.cause,
+        payload=payload,
+        reminders=count,
+        reminded_at=changes.at,
+    )
 
 
-def give_up(group: ChangeSet, search: Search, due_at: datetime) -> None:
-    """Add that nobody is sought any more."""
+def give_up(changes: ChangeSet, search: OpenSearch, due_at: datetime) -> None:
+    """Add the end of a search that found no driver."""
     delivery = search.delivery
-    told = {
+    payload = {
         "deliveryId": delivery.id,
         "episode": delivery.episode,
         "cause": search.cause,
-        **_lag(due_at, group.at),
+        **_lag(due_at, changes.at),
         "notify": True,
     }
-    ended: Values = {
-        "state": "UNFULFILLED",
-        "ended_at": group.at,
-        "ended_by": "system",
-        "ended_while": delivery.state,
-    }
-    group.change("delivery", delivery, "delivery_unfulfilled", search.cause, ended, payload=told)
-    close_search(group, [search.episode], "UNFULFILLED", "LADDER_EXHAUSTED")
+    changes.update(
+        delivery,
+        EventName.DELIVERY_UNFULFILLED,
+        search.cause,
+        payload=payload,
+        state=DeliveryState.UNFULFILLED,
+        ended_at=changes.at,
+        ended_by=Party.SYSTEM,
+        ended_while=delivery.state,
+    )
+    reason = ChangeReason.LADDER_EXHAUSTED
+    close_search(changes, [search.episode], EpisodeState.UNFULFILLED, reason)
 
 
-def close(group: ChangeSet, ticket: Ticket, by: str, reason: str) -> None:
+def close_ticket(changes: ChangeSet, ticket: Ticket, actor: str, reason: str) -> None:
     """Add that a ticket is closed."""
-    told = {"ticketId": ticket.id, "deliveryId": ticket.delivery_id, "by": by}
-    after: Values = {"state": "CLOSED", "closed_at": group.at, "closed_by": by}
-    group.change("ticket", ticket, "support_ticket_closed", reason, after, payload=told)
-
-
-def settled(ticket: Kept, called: frozenset[tuple[int, str]]) -> str | None:
-    """Return why a ticket has nothing left to ask of a person, None if it has.
-
-    What the ladder opened is settled with its search; a call for a delivery and cause, once there is no reason for it.
-    A conflict about who holds the goods is for people alone.
-    """
-    if ticket.cause in {*DelayCause} and ticket.search in RESOLVED:
-        return ticket.search
-    return (
-        "RESOLVED"
-        if ticket.cause in CALLS and (ticket.delivery_id, ticket.cause) not in called
-        else None
+    changes.update(
+        ticket,
+        EventName.SUPPORT_TICKET_CLOSED,
+        reason,
+        payload={"ticketId": ticket.id, "deliveryId": ticket.delivery_id, "by": actor},
+        state=TicketState.CLOSED,
+        closed_at=changes.at,
+        closed_by=actor,
     )
 
 

@@ -7,8 +7,11 @@ WHERE state = 'OPEN'
 ORDER BY id
 
 -- name: deliveries
--- Deliveries that seek a driver, with the two places and the two times that slack is made of.
-SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.ended_at, d.ended_by, d.ended_while, d.version,
+-- Deliveries that seek a driver, with the places and times that slack is made of.
+SELECT d.id, d.order_id, d.replaces, d.state, d.episode, d.attempt, d.priority, d.driver_id,
+       d.driver_unknown, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.started_at,
+       d.arrived_pickup_at, d.picked_up_at, d.arrived_dropoff_at, d.ended_at, d.ended_by, d.ended_while,
+       d.liable, d.lock_until, d.version,
        o.ready_at, o.promised_at, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon, false AS outside
 FROM deliveries AS d
 JOIN orders AS o ON o.id = d.order_id
@@ -17,8 +20,9 @@ WHERE d.state IN ('UNASSIGNED', 'OFFERING')
 ORDER BY d.id
 
 -- name: offers
--- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who is being asked.
-SELECT id, delivery_id, driver_id, episode, attempt, state, sent_at, responded_at
+-- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who has a pending one.
+SELECT id, delivery_id, driver_id, episode, attempt, ask, state, cause, mode, pay_cents, boost_cents, distance_m,
+       payload, payload_sha256, sent_at, expires_at, hard_deadline, delivered_at, viewed_at, responded_at, late, version
 FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id
@@ -31,8 +35,9 @@ WHERE released_at IS NOT NULL AND delivery_id IN (SELECT id FROM deliveries WHER
 ORDER BY id
 
 -- name: tickets
--- Open tickets, and how the search of each stands by now.
-SELECT t.id, t.delivery_id, t.cause, t.state, t.closed_at, t.closed_by, t.version, e.state AS search, false AS outside
+-- Open tickets, and the state of the search that each belongs to.
+SELECT t.id, t.delivery_id, t.episode, t.level, t.cause, t.state, t.opened_at, t.due_at, t.closed_at, t.closed_by,
+       t.version, e.state AS search, false AS outside
 FROM support_tickets AS t
 LEFT JOIN unassigned_orders AS e ON e.delivery_id = t.delivery_id AND e.episode = t.episode
 WHERE t.state = 'OPEN'
@@ -63,8 +68,8 @@ JOIN reassignment_cases AS c ON c.delivery_id = d.id AND c.episode = d.episode
 WHERE d.state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP') AND c.state IN ('SUSPECTED', 'GRACE') AND c.grace_until <= :now
 ORDER BY d.id
 
--- name: told
--- Tickets that have called a person already, closed ones too: who closed one knows.
+-- name: notified
+-- Tickets about a delivery with a driver, closed ones too: the person who closed one knows of it.
 SELECT id
 FROM support_tickets
 WHERE cause IN ('DRIVER_SUSPENDED', 'ATTEMPTS_USED_UP', 'NOBODY_TO_TAKE_OVER')
@@ -72,7 +77,7 @@ WHERE cause IN ('DRIVER_SUSPENDED', 'ATTEMPTS_USED_UP', 'NOBODY_TO_TAKE_OVER')
 ORDER BY id
 
 -- name: drivers
--- Drivers on duty: those who could still come.
+-- Drivers on duty: they may get the next offers.
 SELECT id, vehicle, duty, duty_since, break_until, shift_end, max_stack, zone_id, timeouts, cooldown_until, version
 FROM drivers
 WHERE duty = 'ON_DUTY'
@@ -93,7 +98,7 @@ WHERE state IN ('ASSIGNED', 'EN_ROUTE_PICKUP', 'ARRIVED_PICKUP', 'PICKED_UP', 'E
 ORDER BY id
 
 -- name: pending
--- Offers that wait for an answer: their drivers are spoken for.
+-- Offers that wait for an answer: their drivers get no other offer.
 SELECT id, driver_id
 FROM driver_offers
 WHERE state = 'PENDING'

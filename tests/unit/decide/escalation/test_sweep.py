@@ -1,4 +1,4 @@
-"""The escalation sweep: which level is reached when and by which clock, what it sets off, and what is said of it."""
+"""The escalation sweep: when and by which clock each level is reached, and what follows from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dispatchkit.decide.escalation.params import Params
+from dispatchkit.decide.escalation.model import Params
 from dispatchkit.kernel.clock import rfc3339
 from dispatchkit.kernel.errors import BadConfig
 from tests.builders import (
@@ -25,7 +25,7 @@ from tests.builders import (
     tables,
 )
 from tests.unit.decide.corridor import apply
-from tests.unit.decide.escalation.ladder import (
+from tests.unit.decide.escalation.scenario import (
     ESCALATED,
     a_ticket,
     dues,
@@ -42,7 +42,7 @@ FAR_OFF = NOW + timedelta(hours=3)  # a promise that no slack clock minds
 
 
 def waiting(since: float, *, promise: Any = FAR_OFF, **more: Any) -> Any:
-    """Return a town with one delivery that has sought a driver for so many minutes, and no driver."""
+    """Return a town with one delivery that has sought a driver for so many minutes."""
     town = tables(a_delivery(1, due=minutes(since), **more))
     return promised(town, promise)
 
@@ -75,11 +75,11 @@ BY_AGE = [
 
 
 @pytest.mark.parametrize(("age", "reached"), BY_AGE)
-def test_a_search_climbs_with_its_age(age, reached):
+def test_search_climbs_with_age(age, reached):
     assert [level for level, _, _, _ in levels(run(waiting(age)))] == reached
 
 
-def test_a_late_sweep_tells_each_level_with_its_true_time_and_asks_for_attention_once():
+def test_late_sweep_keeps_due_times_notifies_once():
     changes = run(waiting(25))
     assert levels(changes) == [
         (1, "AGE", 22, False),
@@ -93,7 +93,7 @@ def test_a_late_sweep_tells_each_level_with_its_true_time_and_asks_for_attention
     assert {change.after["level_at"] for change in climbed} == {NOW}
 
 
-def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_search_goes_on_as_long_as_at_any_time():
+def test_outage_does_not_shorten_last_level():
     opened = NOW - minutes(5)
     town = swept(waiting(5), NOW)
     assert episode(town)["level"] == 1
@@ -118,7 +118,7 @@ def test_after_two_hours_without_a_sweep_each_level_is_told_once_and_the_search_
     assert (ended[0].payload["notify"], ended[0].payload["lagS"]) == (True, 60)
 
 
-def test_swept_every_minute_a_search_ends_at_forty_five_minutes_by_which_level_four_has_stood_for_twenty_five():
+def test_search_ends_at_unfulfilled_age():
     town, ages = waiting(0), []
     for age in range(50):
         changes = run(town, NOW + minutes(age))
@@ -127,7 +127,7 @@ def test_swept_every_minute_a_search_ends_at_forty_five_minutes_by_which_level_f
     assert ages == [45]
 
 
-def test_a_level_raised_by_hand_does_not_make_a_search_end_sooner():
+def test_manual_level_does_not_end_search_sooner():
     raised: dict[str, Any] = {
         "level": 4,
         "level_at": NOW - minutes(40),
@@ -138,7 +138,7 @@ def test_a_level_raised_by_hand_does_not_make_a_search_end_sooner():
     assert events(run(town, NOW + seconds(6))) == ["delivery_unfulfilled", "episode_closed"]
 
 
-def test_the_third_level_opens_a_ticket_and_tells_the_customer_in_the_same_group():
+def test_level_three_opens_ticket_and_notifies_customer():
     changes = run(waiting(10))
     assert events(changes)[-2:] == ["support_ticket_created", "customer_delay_notice"]
     ticket = changes[-2]
@@ -164,7 +164,7 @@ DOOR_S = 1300 / 4.2  # 1 km by air on a bicycle, 1.3 km by street
 
 
 @pytest.mark.parametrize(("slack_s", "reached"), SLACKS)
-def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
+def test_search_climbs_as_slack_runs_out(slack_s, reached):
     ways = round(DOOR_S) + round(1.3 * 500 / 4.2) + 240
     town = tables(a_delivery(1, due=seconds(1), ready_in=None), a_driver(7, at=(500, 0)))
     town = promised(town, NOW + seconds(ways + slack_s))
@@ -174,7 +174,7 @@ def test_a_search_climbs_as_its_slack_runs_out(slack_s, reached):
     assert (queue(town)[0]["slack_s"], queue(town)[0]["soonest_driver_id"]) == (slack_s, 7)
 
 
-def test_slack_waits_for_the_goods_but_not_for_a_driver_who_waits_for_them_too():
+def test_slack_counts_goods_wait_once():
     near, far = (
         tables(a_delivery(1, ready_in=minutes(9)), a_driver(7, at=at)) for at in ((0, 0), (1500, 0))
     )
@@ -197,23 +197,23 @@ NOBODY: dict[str, Rows] = {
 }
 
 
-@pytest.mark.parametrize("because", NOBODY)
-def test_with_nobody_to_ask_slack_is_the_most_there_can_be_because(because):
-    told = queue(tables(a_delivery(1, ready_in=None), NOBODY[because]))[0]
-    assert (told["slack_s"], told["soonest_driver_id"]) == (25 * 60 - 240 - round(DOOR_S), None)
+@pytest.mark.parametrize("case", NOBODY)
+def test_slack_without_driver_is_the_maximum(case):
+    shown = queue(tables(a_delivery(1, ready_in=None), NOBODY[case]))[0]
+    assert (shown["slack_s"], shown["soonest_driver_id"]) == (25 * 60 - 240 - round(DOOR_S), None)
 
 
-def test_nobody_is_counted_on_who_goes_home_before_the_goods_are_ready():
-    told = tables(
+def test_shift_must_last_until_goods_ready():
+    town = tables(
         a_delivery(1, ready_in=minutes(9)),
         a_driver(7, shift_end=NOW + minutes(8)),
         a_driver(8, at=(900, 0)),
     )
-    assert queue(told)[0]["soonest_driver_id"] == 8
+    assert queue(town)[0]["soonest_driver_id"] == 8
 
 
 @pytest.mark.parametrize("unknown", ["promised_at", "dropoff_lat"])
-def test_a_clock_without_its_input_does_not_run(unknown):
+def test_slack_clock_needs_its_inputs(unknown):
     town = tables(a_delivery(1, due=minutes(3)))
     town["orders"] = town["orders"].with_columns(
         pl.lit(None, town["orders"].schema[unknown]).alias(unknown)
@@ -240,14 +240,14 @@ def asked(*ended_ago: float) -> Rows:
     ]
 
 
-def test_a_search_climbs_with_its_attempts_at_the_end_of_the_round_that_counts():
+def test_search_climbs_with_attempts_at_round_end():
     town = promised(tables(a_delivery(1, attempt=5), asked(1.9, 1.5, 1.2, 0.9, 0.5)), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 1.2, False), (2, "ATTEMPTS", 0.5, True)]
     fewer = promised(tables(a_delivery(1, attempt=2), asked(1.9, 1.5)), FAR_OFF)
     assert run(fewer) == []
 
 
-def test_rounds_of_an_earlier_search_count_for_nothing():
+def test_rounds_of_earlier_search_do_not_count():
     again = [*a_delivery(1, episode=2, attempt=0), *asked(9, 8, 7, 6, 5)]
     assert run(promised(tables(again), FAR_OFF)) == []
     before = asked(9, 8, 7, 6, 5)
@@ -259,7 +259,7 @@ def test_rounds_of_an_earlier_search_count_for_nothing():
     assert levels(run(town)) == [(1, "ATTEMPTS", 0.9, True)]
 
 
-def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answer():
+def test_wave_ends_with_next_wave_or_last_answer():
     def wave(number: int, *answered: float | None) -> Rows:
         sent: dict[str, Any] = {
             "attempt": number,
@@ -291,12 +291,12 @@ def test_a_wave_ends_when_the_next_overtakes_it_and_the_last_with_its_last_answe
     assert levels(run(promised(over, FAR_OFF))) == [(1, "ATTEMPTS", 0.5, True)]
 
 
-def test_the_clock_that_ran_out_first_names_the_level():
+def test_first_clock_names_the_level():
     town = promised(tables(a_delivery(1, due=minutes(7), attempt=3), asked(6.5, 6, 5)), FAR_OFF)
     assert levels(run(town)) == [(1, "ATTEMPTS", 5, False), (2, "AGE", 1, True)]
 
 
-def test_a_level_never_falls_though_its_clock_turns_back():
+def test_level_never_falls():
     town = swept(tables(a_delivery(1, due=seconds(1), ready_in=None, placed=minutes(30))))
     assert episode(town)["level"] == 2, "ten minutes left for a ride of nine"
     later = promised(town, FAR_OFF)
@@ -304,7 +304,7 @@ def test_a_level_never_falls_though_its_clock_turns_back():
     assert episode(swept(later, NOW + minutes(9)))["level"] == 2
 
 
-def test_a_due_time_is_never_before_that_of_the_level_below():
+def test_due_times_never_decrease():
     town = swept(waiting(4))
     hurried = promised(town, NOW - minutes(30))
     assert [(level, late) for level, _, late, _ in levels(run(hurried))] == [(2, 1), (3, 1)]
@@ -315,7 +315,7 @@ CAUSES: dict[str, tuple[Rows, str]] = {
     "an offer was withdrawn": (an_offer(5, state="REVOKED", cause="OPS"), "NO_SUPPLY"),
     "an offer never arrived": (an_offer(5, state="UNDELIVERABLE"), "NO_SUPPLY"),
     "somebody declined": (an_offer(5, state="DECLINED", cause="TOO_FAR"), "NO_ACCEPTANCE"),
-    "somebody said nothing": (an_offer(5, state="EXPIRED", sent=minutes(1)), "NO_ACCEPTANCE"),
+    "somebody did not answer": (an_offer(5, state="EXPIRED", sent=minutes(1)), "NO_ACCEPTANCE"),
     "somebody is being asked": (an_offer(5), "NO_ACCEPTANCE"),
     "somebody declined in an earlier search": (
         an_offer(5, state="DECLINED", cause="TOO_FAR", episode=9),
@@ -324,9 +324,9 @@ CAUSES: dict[str, tuple[Rows, str]] = {
 }
 
 
-@pytest.mark.parametrize("when", CAUSES)
-def test_a_search_has_one_cause_when(when):
-    offers, cause = CAUSES[when]
+@pytest.mark.parametrize("case", CAUSES)
+def test_search_has_one_cause(case):
+    offers, cause = CAUSES[case]
     state = "OFFERING" if offers and offers[0].values["state"] == "PENDING" else "UNASSIGNED"
     [change] = run(promised(tables(a_delivery(1, due=minutes(3), state=state), offers), FAR_OFF))
     assert change.after["cause"] == change.payload["cause"] == cause
@@ -335,20 +335,20 @@ def test_a_search_has_one_cause_when(when):
 @pytest.mark.parametrize(
     ("trigger", "cause"), [("NOT_MOVING", "STALL"), ("OPS", "STALL"), ("MERCHANT_WAIT", "MERCHANT")]
 )
-def test_a_search_opened_by_a_release_has_the_cause_of_the_release(trigger, cause):
+def test_search_after_release_has_its_cause(trigger, cause):
     taken = a_case(3, driver=7, state="REOFFERING", trigger=trigger, released_at=NOW - minutes(3))
     declined = an_offer(5, state="DECLINED", cause="TOO_FAR", episode=2)
     town = promised(tables(a_delivery(1, episode=2, due=minutes(3)), taken, declined), FAR_OFF)
     assert run(town)[0].after["cause"] == cause
 
 
-def test_a_pickup_that_nobody_can_find_is_the_merchants_cause():
+def test_unknown_pickup_is_merchant_cause():
     town = waiting(3)
     town["merchants"] = town["merchants"].with_columns(lat=pl.lit(None, pl.Float64))
     assert run(town)[0].after["cause"] == "MERCHANT"
 
 
-def test_a_release_opens_a_new_ladder():
+def test_release_starts_new_ladder():
     town = promised(
         tables(a_delivery(1, state="ASSIGNED", driver=7, episode=1), a_driver(7)), FAR_OFF
     )
@@ -362,7 +362,7 @@ def test_a_release_opens_a_new_ladder():
     assert episode(swept(town), number=1)["level"] == 3
 
 
-def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits_for_the_refund():
+def test_given_up_search_keeps_ticket_for_refund():
     town = swept(waiting(20))
     late = NOW + minutes(25)
     changes = run(town, late)
@@ -380,7 +380,7 @@ def test_at_the_end_of_the_ladder_nobody_is_sought_any_more_and_the_ticket_waits
     assert "delivery_unfulfilled" not in events(run(town, late - seconds(0.001)))
 
 
-def test_a_search_is_not_given_up_while_somebody_is_being_asked():
+def test_pending_offer_prevents_giving_up():
     asking = tables(
         a_delivery(1, due=minutes(50), state="OFFERING"), an_offer(5, driver=7, sent=seconds(5))
     )
@@ -404,7 +404,7 @@ def test_a_search_is_not_given_up_while_somebody_is_being_asked():
     assert events(run(town, late)) == ["delivery_unfulfilled", "episode_closed"]
 
 
-def test_from_the_second_level_on_operations_are_reminded_every_ten_minutes_and_once_after_an_outage():
+def test_reminders_every_ten_minutes_once_after_outage():
     town = swept(waiting(6))
     assert run(town, NOW + minutes(3)) == []
     town = swept(town, NOW + minutes(4))  # level 3 at ten minutes
@@ -428,8 +428,8 @@ LEVEL_2: dict[str, Any] = {
     "level_at": NOW - minutes(12),
     "level_due_at": NOW - minutes(12),
 }
-HUSH: dict[str, tuple[dict[str, Any], int]] = {
-    "nobody said hush": ({}, 1),
+SILENCED: dict[str, tuple[dict[str, Any], int]] = {
+    "nothing silences it": ({}, 1),
     "it is acknowledged": ({"acked_at": NOW - minutes(11)}, 0),
     "the level below was acknowledged": ({"acked_at": NOW - minutes(13)}, 1),
     "it is snoozed": ({"snoozed_until": NOW + seconds(1)}, 0),
@@ -439,15 +439,15 @@ HUSH: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("when", HUSH)
-def test_a_reminder_goes_out_unless_somebody_said_hush(when):
-    notes, reminders = HUSH[when]
+@pytest.mark.parametrize("case", SILENCED)
+def test_reminder_unless_acknowledged_or_snoozed(case):
+    notes, reminders = SILENCED[case]
     assert (
         events(run(searching(9, **LEVEL_2, **notes))) == ["unassigned_order_reminder"] * reminders
     )
 
 
-def test_a_note_silences_reminders_and_not_the_clock():
+def test_snooze_does_not_stop_clocks():
     quiet: dict[str, Any] = {"acked_at": NOW - minutes(1), "snoozed_until": NOW + minutes(30)}
     assert levels(run(searching(10, **LEVEL_2, **quiet))) == [(3, "AGE", 0, True)]
 
@@ -462,15 +462,15 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("search", "ticket"), ENDS)
-def test_a_ticket_of_the_ladder_is_closed_with_its_search_unless_a_refund_is_due(search, ticket):
+def test_ticket_closes_with_search_unless_refund_due(search, ticket):
     over = {} if search == "OPEN" else {"state": search, "closed_at": NOW}
     town = swept(tables(a_delivery(1, state="CREATED"), an_episode(1, **over), a_ticket(4)))
-    told = town["support_tickets"].row(0, named=True)
-    assert told["state"] == ticket
-    assert told["closed_by"] == (None if ticket == "OPEN" else "system:escalation")
+    row = town["support_tickets"].row(0, named=True)
+    assert row["state"] == ticket
+    assert row["closed_by"] == (None if ticket == "OPEN" else "system:escalation")
 
 
-def test_a_conflict_about_custody_is_left_to_people():
+def test_custody_conflict_ticket_stays_open():
     carried = a_delivery(1, state="PICKED_UP", driver=7)
     assert (
         run(
@@ -484,7 +484,7 @@ def test_a_conflict_about_custody_is_left_to_people():
     )
 
 
-CALLS: dict[str, tuple[Rows, str, int]] = {
+STALLED: dict[str, tuple[Rows, str, int]] = {
     "goods are with a suspended driver": (
         [*a_delivery(1, state="PICKED_UP", driver=7), *a_driver(7, duty="SUSPENDED")],
         "DRIVER_SUSPENDED",
@@ -514,9 +514,9 @@ DUE = {
 }
 
 
-@pytest.mark.parametrize("when", CALLS)
-def test_a_person_is_called_once_when(when):
-    rows, cause, level = CALLS[when]
+@pytest.mark.parametrize("case", STALLED)
+def test_stalled_delivery_opens_one_ticket(case):
+    rows, cause, level = STALLED[case]
     town = tables(rows)
     [ticket] = run(town)
     assert (ticket.event, ticket.after["cause"], ticket.after["level"]) == (
@@ -525,19 +525,17 @@ def test_a_person_is_called_once_when(when):
         level,
     )
     assert ticket.after["due_at"] == NOW - DUE[cause]
-    told = apply(town, [ticket])
-    assert run(told) == []
-    closed = told["support_tickets"].with_columns(state=pl.lit("CLOSED"), closed_at="opened_at")
-    assert run({**told, "support_tickets": closed}) == [], "who closed it knows"
-    delivered = told["deliveries"].with_columns(state=pl.lit("DELIVERED"))
-    assert events(run({**told, "deliveries": delivered})) == ["support_ticket_closed"]
+    called = apply(town, [ticket])
+    assert run(called) == []
+    closed = called["support_tickets"].with_columns(state=pl.lit("CLOSED"), closed_at="opened_at")
+    assert run({**called, "support_tickets": closed}) == [], "the person who closed it knows of it"
+    delivered = called["deliveries"].with_columns(state=pl.lit("DELIVERED"))
+    assert events(run({**called, "deliveries": delivered})) == ["support_ticket_closed"]
 
 
-@pytest.mark.parametrize("when", CALLS)
-def test_outside_the_rollout_nobody_is_called_and_a_call_stands_as_long_as_there_is_reason_for_it_when(
-    when,
-):
-    town = tables(CALLS[when][0])
+@pytest.mark.parametrize("case", STALLED)
+def test_outside_rollout_tickets_only_close(case):
+    town = tables(STALLED[case][0])
     assert run(town, outside=True) == []
     called = swept(town)
     assert run(called, outside=True) == []
@@ -547,7 +545,7 @@ def test_outside_the_rollout_nobody_is_called_and_a_call_stands_as_long_as_there
     ]
 
 
-def test_outside_the_rollout_a_ticket_of_the_ladder_is_closed_with_its_search():
+def test_outside_rollout_ticket_closes_with_search():
     begun = swept(waiting(10))
     assigned = begun["unassigned_orders"].with_columns(
         state=pl.lit("ASSIGNED"), closed_at=pl.lit(NOW)
@@ -560,9 +558,7 @@ def test_outside_the_rollout_a_ticket_of_the_ladder_is_closed_with_its_search():
 @pytest.mark.parametrize(
     ("age", "level", "ends"), [(2, 0, False), (3, 1, True), (10, 3, True), (20, 4, True)]
 )
-def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_when_it_would(
-    age, level, ends
-):
+def test_outside_rollout_search_ends_without_climbing(age, level, ends):
     town = swept(waiting(age))
     assert episode(town)["level"] == level
     assert run(town, NOW + minutes(44.9 - age), outside=True) == []
@@ -570,7 +566,7 @@ def test_outside_the_rollout_a_search_that_has_climbed_climbs_no_more_and_ends_w
     assert last == (["delivery_unfulfilled", "episode_closed"] if ends else [])
 
 
-def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the_case():
+def test_stuck_ticket_opens_late_closes_with_case():
     carried = tables(
         a_delivery(1, state="ASSIGNED", driver=7), a_case(3, driver=7, suspected=minutes(10))
     )
@@ -581,16 +577,16 @@ def test_nobody_is_called_before_a_grace_is_long_over_and_the_call_ends_with_the
     assert events(run({**town, "reassignment_cases": moved})) == ["support_ticket_closed"]
 
 
-def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next():
+def test_queue_sorts_by_slack_and_shows_next_level():
     town = tables(
         a_delivery(1, due=minutes(4), placed=minutes(5)),
         a_delivery(2, placed=minutes(12)),
         a_driver(7),
     )
-    told = queue(town)
-    assert [row["delivery_id"] for row in told] == [2, 1]
-    assert (told[1]["age_s"], told[1]["level"], told[1]["cause"]) == (240, 0, "NO_SUPPLY")
-    assert (told[1]["next_at"], told[1]["next_by"]) == (rfc3339(NOW - minutes(1)), "AGE")
+    shown = queue(town)
+    assert [row["delivery_id"] for row in shown] == [2, 1]
+    assert (shown[1]["age_s"], shown[1]["level"], shown[1]["cause"]) == (240, 0, "NO_SUPPLY")
+    assert (shown[1]["next_at"], shown[1]["next_by"]) == (rfc3339(NOW - minutes(1)), "AGE")
     after = {row["delivery_id"]: row for row in queue(swept(town))}
     assert (after[1]["level"], after[1]["due_at"], after[1]["next_at"]) == (
         1,
@@ -599,12 +595,12 @@ def test_the_queue_shows_the_least_slack_first_and_when_each_search_climbs_next(
     )
 
 
-def test_everyone_dispatchable_is_thought_of_once_a_run_so_nobody_is_promised():
+def test_same_driver_may_serve_two_estimates():
     town = tables(a_delivery(1), a_delivery(2), a_driver(7))
     assert [row["soonest_driver_id"] for row in queue(town)] == [7, 7]
 
 
-def test_a_delivery_outside_the_search_is_left_alone():
+def test_delivery_not_seeking_is_ignored():
     town = tables(
         a_delivery(1, state="SCHEDULED", due=minutes(30)),
         a_delivery(2, state="ASSIGNED", driver=7),
@@ -627,12 +623,12 @@ CONTRADICTIONS = [
 
 
 @pytest.mark.parametrize(("settings", "one", "other"), CONTRADICTIONS)
-def test_settings_that_contradict_are_refused_by_name(settings, one, other):
+def test_contradicting_settings_are_refused(settings, one, other):
     with pytest.raises(BadConfig, match=f"{one}.*{other}"):
         Params(**settings)
 
 
-def test_drivers_seen_again_at_each_sweep_keep_the_slack_they_had():
+def test_slack_falls_only_with_time():
     town = tables(a_delivery(1, ready_in=None), a_driver(7, at=(500, 0)))
     soon = NOW + minutes(2)
     assert queue(seen(town, soon), soon)[0]["slack_s"] == queue(town)[0]["slack_s"] - 120

@@ -1,4 +1,4 @@
-"""Words for tests of the ladder: sweep a town at an instant, and read what was said."""
+"""Helpers for tests of escalation: sweep tables at an instant, and read the changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from dispatchkit.decide.escalation.params import Params
+from dispatchkit.decide.escalation.model import Params
 from dispatchkit.decide.escalation.policy import FEATURE, decide
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import OUTSIDE
@@ -62,12 +62,15 @@ def queue(tables: Tables, at: datetime = NOW) -> list[Any]:
 
 def levels(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
     """Return (level, clock, minutes it was late, notify) of each level that was climbed."""
-    told = [(change.payload, change.reason) for change in changes if change.event == ESCALATED]
-    return [(told["level"], clock, told["lagS"] / 60, told["notify"]) for told, clock in told]
+    escalated = [change for change in changes if change.event == ESCALATED]
+    return [
+        (c.payload["level"], c.reason, c.payload["lagS"] / 60, c.payload["notify"])
+        for c in escalated
+    ]
 
 
 def dues(changes: Sequence[Change]) -> list[datetime]:
-    """Return when each level that was climbed should have been."""
+    """Return when each level that was climbed was due."""
     return [
         due
         for c in changes
@@ -80,7 +83,7 @@ def events(changes: Sequence[Change]) -> list[str]:
 
 
 def seen(tables: Tables, at: datetime) -> Tables:
-    """Return the tables with every driver last seen at this instant, where he was."""
+    """Return the tables with every driver seen again at this instant, at the same place."""
     pings = tables["driver_locations"].with_columns(
         at=pl.lit(at - timedelta(seconds=1), pl.Datetime("us", "UTC"))
     )
