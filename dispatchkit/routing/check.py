@@ -11,7 +11,7 @@ from dispatchkit.routing.problem import Plan, Problem, VehicleRoute, Visit
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Violation:
+class PlanViolation:
     """One broken rule: a stable code, ids of vehicle and job (None: not about one), the numbers."""
 
     code: str
@@ -20,7 +20,7 @@ class Violation:
     text: str
 
 
-def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list[Violation]:
+def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list[PlanViolation]:
     """Return every violation, first of the whole plan, then by route; none for a valid plan.
 
     check_cost: also compare `plan.cost` with the cost of the stated times.
@@ -37,7 +37,9 @@ def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list
         and (cost := sum(_cost(problem, route) for route in routes)) != plan.cost
     ):
         broken.append(
-            Violation("COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}")
+            PlanViolation(
+                "COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}"
+            )
         )
     return broken
 
@@ -60,11 +62,11 @@ def _known(problem: Problem, route: VehicleRoute) -> bool:
     )
 
 
-def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
+def _whole(problem: Problem, plan: Plan) -> Iterator[PlanViolation]:
     """Yield stops and vehicles that are unknown, missing, planned twice, or also left out."""
     for route in plan.routes:
         if not _known(problem, route):
-            yield Violation(
+            yield PlanViolation(
                 "UNKNOWN",
                 None,
                 None,
@@ -72,7 +74,7 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
             )
     for vehicle, times in sorted(Counter(route.vehicle for route in plan.routes).items()):
         if times > 1:
-            yield Violation(
+            yield PlanViolation(
                 "VEHICLE_TWICE",
                 _vehicle_id(problem, vehicle),
                 None,
@@ -82,18 +84,18 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
     left_out = {job for job, _ in plan.unplanned}
     for index, task in enumerate(problem.tasks):
         if visits[index] > 1:
-            yield Violation(
+            yield PlanViolation(
                 "STOP_TWICE", None, task.job, f"{task.kind} is made {visits[index]} times"
             )
         if visits[index] and task.job in left_out:
-            yield Violation(
+            yield PlanViolation(
                 "PLANNED_AND_LEFT_OUT",
                 None,
                 task.job,
                 f"{task.kind} is made, yet the job is left out",
             )
         if not visits[index] and task.job not in left_out:
-            yield Violation(
+            yield PlanViolation(
                 "STOP_MISSING",
                 None,
                 task.job,
@@ -101,18 +103,18 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[Violation]:
             )
 
 
-def _first(problem: Problem, plan: Plan, route: VehicleRoute) -> Iterator[Violation]:
+def _first(problem: Problem, plan: Plan, route: VehicleRoute) -> Iterator[PlanViolation]:
     car = problem.vehicles[route.vehicle]
     if car.first is None or not route.visits or route.visits[0].task == car.first:
         return
     task = problem.tasks[car.first]
     if task.job not in {job for job, _ in plan.unplanned}:
-        yield Violation(
+        yield PlanViolation(
             "NOT_FIRST", car.id, task.job, f"{task.kind} is in motion but not the first stop"
         )
 
 
-def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
+def _goods(problem: Problem, route: VehicleRoute) -> Iterator[PlanViolation]:
     """Yield drop-offs without an earlier pickup, stops of another vehicle's goods, overloads."""
     car = problem.vehicles[route.vehicle]
     load, seen = car.load, set()
@@ -120,21 +122,21 @@ def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
         task = problem.tasks[visit.task]
         load += task.load
         if task.after is not None and task.after not in seen:
-            yield Violation(
+            yield PlanViolation(
                 "NOT_PICKED_UP",
                 car.id,
                 task.job,
                 f"{task.kind} without its pickup before it in this route",
             )
         if task.only is not None and task.only != route.vehicle:
-            yield Violation(
+            yield PlanViolation(
                 "WRONG_VEHICLE",
                 car.id,
                 task.job,
                 f"{task.kind} belongs to {_vehicle_id(problem, task.only)}",
             )
         if load > max(car.capacity, car.load):
-            yield Violation(
+            yield PlanViolation(
                 "OVERLOAD",
                 car.id,
                 task.job,
@@ -143,7 +145,7 @@ def _goods(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
         seen.add(visit.task)
 
 
-def _times(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
+def _times(problem: Problem, route: VehicleRoute) -> Iterator[PlanViolation]:
     """Yield impossible or too fast legs, service too early or cut short, and late arrivals."""
     car = problem.vehicles[route.vehicle]
     place, now = car.start, car.at
@@ -152,9 +154,9 @@ def _times(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
         leg = problem.time[place][task.place]
         begin = visit.leave - task.service
         if leg < 0:
-            yield Violation("NO_WAY", car.id, task.job, f"no way leads to the {task.kind}")
+            yield PlanViolation("NO_WAY", car.id, task.job, f"no way leads to the {task.kind}")
         elif visit.arrive < now + leg:
-            yield Violation(
+            yield PlanViolation(
                 "TOO_FAST",
                 car.id,
                 task.job,
@@ -162,11 +164,11 @@ def _times(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
             )
         if begin < max(visit.arrive, task.earliest):
             early = max(visit.arrive, task.earliest) - begin
-            yield Violation(
+            yield PlanViolation(
                 "TOO_EARLY", car.id, task.job, f"{task.kind} begins or ends {early} too soon"
             )
         if task.latest is not None and begin > task.latest:
-            yield Violation(
+            yield PlanViolation(
                 "TOO_LATE",
                 car.id,
                 task.job,
@@ -177,9 +179,9 @@ def _times(problem: Problem, route: VehicleRoute) -> Iterator[Violation]:
         return
     home = problem.time[place][car.end]
     if home < 0:
-        yield Violation("NO_WAY", car.id, None, "no way leads back")
+        yield PlanViolation("NO_WAY", car.id, None, "no way leads back")
     elif car.end_by is not None and now + home > car.end_by:
-        yield Violation(
+        yield PlanViolation(
             "BACK_TOO_LATE", car.id, None, f"back {now + home - car.end_by} after the end"
         )
 

@@ -20,7 +20,7 @@ from dispatchkit.kernel.sql import bind
 from dispatchkit.store import rules
 from dispatchkit.store.contract import Acting, Args, Outcome, Run, RunRequest, Stale, ping_id
 from dispatchkit.store.groups import WriteGroup, fit, fit_facts, groups
-from dispatchkit.store.rules import EXCLUSIONS, Row, Violation
+from dispatchkit.store.rules import EXCLUSIONS, Row, RuleViolation
 
 # What an insert writes in columns that it does not name; the same values as in the migrations.
 DEFAULTS: Mapping[str, Mapping[str, Value]] = {
@@ -155,7 +155,7 @@ class MemoryStore:
         return True
 
     def commit(self, sweep: str, changes: Sequence[Change], decided: bool) -> None:
-        """Write one group whole, or raise Violation or IllegalTransition and write nothing."""
+        """Write one group whole, or raise RuleViolation or IllegalTransition and write nothing."""
         undo: list[tuple[str, int, Row | None]] = []
         try:
             for change in changes:
@@ -167,7 +167,7 @@ class MemoryStore:
                     rules.check_accepted_offer(self.rows["driver_offers"][offer], self.rows)
                 if change.entity == "delivery":
                     rules.check_assignment(self.rows["deliveries"][change.id], old, self.rows)
-        except (Violation, IllegalTransition):
+        except (RuleViolation, IllegalTransition):
             for table, id_, row in reversed(undo):
                 self.put(table, id_, row)
             raise
@@ -186,7 +186,7 @@ class MemoryStore:
             )
 
     def append(self, run_id: str, facts: Sequence[Fact]) -> None:
-        """Insert the facts of a run, all of them or, on a Violation, none."""
+        """Insert the facts of a run, all of them or, on a RuleViolation, none."""
         fit_facts(facts)
         new: dict[tuple[str, int], Row] = {}
         for fact in facts:
@@ -211,7 +211,7 @@ class MemoryStore:
     def _write(self, table: str, change: Change) -> None:
         old = self.rows[table].get(change.id)
         if (old["version"] if old else 0) != change.version:
-            raise Violation(f"{table} {change.id} is not at version {change.version}")
+            raise RuleViolation(f"{table} {change.id} is not at version {change.version}")
         blank: Row = dict.fromkeys(_types(table)) | dict(DEFAULTS.get(table, {}))
         row = (old or blank) | dict(change.after) | {"id": change.id, "version": change.version + 1}
         rules.check_row(table, row, old, self.rows, self.now)
@@ -220,7 +220,7 @@ class MemoryStore:
             key = rule.key_of(row) if rule.table == table else None
             for other in self._taken[rule.name][key] if key else ():
                 if other != change.id and rule.clash(row, self.rows[table][other]):
-                    raise Violation(f"{table} {change.id}: {rule.name}, taken by {other}")
+                    raise RuleViolation(f"{table} {change.id}: {rule.name}, taken by {other}")
 
     def put(self, table: str, id_: int, row: Row | None) -> None:
         """Set or remove a row (None) without checking the rules."""
@@ -305,7 +305,7 @@ class _MemoryRun:
                 try:
                     self._store.commit(self._sweep, group.changes, decided=True)
                     outcome.applied += len(group.changes)
-                except (Violation, IllegalTransition) as fault:
+                except (RuleViolation, IllegalTransition) as fault:
                     outcome.poison += len(group.changes)
                     outcome.poisoned += [
                         Stale(c.entity, c.id, c.version, str(fault)) for c in group.changes

@@ -20,12 +20,12 @@ _STATE = {"drivers": "duty"}  # where the column is not called `state`
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
-class Violation(DispatchError):
+class RuleViolation(DispatchError):
     """A rule of the database was broken."""
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckConstraint:
     """A condition within one row. Checked in order, so a check may rely on those before it."""
 
     name: str
@@ -34,58 +34,60 @@ class Check:
 
 
 CHECKS = (
-    Check(
+    CheckConstraint(
         "active_has_slot", "deliveries", lambda r: r["state"] not in ACTIVE or r["slot"] is not None
     ),
-    Check(
+    CheckConstraint(
         "driver_when_carried",
         "deliveries",
         lambda r: (
             (r["driver_id"] is not None) == (not r["driver_unknown"] and r["state"] in WITH_DRIVER)
         ),
     ),
-    Check(
+    CheckConstraint(
         "unknown_driver_only_in_history",
         "deliveries",
         lambda r: not r["driver_unknown"] or r["state"] in WITH_DRIVER - ACTIVE,
     ),
-    Check(
+    CheckConstraint(
         "offer_times",
         "driver_offers",
         lambda r: r["sent_at"] < r["expires_at"] <= r["hard_deadline"],
     ),
-    Check(
+    CheckConstraint(
         "offer_answered_iff_ended",
         "driver_offers",
         lambda r: (r["state"] == "PENDING") == (r["responded_at"] is None),
     ),
-    Check(
+    CheckConstraint(
         "offer_accepted_in_time",
         "driver_offers",
         lambda r: r["state"] != "ACCEPTED" or r["responded_at"] < r["hard_deadline"],
     ),
-    Check(
+    CheckConstraint(
         "offer_expired_after_deadline",
         "driver_offers",
         lambda r: r["state"] != "EXPIRED" or r["responded_at"] >= r["hard_deadline"],
     ),
-    Check(
+    CheckConstraint(
         "duty_interval_not_empty",
         "driver_availability_history",
         lambda r: r["until"] is None or r["since"] < r["until"],
     ),
-    Check(
+    CheckConstraint(
         "episode_closed_iff_over",
         "unassigned_orders",
         lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None),
     ),
-    Check("boost_is_part_of_pay", "driver_offers", lambda r: r["boost_cents"] <= r["pay_cents"]),
-    Check(
+    CheckConstraint(
+        "boost_is_part_of_pay", "driver_offers", lambda r: r["boost_cents"] <= r["pay_cents"]
+    ),
+    CheckConstraint(
         "ticket_closed_iff_over",
         "support_tickets",
         lambda r: (r["state"] == "OPEN") == (r["closed_at"] is None),
     ),
-    Check(
+    CheckConstraint(
         "route_optimization_data_check",
         "route_optimization_data",
         lambda r: r["id"] == r["driver_id"],
@@ -101,7 +103,7 @@ def overlaps(one: Row, other: Row) -> bool:
 
 
 @dataclass(frozen=True)
-class Exclusion:
+class ExclusionConstraint:
     """Two rows of one table may not have the same key, if both are in `states` and clash.
 
     states: None stands for every state; clash: whether two rows with the same key exclude each
@@ -123,43 +125,51 @@ class Exclusion:
 
 
 EXCLUSIONS = (
-    Exclusion("delivery_one_per_slot", "deliveries", ("driver_id", "slot"), ACTIVE),
-    Exclusion(
+    ExclusionConstraint("delivery_one_per_slot", "deliveries", ("driver_id", "slot"), ACTIVE),
+    ExclusionConstraint(
         "offer_one_accepted", "driver_offers", ("delivery_id", "episode"), frozenset({"ACCEPTED"})
     ),
-    Exclusion("offer_one_pending", "driver_offers", ("driver_id",), frozenset({"PENDING"})),
-    Exclusion(
+    ExclusionConstraint(
+        "offer_one_pending", "driver_offers", ("driver_id",), frozenset({"PENDING"})
+    ),
+    ExclusionConstraint(
         "duty_intervals_apart", "driver_availability_history", ("driver_id",), clash=overlaps
     ),
-    Exclusion("episode_once", "unassigned_orders", ("delivery_id", "episode")),
-    Exclusion("episode_one_open", "unassigned_orders", ("delivery_id",), frozenset({"OPEN"})),
-    Exclusion("ticket_once", "support_tickets", ("delivery_id", "episode", "level", "cause")),
-    Exclusion("case_one_suspicion", "reassignment_cases", ("delivery_id",), CASE_SUSPECT),
-    Exclusion("case_one_release", "reassignment_cases", ("delivery_id",), CASE_OPEN - CASE_SUSPECT),
+    ExclusionConstraint("episode_once", "unassigned_orders", ("delivery_id", "episode")),
+    ExclusionConstraint(
+        "episode_one_open", "unassigned_orders", ("delivery_id",), frozenset({"OPEN"})
+    ),
+    ExclusionConstraint(
+        "ticket_once", "support_tickets", ("delivery_id", "episode", "level", "cause")
+    ),
+    ExclusionConstraint("case_one_suspicion", "reassignment_cases", ("delivery_id",), CASE_SUSPECT),
+    ExclusionConstraint(
+        "case_one_release", "reassignment_cases", ("delivery_id",), CASE_OPEN - CASE_SUSPECT
+    ),
 )
 
 
 def check_row(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) -> None:
-    """Raise Violation or IllegalTransition if a row may not replace `old` (None: insert)."""
+    """Raise RuleViolation or IllegalTransition if a row may not replace `old` (None: insert)."""
     for name, accepts in _columns(table):
         if not accepts(row[name]):
-            raise Violation(f"{table} {row['id']}: {name} may not be {row[name]!r}")
+            raise RuleViolation(f"{table} {row['id']}: {name} may not be {row[name]!r}")
     for name, parent in _parents(table):
         if row[name] is not None and row[name] not in rows[parent]:
-            raise Violation(f"{table} {row['id']}: there is no {name} {row[name]} in {parent}")
+            raise RuleViolation(f"{table} {row['id']}: there is no {name} {row[name]} in {parent}")
     for name in FROZEN.get(table, ()):
         if old and old[name] != row[name]:
-            raise Violation(f"{table} {row['id']}: a frozen column changed: {name}")
+            raise RuleViolation(f"{table} {row['id']}: a frozen column changed: {name}")
     machine, column = _MACHINES.get(table), _STATE.get(table, "state")
     if machine and (not old or old[column] != row[column]):
         machine.step(old[column] if old else INITIAL, row[column])
     for rule in CHECKS:
         if rule.table == table and not rule.holds(row):
-            raise Violation(f"{table} {row['id']}: {rule.name}")
+            raise RuleViolation(f"{table} {row['id']}: {rule.name}")
     if table == "driver_offers" and not old:
         _check_delivery_takes_offers(row, rows)
     if table == "unassigned_orders" and old and row["level"] < old["level"]:
-        raise Violation(f"{table} {row['id']}: a level never falls")
+        raise RuleViolation(f"{table} {row['id']}: a level never falls")
     if table == "drivers" and old and row["duty"] != old["duty"] and row["duty"] in AWAY:
         _check_no_delivery_held(row, rows)
     if table == "driver_offers" and old and row["state"] != old["state"]:
@@ -167,34 +177,36 @@ def check_row(table: str, row: Row, old: Row | None, rows: Rows, now: datetime) 
 
 
 def _check_delivery_takes_offers(offer: Row, rows: Rows) -> None:
-    """Raise Violation unless the delivery is open and still in the offer's episode."""
+    """Raise RuleViolation unless the delivery is open and still in the offer's episode."""
     delivery = rows["deliveries"][offer["delivery_id"]]
     if delivery["state"] not in OPEN or delivery["episode"] != offer["episode"]:
-        raise Violation(f"delivery {delivery['id']} takes no offers now")
+        raise RuleViolation(f"delivery {delivery['id']} takes no offers now")
 
 
 def _check_no_delivery_held(driver: Row, rows: Rows) -> None:
-    """Raise Violation if a driver who leaves still has an active delivery."""
+    """Raise RuleViolation if a driver who leaves still has an active delivery."""
     held = (
         delivery["driver_id"] == driver["id"] and delivery["state"] in ACTIVE
         for delivery in rows["deliveries"].values()
     )
     if any(held):
-        raise Violation(f"driver {driver['id']} holds a delivery and may not be {driver['duty']}")
+        raise RuleViolation(
+            f"driver {driver['id']} holds a delivery and may not be {driver['duty']}"
+        )
 
 
 def _check_answer_time(offer: Row, now: datetime) -> None:
-    """Raise Violation if an acceptance comes after the deadline, or an answer from the future."""
+    """Raise RuleViolation if an acceptance comes after the deadline, or an answer from the future."""
     too_late = (
         offer["state"] == "ACCEPTED" and offer["mode"] != "forced" and now >= offer["hard_deadline"]
     )
     if too_late or offer["responded_at"] > now:
         answer = f"offer {offer['id']} is {offer['state']} as of {offer['responded_at']}"
-        raise Violation(f"{answer}, which is impossible at {now}")
+        raise RuleViolation(f"{answer}, which is impossible at {now}")
 
 
 def check_assignment(delivery: Row, old: Row | None, rows: Rows) -> None:
-    """Raise Violation if the new driver of a delivery is not at work or does not have that slot.
+    """Raise RuleViolation if the new driver of a delivery is not at work or does not have that slot.
 
     A suspended driver may keep goods that they picked up before they heard of the suspension.
     """
@@ -204,22 +216,22 @@ def check_assignment(delivery: Row, old: Row | None, rows: Rows) -> None:
     driver = rows["drivers"][delivery["driver_id"]]
     restored = old is not None and old["state"] in OPEN and delivery["state"] == "PICKED_UP"
     if driver["duty"] in AWAY or (driver["duty"] == "SUSPENDED" and not restored):
-        raise Violation(
+        raise RuleViolation(
             f"driver {driver['id']} is {driver['duty']} "
             f"and may not be assigned delivery {delivery['id']}"
         )
     if delivery["slot"] > driver["max_stack"]:
-        raise Violation(
+        raise RuleViolation(
             f"driver {driver['id']} has {driver['max_stack']} slots, no slot {delivery['slot']}"
         )
 
 
 def check_accepted_offer(offer: Row, rows: Rows) -> None:
-    """Raise Violation if an offer accepted in this episode and its delivery name two drivers."""
+    """Raise RuleViolation if an offer accepted in this episode and its delivery name two drivers."""
     delivery = rows["deliveries"][offer["delivery_id"]]
     in_force = offer["state"] == "ACCEPTED" and delivery["episode"] == offer["episode"]
     if in_force and delivery["driver_id"] != offer["driver_id"]:
-        raise Violation(f"offer {offer['id']} is accepted but its delivery has another driver")
+        raise RuleViolation(f"offer {offer['id']} is accepted but its delivery has another driver")
 
 
 @cache

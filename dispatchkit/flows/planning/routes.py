@@ -11,7 +11,7 @@ from typing import Any
 
 from dispatchkit.kernel.errors import BadData, InputMissing, Usage
 from dispatchkit.kernel.files import write_whole
-from dispatchkit.routing.check import Violation, timed, violations
+from dispatchkit.routing.check import PlanViolation, timed, violations
 from dispatchkit.routing.engines import answer
 from dispatchkit.routing.instance import Instance, read_json, read_lilim
 from dispatchkit.routing.problem import Plan, VehicleRoute
@@ -39,7 +39,7 @@ def plan(
     return _document(instance, solution) | {"seconds": duration_s}
 
 
-def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
+def check(file: Path, form: str, plan_file: Path) -> list[PlanViolation]:
     """Return every violation of a plan file, which `plan` wrote or which has only `routes`."""
     instance = _read(file, form, judge=True)
     document = _json(plan_file)
@@ -47,12 +47,13 @@ def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
     vehicle_index = {vehicle.id: i for i, vehicle in enumerate(instance.problem.vehicles)}
     node_lists = _routes(document, plan_file)
     ids = document.get("vehicle_ids") or list(vehicle_index)[: len(node_lists)]
-    faults: list[Violation] = []
+    faults: list[PlanViolation] = []
     routes: list[VehicleRoute] = []
     for n, nodes in enumerate(node_lists):
         unknown = [node for node in nodes if node not in task_index]
         faults += [
-            Violation("UNKNOWN", None, None, f"route {n + 1} names node {node}") for node in unknown
+            PlanViolation("UNKNOWN", None, None, f"route {n + 1} names node {node}")
+            for node in unknown
         ]
         if n < len(ids) and ids[n] in vehicle_index:
             routes.append(
@@ -63,7 +64,7 @@ def check(file: Path, form: str, plan_file: Path) -> list[Violation]:
                 )
             )
         else:
-            faults.append(Violation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
+            faults.append(PlanViolation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
     solution = Plan(
         routes=tuple(routes), unplanned=_left_out(document, plan_file), cost=0, engine="given"
     )
@@ -106,7 +107,7 @@ def _totals(instance: Instance, plan: Plan) -> tuple[float, float]:
     return distance, duration if instance.scale == 1 else round(duration / instance.scale, 3)
 
 
-def _figures(instance: Instance, judged: Plan, document: Mapping[str, Any]) -> list[Violation]:
+def _figures(instance: Instance, judged: Plan, document: Mapping[str, Any]) -> list[PlanViolation]:
     """Return the figures that a plan states and its routes belie."""
     true = {
         "vehicles": sum(1 for r in judged.routes if r.visits),
@@ -114,7 +115,7 @@ def _figures(instance: Instance, judged: Plan, document: Mapping[str, Any]) -> l
     }
     stated = {name: document[name] for name in true if isinstance(document.get(name), int | float)}
     return [
-        Violation(
+        PlanViolation(
             "FIGURE_WRONG",
             None,
             None,

@@ -13,7 +13,7 @@ from dispatchkit.simulation.geography import FLEET, Geography
 from dispatchkit.simulation.scenario import NEVER, Ints
 
 
-class DutyInterval(NamedTuple):
+class DutySpan(NamedTuple):
     """One half-open interval [since, until) of a driver's duty; ms of the day."""
 
     driver: int  # number in the whole city
@@ -23,13 +23,13 @@ class DutyInterval(NamedTuple):
     reason: str
 
 
-def duties(day: Day, geography: Geography, length_ms: int) -> list[DutyInterval]:
+def duties(day: Day, geography: Geography, length_ms: int) -> list[DutySpan]:
     """Return the intervals of all drivers up to the day's instant, by driver and time.
 
     Each day begins OFF_DUTY at 04:00 and ends after `length_ms`.
     """
     breaks, index_of = _breaks(day), day.roster.index_of()
-    intervals: list[DutyInterval] = []
+    intervals: list[DutySpan] = []
     for driver in range(geography.drivers):
         changes = [(0, "OFF_DUTY", "NEW_DAY")]
         if driver in index_of:
@@ -39,7 +39,7 @@ def duties(day: Day, geography: Geography, length_ms: int) -> list[DutyInterval]
         ends.append(length_ms if length_ms <= day.now else NEVER)
         for (since, duty, reason), until in zip(changes, ends, strict=True):
             if since < until:
-                intervals.append(DutyInterval(driver, duty, since, until, reason))
+                intervals.append(DutySpan(driver, duty, since, until, reason))
     return intervals
 
 
@@ -86,7 +86,7 @@ def _changes(
 
 
 def availability_frame(
-    intervals: list[DutyInterval], day: Day, since_us: int, first_id: int
+    intervals: list[DutySpan], day: Day, since_us: int, first_id: int
 ) -> pl.DataFrame:
     """Return the driver_availability_history table of one day."""
     driver, duty, since, until, reason = zip(*intervals, strict=True)
@@ -107,7 +107,7 @@ def availability_frame(
 
 
 def drivers_frame(
-    day: Day, geography: Geography, intervals: list[DutyInterval], since_us: int
+    day: Day, geography: Geography, intervals: list[DutySpan], since_us: int
 ) -> pl.DataFrame:
     """Return the drivers table at the live instant; a driver's duty is the open interval's."""
     count, log = geography.drivers, day.log

@@ -13,7 +13,7 @@ import polars as pl
 
 from dispatchkit.kernel.money import split, to_cents
 from dispatchkit.simulation.exporters.columns import Mask, delivery_ids, ids, instants, repeated
-from dispatchkit.simulation.exporters.duties import DutyInterval
+from dispatchkit.simulation.exporters.duties import DutySpan
 from dispatchkit.simulation.exporters.orders import Snapshot
 from dispatchkit.simulation.geography import Geography
 from dispatchkit.simulation.scenario import HOUR, MINUTE, NEVER, SECOND, Ints, random_stream
@@ -39,7 +39,7 @@ Lines = tuple[Ints, Ints, Ints, Ints, Ints]
 def costs_frame(
     snapshot: Snapshot,
     geography: Geography,
-    intervals: list[DutyInterval],
+    intervals: list[DutySpan],
     since_us: int,
     first_id: int,
 ) -> pl.DataFrame:
@@ -95,7 +95,7 @@ def _service_fee(goods: Ints) -> Ints:
     return np.asarray((goods * 10 + 50) // 100, dtype=np.int64)
 
 
-def _topups(snapshot: Snapshot, intervals: list[DutyInterval]) -> list[Lines]:
+def _topups(snapshot: Snapshot, intervals: list[DutySpan]) -> list[Lines]:
     """Return the top-ups of shifts that have ended, split over deliveries by their engaged seconds.
 
     A shift without a delivery gives one idle_topup. Paid hours are those of PAID_DUTY; tips never

@@ -7,7 +7,7 @@ import polars as pl
 
 from dispatchkit.domain.states import CaseTrigger
 from dispatchkit.simulation.exporters.columns import ids, instants
-from dispatchkit.simulation.exporters.duties import DutyInterval
+from dispatchkit.simulation.exporters.duties import DutySpan
 from dispatchkit.simulation.exporters.orders import Snapshot
 from dispatchkit.simulation.geography import Geography, degrees
 from dispatchkit.simulation.outcomes import STALLS, Outcomes
@@ -24,7 +24,7 @@ def pings_frame(
     snapshot: Snapshot,
     geography: Geography,
     outcomes: Outcomes,
-    intervals: list[DutyInterval],
+    intervals: list[DutySpan],
     seed: int,
     since_us: int,
     first_id: int,
@@ -67,7 +67,7 @@ def _last_minutes(
     snapshot: Snapshot,
     geography: Geography,
     outcomes: Outcomes,
-    intervals: list[DutyInterval],
+    intervals: list[DutySpan],
     rng: np.random.Generator,
 ) -> list[Track]:
     """Return the tracks of drivers at work: moving, silent, or standing still after an acceptance."""

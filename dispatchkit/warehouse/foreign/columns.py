@@ -9,7 +9,15 @@ import polars as pl
 from dispatchkit.domain.tables import TABLES
 from dispatchkit.kernel.fault_codes import RowFault
 from dispatchkit.kernel.stable_random import stable_id
-from dispatchkit.warehouse.foreign.mapping import Column, Constant, Key, Mapping, Source, Sum, Text
+from dispatchkit.warehouse.foreign.mapping import (
+    Constant,
+    Key,
+    MappedColumn,
+    Mapping,
+    Source,
+    Sum,
+    Text,
+)
 from dispatchkit.warehouse.quarantine import ROW
 from dispatchkit.warehouse.typed_values import TypedText, decimal, typed
 
@@ -27,7 +35,7 @@ def column_values(
 ) -> ColumnValues:
     """Return the values of a column of ours, one per record, and the texts that were unreadable."""
     match source:
-        case Column():
+        case MappedColumn():
             return _from_column(records, mapping, table, name, source)
         case Key():
             id_of = table if name == "id" else TABLES[table].references()[name]
@@ -43,7 +51,7 @@ def column_values(
 
 
 def _from_column(
-    records: pl.DataFrame, mapping: Mapping, table: str, name: str, source: Column
+    records: pl.DataFrame, mapping: Mapping, table: str, name: str, source: MappedColumn
 ) -> ColumnValues:
     text = pl.col(source.column)
     if source.words:

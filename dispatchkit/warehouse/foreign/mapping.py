@@ -45,7 +45,7 @@ _DEFAULTS = {"version": 1, "episode": 1, "attempt": 0, "priority": 0, "timeouts"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MappedColumn:
     """A column of the file, some of its words translated, or a time some minutes later."""
 
     column: str
@@ -105,9 +105,9 @@ class Text:
         return _PLACEHOLDER.sub("{}", self.text)
 
 
-Source: TypeAlias = Column | Key | Constant | Sum | Text
+Source: TypeAlias = MappedColumn | Key | Constant | Sum | Text
 _SOURCES: dict[str, type[Source]] = {
-    "column": Column,
+    "column": MappedColumn,
     "key": Key,
     "constant": Constant,
     "sum": Sum,

@@ -17,7 +17,7 @@ from dispatchkit.domain.states import DELIVERY
 from dispatchkit.kernel.errors import BadData
 from dispatchkit.kernel.fault_codes import FileFault, RowFault
 from dispatchkit.warehouse.foreign.columns import column_values
-from dispatchkit.warehouse.foreign.mapping import Column, Mapping, Source
+from dispatchkit.warehouse.foreign.mapping import MappedColumn, Mapping, Source
 from dispatchkit.warehouse.foreign.records import FILE, LINES, Records, read_records
 from dispatchkit.warehouse.imports import ImportBatch
 from dispatchkit.warehouse.quarantine import MAX_QUARANTINE, ROW, first_fault_per_row, require_few
@@ -112,7 +112,7 @@ def _faults(unreadable: pl.DataFrame, table: str, name: str, source: Source) -> 
     reason = pl.col("reason")
     if may_be_quoted(table, name):
         reason = pl.format("'{}' {}", pl.col("text").str.slice(0, 64), reason)
-    column = source.column if isinstance(source, Column) else f"{table}.{name}"
+    column = source.column if isinstance(source, MappedColumn) else f"{table}.{name}"
     return unreadable.select(
         RECORD, pl.lit(column).alias("column"), "code", reason.alias("reason")
     ).cast(_FAULTS)
