@@ -17,6 +17,7 @@ from dispatchkit.domain.tables import ROW_CLASSES, ROW_KINDS, TABLES
 from dispatchkit.kernel import errors, fault_codes
 from dispatchkit.kernel.documented_enum import DocumentedEnum
 from dispatchkit.kernel.machine import INITIAL
+from dispatchkit.routing import check
 
 ROOT = Path(__file__).parents[1]
 HEAD = "<!-- Printed by docs/generate.py; do not edit. -->\n\n"
@@ -42,7 +43,7 @@ def codes_page() -> str:
     """Return every event, reason, result of an act and rule with its meaning."""
     lines = ["# Events, reasons, results and rules", ""]
     lines += ["What receivers of events, `--json` and the audit trail say.", ""]
-    return "\n".join([*lines, *_vocabularies(codes)])
+    return "\n".join([*lines, *_vocabularies(codes), *_vocabularies(check)])
 
 
 def tables_page() -> str:

@@ -7,14 +7,36 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dispatchkit.kernel.documented_enum import DocumentedEnum
 from dispatchkit.routing.problem import Plan, Problem, VehicleRoute, Visit
+
+
+class PlanFault(DocumentedEnum):
+    """How a plan breaks the rules of its problem."""
+
+    UNKNOWN = "UNKNOWN", "an unknown job, vehicle or node is named"
+    VEHICLE_TWICE = "VEHICLE_TWICE", "a vehicle has two routes"
+    STOP_TWICE = "STOP_TWICE", "a stop is made more than once"
+    STOP_MISSING = "STOP_MISSING", "a stop of a planned job is not made"
+    PLANNED_AND_LEFT_OUT = "PLANNED_AND_LEFT_OUT", "a job is planned and also listed as left out"
+    COST_WRONG = "COST_WRONG", "the plan's cost is not that of its stops"
+    FIGURE_WRONG = "FIGURE_WRONG", "a number that the plan states is not the computed one"
+    WRONG_VEHICLE = "WRONG_VEHICLE", "a job is with a vehicle that may not do it"
+    NOT_FIRST = "NOT_FIRST", "a stop in motion is not the first one"
+    NOT_PICKED_UP = "NOT_PICKED_UP", "goods are dropped off that were not picked up before"
+    OVERLOAD = "OVERLOAD", "the vehicle carries more than it can"
+    TOO_FAST = "TOO_FAST", "less time between two stops than the trip takes"
+    TOO_EARLY = "TOO_EARLY", "a stop begins before its window or ends before its service is done"
+    TOO_LATE = "TOO_LATE", "a stop begins after its window"
+    NO_WAY = "NO_WAY", "there is no path to the next stop"
+    BACK_TOO_LATE = "BACK_TOO_LATE", "the vehicle is back after its end"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PlanViolation:
-    """One broken rule: a stable code, ids of vehicle and job (None: not about one), the numbers."""
+    """One broken rule: its code, ids of vehicle and job (None: not about one), the numbers."""
 
-    code: str
+    code: PlanFault
     vehicle: int | None
     job: int | None
     text: str
@@ -38,7 +60,10 @@ def violations(problem: Problem, plan: Plan, *, check_cost: bool = True) -> list
     ):
         broken.append(
             PlanViolation(
-                "COST_WRONG", None, None, f"the plan says {plan.cost}, its stops cost {cost}"
+                PlanFault.COST_WRONG,
+                None,
+                None,
+                f"the plan says {plan.cost}, its stops cost {cost}",
             )
         )
     return broken
@@ -67,7 +92,7 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[PlanViolation]:
     for route in plan.routes:
         if not _known(problem, route):
             yield PlanViolation(
-                "UNKNOWN",
+                PlanFault.UNKNOWN,
                 None,
                 None,
                 f"a route names vehicle {route.vehicle} or a stop that is not there",
@@ -75,7 +100,7 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[PlanViolation]:
     for vehicle, times in sorted(Counter(route.vehicle for route in plan.routes).items()):
         if times > 1:
             yield PlanViolation(
-                "VEHICLE_TWICE",
+                PlanFault.VEHICLE_TWICE,
                 _vehicle_id(problem, vehicle),
                 None,
                 f"{times} routes for one vehicle",
@@ -85,18 +110,18 @@ def _whole(problem: Problem, plan: Plan) -> Iterator[PlanViolation]:
     for index, task in enumerate(problem.tasks):
         if visits[index] > 1:
             yield PlanViolation(
-                "STOP_TWICE", None, task.job, f"{task.kind} is made {visits[index]} times"
+                PlanFault.STOP_TWICE, None, task.job, f"{task.kind} is made {visits[index]} times"
             )
         if visits[index] and task.job in left_out:
             yield PlanViolation(
-                "PLANNED_AND_LEFT_OUT",
+                PlanFault.PLANNED_AND_LEFT_OUT,
                 None,
                 task.job,
                 f"{task.kind} is made, yet the job is left out",
             )
         if not visits[index] and task.job not in left_out:
             yield PlanViolation(
-                "STOP_MISSING",
+                PlanFault.STOP_MISSING,
                 None,
                 task.job,
                 f"{task.kind} is neither made nor left out with a reason",
@@ -110,7 +135,10 @@ def _first(problem: Problem, plan: Plan, route: VehicleRoute) -> Iterator[PlanVi
     task = problem.tasks[car.first]
     if task.job not in {job for job, _ in plan.unplanned}:
         yield PlanViolation(
-            "NOT_FIRST", car.id, task.job, f"{task.kind} is in motion but not the first stop"
+            PlanFault.NOT_FIRST,
+            car.id,
+            task.job,
+            f"{task.kind} is in motion but not the first stop",
         )
 
 
@@ -123,21 +151,21 @@ def _goods(problem: Problem, route: VehicleRoute) -> Iterator[PlanViolation]:
         load += task.load
         if task.after is not None and task.after not in seen:
             yield PlanViolation(
-                "NOT_PICKED_UP",
+                PlanFault.NOT_PICKED_UP,
                 car.id,
                 task.job,
                 f"{task.kind} without its pickup before it in this route",
             )
         if task.only is not None and task.only != route.vehicle:
             yield PlanViolation(
-                "WRONG_VEHICLE",
+                PlanFault.WRONG_VEHICLE,
                 car.id,
                 task.job,
                 f"{task.kind} belongs to {_vehicle_id(problem, task.only)}",
             )
         if load > max(car.capacity, car.load):
             yield PlanViolation(
-                "OVERLOAD",
+                PlanFault.OVERLOAD,
                 car.id,
                 task.job,
                 f"{load} on board, room for {max(car.capacity, car.load)}",
@@ -154,10 +182,12 @@ def _times(problem: Problem, route: VehicleRoute) -> Iterator[PlanViolation]:
         leg = problem.time[place][task.place]
         begin = visit.leave - task.service
         if leg < 0:
-            yield PlanViolation("NO_WAY", car.id, task.job, f"no way leads to the {task.kind}")
+            yield PlanViolation(
+                PlanFault.NO_WAY, car.id, task.job, f"no way leads to the {task.kind}"
+            )
         elif visit.arrive < now + leg:
             yield PlanViolation(
-                "TOO_FAST",
+                PlanFault.TOO_FAST,
                 car.id,
                 task.job,
                 f"{task.kind} is reached {now + leg - visit.arrive} too soon",
@@ -165,11 +195,14 @@ def _times(problem: Problem, route: VehicleRoute) -> Iterator[PlanViolation]:
         if begin < max(visit.arrive, task.earliest):
             early = max(visit.arrive, task.earliest) - begin
             yield PlanViolation(
-                "TOO_EARLY", car.id, task.job, f"{task.kind} begins or ends {early} too soon"
+                PlanFault.TOO_EARLY,
+                car.id,
+                task.job,
+                f"{task.kind} begins or ends {early} too soon",
             )
         if task.latest is not None and begin > task.latest:
             yield PlanViolation(
-                "TOO_LATE",
+                PlanFault.TOO_LATE,
                 car.id,
                 task.job,
                 f"{task.kind} begins {begin - task.latest} after its window",
@@ -179,10 +212,10 @@ def _times(problem: Problem, route: VehicleRoute) -> Iterator[PlanViolation]:
         return
     home = problem.time[place][car.end]
     if home < 0:
-        yield PlanViolation("NO_WAY", car.id, None, "no way leads back")
+        yield PlanViolation(PlanFault.NO_WAY, car.id, None, "no way leads back")
     elif car.end_by is not None and now + home > car.end_by:
         yield PlanViolation(
-            "BACK_TOO_LATE", car.id, None, f"back {now + home - car.end_by} after the end"
+            PlanFault.BACK_TOO_LATE, car.id, None, f"back {now + home - car.end_by} after the end"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dispatchkit.kernel.errors import BadData, InputMissing, Usage
 from dispatchkit.kernel.files import write_whole
-from dispatchkit.routing.check import PlanViolation, timed, violations
+from dispatchkit.routing.check import PlanFault, PlanViolation, timed, violations
 from dispatchkit.routing.engines import answer
 from dispatchkit.routing.instance import Instance, read_json, read_lilim
 from dispatchkit.routing.problem import Plan, VehicleRoute
@@ -52,7 +52,7 @@ def check(file: Path, form: str, plan_file: Path) -> list[PlanViolation]:
     for n, nodes in enumerate(node_lists):
         unknown = [node for node in nodes if node not in task_index]
         faults += [
-            PlanViolation("UNKNOWN", None, None, f"route {n + 1} names node {node}")
+            PlanViolation(PlanFault.UNKNOWN, None, None, f"route {n + 1} names node {node}")
             for node in unknown
         ]
         if n < len(ids) and ids[n] in vehicle_index:
@@ -64,7 +64,9 @@ def check(file: Path, form: str, plan_file: Path) -> list[PlanViolation]:
                 )
             )
         else:
-            faults.append(PlanViolation("UNKNOWN", None, None, f"route {n + 1} has no vehicle"))
+            faults.append(
+                PlanViolation(PlanFault.UNKNOWN, None, None, f"route {n + 1} has no vehicle")
+            )
     solution = Plan(
         routes=tuple(routes), unplanned=_left_out(document, plan_file), cost=0, engine="given"
     )
@@ -116,7 +118,7 @@ def _figures(instance: Instance, judged: Plan, document: Mapping[str, Any]) -> l
     stated = {name: document[name] for name in true if isinstance(document.get(name), int | float)}
     return [
         PlanViolation(
-            "FIGURE_WRONG",
+            PlanFault.FIGURE_WRONG,
             None,
             None,
             f"the plan says {name} {said}, its routes give {true[name]:.10g}",
