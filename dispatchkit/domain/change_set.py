@@ -120,6 +120,7 @@ class ChangeSet:
         event: str,
         reason: str,
         *,
+        expects: tuple[Ref, ...] = (),
         payload: Mapping[str, Any] | None = None,
         why: Mapping[str, Any] | None = None,
     ) -> R:
@@ -133,7 +134,7 @@ class ChangeSet:
             for field in fields(row)
             if field.name not in ("id", "version") and getattr(row, field.name) != field.default
         }
-        extras = ChangeExtras(payload=payload or {}, why=why or {})
+        extras = ChangeExtras(expects=expects, payload=payload or {}, why=why or {})
         self._add(entity_of(row), row.id, {"version": 0}, event, reason, after, extras)
         self._seen[entity_of(row), row.id] = {n: getattr(row, n) for n in _columns(type(row))}
         return row

@@ -27,7 +27,7 @@ from sqlalchemy import Engine
 from tests import databases
 
 WRITER, STORE = "dispatchkit.store.write:Writer", "dispatchkit.store.postgres:PostgresStore"
-ANSWER = "dispatchkit.decide.offers.answer"
+ANSWER = "dispatchkit.decide.offers.respond"
 # Two transactions instead of one.
 APART = 'self._connection.exec_driver_sql("COMMIT"); self._connection.exec_driver_sql("BEGIN"); '
 FLAGS = __future__.annotations.compiler_flag
@@ -48,22 +48,22 @@ class Fault:
 FAULTS: Mapping[str, Fault] = {
     # policies
     "an offer lives on at its deadline": Fault(
-        "model", (("dispatchkit.decide.offers.expire:expire", "now >= offer.hard_deadline", "now > offer.hard_deadline"),)
+        "model", (("dispatchkit.decide.offers.find_open:expire", "now >= offer.hard_deadline", "now > offer.hard_deadline"),)
     ),
     "an offer is accepted at its deadline": Fault(
-        "model", ((f"{ANSWER}:respond", "now >= asked.offer.hard_deadline", "now > asked.offer.hard_deadline"),)
+        "model", ((f"{ANSWER}:respond", "now >= context.offer.hard_deadline", "now > context.offer.hard_deadline"),)
     ),
     "the offers of the losers stay open": Fault(
-        "rivals", ((f"{ANSWER}:_accept", 'withdraw(group, asked.rivals, "TAKEN_BY_OTHER")', "pass"),)
+        "rivals", ((f"{ANSWER}:_accept", "withdraw(changes, context.rivals, ChangeReason.TAKEN_BY_OTHER)", "pass"),)
     ),
     "any driver may answer an offer": Fault(
-        "model", ((f"{ANSWER}:_asked", " and o.driver_id == event.driver_id", ""),)
+        "model", ((f"{ANSWER}:_context", " and o.driver_id == event.driver_id", ""),)
     ),
     "a driver takes more than they may hold": Fault(
         "model", ((f"{ANSWER}:_accept", "min(driver.max_stack, params.max_stack)", "3"),)
     ),
     "a driver is asked again in one episode": Fault(
-        "model", (("dispatchkit.decide.offers.seek:seek", "barred=frozenset(o.driver_id for o in this_time)", "barred=frozenset()"),)
+        "model", (("dispatchkit.decide.offers.find_open:find_open", "barred=frozenset(o.driver_id for o in this_episode)", "barred=frozenset()"),)
     ),
     "a release goes on with the old episode": Fault(
         "model", (("dispatchkit.decide.reassignment.case_tracking:release", "episode=delivery.episode + 1", "episode=delivery.episode"),)

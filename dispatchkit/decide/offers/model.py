@@ -1,47 +1,133 @@
-"""The words of offers: rows as the policy sees them, and the contracts of what reads.sql brings."""
+"""Parameters of offers, and what the queries read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
-import polars as pl
-
-from dispatchkit.decide.offers.params import Params
-from dispatchkit.domain.contract import Column, Contract
-from dispatchkit.domain.dispatching import Driver, DriverRead, HeldRead, PingRead
-from dispatchkit.domain.tables import TABLES
+from dispatchkit.domain.acceptance import Acceptance
+from dispatchkit.domain.contract import Contract, contract_of
+from dispatchkit.domain.dispatching import Dispatch, DriverRead, PingRead
+from dispatchkit.domain.rows import (
+    Case,
+    Delivery,
+    Driver,
+    Episode,
+    Instant,
+    Lat,
+    Lon,
+    MerchantId,
+    Offer,
+)
+from dispatchkit.domain.states import OfferMode
+from dispatchkit.kernel.errors import BadConfig
 from dispatchkit.kernel.geo import Point, point
 
-__all__ = ["READS", "Asked", "Episode", "Job", "Offer", "Params", "Refusal", "Sought"]
+MODES = tuple(OfferMode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Dispatch, Acceptance):
+    """How a search for a driver goes. Only `mode` decides how many drivers get offers at once."""
+
+    mode: str = "cascade"
+    timeout: timedelta = timedelta(seconds=30)
+    accept_grace: timedelta = timedelta(seconds=2)
+    max_attempts: int = 8
+    wave_size: int = 3
+    wave_gap: timedelta = timedelta(seconds=20)
+    broadcast_limit: int = 20
+    reoffer_same_driver: timedelta = timedelta(minutes=10)
+    reoffer_more_cents: int = 100
+    reoffer_nearer: timedelta = timedelta(minutes=3)
+    cooldown_decline: timedelta = timedelta()
+    cooldown_expire: timedelta = timedelta(seconds=60)
+    radius_start_m: int = 1500
+    radius_step_m: int = 1500
+    radius_max_m: int = 6000
+    widen_after: timedelta = timedelta(minutes=3)
+    pay_base_cents: int = 1000
+    pay_per_km_cents: int = 19
+    boost_after: int = 3
+    boost_step_cents: int = 100
+    boost_max_cents: int = 300
+
+    def __post_init__(self) -> None:
+        Dispatch.__post_init__(self)
+        Acceptance.__post_init__(self)
+        if self.mode not in MODES:
+            raise BadConfig(f"mode is {self.mode!r}; expected one of {', '.join(MODES)}")
+        if self.accept_grace > self.timeout:
+            raise BadConfig(
+                f"accept_grace {self.accept_grace} is longer than timeout {self.timeout}"
+            )
+        if not 0 < self.radius_start_m <= self.radius_max_m:
+            raise BadConfig(
+                f"radius_start_m {self.radius_start_m} must lie in "
+                f"1..radius_max_m {self.radius_max_m}"
+            )
+        if self.boost_step_cents > self.boost_max_cents:
+            raise BadConfig(
+                f"boost_step_cents {self.boost_step_cents} is more than "
+                f"boost_max_cents {self.boost_max_cents}"
+            )
+        # A driver who has just not answered gets no offer at once, and two waves never go out at
+        # the same instant.
+        for name in ("timeout", "cooldown_expire", "widen_after", "wave_gap"):
+            if getattr(self, name) <= timedelta():
+                raise BadConfig(f"{name} must be longer than zero")
+        for name in ("accept_grace", "cooldown_decline", "reoffer_same_driver", "reoffer_nearer"):
+            if getattr(self, name) < timedelta():
+                raise BadConfig(f"{name} is below zero")
+        for name in ("wave_size", "broadcast_limit", "boost_after"):
+            if getattr(self, name) < 1:
+                raise BadConfig(f"{name} is {getattr(self, name)}; expected 1 or more")
+        amounts = "max_attempts radius_step_m pay_base_cents pay_per_km_cents boost_step_cents"
+        for name in amounts.split():
+            if getattr(self, name) < 0:
+                raise BadConfig(f"{name} is below zero")
+
+    @property
+    def at_once(self) -> int:
+        """Return how many drivers get an offer in one round."""
+        return {"waves": self.wave_size, "broadcast": self.broadcast_limit}.get(self.mode, 1)
+
+    def radius_m(self, attempts: int, waited: timedelta, level: int = 0) -> int:
+        """Return the straight-line distance from the pickup within which drivers get offers.
+
+        It grows one step for each attempt, for each `widen_after` of waiting, and once when the
+        search has been escalated.
+        """
+        steps = attempts + max(0, waited // self.widen_after) + (level >= 1)
+        return min(self.radius_start_m + steps * self.radius_step_m, self.radius_max_m)
+
+    def boost_cents(self, unwanted: int, level: int = 0) -> int:
+        """Return the extra pay after `unwanted` rounds with a refusal or without an answer.
+
+        An escalated search has at least one step.
+        """
+        steps = max(unwanted - self.boost_after + 1, int(level >= 1), 0)
+        return min(steps * self.boost_step_cents, self.boost_max_cents)
+
+    def pay_cents(self, distance_m: int) -> int:
+        """Return the pay for a delivery over this distance, without boost, rounded half up."""
+        return self.pay_base_cents + (self.pay_per_km_cents * distance_m + 500) // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sought:
-    """A delivery that may need a driver, with what an offer tells about it.
+class OpenDelivery(Delivery):
+    """A delivery that may need a driver now, with its places.
 
-    outside: it is outside the rollout: its search begins, for a person and the ladder to see, offers that are out are
-    brought to their end, and nobody else is asked. disputed: who lost it says to have its goods, and a person has yet
-    to look; nobody else is asked then either.
+    outside: not in the rollout. disputed: another driver reports having the goods, and a person has
+    not yet decided. In both cases the search begins and its offers run out, but there is no new offer.
     """
 
-    id: int
-    state: str
-    episode: int
-    attempt: int
-    priority: int
-    driver_id: int | None
-    slot: int | None
-    created_at: datetime
-    dispatch_at: datetime
-    assigned_at: datetime | None
-    version: int
-    ready_at: datetime | None
-    merchant_id: int
-    pickup_lat: float | None
-    pickup_lon: float | None
-    dropoff_lat: float | None
-    dropoff_lon: float | None
+    ready_at: Instant | None
+    merchant_id: MerchantId
+    pickup_lat: Lat | None
+    pickup_lon: Lon | None
+    dropoff_lat: Lat | None
+    dropoff_lon: Lon | None
     disputed: bool
     outside: bool
 
@@ -55,143 +141,29 @@ class Sought:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A delivery's row as an answer needs it."""
+class Refusal(Offer):
+    """An offer of an earlier episode that the driver declined or did not answer."""
 
-    id: int
-    state: str
-    episode: int
-    attempt: int
-    driver_id: int | None
-    slot: int | None
-    assigned_at: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """The open episode of a delivery, with the level that the ladder has reached."""
-
-    id: int
-    delivery_id: int
-    episode: int
-    state: str
-    opened_at: datetime
-    closed_at: datetime | None
-    level: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """An offer's row, as far as deciding and answering need it."""
-
-    id: int
-    delivery_id: int
-    driver_id: int
-    episode: int
-    attempt: int
-    state: str
-    cause: str | None
-    payload_sha256: str
-    sent_at: datetime
-    expires_at: datetime
-    hard_deadline: datetime
-    delivered_at: datetime | None
-    viewed_at: datetime | None
-    responded_at: datetime | None
-    late: bool
-    version: int
+    responded_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """An offer with what hangs on it: its delivery, the driver, and the rival offers that are pending too."""
+class OfferContext:
+    """An offer with its delivery, its driver, and the other pending offers of the delivery."""
 
     offer: Offer
-    delivery: Job
+    delivery: Delivery
     driver: Driver
     rivals: tuple[Offer, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An offer of an earlier episode that a driver declined or let run out, with its terms."""
-
-    id: int
-    delivery_id: int
-    driver_id: int
-    responded_at: datetime
-    pay_cents: int
-    payload: str
-
-
-# deliveries: those that may need a driver now.
-SoughtRead = (
-    TABLES["deliveries"]
-    .only(
-        "id state episode attempt priority driver_id slot created_at dispatch_at "
-        "assigned_at version"
-    )
-    .with_columns(
-        ready_at=TABLES["orders"].fields["ready_at"],
-        merchant_id=TABLES["orders"].fields["merchant_id"],
-        pickup_lat=TABLES["merchants"].fields["lat"],
-        pickup_lon=TABLES["merchants"].fields["lon"],
-        dropoff_lat=TABLES["orders"].fields["dropoff_lat"],
-        dropoff_lon=TABLES["orders"].fields["dropoff_lon"],
-        disputed=Column(dtype=pl.Boolean()),
-        outside=Column(dtype=pl.Boolean()),
-    )
-)
-
-
-# offers: every offer so far for a delivery that is open.
-OfferRead = TABLES["driver_offers"].only(
-    "id delivery_id driver_id episode attempt state cause payload_sha256 sent_at expires_at "
-    "hard_deadline delivered_at viewed_at responded_at late version"
-)
-
-
-# refusals: who said no in an earlier episode, and to what.
-RefusalRead = (
-    TABLES["driver_offers"]
-    .only("id delivery_id driver_id pay_cents payload")
-    .with_columns(responded_at=Column(dtype=pl.Datetime("us", "UTC")))
-)
-
-
-# episodes: since when each open delivery has been seeking, and how far that has been escalated.
-EpisodeRead = TABLES["unassigned_orders"].only(
-    "id delivery_id episode state opened_at closed_at level version"
-)
-
-
-# held: deliveries that occupy a driver, in which slot and since when.
-SlotRead = HeldRead.with_columns(
-    slot=Column(dtype=pl.Int64(), min=1, max=3),
-    assigned_at=TABLES["deliveries"].fields["assigned_at"],
-)
-
-
-# released: drivers who lost an open delivery and are not asked about it again.
-ReleasedRead = (
-    TABLES["deliveries"]
-    .only("id")
-    .with_columns(
-        delivery_id=TABLES["driver_offers"].fields["delivery_id"],
-        driver_id=TABLES["driver_offers"].fields["driver_id"],
-    )
-)
-
-
 READS: dict[str, Contract] = {
-    "deliveries": SoughtRead,
-    "offers": OfferRead,
-    "refusals": RefusalRead,
-    "episodes": EpisodeRead,
+    "deliveries": contract_of(OpenDelivery),
+    "offers": contract_of(Offer),
+    "refusals": contract_of(Refusal),
+    "episodes": contract_of(Episode),
     "drivers": DriverRead,
     "pings": PingRead,
-    "held": SlotRead,
-    "released": ReleasedRead,
+    "held": contract_of(Delivery).only("id driver_id slot assigned_at", driver_id=True, slot=True),
+    "released": contract_of(Case).only("id delivery_id driver_id"),
 }

@@ -1,6 +1,9 @@
 -- name: deliveries
--- Deliveries that may need a driver now, with pickup and drop-off. `outside` is filled in by gather: the rollout is not the database's.
-SELECT d.id, d.state, d.episode, d.attempt, d.priority, d.driver_id, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.version,
+-- Deliveries that may need a driver now, with pickup and drop-off. `outside` is filled in afterwards: the database does not know the rollout.
+SELECT d.id, d.order_id, d.replaces, d.state, d.episode, d.attempt, d.priority, d.driver_id,
+       d.driver_unknown, d.slot, d.created_at, d.dispatch_at, d.assigned_at, d.started_at,
+       d.arrived_pickup_at, d.picked_up_at, d.arrived_dropoff_at, d.ended_at, d.ended_by, d.ended_while,
+       d.liable, d.lock_until, d.version,
        o.ready_at, o.merchant_id, m.lat AS pickup_lat, m.lon AS pickup_lon, o.dropoff_lat, o.dropoff_lon,
        t.id IS NOT NULL AS disputed, false AS outside
 FROM deliveries AS d
@@ -12,16 +15,18 @@ WHERE d.state IN ('CREATED', 'UNASSIGNED', 'OFFERING') OR (d.state = 'SCHEDULED'
 ORDER BY d.id
 
 -- name: offers
--- Every offer so far for a delivery that is open: who is asked now, and who has been.
-SELECT id, delivery_id, driver_id, episode, attempt, state, cause, payload_sha256, sent_at, expires_at, hard_deadline,
-       delivered_at, viewed_at, responded_at, late, version
+-- Every offer so far for an open delivery. The text of the terms is long and not needed: it stays empty.
+SELECT id, delivery_id, driver_id, episode, attempt, ask, state, cause, mode, pay_cents, boost_cents, distance_m,
+       '' AS payload, payload_sha256, sent_at, expires_at, hard_deadline, delivered_at, viewed_at, responded_at, late, version
 FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id
 
 -- name: refusals
--- Who declined an open delivery in an earlier episode, or let the offer run out, and on what terms.
-SELECT f.id, f.delivery_id, f.driver_id, f.responded_at, f.pay_cents, f.payload
+-- Offers for an open delivery that were declined or not answered in an earlier episode, with their terms.
+SELECT f.id, f.delivery_id, f.driver_id, f.episode, f.attempt, f.ask, f.state, f.cause, f.mode, f.pay_cents, f.boost_cents,
+       f.distance_m, f.payload, f.payload_sha256, f.sent_at, f.expires_at, f.hard_deadline, f.delivered_at, f.viewed_at,
+       f.responded_at, f.late, f.version
 FROM driver_offers AS f
 JOIN deliveries AS d ON d.id = f.delivery_id
 WHERE d.state IN ('UNASSIGNED', 'OFFERING') AND f.episode < d.episode AND f.state IN ('DECLINED', 'EXPIRED')
@@ -29,7 +34,8 @@ ORDER BY f.id
 
 -- name: episodes
 -- Since when each open delivery has been seeking a driver, and how far that has been escalated.
-SELECT id, delivery_id, episode, state, opened_at, closed_at, level, version
+SELECT id, delivery_id, episode, state, opened_at, closed_at, level, level_due_at, level_at, acked_at, snoozed_until,
+       reminders, reminded_at, cause, version
 FROM unassigned_orders
 WHERE state = 'OPEN'
 ORDER BY id

@@ -6,30 +6,34 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from dispatchkit.domain.codes import Rule
+
 Document = Mapping[str, Any]
-MEANING = {  # of the rules by which a delivery makes no offer, or none to a certain driver
-    "HELD_BY_FLAG": "the rollout leaves this delivery out",
-    "NOT_DUE": "its search for a driver is not due yet",
-    "NOT_SEEKING": "it needs no driver now",
-    "GOODS_DISPUTED": "a former driver reports having its goods",
-    "ROUND_UNDER_WAY": "a pending offer has not been answered yet",
-    "ATTEMPTS_USED_UP": "this search has used all its attempts",
-    "PICKUP_UNKNOWN": "the position of the pickup is unknown",
-    "NO_FREE_DRIVER_IN_REACH": "no free driver is within reach",
-    "OUTSIDE_RADIUS": "too far from the pickup for now",
-    "SHIFT_ENDS_BEFORE_PICKUP": "the shift ends before the pickup",
-    "ASKED_BEFORE": "already had an offer in this search",
-    "NOT_IMPROVED": "declined before, and the offer is no better now",
-    "TAKEN_THIS_RUN": "another delivery has precedence",
-    "NOT_ON_DUTY": "not on duty",
-    "OFFER_PENDING": "has a pending offer for another delivery",
-    "STACK_FULL": "already has the maximum number of deliveries",
-    "NO_RECENT_PING": "no recent position",
-    "TIMED_OUT": "too many offers in a row without an answer",
-    "COOLDOWN": "in a cooldown",
-    "NO_WAY": "no route leads to the pickup",
-    "OTHERS_SOONER": "another driver is expected there sooner",
-    "WITH_ANOTHER": "it went to another driver",
+MEANING: Mapping[
+    str, str
+] = {  # of the rules by which a delivery makes no offer, or none to a certain driver
+    Rule.HELD_BY_FLAG: "the rollout leaves this delivery out",
+    Rule.NOT_DUE: "its search for a driver is not due yet",
+    Rule.NOT_SEEKING: "it needs no driver now",
+    Rule.GOODS_DISPUTED: "a former driver reports having its goods",
+    Rule.ROUND_UNDER_WAY: "a pending offer has not been answered yet",
+    Rule.ATTEMPTS_USED_UP: "this search has used all its attempts",
+    Rule.PICKUP_UNKNOWN: "the position of the pickup is unknown",
+    Rule.NO_FREE_DRIVER_IN_REACH: "no free driver is within reach",
+    Rule.OUTSIDE_RADIUS: "too far from the pickup for now",
+    Rule.SHIFT_ENDS_BEFORE_PICKUP: "the shift ends before the pickup",
+    Rule.ASKED_BEFORE: "already had an offer in this search",
+    Rule.NOT_IMPROVED: "declined before, and the offer is no better now",
+    Rule.TAKEN_THIS_RUN: "another delivery has precedence",
+    Rule.NOT_ON_DUTY: "not on duty",
+    Rule.OFFER_PENDING: "has a pending offer for another delivery",
+    Rule.STACK_FULL: "already has the maximum number of deliveries",
+    Rule.NO_RECENT_PING: "no recent position",
+    Rule.TIMED_OUT: "too many offers in a row without an answer",
+    Rule.COOLDOWN: "in a cooldown",
+    Rule.NO_WAY: "no route leads to the pickup",
+    Rule.OTHERS_SOONER: "another driver is expected there sooner",
+    Rule.WITH_ANOTHER: "it went to another driver",
 }
 
 

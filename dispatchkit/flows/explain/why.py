@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from dispatchkit.config import Settings
-from dispatchkit.decide.offers.why_not import why_not as check_driver
+from dispatchkit.decide.offers.not_offered import why_not as check_driver
 from dispatchkit.domain.feature import Frames
 from dispatchkit.domain.states import DELIVERY, OPEN, WITH_DRIVER
 from dispatchkit.flows.explain import explanation_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from dispatchkit.domain.changes import Change
 from dispatchkit.domain.feature import Event, Feature, Frames
 from dispatchkit.domain.hours import LOOK_BACK
-from dispatchkit.domain.tables import ENTITIES
+from dispatchkit.domain.tables import ENTITIES, ROW_KINDS
 from dispatchkit.flows.live import act
 from dispatchkit.flows.live.gather import bounds
 from dispatchkit.kernel.sql import bind, parse
@@ -70,7 +71,10 @@ def _check_before(store: MemoryStore, changes: Sequence[Change]) -> None:
     for change in changes:
         stored = store.rows[ENTITIES[change.entity]].get(change.id, {})
         row = rows.setdefault((change.entity, change.id), dict(stored))
-        if change.version > 0:
+        if change.version == 0:
+            columns = fields(ROW_KINDS[change.entity].row_class)
+            row.update((column.name, column.default) for column in columns)
+        else:
             assert {name: row.get(name) for name in change.after} == dict(change.before)
         row.update(change.after)
 

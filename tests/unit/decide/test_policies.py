@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dispatchkit.decide.deliveries import policy as deliveries
 from dispatchkit.decide.deliveries.model import Params as DeliveryParams
-from dispatchkit.decide.offers import params as offer_params
+from dispatchkit.decide.offers import model as offer_params
 from dispatchkit.decide.offers import policy as offers
 from dispatchkit.decide.offers.model import Params as OfferParams
 from dispatchkit.decide.reassignment import policy as reassignment

@@ -97,7 +97,7 @@ def declined_rounds(n: int, *, episode: int = 1, state: str = "DECLINED") -> lis
 def test_after_rounds_that_nobody_wanted_the_offer_pays_more_step_by_step(rounds, boost):
     town = tables(a_delivery(1, attempt=rounds), a_driver(7), *declined_rounds(rounds))
     made = offer(run(town)).after
-    assert (made["boost_cents"], made["pay_cents"]) == (boost, 1025 + boost)
+    assert (made.get("boost_cents", 0), made["pay_cents"]) == (boost, 1025 + boost)
     told = json.loads(str(made["payload"]))
     assert (told["boost_cents"], told["estimated_earning_cents"]) == (boost, 1025 + boost)
 
@@ -105,18 +105,18 @@ def test_after_rounds_that_nobody_wanted_the_offer_pays_more_step_by_step(rounds
 @pytest.mark.parametrize("state", ["REVOKED", "UNDELIVERABLE"])
 def test_a_round_that_nobody_refused_raises_no_pay(state):
     town = tables(a_delivery(1, attempt=5), a_driver(7), *declined_rounds(5, state=state))
-    assert offer(run(town)).after["boost_cents"] == 0
+    assert offer(run(town)).after.get("boost_cents", 0) == 0
 
 
 def test_a_new_episode_begins_without_boost():
     town = tables(a_delivery(1, episode=2), a_driver(7), *declined_rounds(5))
-    assert offer(run(town)).after["boost_cents"] == 0
+    assert offer(run(town)).after.get("boost_cents", 0) == 0
 
 
 def test_silence_that_ends_in_this_very_run_counts_as_unwanted():
     out = an_offer(60, driver=70, attempt=3, sent=minutes(1))
     town = tables(a_delivery(1, state="OFFERING", attempt=2), a_driver(7), *declined_rounds(2), out)
-    assert offer(run(town)).after["boost_cents"] == 100
+    assert offer(run(town)).after.get("boost_cents", 0) == 100
 
 
 def escalated(level: int, *, at: tuple[float, float] = (0, 0)) -> Tables:
@@ -129,14 +129,14 @@ def escalated(level: int, *, at: tuple[float, float] = (0, 0)) -> Tables:
     ("level", "boost", "reaches"), [(0, 0, False), (1, 100, True), (3, 100, True)]
 )
 def test_an_escalated_search_looks_one_step_wider_and_may_pay_more(level, boost, reaches):
-    assert offer(run(escalated(level))).after["boost_cents"] == boost
+    assert offer(run(escalated(level))).after.get("boost_cents", 0) == boost
     assert bool(asked(run(escalated(level, at=(2900, 0))))) is reaches
     assert not asked(run(escalated(level, at=(3100, 0))))
 
 
 def test_boost_can_be_switched_off():
     town = tables(a_delivery(1, attempt=7), a_driver(7), *declined_rounds(7))
-    assert offer(run(town, boost_step_cents=0, boost_max_cents=0)).after["boost_cents"] == 0
+    assert offer(run(town, boost_step_cents=0, boost_max_cents=0)).after.get("boost_cents", 0) == 0
 
 
 def test_who_is_likelier_to_accept_may_be_asked_before_who_is_nearer():

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dispatchkit.decide.offers.model import Params
+from dispatchkit.decide.offers.not_offered import why_not
 from dispatchkit.decide.offers.policy import FEATURE
-from dispatchkit.decide.offers.why_not import why_not
 from tests.builders import (
     NOW,
     Row,
