@@ -20,9 +20,10 @@ WHERE d.state IN ('UNASSIGNED', 'OFFERING')
 ORDER BY d.id
 
 -- name: offers
--- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who has a pending one.
+-- Every offer so far for a delivery that seeks a driver: how its rounds ended, and who has a pending
+-- one. Nobody reads the text of the terms here, and it is long.
 SELECT id, delivery_id, driver_id, episode, attempt, ask, state, cause, mode, pay_cents, boost_cents, distance_m,
-       payload, payload_sha256, sent_at, expires_at, hard_deadline, delivered_at, viewed_at, responded_at, late, version
+       '' AS payload, payload_sha256, sent_at, expires_at, hard_deadline, delivered_at, viewed_at, responded_at, late, version
 FROM driver_offers
 WHERE delivery_id IN (SELECT id FROM deliveries WHERE state IN ('UNASSIGNED', 'OFFERING'))
 ORDER BY id
