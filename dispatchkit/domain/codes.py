@@ -66,7 +66,6 @@ class EventName(DocumentedEnum):
     SUPPORT_TICKET_CLOSED = "support_ticket_closed", "nothing is left to ask of a person"
     # cases against an assignment
     REASSIGNMENT_SUSPECTED = "reassignment_suspected", "a trigger fired against a driver"
-    REASSIGNMENT_GRACE = "reassignment_grace", "the driver has a while to show progress"
     REASSIGNMENT_CLEARED = "reassignment_cleared", "the driver made progress"
     REASSIGNMENT_CONFIRMED = "reassignment_confirmed", "the grace ran out without progress"
     REASSIGNMENT_RELEASED = "reassignment_released", "the delivery was taken from the driver"

@@ -53,6 +53,14 @@ def test_error_codes_are_written_once() -> None:
     assert with_code == {"fault_codes.py"}
 
 
+@pytest.mark.parametrize("enum", [codes.EventName, codes.ChangeReason, codes.ActResult, codes.Rule])
+def test_every_documented_code_is_used(enum: type[DocumentedEnum]) -> None:
+    package = Path(codes.__file__).parents[1]
+    source = "".join(path.read_text("utf-8") for path in package.rglob("*.py"))
+    unused = {m.name for m in enum if not re.search(rf"{enum.__name__}\.{m.name}\b", source)}
+    assert unused == set()
+
+
 def test_every_code_has_a_meaning() -> None:
     enums = (
         codes.EventName,

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dispatchkit.config import Settings
+from dispatchkit.domain.codes import ChangeReason
 from dispatchkit.domain.feature import Event
 from dispatchkit.flows.live.act import act
 from dispatchkit.kernel.errors import Refused, TryLater, Usage, shown
@@ -31,7 +32,7 @@ ACTOR = "system:outbox"
 LEAST_PAUSE = timedelta(seconds=0.25)  # between two passes of a run
 LOCK_TRIES = 3  # per offer; each waits for the delivery's lock as long as the database allows
 # Why an offer never reached its driver.
-REFUSED, SILENT = "PUSH_REFUSED", "NO_ACKNOWLEDGEMENT"
+REFUSED, SILENT = ChangeReason.PUSH_REFUSED, ChangeReason.NO_ACKNOWLEDGEMENT
 
 
 def run(store: Store, settings: Settings, now: datetime, *, dry_run: bool) -> Mapping[str, int]:
